@@ -1,0 +1,2 @@
+//! The `alluvium` program.
+fn main() {}

@@ -1,0 +1,108 @@
+//! The engine's errors: what failed, and what a caller can do about it.
+
+use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::platform::storage::{Fault, StorageError};
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Nothing is lost; the same call can succeed later (room on the disk, memory, descriptors, a lock).
+    Retry,
+    /// The call was wrong and always will be.
+    Usage,
+    /// The task has to fail and recover from its last checkpoint.
+    Fail,
+    /// A file is damaged; recover from another checkpoint.
+    Corrupt,
+}
+
+/// A failed operation of the engine.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file operation failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A key, user key or value is longer than its limit; checked before anything is allocated.
+    #[error("{what} of {bytes} bytes is longer than {max_bytes}")]
+    TooLong {
+        /// Which part: `key`, `user key`, `value`.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// The memory budget can't hold what the operation needs, not even with everything else spilled.
+    #[error("the memory budget of {budget_bytes} bytes has no room for {bytes} bytes more")]
+    Budget {
+        /// What was asked for.
+        bytes: usize,
+        /// The whole budget.
+        budget_bytes: usize,
+    },
+    /// A key group that this writer, reader or store doesn't hold.
+    #[error("key group {group:?} lies outside {range}")]
+    OutsideRange {
+        /// The key group asked for.
+        group: KeyGroup,
+        /// The range held.
+        range: KeyGroupRange,
+    },
+    /// Another writer holds part of the range.
+    #[error("another writer holds key groups of {range}")]
+    RangeClaimed {
+        /// The range that was asked for.
+        range: KeyGroupRange,
+    },
+    /// The options contradict each other or a limit.
+    #[error("option {option}: {problem}")]
+    Options {
+        /// The option's name.
+        option: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A state is used as another kind than it was registered as.
+    #[error("state {state:?}: {problem}")]
+    State {
+        /// The state's name.
+        state: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A checkpoint that the store doesn't have, or an operation that doesn't fit its stage.
+    #[error("checkpoint {label}: {problem}")]
+    Checkpoint {
+        /// The host's label.
+        label: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The store or engine was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A background thread of the engine failed; the store must be reopened.
+    #[error("a background task failed: {0}")]
+    Background(String),
+}
+
+impl Error {
+    /// What a caller can do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Storage(error) => match error.fault {
+                Fault::Full | Fault::TooManyFiles | Fault::Locked => Class::Retry,
+                Fault::Exists => Class::Usage,
+                Fault::Io | Fault::Poisoned => Class::Fail,
+                _ => Class::Corrupt,
+            },
+            Self::Budget { .. } => Class::Retry,
+            Self::Closed | Self::Background(_) => Class::Fail,
+            _ => Class::Usage,
+        }
+    }
+}
+
+/// A result of the engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

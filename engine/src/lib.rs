@@ -1,0 +1,10 @@
+//! Alluvium: an embedded state backend storage engine for stream processing.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
+
+// base
+pub mod error;
+pub mod ids;
+pub mod key;
+
+// platform
+pub mod platform;

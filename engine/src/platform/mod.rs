@@ -1,0 +1,3 @@
+//! What the engine needs of the machine: memory, files, threads.
+
+pub mod storage;

@@ -1,0 +1,64 @@
+//! What can go wrong with a file, with its path and offset.
+
+use std::path::PathBuf;
+
+/// Why a file operation failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The operating system refused a read or write.
+    Io,
+    /// The disk, the quota or the file size limit is reached; free some room and try again.
+    Full,
+    /// The process has no file descriptor left; close some and try again.
+    TooManyFiles,
+    /// The file isn't there.
+    Missing,
+    /// The file is shorter or longer than what refers to it says.
+    Length,
+    /// A checksum, a bound or a cross-reference doesn't hold.
+    Corrupt,
+    /// The file is not of this kind at all (wrong magic), or belongs to another store.
+    Foreign,
+    /// The file's format version is newer than this program reads.
+    NewerVersion,
+    /// Another process, or another store of this process, holds the directory.
+    Locked,
+    /// A file of this name exists already.
+    Exists,
+    /// An earlier write or fsync of this store failed: what is on disk can no longer be told, so nothing is written.
+    Poisoned,
+}
+
+/// A failed file operation.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{path}: {fault:?} at offset {offset}: {detail}", path = path.display())]
+pub struct StorageError {
+    /// What kind of failure it is.
+    pub fault: Fault,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Where in the file, in bytes; 0 where no place can be told.
+    pub offset: u64,
+    /// What was found, in words.
+    pub detail: String,
+}
+
+impl StorageError {
+    /// A failure of `fault` at `offset` of `path`.
+    pub fn new(fault: Fault, path: impl Into<PathBuf>, offset: u64, detail: impl Into<String>) -> Self {
+        Self { fault, path: path.into(), offset, detail: detail.into() }
+    }
+
+    /// The failure that an I/O error of the standard library stands for.
+    pub fn from_io(error: &std::io::Error, path: impl Into<PathBuf>, offset: u64) -> Self {
+        let fault = match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Fault::Full,
+            Some(libc::EMFILE | libc::ENFILE) => Fault::TooManyFiles,
+            Some(libc::ENOENT) => Fault::Missing,
+            Some(libc::EEXIST) => Fault::Exists,
+            _ => Fault::Io,
+        };
+        Self::new(fault, path, offset, error.to_string())
+    }
+}
