@@ -12,6 +12,10 @@ pub enum Fault {
     Full,
     /// The process has no file descriptor left; close some and try again.
     TooManyFiles,
+    /// There is no memory for what is to be read or written; free some and try again.
+    Memory,
+    /// The name can't be that of a file in the directory; nothing was done.
+    Name,
     /// The file isn't there.
     Missing,
     /// The file is shorter or longer than what refers to it says.
@@ -55,10 +59,17 @@ impl StorageError {
         let fault = match error.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => Fault::Full,
             Some(libc::EMFILE | libc::ENFILE) => Fault::TooManyFiles,
+            Some(libc::ENOMEM) => Fault::Memory,
             Some(libc::ENOENT) => Fault::Missing,
             Some(libc::EEXIST) => Fault::Exists,
             _ => Fault::Io,
         };
         Self::new(fault, path, offset, error.to_string())
+    }
+
+    /// The same failure with more said about it.
+    pub fn with_note(mut self, note: &str) -> Self {
+        self.detail.push_str(note);
+        self
     }
 }

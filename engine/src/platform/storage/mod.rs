@@ -2,16 +2,74 @@
 //!
 //! Everything that the engine reads or writes goes through [`Storage`]. A file is written once, from its start to its
 //! end, synced, and never changed again: there is no call that overwrites or truncates.
+//!
+//! Shared by both back ends: `files` (the directory and its names; the only file that uses `std::fs`), `append` (a
+//! file being written), `reading` (a complete file), `buffer` and `mapping` (what reads return), `lock`, `names`, `sys`
+//! (system calls). `uring` and `posix` differ in how a batch of reads is done: `read_threads` does it for `posix`.
 
+mod append;
 mod buffer;
+mod counters;
 mod error;
+mod files;
+mod lock;
+mod mapping;
+pub mod names;
+mod posix;
+mod read_threads;
+mod reading;
+#[cfg(target_os = "linux")]
+mod ring;
+mod sys;
+#[cfg(test)]
+mod tests;
+#[cfg(target_os = "linux")]
+mod uring;
 
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use buffer::{Buffer, Mapping};
+pub use buffer::{ALIGNMENT, Buffer, POOL_MAX_BYTES};
+pub use counters::{IoCounters, IoCounts};
 pub use error::{Fault, StorageError};
+pub use lock::{DirLock, lock};
+pub use mapping::Mapping;
+
+/// Which back end [`open`] is to take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StorageChoice {
+    /// io_uring where the system allows it, else plain system calls.
+    #[default]
+    Auto,
+    /// io_uring, or an error from [`open`] where the system doesn't allow it.
+    Uring,
+    /// Plain system calls.
+    Posix,
+}
+
+/// Opens a directory; with `create` it is made (durably) if it isn't there.
+///
+/// With `direct`, segments are read and written past the page cache (`O_DIRECT`) where the file system allows it. Take
+/// the directory's [`lock`] first: nothing here keeps two storages from writing the same files.
+pub fn open(root: &Path, choice: StorageChoice, direct: bool, create: bool) -> Result<Arc<dyn Storage>, StorageError> {
+    let posix = posix::Posix::new(Arc::new(files::Directory::open(root, direct, create)?));
+    #[cfg(target_os = "linux")]
+    if choice != StorageChoice::Posix {
+        match uring::Uring::new(posix) {
+            Ok(uring) => return Ok(Arc::new(uring)),
+            Err((posix, error)) if choice == StorageChoice::Uring => {
+                let detail = format!("io_uring can't be set up: {error}");
+                return Err(StorageError::new(Fault::Io, posix.root(), 0, detail));
+            }
+            Err((posix, _)) => {
+                posix.counters().count_uring_fallback();
+                return Ok(Arc::new(posix));
+            }
+        }
+    }
+    Ok(Arc::new(posix))
+}
 
 /// Which back end a [`Storage`] is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,12 +90,22 @@ pub struct FileEntry {
 }
 
 /// One directory and the files in it.
+///
+/// Names are plain ([`names::is_plain_name`]); any other is refused with [`Fault::Name`]. After a failed write or sync
+/// the storage is *poisoned*: every later change gives [`Fault::Poisoned`], as what is on disk can no longer be told;
+/// reads go on. [`Fault::Full`] is the exception: the incomplete file is removed, and a later one may succeed.
 pub trait Storage: Send + Sync + Debug {
-    /// Which back end this is.
+    /// Which back end this is now: [`Backend::Posix`] once io_uring was denied.
     fn backend(&self) -> Backend;
 
     /// The directory.
     fn root(&self) -> &Path;
+
+    /// What was read and written so far.
+    fn counters(&self) -> &IoCounters;
+
+    /// How many bytes can still be written to the file system.
+    fn free_bytes(&self) -> Result<u64, StorageError>;
 
     /// The regular files of the directory, in no particular order.
     fn list(&self) -> Result<Vec<FileEntry>, StorageError>;
@@ -61,16 +129,19 @@ pub trait Storage: Send + Sync + Debug {
     fn sync_dir(&self) -> Result<(), StorageError>;
 
     /// Puts `name` into another directory under the same name: a hard link, or a synced copy where links can't be.
+    /// [`Fault::Exists`] where there is one. That directory's entries are the caller's to sync.
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError>;
 
     /// Takes a file of another directory into this one under the same name: a hard link, or a synced copy.
+    /// [`Fault::Exists`] where there is one. [`Storage::sync_dir`] makes it durable.
     fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError>;
 
     /// Does all reads, submitted together, and leaves each one's outcome in it. Returns when all are done.
     fn read_batch(&self, batch: &mut [ReadRequest]);
 }
 
-/// A file being written. Dropping it without [`AppendFile::sync`] leaves a file that nothing refers to.
+/// A file being written. Dropping it without [`AppendFile::finish`] removes it, or leaves a file that nothing refers
+/// to where it can't be removed. After a failure, every later call fails the same way.
 pub trait AppendFile: Send {
     /// Appends bytes.
     fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError>;

@@ -1,0 +1,304 @@
+//! One directory and the operations on its names that all back ends share.
+//!
+//! The only file of the engine that uses `std::fs`. Invariant: once [`Directory`] is poisoned it stays so, and every
+//! operation that changes the directory is refused.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Fault, FileEntry, IoCounters, StorageError, names, sys};
+
+/// An open directory, with what its files share.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    handle: File,
+    counters: IoCounters,
+    poisoned: AtomicBool,
+    direct: AtomicBool,
+}
+
+/// A file opened with `O_DIRECT` or, where the file system refuses that, without.
+pub struct Opened {
+    pub file: OwnedFd,
+    pub direct: bool,
+    pub len: u64,
+}
+
+impl Directory {
+    /// Opens `root`, which is made (durably, with its ancestors) if it isn't there and `create` is set.
+    pub fn open(root: &Path, direct: bool, create: bool) -> Result<Self, StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
+        if create {
+            create_directories(root)?;
+        }
+        let handle = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(root).map_err(failed)?;
+        let root = fs::canonicalize(root).map_err(failed)?;
+        let (poisoned, direct) = (AtomicBool::new(false), AtomicBool::new(direct));
+        Ok(Self { root, handle, counters: IoCounters::default(), poisoned, direct })
+    }
+
+    /// The directory's absolute path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The totals of all files of the directory.
+    pub fn counters(&self) -> &IoCounters {
+        &self.counters
+    }
+
+    /// Refuses every later change: what is on disk can no longer be told.
+    pub fn poison(&self) {
+        // Release pairs with the Acquire in `writable`: who sees the flag sees what led to it.
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    /// [`Fault::Poisoned`] after a failed write or sync.
+    pub fn writable(&self, path: &Path, offset: u64) -> Result<(), StorageError> {
+        // Acquire pairs with the Release in `poison`.
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(StorageError::new(Fault::Poisoned, path, offset, "an earlier write or sync failed"));
+        }
+        Ok(())
+    }
+
+    /// Notes that the file system refuses `O_DIRECT`; files opened later don't try it.
+    pub fn direct_refused(&self) {
+        // Relaxed: the flag only saves attempts.
+        if self.direct.swap(false, Ordering::Relaxed) {
+            self.counters.count_direct_fallback();
+        }
+    }
+
+    /// The path of a file of this directory; [`Fault::Name`] for a name that could lead out of it.
+    pub fn path(&self, name: &str) -> Result<PathBuf, StorageError> {
+        if !names::is_plain_name(name) {
+            let detail = format!("{name:?} is not the name of a file in this directory");
+            return Err(StorageError::new(Fault::Name, &self.root, 0, detail));
+        }
+        Ok(self.root.join(name))
+    }
+
+    /// The regular files with names of ours.
+    pub fn list(&self) -> Result<Vec<FileEntry>, StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &self.root, 0);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let found = match entry.metadata() {
+                Ok(found) => found,
+                // Removed since the directory was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            if found.is_file() && names::is_plain_name(&name) {
+                files.push(FileEntry { name, len: found.len() });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Creates a file for writing.
+    pub fn create(&self, name: &str) -> Result<(PathBuf, Opened), StorageError> {
+        let path = self.path(name)?;
+        self.writable(&path, 0)?;
+        let opened = self.open_direct(&path, true)?;
+        Ok((path, opened))
+    }
+
+    /// Opens a complete file for reading.
+    pub fn open_file(&self, name: &str) -> Result<(PathBuf, Opened), StorageError> {
+        let path = self.path(name)?;
+        let opened = self.open_direct(&path, false)?;
+        Ok((path, opened))
+    }
+
+    fn open_direct(&self, path: &Path, write: bool) -> Result<Opened, StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, path, 0);
+        let mut options = OpenOptions::new();
+        options.read(!write).write(write).create_new(write);
+        let mut direct = self.direct.load(Ordering::Relaxed);
+        let flags = libc::O_NOFOLLOW;
+        let mut attempt = options.custom_flags(if direct { flags | libc::O_DIRECT } else { flags }).open(path);
+        if direct && matches!(&attempt, Err(error) if error.raw_os_error() == Some(libc::EINVAL)) {
+            self.direct_refused();
+            direct = false;
+            // `O_DIRECT` may be refused after the file was made, so an exclusive second open would find it there.
+            // A file that was there before gives `EEXIST` above and never comes here.
+            attempt = options.create_new(false).create(write).custom_flags(flags).open(path);
+        }
+        let file = attempt.map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        if !found.is_file() {
+            return Err(StorageError::new(Fault::Foreign, path, 0, "not a regular file"));
+        }
+        Ok(Opened { file: file.into(), direct, len: found.len() })
+    }
+
+    /// The whole of a file of at most `max_bytes`.
+    pub fn read_all(&self, name: &str, max_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        let path = self.path(name)?;
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &path, 0);
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        if len > max_bytes {
+            let detail = format!("{len} bytes long, {max_bytes} at most were expected");
+            return Err(StorageError::new(Fault::Length, path, 0, detail));
+        }
+        let mut bytes = Vec::new();
+        if usize::try_from(len).map_or(true, |len| bytes.try_reserve_exact(len).is_err()) {
+            return Err(StorageError::new(Fault::Memory, path, 0, format!("no memory for a file of {len} bytes")));
+        }
+        // A file that grows while it is read must not make the vector grow past what was reserved.
+        let count = file.take(len).read_to_end(&mut bytes).map_err(failed)?;
+        if count as u64 != len {
+            let detail = format!("{count} bytes were read of {len}");
+            return Err(StorageError::new(Fault::Length, path, count as u64, detail));
+        }
+        self.counters.count_reads(1, len);
+        Ok(bytes)
+    }
+
+    /// Renames within the directory.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        self.writable(&from, 0)?;
+        fs::rename(&from, &to).map_err(|error| {
+            let error = StorageError::from_io(&error, from, 0);
+            if error.fault == Fault::Io {
+                // Either name may be the one that is on disk now.
+                self.poison();
+            }
+            error
+        })
+    }
+
+    /// Removes a file that may be there.
+    pub fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let path = self.path(name)?;
+        self.writable(&path, 0)?;
+        remove_file(&path).map_err(|error| StorageError::from_io(&error, path, 0))
+    }
+
+    /// Makes the directory's entries durable.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        self.writable(&self.root, 0)?;
+        self.counters.count_fsync();
+        sync_directory(&self.handle).map_err(|error| {
+            self.poison();
+            // Never `Full`: that would invite a second try, which could succeed without the entries on disk.
+            StorageError::new(Fault::Io, &self.root, 0, error.to_string())
+        })
+    }
+
+    /// Puts a file of this directory into another.
+    pub fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
+        let from = self.path(name)?;
+        self.writable(&from, 0)?;
+        link(&from, directory, name)
+    }
+
+    /// Takes a file of another directory into this.
+    pub fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
+        let to = self.path(name)?;
+        self.writable(&to, 0)?;
+        link(&directory.join(name), &self.root, name)
+    }
+
+    /// How many bytes can still be written.
+    pub fn free_bytes(&self) -> Result<u64, StorageError> {
+        sys::free_bytes(self.handle.as_fd()).map_err(|error| StorageError::from_io(&error, &self.root, 0))
+    }
+}
+
+/// Unlinks a file; one that is not there counts as done.
+pub fn remove_file(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Which directory `root` is, whatever path leads to it: device and inode.
+pub fn identity(root: &Path) -> Result<(u64, u64), StorageError> {
+    let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
+    let found = fs::metadata(root).map_err(failed)?;
+    if !found.is_dir() {
+        return Err(StorageError::new(Fault::Foreign, root, 0, "not a directory"));
+    }
+    Ok((found.dev(), found.ino()))
+}
+
+/// Opens the file that stands for the lock of a directory, and makes it if need be.
+pub fn open_lock_file(path: &Path) -> Result<OwnedFd, StorageError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(path).map_err(|error| StorageError::from_io(&error, path, 0))?;
+    Ok(file.into())
+}
+
+/// Makes a directory and its missing ancestors, each synced into its parent.
+fn create_directories(root: &Path) -> Result<(), StorageError> {
+    let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
+    let absolute = std::path::absolute(root).map_err(failed)?;
+    let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(&absolute).map_err(failed)?;
+    for made in missing.iter().rev() {
+        if let Some(parent) = made.parent() {
+            File::open(parent).and_then(|parent| sync_directory(&parent)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn sync_directory(handle: &File) -> std::io::Result<()> {
+    match sys::sync_all(handle.as_fd()) {
+        // Some network and FUSE file systems have no sync for directories, their entries being durable at once.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Hard-links `from` as `directory/name`, or copies it where that can't be.
+fn link(from: &Path, directory: &Path, name: &str) -> Result<(), StorageError> {
+    let to = directory.join(name);
+    let error = match fs::hard_link(from, &to) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    match error.raw_os_error() {
+        // Another file system, one without links, a foreign owner (`protected_hardlinks`), or too many links.
+        Some(libc::EXDEV | libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK) => {
+            copy(from, directory, name)
+        }
+        Some(libc::EEXIST) => Err(StorageError::from_io(&error, to, 0)),
+        _ => Err(StorageError::from_io(&error, from, 0)),
+    }
+}
+
+/// Copies `from` to `directory/name` and syncs it. It has its final name only once it is whole.
+fn copy(from: &Path, directory: &Path, name: &str) -> Result<(), StorageError> {
+    let to = directory.join(name);
+    if to.exists() {
+        return Err(StorageError::new(Fault::Exists, to, 0, "there is a file of this name"));
+    }
+    let mut source = File::open(from).map_err(|error| StorageError::from_io(&error, from, 0))?;
+    let temporary = directory.join(names::temporary_name(name));
+    let failed = |error: std::io::Error| StorageError::from_io(&error, &temporary, 0);
+    let mut target = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary).map_err(failed)?;
+    let copied = std::io::copy(&mut source, &mut target)
+        .and_then(|_| sys::sync_data(target.as_fd()))
+        .and_then(|()| fs::rename(&temporary, &to));
+    copied.map_err(|error| match remove_file(&temporary) {
+        Ok(()) => failed(error),
+        Err(left) => {
+            StorageError::from_io(&error, &temporary, 0).with_note(&format!("; it could not be removed: {left}"))
+        }
+    })
+}

@@ -1,0 +1,59 @@
+//! The exclusive hold on a directory, against other processes and against other stores of this one.
+//!
+//! Between processes it is `flock` on the file `LOCK`, which the kernel lets go of when the process dies, however it
+//! dies. Within the process it is a registry too, as `flock` is per process on some network file systems: there, a
+//! second open of the file would even give up the first one's lock when closed. So the registry is asked first.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use super::{Fault, StorageError, files, names, sys};
+
+/// The directories that this process holds, by device and inode.
+static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// A directory held exclusively until this is dropped or the process ends.
+#[derive(Debug)]
+pub struct DirLock {
+    path: PathBuf,
+    // Fields are dropped in order: the file is unlocked before the registry forgets the directory.
+    _file: OwnedFd,
+    _entry: Entry,
+}
+
+#[derive(Debug)]
+struct Entry((u64, u64));
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        HELD.lock().remove(&self.0);
+    }
+}
+
+impl DirLock {
+    /// The locked file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Holds a directory; [`Fault::Locked`] at once where another process or store holds it.
+pub fn lock(root: &Path) -> Result<DirLock, StorageError> {
+    let path = root.join(names::LOCK);
+    let identity = files::identity(root)?;
+    if !HELD.lock().insert(identity) {
+        return Err(StorageError::new(Fault::Locked, path, 0, "this process has the directory open already"));
+    }
+    let entry = Entry(identity);
+    let file = files::open_lock_file(&path)?;
+    match sys::lock_exclusive(file.as_fd()) {
+        Ok(()) => Ok(DirLock { path, _file: file, _entry: entry }),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(StorageError::new(Fault::Locked, path, 0, "another process has the directory open"))
+        }
+        Err(error) => Err(StorageError::from_io(&error, path, 0)),
+    }
+}

@@ -1,0 +1,129 @@
+//! A complete file, and the plan of a read from it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::buffer::ALIGNMENT;
+use super::files::{Directory, Opened};
+use super::{Buffer, Fault, Mapping, ReadFile, StorageError, sys};
+
+/// Where a read starts and ends on the device, and which of its bytes were asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// From where to read; a multiple of [`ALIGNMENT`] for a direct read.
+    pub offset: u64,
+    /// How much to ask for; a multiple of [`ALIGNMENT`] for a direct read, and then perhaps past the file's end.
+    pub len: usize,
+    /// How many of the bytes read come before those asked for.
+    pub skip: usize,
+    /// How many bytes have to arrive.
+    pub needed: usize,
+}
+
+impl Plan {
+    /// The plan for `len` bytes from `offset` of `file`; [`Fault::Length`] where the file ends before.
+    pub fn new(file: &dyn ReadFile, offset: u64, len: usize, direct: bool) -> Result<Self, StorageError> {
+        if offset.checked_add(len as u64).is_none_or(|end| end > file.len()) {
+            return Err(past_end(file.path(), offset, len, file.len()));
+        }
+        let skip = if direct { (offset % ALIGNMENT as u64) as usize } else { 0 };
+        let plan = skip.checked_add(len).and_then(|needed| {
+            let len = if direct { needed.checked_next_multiple_of(ALIGNMENT)? } else { needed };
+            Some(Self { offset: offset - skip as u64, len, skip, needed })
+        });
+        plan.ok_or_else(|| StorageError::new(Fault::Memory, file.path(), offset, format!("a read of {len} bytes")))
+    }
+
+    /// The buffer with only the bytes that were asked for shown. It holds `needed` bytes at least.
+    pub fn window(&self, buffer: Buffer) -> Buffer {
+        buffer.narrow(self.skip, self.needed - self.skip)
+    }
+}
+
+/// A file opened for reading, by either back end.
+#[derive(Debug)]
+pub struct Reading {
+    directory: Arc<Directory>,
+    path: PathBuf,
+    file: OwnedFd,
+    direct: AtomicBool,
+    len: u64,
+}
+
+impl Reading {
+    /// Opens a file.
+    pub fn open(directory: &Arc<Directory>, name: &str) -> Result<Self, StorageError> {
+        let (path, Opened { file, direct, len }) = directory.open_file(name)?;
+        Ok(Self { directory: Arc::clone(directory), path, file, direct: AtomicBool::new(direct), len })
+    }
+
+    /// Reads until the bytes asked for are there. `Ok(None)` where the file turned out not to do direct reads.
+    fn read(&self, offset: u64, len: usize, direct: bool) -> Result<Option<Buffer>, StorageError> {
+        let plan = Plan::new(self, offset, len, direct)?;
+        let mut buffer = Buffer::allocate(plan.len, &self.path, offset)?;
+        let mut reached = 0;
+        while buffer.len() < plan.needed {
+            let from = plan.offset + buffer.len() as u64;
+            match sys::read_at(self.file.as_fd(), &mut buffer, plan.len, from) {
+                Ok(_) if buffer.len() >= plan.needed => {}
+                // The file was as long when it was opened: something else has cut it since.
+                Ok(_) if buffer.len() <= reached => return Err(past_end(&self.path, offset, len, from)),
+                Ok(_) => {
+                    reached = buffer.len();
+                    if direct {
+                        // Go on from a page border only.
+                        buffer.truncate(reached - reached % ALIGNMENT);
+                    }
+                }
+                Err(error) if direct && error.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
+                Err(error) => return Err(StorageError::from_io(&error, &self.path, from)),
+            }
+        }
+        self.directory.counters().count_reads(1, buffer.len() as u64);
+        Ok(Some(plan.window(buffer)))
+    }
+}
+
+impl ReadFile for Reading {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
+        // Relaxed: a stale `true` costs one refused read, after which the page cache answers.
+        if self.direct.load(Ordering::Relaxed) {
+            if let Some(buffer) = self.read(offset, len, true)? {
+                return Ok(buffer);
+            }
+            sys::stop_direct(self.file.as_fd()).map_err(|error| StorageError::from_io(&error, &self.path, offset))?;
+            self.direct.store(false, Ordering::Relaxed);
+            self.directory.direct_refused();
+        }
+        let refused = || StorageError::new(Fault::Io, &self.path, offset, "the read was refused");
+        self.read(offset, len, false)?.ok_or_else(refused)
+    }
+
+    fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &self.path, offset);
+        // Asked anew: touching a mapped page that the file no longer has would kill the process.
+        let now = sys::len(self.file.as_fd()).map_err(failed)?;
+        if offset.checked_add(len as u64).is_none_or(|end| end > now.min(self.len)) {
+            return Err(past_end(&self.path, offset, len, now));
+        }
+        Mapping::new(self.file.as_fd(), offset, len).map_err(failed)
+    }
+
+    fn descriptor(&self) -> Option<(RawFd, bool)> {
+        Some((self.file.as_raw_fd(), self.direct.load(Ordering::Relaxed)))
+    }
+}
+
+fn past_end(path: &Path, offset: u64, len: usize, end: u64) -> StorageError {
+    StorageError::new(Fault::Length, path, offset, format!("{len} bytes are wanted, but the file ends at {end}"))
+}

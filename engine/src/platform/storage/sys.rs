@@ -1,0 +1,107 @@
+//! System calls that the standard library lacks or only offers with initialised memory.
+//!
+//! Every function is safe to call with any descriptor; interrupted calls are repeated here.
+#![expect(unsafe_code, reason = "calls libc")]
+
+use std::io::{Error, Result};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::Buffer;
+
+/// The longest single transfer that Linux does, rounded down to whole pages.
+const MAX_TRANSFER_BYTES: usize = 0x7fff_f000;
+
+/// Reads from `offset` to the end of `buffer`'s window until the window is `limit` bytes long, the file ends or the
+/// kernel stops short, and shows what was read. Returns how many bytes that were.
+pub fn read_at(file: BorrowedFd<'_>, buffer: &mut Buffer, limit: usize, offset: u64) -> Result<usize> {
+    let count = limit.saturating_sub(buffer.len()).min(buffer.room()).min(MAX_TRANSFER_BYTES);
+    let offset = signed(offset)?;
+    let read = repeat(|| {
+        // SAFETY: `spare` is valid for writes of `room()` bytes, and `count` is not more.
+        unsafe { libc::pread64(file.as_raw_fd(), buffer.spare().cast(), count, offset) }
+    })?;
+    // SAFETY: the kernel has initialised the first `read` of the bytes, and is done with them.
+    unsafe { buffer.extend(read) };
+    Ok(read)
+}
+
+/// Writes bytes at `offset`; returns how many were written.
+pub fn write_at(file: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<usize> {
+    let count = bytes.len().min(MAX_TRANSFER_BYTES);
+    let offset = signed(offset)?;
+    // SAFETY: `bytes` is readable for `count` bytes.
+    repeat(|| unsafe { libc::pwrite64(file.as_raw_fd(), bytes.as_ptr().cast(), count, offset) })
+}
+
+/// Makes a file's bytes and length durable.
+///
+/// Not repeated when interrupted or failed: a second sync can succeed although bytes were lost.
+pub fn sync_data(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor only.
+    check(unsafe { libc::fdatasync(file.as_raw_fd()) })
+}
+
+/// Makes a directory's entries durable.
+pub fn sync_all(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor only.
+    check(unsafe { libc::fsync(file.as_raw_fd()) })
+}
+
+/// Takes `O_DIRECT` off an open file: later reads and writes go through the page cache, of any alignment.
+pub fn stop_direct(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor and numbers only.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    check(flags)?;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_DIRECT) })
+}
+
+/// Locks an open file for this open of it alone, or fails at once with `EWOULDBLOCK`.
+pub fn lock_exclusive(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor and a number only.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// How many bytes an unprivileged user can still write to the file system that holds `file`.
+pub fn free_bytes(file: BorrowedFd<'_>) -> Result<u64> {
+    let mut found = MaybeUninit::<libc::statvfs64>::zeroed();
+    // SAFETY: the call writes one `statvfs64` to a place for one.
+    check(unsafe { libc::fstatvfs64(file.as_raw_fd(), found.as_mut_ptr()) })?;
+    // SAFETY: zeroed, then written by the call; every bit pattern of its integers is valid.
+    let found = unsafe { found.assume_init() };
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// How long a file is now, in bytes.
+pub fn len(file: BorrowedFd<'_>) -> Result<u64> {
+    let mut found = MaybeUninit::<libc::stat64>::zeroed();
+    // SAFETY: the call writes one `stat64` to a place for one.
+    check(unsafe { libc::fstat64(file.as_raw_fd(), found.as_mut_ptr()) })?;
+    // SAFETY: zeroed, then written by the call; every bit pattern of its integers is valid.
+    let found = unsafe { found.assume_init() };
+    Ok(u64::try_from(found.st_size).unwrap_or(0))
+}
+
+fn signed(offset: u64) -> Result<i64> {
+    i64::try_from(offset).map_err(|_| Error::from_raw_os_error(libc::EFBIG))
+}
+
+fn check(result: libc::c_int) -> Result<()> {
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Calls until it isn't interrupted by a signal.
+fn repeat(mut call: impl FnMut() -> isize) -> Result<usize> {
+    loop {
+        match usize::try_from(call()) {
+            Ok(count) => return Ok(count),
+            Err(_) => {
+                let error = Error::last_os_error();
+                if error.raw_os_error() != Some(libc::EINTR) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
