@@ -57,7 +57,6 @@ impl<'a> Key<'a> {
 /// Deterministic for ever, equal on every machine, and spread evenly. `key_groups` is 1 to 65,536.
 pub fn key_group_of(key: &[u8], key_groups: u32) -> KeyGroup {
     let hash = xxhash_rust::xxh3::xxh3_64(key) >> 32;
-    #[expect(clippy::cast_possible_truncation, reason = "hash < 2^32, so the product >> 32 is < key_groups <= 2^16")]
     KeyGroup(((hash * u64::from(key_groups)) >> 32) as u16)
 }
 
@@ -67,7 +66,6 @@ fn push_len(out: &mut Vec<u8>, len: usize) {
         Ok(short) if short < 0xFF => out.push(short),
         _ => {
             out.push(0xFF);
-            #[expect(clippy::cast_possible_truncation, reason = "lengths are checked against KEY_BYTES_MAX on entry")]
             out.extend_from_slice(&(len as u16).to_be_bytes());
         }
     }

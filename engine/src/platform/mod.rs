@@ -1,3 +1,5 @@
 //! What the engine needs of the machine: memory, files, threads.
 
+pub mod arena;
 pub mod storage;
+pub mod sync;

@@ -1,0 +1,256 @@
+//! Chains in memory: lists and merging states, appended to without reading what is on disk.
+//!
+//! A chain is one chunk per epoch, newest first, linked through the records. A chunk with the flag
+//! [`BASE`](record::BASE) holds everything: nothing older counts. A chain whose last chunk is no base goes on on disk:
+//!
+//! - if a chunk of it is flushed, that chunk is on disk too, so it counts only where the whole chain down to a base is
+//!   in memory;
+//! - else what is on disk comes first, then the chunks above `flushed`.
+//!
+//! A chunk that was flushed is never extended: it would be counted twice.
+
+use crate::hot::cell::Below;
+use crate::hot::record::{self, BASE, CHAIN, FRESH, Parts, Record, TOMBSTONE, USED, VALUE};
+use crate::hot::table::Place;
+use crate::hot::{Hot, OutOfMemory, Probe};
+use crate::platform::arena::{NONE, Ref};
+
+/// A chain longer than this has its flushed chunks joined when it grows.
+const CHUNKS_MAX: usize = 8;
+
+/// What memory holds of a chain.
+#[derive(Clone, Debug, Default)]
+pub struct Chunks {
+    /// The chunks that count, newest first.
+    pub records: Vec<Record>,
+    /// Whether they are everything; else what is on disk comes before them.
+    pub complete: bool,
+}
+
+impl Hot {
+    /// The chunks of a chain that count.
+    pub fn chunks(&self, head: Record) -> Chunks {
+        let arena = self.memory.arena();
+        let mut records = Vec::new();
+        let mut at = head;
+        loop {
+            match at.kind() {
+                TOMBSTONE => return Chunks { records, complete: true },
+                VALUE => {
+                    records.push(at);
+                    return Chunks { records, complete: true };
+                }
+                _ => records.push(at),
+            }
+            if at.has(BASE) {
+                return Chunks { records, complete: true };
+            }
+            let next = at.link(arena) as Ref;
+            if next == NONE {
+                break;
+            }
+            at = Record::load(arena, next);
+        }
+        records.retain(|record| record.stamp(arena) > self.flushed);
+        Chunks { records, complete: false }
+    }
+
+    /// Appends `frame` (the element in `parts`, put one after another) to the chain's chunk of the current epoch.
+    pub fn append_chain(
+        &mut self,
+        probe: &Probe<'_>,
+        found: Option<(Record, Place)>,
+        parts: [&[u8]; 2],
+        expiry_ms: Option<u64>,
+        below: Below,
+    ) -> Result<(), OutOfMemory> {
+        let bytes = parts[0].len() + parts[1].len();
+        let Some((mut head, place)) = found else {
+            let tag = CHAIN | if below == Below::Nothing { BASE | FRESH } else { 0 };
+            let record = self.new_chunk(probe, tag, NONE, parts, bytes, expiry_ms)?;
+            return self.add(probe, probe.hash, record);
+        };
+        let is_current = head.stamp(self.arena()) == self.current;
+        if matches!(head.kind(), CHAIN | VALUE) && is_current {
+            if head.value_len() + bytes <= head.capacity(&self.memory) {
+                for part in parts {
+                    head.extend(self.memory.arena(), part);
+                }
+                return Ok(());
+            }
+            return self.regrow(probe, place, head, parts, expiry_ms);
+        }
+        if head.kind() == TOMBSTONE {
+            // The tombstone masks what is below; so does the base that takes its place.
+            let record = self.new_chunk(probe, CHAIN | BASE, NONE, parts, bytes, expiry_ms)?;
+            return self.supersede(probe, place, head, record);
+        }
+        let head = self.join_flushed(probe, place, head);
+        let record = self.new_chunk(probe, CHAIN, head.at, parts, bytes, expiry_ms)?;
+        if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
+            self.memory.retire_record(record.at, record.class());
+            return Err(error);
+        }
+        place.swing(self.memory.arena(), record.at);
+        Ok(())
+    }
+
+    fn new_chunk(
+        &mut self,
+        probe: &Probe<'_>,
+        tag: u8,
+        link: Ref,
+        value: [&[u8]; 2],
+        spare: usize,
+        expiry_ms: Option<u64>,
+    ) -> Result<Record, OutOfMemory> {
+        let parts = Parts {
+            tag: tag | Self::flags(probe, expiry_ms),
+            stamp: self.current,
+            link: u64::from(link),
+            expiry_ms: expiry_ms.unwrap_or(0),
+            area: probe.area,
+            value,
+            spare,
+        };
+        Record::create(&mut self.memory, parts).ok_or(OutOfMemory { bytes: spare })
+    }
+
+    /// Moves a chunk of the current epoch to a block with more room.
+    fn regrow(
+        &mut self,
+        probe: &Probe<'_>,
+        place: Place,
+        head: Record,
+        parts: [&[u8]; 2],
+        expiry_ms: Option<u64>,
+    ) -> Result<(), OutOfMemory> {
+        let mut value = self.value_of(head).to_vec();
+        value.extend_from_slice(parts[0]);
+        let spare = value.len().min(1 << 20);
+        let link = head.link(self.arena()) as Ref;
+        let tag = head.kind() | head.tag() & (BASE | FRESH);
+        let record = self.new_chunk(probe, tag, link, [&value, parts[1]], spare, expiry_ms)?;
+        self.supersede(probe, place, head, record)
+    }
+
+    /// Keeps what is on disk of a chain, which was just read, as a clean base below its unflushed chunks. Nothing
+    /// happens where memory is out: it can be read again.
+    pub fn complete_chain(
+        &mut self,
+        probe: &Probe<'_>,
+        found: Option<(Record, Place)>,
+        value: &[u8],
+        expiry_ms: Option<u64>,
+        epoch: u32,
+    ) {
+        let Some((head, place)) = found else {
+            self.promote_cell(probe, value, expiry_ms, epoch);
+            return;
+        };
+        let parts = Parts {
+            tag: VALUE | Self::flags(probe, expiry_ms) | USED,
+            stamp: epoch.min(self.flushed),
+            link: 0,
+            expiry_ms: expiry_ms.unwrap_or(0),
+            area: probe.area,
+            value: [value, &[]],
+            spare: 0,
+        };
+        let Some(record) = Record::create(&mut self.memory, parts) else { return };
+        let arena = self.memory.arena();
+        if head.stamp(arena) <= self.flushed {
+            place.swing(arena, record.at);
+            let below = head.link(arena);
+            self.dispose(probe.state, probe.group, head);
+            self.dispose_chain(probe, below);
+            return;
+        }
+        let mut last = head;
+        let mut below = last.link(arena) as Ref;
+        while below != NONE && Record::load(arena, below).stamp(arena) > self.flushed {
+            last = Record::load(arena, below);
+            below = last.link(arena) as Ref;
+        }
+        last.set_link(arena, u64::from(record.at));
+        self.dispose_chain(probe, u64::from(below));
+    }
+
+    /// Joins the flushed chunks at the end of a complete chain into one clean chunk, where the chain is long. Returns
+    /// the chain's head. Does nothing where memory is out.
+    fn join_flushed(&mut self, probe: &Probe<'_>, place: Place, head: Record) -> Record {
+        let chunks = self.chunks(head);
+        let arena = self.memory.arena();
+        let clean = chunks.records.iter().filter(|record| record.stamp(arena) <= self.flushed).count();
+        if !chunks.complete || clean < CHUNKS_MAX {
+            return head;
+        }
+        let first = chunks.records.len() - clean;
+        let joined = &chunks.records[first..];
+        let value: Vec<u8> = joined.iter().rev().flat_map(|&record| self.value_of(record)).copied().collect();
+        let newest = joined[0];
+        let parts = Parts {
+            tag: CHAIN | BASE | newest.tag() & (record::NAMESPACE | record::EXPIRY | USED),
+            stamp: newest.stamp(arena),
+            link: 0,
+            expiry_ms: newest.expiry_ms(arena).unwrap_or(0),
+            area: probe.area,
+            value: [&value, &[]],
+            spare: 0,
+        };
+        let Some(record) = Record::create(&mut self.memory, parts) else { return head };
+        let arena = self.memory.arena();
+        let head = match first.checked_sub(1).map(|above| chunks.records[above]) {
+            Some(above) => {
+                above.set_link(arena, u64::from(record.at));
+                head
+            }
+            None => {
+                place.swing(arena, record.at);
+                record
+            }
+        };
+        for &old in joined {
+            self.dispose(probe.state, probe.group, old);
+        }
+        head
+    }
+
+    /// Disposes of all chunks from a link down.
+    pub(super) fn dispose_chain(&mut self, probe: &Probe<'_>, link: u64) {
+        let mut at = link as Ref;
+        while at != NONE {
+            let record = Record::load(self.memory.arena(), at);
+            at = record.link(self.memory.arena()) as Ref;
+            self.dispose(probe.state, probe.group, record);
+        }
+    }
+
+    /// Deletes a chain.
+    pub fn delete_chain(
+        &mut self,
+        probe: &Probe<'_>,
+        found: Option<(Record, Place)>,
+        below: Below,
+    ) -> Result<(), OutOfMemory> {
+        let link = found.map_or(0, |(head, _)| head.link(self.arena()));
+        match found {
+            // A fresh head of the current epoch can still stand on chunks of epochs before.
+            Some((head, place))
+                if head.has(FRESH) && head.stamp(self.arena()) == self.current && link == u64::from(NONE) =>
+            {
+                self.discard(probe, place, head);
+                Ok(())
+            }
+            _ => self.delete_cell(probe, found, below),
+        }
+    }
+
+    /// The value of a record that the owner may look at.
+    #[inline]
+    #[expect(unsafe_code, reason = "the owner reads its own record")]
+    pub fn value_of(&self, record: Record) -> &[u8] {
+        // SAFETY: the borrow of `self` keeps the owner, the only writer, from changing the record while it lasts.
+        unsafe { record.value(self.memory.arena()) }
+    }
+}

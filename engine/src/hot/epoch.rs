@@ -1,0 +1,364 @@
+//! Epochs of one key-group range: what is dirty, what is sealed, what is flushed.
+
+use crate::hot::dirty::DirtyList;
+use crate::hot::record::{self, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
+use crate::hot::table::{Head, Place};
+use crate::hot::{Memory, OutOfMemory, Probe};
+use crate::platform::arena::{Arena, Ref};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Dirty lists per table: the current epoch's, two sealed ones in flight, one being taken apart.
+pub const SLOTS: usize = 4;
+
+/// How many superseded records one piece of work frees.
+const SUPERSEDED_AT_ONCE: usize = 256;
+
+/// What the owner keeps of a (key group, state).
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// The dirty lists, by generation modulo [`SLOTS`].
+    pub lists: [DirtyList; SLOTS],
+    /// The generation in which the table was last entered in [`Hot::dirty_tables`], plus 1.
+    listed: u32,
+    /// How many records the table holds, of any kind.
+    pub records: u32,
+}
+
+/// An epoch that was cut off and is to be flushed.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The epoch: the stamp of its records.
+    pub epoch: u32,
+    /// Which of a table's dirty lists is its.
+    pub slot: usize,
+    /// The (state, group index) that changed, in the order of their first change.
+    pub tables: Arc<Vec<(u16, u16)>>,
+    /// About how many bytes changed.
+    pub dirty_bytes: usize,
+}
+
+/// What is left to do for a flushed epoch: freeing its lists, a block at a time.
+#[derive(Debug)]
+struct Chore {
+    slot: usize,
+    tables: Arc<Vec<(u16, u16)>>,
+    next: usize,
+}
+
+/// The hot tables of one key-group range; see [`crate::hot`].
+#[derive(Debug)]
+pub struct Hot {
+    /// Where everything lies.
+    pub memory: Memory,
+    /// The seed of all hashes.
+    pub seed: u64,
+    pub(super) heads: Vec<Arc<[Head]>>,
+    pub(super) tables: Vec<Vec<Table>>,
+    groups: usize,
+    /// The epoch that changes go to.
+    pub current: u32,
+    /// Every record with a stamp up to this is on disk.
+    pub flushed: u32,
+    generation: u32,
+    dirty_tables: Vec<(u16, u16)>,
+    dirty_bytes: usize,
+    sealed: VecDeque<Sealed>,
+    chores: VecDeque<Chore>,
+    superseded: [Vec<Ref>; SLOTS],
+    /// Nothing live lies below this user key, by container; kept for maps that are popped from the front.
+    pub(super) floors: HashMap<Ref, Vec<u8>>,
+    pub(super) hand: super::evict::Hand,
+    /// The caller's clock, in ms.
+    pub now_ms: u64,
+    /// How many records were copied because their epoch was being flushed.
+    pub copies: u64,
+}
+
+impl Hot {
+    /// Empty tables for `groups` key groups. `spilled` says that a miss is no answer: there is state on disk.
+    pub fn new(memory: Memory, seed: u64, groups: usize, current: u32) -> Self {
+        Self {
+            memory,
+            seed,
+            heads: Vec::new(),
+            tables: Vec::new(),
+            groups,
+            current,
+            flushed: current - 1,
+            generation: 0,
+            dirty_tables: Vec::new(),
+            dirty_bytes: 0,
+            sealed: VecDeque::new(),
+            chores: VecDeque::new(),
+            superseded: [const { Vec::new() }; SLOTS],
+            floors: HashMap::new(),
+            hand: super::evict::Hand::default(),
+            now_ms: 0,
+            copies: 0,
+        }
+    }
+
+    /// Adds the tables of the next state, with what readers see of them.
+    pub fn add_state(&mut self, heads: Arc<[Head]>) {
+        self.heads.push(heads);
+        self.tables.push(vec![Table::default(); self.groups]);
+    }
+
+    /// How many states have tables here.
+    pub fn states(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// How many key groups there are.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// The arena.
+    #[inline]
+    pub fn arena(&self) -> &Arena {
+        self.memory.arena()
+    }
+
+    /// The table that a probe leads to.
+    #[inline]
+    pub fn head(&self, probe: &Probe<'_>) -> &Head {
+        &self.heads[probe.state as usize][probe.group as usize]
+    }
+
+    /// Makes a probe of a key area.
+    #[inline]
+    pub fn probe<'a>(&self, state: u16, group: u16, area: &'a [u8], namespaced: bool) -> Probe<'a> {
+        Probe { state, group, area, namespaced, hash: hash_area(area, namespaced, self.seed) }
+    }
+
+    /// About how many bytes changed and are not flushed yet.
+    pub fn unflushed_bytes(&self) -> usize {
+        self.dirty_bytes + self.sealed.iter().map(|sealed| sealed.dirty_bytes).sum::<usize>()
+    }
+
+    /// About how many bytes changed in the current epoch.
+    pub fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    /// Epochs cut off and not flushed yet.
+    pub fn in_flight(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// Enters a record in the current dirty list.
+    #[inline]
+    pub(super) fn push_dirty(&mut self, state: u16, group: u16, record: Record) -> Result<(), OutOfMemory> {
+        let table = &mut self.tables[state as usize][group as usize];
+        let slot = self.generation as usize % SLOTS;
+        table.lists[slot].push(&mut self.memory, record.at)?;
+        if table.listed != self.generation + 1 {
+            table.listed = self.generation + 1;
+            self.dirty_tables.push((state, group));
+        }
+        self.dirty_bytes += 24 + record.area_len() + record.value_len();
+        Ok(())
+    }
+
+    /// Whether a record may be changed in place, by the stamp rule. A clean record is entered in the dirty list.
+    #[inline]
+    pub(super) fn claim(&mut self, probe: &Probe<'_>, record: &mut Record) -> Result<bool, OutOfMemory> {
+        let stamp = record.stamp(self.memory.arena());
+        if stamp == self.current {
+            return Ok(true);
+        }
+        if stamp > self.flushed {
+            return Ok(false);
+        }
+        self.push_dirty(probe.state, probe.group, *record)?;
+        let arena = self.memory.arena();
+        record.set_stamp(arena, self.current);
+        if record.has(FRESH) {
+            // It has reached the disk since; deleting it takes a tombstone now.
+            record.set_tag(arena, record.tag() & !FRESH);
+        }
+        Ok(true)
+    }
+
+    /// Puts a new record where an old one of the same key lies, and disposes of the old one.
+    pub(super) fn supersede(
+        &mut self,
+        probe: &Probe<'_>,
+        place: Place,
+        old: Record,
+        new: Record,
+    ) -> Result<(), OutOfMemory> {
+        if let Err(error) = self.push_dirty(probe.state, probe.group, new) {
+            self.memory.retire_record(new.at, new.class());
+            return Err(error);
+        }
+        place.swing(self.memory.arena(), new.at);
+        self.dispose(probe.state, probe.group, old);
+        Ok(())
+    }
+
+    /// Disposes of a record that nothing leads to any more: at once, with its dirty list, or after the flush of its
+    /// epoch. Can't fail, as the record is gone already: the heap memory that this may take is charged afterwards.
+    pub(super) fn dispose(&mut self, state: u16, group: u16, mut old: Record) {
+        let stamp = old.stamp(self.memory.arena());
+        if stamp == self.current {
+            self.bury(state, group, old);
+        } else if stamp <= self.flushed {
+            old.set_tag(self.memory.arena(), DEAD);
+            self.memory.retire_record(old.at, old.class());
+        } else {
+            self.copies += 1;
+            let slot = self.sealed.iter().find(|sealed| sealed.epoch == stamp).map_or(0, |sealed| sealed.slot);
+            let list = &mut self.superseded[slot];
+            if list.len() == list.capacity() {
+                let more = list.capacity().max(64);
+                list.reserve_exact(more);
+                self.memory.arena().charge_forced(more * size_of::<Ref>());
+            }
+            list.push(old.at);
+        }
+    }
+
+    /// Takes a record out of its table and disposes of it.
+    pub(super) fn discard(&mut self, probe: &Probe<'_>, place: Place, old: Record) {
+        self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
+        self.tables[probe.state as usize][probe.group as usize].records -= 1;
+        self.dispose(probe.state, probe.group, old);
+    }
+
+    /// Marks a record of the current dirty list as dead; it is freed with the list, or when the dead outnumber.
+    pub(super) fn bury(&mut self, state: u16, group: u16, mut record: Record) {
+        record.set_tag(self.memory.arena(), DEAD);
+        self.dirty_bytes = self.dirty_bytes.saturating_sub(24 + record.area_len() + record.value_len());
+        let list = &mut self.tables[state as usize][group as usize].lists[self.generation as usize % SLOTS];
+        if list.bury() {
+            list.sweep(&mut self.memory, |memory, at| {
+                let record = Record::load(memory.arena(), at);
+                let dead = record.kind() == DEAD;
+                if dead {
+                    memory.retire_record(at, record.class());
+                }
+                dead
+            });
+        }
+    }
+
+    /// Adds a record to the table of its key; on failure it is buried.
+    pub(super) fn insert(&mut self, probe: &Probe<'_>, hash: u64, record: Record) -> Result<(), OutOfMemory> {
+        let seed = self.seed;
+        let head = &self.heads[probe.state as usize][probe.group as usize];
+        let inserted = head.insert(&mut self.memory, hash, record.at, &|arena, at| hash_of(arena, at, seed));
+        if inserted.is_ok() {
+            self.tables[probe.state as usize][probe.group as usize].records += 1;
+        }
+        inserted
+    }
+
+    /// Enters a new record in the dirty list and the table, or in neither.
+    pub(super) fn add(&mut self, probe: &Probe<'_>, hash: u64, record: Record) -> Result<(), OutOfMemory> {
+        if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
+            self.memory.retire_record(record.at, record.class());
+            return Err(error);
+        }
+        self.insert(probe, hash, record).inspect_err(|_| self.bury(probe.state, probe.group, record))
+    }
+
+    /// Cuts the current epoch off: O(1). `next` is the new epoch, above every earlier one. `None` where nothing
+    /// changed, or two epochs are in flight already.
+    pub fn seal(&mut self, next: u32) -> Option<Sealed> {
+        if self.dirty_tables.is_empty() || self.sealed.len() >= SLOTS - 2 {
+            return None;
+        }
+        let slot = self.generation as usize % SLOTS;
+        let sealed = Sealed {
+            epoch: self.current,
+            slot,
+            tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
+            dirty_bytes: std::mem::take(&mut self.dirty_bytes),
+        };
+        self.sealed.push_back(sealed.clone());
+        self.generation += 1;
+        self.current = next;
+        // The slot that comes next must have been taken apart.
+        let coming = self.generation as usize % SLOTS;
+        while self.chores.iter().any(|chore| chore.slot == coming) {
+            self.work();
+        }
+        Some(sealed)
+    }
+
+    /// The dirty lists of a sealed epoch's tables from `from` on, at most `limit`.
+    pub fn sealed_lists(&self, sealed: &Sealed, from: usize, limit: usize) -> Vec<(u16, u16, DirtyList)> {
+        let tables = sealed.tables.iter().skip(from).take(limit);
+        tables.map(|&(state, group)| (state, group, self.tables[state as usize][group as usize].lists[sealed.slot])).collect()
+    }
+
+    /// Learns that everything up to `flushed` is on disk.
+    pub fn adopt_flushed(&mut self, flushed: u32) {
+        self.flushed = self.flushed.max(flushed);
+        while self.sealed.front().is_some_and(|sealed| sealed.epoch <= flushed) {
+            if let Some(sealed) = self.sealed.pop_front() {
+                self.chores.push_back(Chore { slot: sealed.slot, tables: sealed.tables, next: 0 });
+            }
+        }
+    }
+
+    /// Whether [`Hot::work`] has anything to do.
+    #[inline]
+    pub fn has_chores(&self) -> bool {
+        !self.chores.is_empty()
+    }
+
+    /// Does a small piece of what flushed epochs left behind: one block of one list. True while there is more.
+    pub fn work(&mut self) -> bool {
+        let Some(chore) = self.chores.front_mut() else { return false };
+        let slot = chore.slot;
+        if let Some(&(state, group)) = chore.tables.get(chore.next) {
+            let list = &mut self.tables[state as usize][group as usize].lists[slot];
+            let had_dead = list.dead() > 0;
+            let more = list.pop_block(&mut self.memory, |memory, at| {
+                if had_dead {
+                    let record = Record::load(memory.arena(), at);
+                    if record.kind() == DEAD {
+                        memory.retire_record(at, record.class());
+                    }
+                }
+            });
+            if !more {
+                chore.next += 1;
+            }
+            return true;
+        }
+        let list = &mut self.superseded[slot];
+        for at in list.drain(list.len().saturating_sub(SUPERSEDED_AT_ONCE)..) {
+            let mut record = Record::load(self.memory.arena(), at);
+            record.set_tag(self.memory.arena(), DEAD);
+            self.memory.retire_record(at, record.class());
+        }
+        if list.is_empty() {
+            self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
+            *list = Vec::new();
+            self.chores.pop_front();
+        }
+        !self.chores.is_empty()
+    }
+}
+
+/// The hash under which the record at `at` lies in its table.
+pub(super) fn hash_of(arena: &Arena, at: Ref, seed: u64) -> u64 {
+    let record = Record::load(arena, at);
+    if matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE) {
+        let container = Record::load(arena, record.link(arena) as Ref);
+        let hash = hash_area(container.area(arena), container.has(NAMESPACE), seed);
+        return hash_entry(record.area(arena), hash);
+    }
+    hash_area(record.area(arena), record.has(NAMESPACE), seed)
+}
+
+/// Whether the record is one of a cell: a value, its tombstone or a chain.
+#[inline]
+pub(super) const fn is_cell(kind: u8) -> bool {
+    matches!(kind, record::VALUE | record::TOMBSTONE | CHAIN)
+}

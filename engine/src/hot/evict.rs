@@ -1,0 +1,187 @@
+//! Eviction: making room by dropping records that are on disk.
+//!
+//! A clock's hand (Corbató, *A paging experiment with the Multics system*, 1968) goes over the tables page by page: a
+//! clean record that was used since the hand last passed loses its mark, one that was not leaves memory. To give whole
+//! chunks back, the chunks with the least in them are condemned and everything clean in them leaves memory.
+
+use crate::hot::epoch::hash_of;
+use crate::hot::record::{
+    BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, FREE, NAMESPACE, ROOT, Record, TOMBSTONE, USED, VALUE, hash_area,
+};
+use crate::hot::{Hot, Probe};
+use crate::platform::arena::{CHUNK_BYTES, NONE, Ref};
+use std::collections::HashSet;
+
+/// Where the clock's hand stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hand {
+    state: usize,
+    group: usize,
+    page: usize,
+}
+
+/// What a sweep does with records that were used lately.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mercy {
+    /// They stay, but lose their mark.
+    Used,
+    /// They go like the others.
+    None,
+}
+
+impl Hot {
+    /// Moves the hand on until about `bytes` of records have left memory, at most once around. Returns how many bytes
+    /// left.
+    pub fn evict(&mut self, bytes: usize) -> usize {
+        let before = self.memory.records().used_bytes();
+        let mut around = 0;
+        let goal = before.saturating_sub(bytes);
+        while self.memory.records().used_bytes() > goal && around <= 1 {
+            if self.hand_on() {
+                around += 1;
+            }
+            self.sweep_page(None, Mercy::Used);
+            self.memory.collect();
+        }
+        before - self.memory.records().used_bytes().min(before)
+    }
+
+    /// Gives back about `chunks` chunks by emptying those with the least in them. Returns how many were given back.
+    pub fn give_back(&mut self, chunks: usize) -> usize {
+        let records = self.memory.records();
+        let mut candidates: Vec<(u32, Ref)> =
+            records.chunks().iter().map(|&chunk| (records.live_bytes(chunk), chunk)).collect();
+        candidates.sort_unstable();
+        candidates.truncate(chunks);
+        let condemned: HashSet<Ref> = candidates.into_iter().map(|(_, chunk)| chunk).collect();
+        let hand = self.hand;
+        self.hand = Hand::default();
+        loop {
+            self.sweep_page(Some(&condemned), Mercy::None);
+            if self.hand_on() {
+                break;
+            }
+        }
+        self.hand = hand;
+        self.memory.collect();
+        let mut freed = 0;
+        let records = self.memory.records();
+        for index in (0..records.chunks().len()).rev() {
+            freed += usize::from(condemned.contains(&records.chunks()[index]) && records.release_if_empty(index));
+        }
+        freed
+    }
+
+    /// Gives back the chunks that happen to be empty.
+    pub fn give_back_empty(&mut self) -> usize {
+        self.memory.collect();
+        let records = self.memory.records();
+        (0..records.chunks().len()).rev().filter(|&index| records.release_if_empty(index)).count()
+    }
+
+    /// Moves the hand to the next page; true where it came round.
+    fn hand_on(&mut self) -> bool {
+        let pages = |hot: &Self, hand: Hand| {
+            hot.heads.get(hand.state).and_then(|heads| heads.get(hand.group)).map_or(0, |head| head.page_count())
+        };
+        self.hand.page += 1;
+        while self.hand.page >= pages(self, self.hand) {
+            self.hand.page = 0;
+            self.hand.group += 1;
+            if self.hand.group >= self.groups() {
+                self.hand.group = 0;
+                self.hand.state += 1;
+                if self.hand.state >= self.states() {
+                    self.hand.state = 0;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Evicts from the page under the hand.
+    fn sweep_page(&mut self, condemned: Option<&HashSet<Ref>>, mercy: Mercy) {
+        let Hand { state, group, page } = self.hand;
+        let Some(head) = self.heads.get(state).and_then(|heads| heads.get(group)) else { return };
+        if page >= head.page_count() {
+            return;
+        }
+        let mut leaving = Vec::new();
+        let arena = self.memory.arena();
+        head.visit_page(arena, page, |at| {
+            if condemned.is_some_and(|condemned| !condemned.contains(&chunk_start(at))) {
+                return;
+            }
+            let mut record = Record::load(arena, at);
+            let keeps = mercy == Mercy::Used && record.has(USED);
+            match record.kind() {
+                FREE | DEAD | ROOT => {}
+                TOMBSTONE | ENTRY_TOMBSTONE => leaving.push(record),
+                _ if keeps => record.set_tag(arena, record.tag() & !USED),
+                _ => leaving.push(record),
+            }
+        });
+        leaving.retain(|record| record.kind() == CHAIN || record.stamp(arena) <= self.flushed);
+        if leaving.iter().any(|record| matches!(record.kind(), VALUE | CHAIN | ENTRY)) {
+            head.set_spilled(true);
+        }
+        for record in leaving {
+            self.evict_record(state as u16, group as u16, record);
+        }
+    }
+
+    fn evict_record(&mut self, state: u16, group: u16, record: Record) {
+        let arena = self.memory.arena();
+        let hash = hash_of(arena, record.at, self.seed);
+        let entry = matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
+        let container = if entry { Record::load(arena, record.link(arena) as Ref) } else { record };
+        let area = container.area(arena).to_vec();
+        let namespaced = container.has(NAMESPACE);
+        let probe = Probe {
+            state,
+            group,
+            area: &area,
+            namespaced,
+            hash: if entry { hash_area(&area, namespaced, self.seed) } else { hash },
+        };
+        let Some((_, place)) = self.head(&probe).find(arena, hash, |at| at == record.at) else { return };
+        if entry {
+            let user_key = record.area(arena).to_vec();
+            self.drop_entry(&probe, container, place, record, &user_key);
+            if self.entries(container) == 0
+                && let Some((root, place)) = self.find_root(&probe)
+            {
+                self.remove_root(&probe, place, root);
+            }
+        } else if record.kind() == CHAIN && record.stamp(arena) > self.flushed {
+            self.cut_chain(&probe, record);
+        } else {
+            let below = record.link(arena);
+            self.discard(&probe, place, record);
+            self.dispose_chain(&probe, below);
+        }
+    }
+
+    /// Drops the flushed chunks below a chain's unflushed ones; the chain goes on on disk then.
+    fn cut_chain(&mut self, probe: &Probe<'_>, head: Record) {
+        let mut above = head;
+        loop {
+            let next = above.link(self.arena()) as Ref;
+            if next == NONE || above.has(BASE) {
+                return;
+            }
+            let below = Record::load(self.arena(), next);
+            if below.stamp(self.arena()) <= self.flushed {
+                above.set_link(self.arena(), u64::from(NONE));
+                self.dispose_chain(probe, u64::from(next));
+                return;
+            }
+            above = below;
+        }
+    }
+}
+
+const fn chunk_start(at: Ref) -> Ref {
+    at - at % (CHUNK_BYTES / 8) as Ref
+}

@@ -1,0 +1,334 @@
+//! Maps in memory: entries, their container and their order.
+//!
+//! An entry is a record of its own, found by the hash of (container, user key) and linked to its container. The
+//! container is a record of kind [`ROOT`](record::ROOT) that is never flushed and never moves while it has entries; its
+//! value is two words: the order's root, and how many entries there are. A cleared map has a tombstone at the
+//! container's key, which masks everything older.
+
+use crate::hot::cell::Below;
+use crate::hot::order::Tree;
+use crate::hot::record::{
+    self, ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, TOMBSTONE, USED, hash_entry,
+};
+use crate::hot::table::Place;
+use crate::hot::{Hot, OutOfMemory, Probe};
+use crate::platform::arena::Ref;
+use crate::platform::sync::atomic::Ordering;
+
+/// Of a container: [`Hot::floors`] holds a user key for it.
+const HAS_FLOOR: u8 = record::BASE;
+
+impl Hot {
+    /// The map's container.
+    #[inline]
+    pub fn find_root(&self, probe: &Probe<'_>) -> Option<(Record, Place)> {
+        let arena = self.memory.arena();
+        let (at, place) = self.head(probe).find(arena, probe.hash, |at| {
+            let record = Record::load(arena, at);
+            record.kind() == ROOT && record.is_at(arena, probe.area, probe.namespaced)
+        })?;
+        Some((Record::load(arena, at), place))
+    }
+
+    /// Whether a clear of the map in memory masks all that is on disk.
+    #[inline]
+    pub fn is_cleared(&self, probe: &Probe<'_>) -> bool {
+        self.find_cell(probe).is_some_and(|(record, _)| record.kind() == TOMBSTONE)
+    }
+
+    /// The entry's record, live or not.
+    #[inline]
+    pub fn find_entry(&self, probe: &Probe<'_>, root: Record, user_key: &[u8]) -> Option<(Record, Place)> {
+        let arena = self.memory.arena();
+        let (at, place) = self.head(probe).find(arena, hash_entry(user_key, probe.hash), |at| {
+            let record = Record::load(arena, at);
+            matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE)
+                && record.link(arena) as Ref == root.at
+                && record.area_len() == user_key.len()
+                && arena.equals(record.area_at(), user_key)
+        })?;
+        Some((Record::load(arena, at), place))
+    }
+
+    /// The map's container, made where there is none.
+    pub fn root_or_new(&mut self, probe: &Probe<'_>) -> Result<Record, OutOfMemory> {
+        if let Some((root, _)) = self.find_root(probe) {
+            return Ok(root);
+        }
+        let parts = Parts {
+            tag: ROOT | Self::flags(probe, None),
+            stamp: 0,
+            link: 0,
+            expiry_ms: 0,
+            area: probe.area,
+            value: [&[0; 16], &[]],
+            spare: 0,
+        };
+        let root = Record::create(&mut self.memory, parts).ok_or(OutOfMemory { bytes: 16 })?;
+        if let Err(error) = self.insert(probe, probe.hash, root) {
+            self.memory.retire_record(root.at, root.class());
+            return Err(error);
+        }
+        Ok(root)
+    }
+
+    /// The order of a map's entries.
+    pub fn tree(&self, root: Record) -> Tree {
+        Tree { root: self.arena().word(root.value_at()).load(Ordering::Relaxed) as Ref }
+    }
+
+    fn set_tree(&self, root: Record, tree: Tree) {
+        self.arena().word(root.value_at()).store(u64::from(tree.root), Ordering::Relaxed);
+    }
+
+    /// How many entries the map has in memory, deleted ones too.
+    pub fn entries(&self, root: Record) -> u64 {
+        self.arena().word(root.value_at() + 1).load(Ordering::Relaxed)
+    }
+
+    fn count(&self, root: Record, forth: bool) {
+        let word = self.arena().word(root.value_at() + 1);
+        let count = word.load(Ordering::Relaxed);
+        word.store(if forth { count + 1 } else { count - 1 }, Ordering::Relaxed);
+    }
+
+    /// Puts an entry. `found` is what [`Hot::find_entry`] said just before.
+    pub fn put_entry(
+        &mut self,
+        probe: &Probe<'_>,
+        root: Record,
+        found: Option<(Record, Place)>,
+        user_key: &[u8],
+        value: &[u8],
+        expiry_ms: Option<u64>,
+        below: Below,
+    ) -> Result<(), OutOfMemory> {
+        self.lower_floor(root, user_key);
+        self.set_entry(probe, root, found, ENTRY, user_key, value, expiry_ms, below)
+    }
+
+    /// Deletes an entry: it goes at once where nothing older is on disk, else it becomes a tombstone.
+    pub fn delete_entry(
+        &mut self,
+        probe: &Probe<'_>,
+        root: Record,
+        found: Option<(Record, Place)>,
+        user_key: &[u8],
+        below: Below,
+    ) -> Result<(), OutOfMemory> {
+        match found {
+            Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
+                self.drop_entry(probe, root, place, record, user_key);
+                Ok(())
+            }
+            Some((record, _)) if record.kind() == ENTRY_TOMBSTONE => Ok(()),
+            None if below == Below::Nothing => Ok(()),
+            _ => {
+                let expiry_ms = found.and_then(|(record, _)| record.has(EXPIRY).then_some(0));
+                self.set_entry(probe, root, found, ENTRY_TOMBSTONE, user_key, &[], expiry_ms, below)
+            }
+        }
+    }
+
+    /// Takes an entry out of table and order and disposes of it.
+    pub(super) fn drop_entry(&mut self, probe: &Probe<'_>, root: Record, place: Place, old: Record, user_key: &[u8]) {
+        let mut tree = self.tree(root);
+        tree.remove(&mut self.memory, user_key);
+        self.set_tree(root, tree);
+        self.count(root, false);
+        self.discard(probe, place, old);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one entry's address, value and what is known of both")]
+    fn set_entry(
+        &mut self,
+        probe: &Probe<'_>,
+        root: Record,
+        found: Option<(Record, Place)>,
+        kind: u8,
+        user_key: &[u8],
+        value: &[u8],
+        expiry_ms: Option<u64>,
+        below: Below,
+    ) -> Result<(), OutOfMemory> {
+        let expiry = if expiry_ms.is_some() { EXPIRY } else { 0 };
+        let Some((mut old, place)) = found else {
+            let fresh = if below == Below::Nothing { FRESH } else { 0 };
+            let record = self.new_entry(root, kind | expiry | fresh, self.current, user_key, value, expiry_ms)?;
+            return self.add_entry(probe, root, record, user_key, true);
+        };
+        let kept = old.tag() & FRESH;
+        let in_place = old.has(EXPIRY) == expiry_ms.is_some()
+            && (value.len() <= old.value_len() || value.len() <= old.capacity(&self.memory))
+            && self.claim(probe, &mut old)?;
+        if in_place {
+            let fresh = old.tag() & FRESH;
+            old.replace(self.memory.arena(), kind | expiry | fresh | old.tag() & USED, expiry_ms, value);
+            return Ok(());
+        }
+        let fresh = if old.stamp(self.arena()) == self.current { kept } else { 0 };
+        let record = self.new_entry(root, kind | expiry | fresh, self.current, user_key, value, expiry_ms)?;
+        self.supersede(probe, place, old, record)?;
+        let tree = self.tree(root);
+        let swung = tree.swing(self.memory.arena(), user_key, record.at);
+        debug_assert!(swung, "an entry was missing from its order");
+        Ok(())
+    }
+
+    fn new_entry(
+        &mut self,
+        root: Record,
+        tag: u8,
+        stamp: u32,
+        user_key: &[u8],
+        value: &[u8],
+        expiry_ms: Option<u64>,
+    ) -> Result<Record, OutOfMemory> {
+        let parts = Parts {
+            tag,
+            stamp,
+            link: u64::from(root.at),
+            expiry_ms: expiry_ms.unwrap_or(0),
+            area: user_key,
+            value: [value, &[]],
+            spare: 0,
+        };
+        Record::create(&mut self.memory, parts).ok_or(OutOfMemory { bytes: value.len() })
+    }
+
+    /// Enters a new entry in order, table and (if `dirty`) dirty list, or in none of them.
+    fn add_entry(
+        &mut self,
+        probe: &Probe<'_>,
+        root: Record,
+        record: Record,
+        user_key: &[u8],
+        dirty: bool,
+    ) -> Result<(), OutOfMemory> {
+        let mut tree = self.tree(root);
+        if let Err(error) = tree.insert(&mut self.memory, user_key, record.at) {
+            // Nodes may have been split on the way all the same.
+            self.set_tree(root, tree);
+            self.memory.retire_record(record.at, record.class());
+            return Err(error);
+        }
+        self.set_tree(root, tree);
+        let hash = hash_entry(user_key, probe.hash);
+        let added = if dirty {
+            self.add(probe, hash, record)
+        } else {
+            self.insert(probe, hash, record).inspect_err(|_| self.memory.retire_record(record.at, record.class()))
+        };
+        if added.is_err() {
+            let mut tree = self.tree(root);
+            tree.remove(&mut self.memory, user_key);
+            self.set_tree(root, tree);
+            return added;
+        }
+        self.count(root, true);
+        Ok(())
+    }
+
+    /// Keeps an entry that was read from disk, clean; nothing happens where memory is out.
+    pub fn promote_entry(
+        &mut self,
+        probe: &Probe<'_>,
+        user_key: &[u8],
+        value: &[u8],
+        expiry_ms: Option<u64>,
+        epoch: u32,
+    ) {
+        let Ok(root) = self.root_or_new(probe) else { return };
+        let tag = ENTRY | USED | if expiry_ms.is_some() { EXPIRY } else { 0 };
+        let stamp = epoch.min(self.flushed);
+        if let Ok(record) = self.new_entry(root, tag, stamp, user_key, value, expiry_ms) {
+            // Out of memory here means that the entry is read again next time.
+            let _ = self.add_entry(probe, root, record, user_key, false);
+        }
+    }
+
+    /// Clears a map: all its entries leave memory, and where something may be on disk a tombstone masks it.
+    pub fn clear_map(&mut self, probe: &Probe<'_>, below: Below) -> Result<(), OutOfMemory> {
+        let marker = self.find_cell(probe);
+        let unmarked_needed = below == Below::Perhaps || self.has_unfresh(probe);
+        if unmarked_needed {
+            match marker {
+                // A marker of the current epoch masks strictly older segments, so it serves for this clear as well.
+                Some((record, _)) if record.stamp(self.arena()) == self.current => {}
+                Some((record, place)) => {
+                    let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
+                    self.supersede(probe, place, record, new)?;
+                }
+                None => {
+                    let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
+                    self.add(probe, probe.hash, new)?;
+                }
+            }
+        }
+        let Some((root, place)) = self.find_root(probe) else { return Ok(()) };
+        let mut tree = self.tree(root);
+        let mut entries = Vec::with_capacity(self.entries(root) as usize);
+        tree.ascend(self.arena(), None, |at| {
+            entries.push(at);
+            true
+        });
+        for at in entries {
+            let record = Record::load(self.arena(), at);
+            let hash = hash_entry(record.area(self.arena()), probe.hash);
+            if let Some((_, place)) = self.head(probe).find(self.arena(), hash, |found| found == at) {
+                self.discard(probe, place, record);
+            }
+        }
+        tree.take_apart(&mut self.memory);
+        self.floors.remove(&root.at);
+        self.remove_root(probe, place, root);
+        Ok(())
+    }
+
+    /// Whether an entry in memory may have an older version on disk.
+    fn has_unfresh(&self, probe: &Probe<'_>) -> bool {
+        let Some((root, _)) = self.find_root(probe) else { return false };
+        let mut found = false;
+        self.tree(root).ascend(self.arena(), None, |at| {
+            let record = Record::load(self.arena(), at);
+            found = !(record.has(FRESH) && record.stamp(self.arena()) == self.current);
+            !found
+        });
+        found
+    }
+
+    /// Frees a container without entries.
+    pub(super) fn remove_root(&mut self, probe: &Probe<'_>, place: Place, root: Record) {
+        self.floors.remove(&root.at);
+        self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
+        self.tables[probe.state as usize][probe.group as usize].records -= 1;
+        let mut root = root;
+        root.set_tag(self.memory.arena(), record::DEAD);
+        self.memory.retire_record(root.at, root.class());
+    }
+
+    /// The user key below which nothing lives, as far as is known.
+    pub fn floor(&self, root: Record) -> Option<&[u8]> {
+        if root.has(HAS_FLOOR) { self.floors.get(&root.at).map(Vec::as_slice) } else { None }
+    }
+
+    /// Remembers that nothing lives below `user_key`: a map that is popped from the front would otherwise pass all
+    /// that was popped again and again.
+    pub fn raise_floor(&mut self, mut root: Record, user_key: &[u8]) {
+        root.set_tag(self.memory.arena(), root.tag() | HAS_FLOOR);
+        let floor = self.floors.entry(root.at).or_default();
+        floor.clear();
+        floor.extend_from_slice(user_key);
+    }
+
+    #[inline]
+    fn lower_floor(&mut self, root: Record, user_key: &[u8]) {
+        if Record::load(self.memory.arena(), root.at).has(HAS_FLOOR)
+            && let Some(floor) = self.floors.get_mut(&root.at)
+            && user_key < floor.as_slice()
+        {
+            floor.clear();
+            floor.extend_from_slice(user_key);
+        }
+    }
+}

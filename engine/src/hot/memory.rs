@@ -1,0 +1,121 @@
+//! The memory of one shard: two allocators and what waits for readers to leave.
+//!
+//! Records lie in chunks of their own, which the clock's hand can walk; index lines, directories, dirty lists and map
+//! nodes lie in others, aligned to cache lines. A block that readers may have seen is *retired*: it is reused only
+//! after every reader that was inside a call has left it.
+
+use crate::platform::arena::{Allocator, Arena, Ref};
+use crate::platform::sync::reclaim::{Domain, Limbo};
+use std::sync::Arc;
+
+const INDEX: u64 = 1 << 40;
+
+/// Blocks of one shard; see the module's head.
+#[derive(Debug)]
+pub struct Memory {
+    arena: Arc<Arena>,
+    records: Allocator,
+    index: Allocator,
+    limbo: Limbo,
+}
+
+impl Memory {
+    /// Nothing allocated yet.
+    pub fn new(arena: Arc<Arena>, domain: &Arc<Domain>) -> Self {
+        Self {
+            records: Allocator::new(Arc::clone(&arena), 8),
+            index: Allocator::new(Arc::clone(&arena), 64),
+            limbo: Limbo::new(domain, Limbo::BATCH_ITEMS),
+            arena,
+        }
+    }
+
+    /// The arena.
+    #[inline]
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// The record blocks.
+    pub fn records(&mut self) -> &mut Allocator {
+        &mut self.records
+    }
+
+    /// Bytes in chunks held by this shard.
+    pub fn held_bytes(&self) -> usize {
+        self.records.held_bytes() + self.index.held_bytes()
+    }
+
+    /// Bytes in blocks in use by this shard.
+    pub fn used_bytes(&self) -> usize {
+        self.records.used_bytes() + self.index.used_bytes()
+    }
+
+    /// A block for a record.
+    #[inline]
+    pub fn allocate_record(&mut self, bytes: usize) -> Option<(Ref, u8)> {
+        self.records.allocate(bytes)
+    }
+
+    /// How many bytes a record's block holds.
+    #[inline]
+    pub fn record_capacity(&self, at: Ref, class: u8) -> usize {
+        self.records.capacity(at, class)
+    }
+
+    /// A block for the index, aligned to a cache line, zeroed.
+    pub fn allocate_index(&mut self, bytes: usize) -> Option<(Ref, u8)> {
+        let (at, class) = self.index.allocate(bytes)?;
+        let words = bytes.div_ceil(8) as Ref;
+        for word in at..at + words {
+            self.arena.word(word).store(0, crate::platform::sync::atomic::Ordering::Relaxed);
+        }
+        #[cfg(loom)]
+        for half in 0..words as usize * 2 {
+            self.arena.half(at, half).store(0, crate::platform::sync::atomic::Ordering::Relaxed);
+        }
+        Some((at, class))
+    }
+
+    /// How many bytes an index block holds.
+    pub fn index_capacity(&self, at: Ref, class: u8) -> usize {
+        self.index.capacity(at, class)
+    }
+
+    /// Frees a record's block that readers may be looking at.
+    #[inline]
+    pub fn retire_record(&mut self, at: Ref, class: u8) {
+        self.retire(u64::from(at) | u64::from(class) << 32);
+    }
+
+    /// Frees an index block that readers may be looking at.
+    pub fn retire_index(&mut self, at: Ref, class: u8) {
+        self.retire(u64::from(at) | u64::from(class) << 32 | INDEX);
+    }
+
+    /// Frees an index block that only the owner ever looked at.
+    pub fn free_index(&mut self, at: Ref, class: u8) {
+        self.index.free(at, class);
+    }
+
+    fn retire(&mut self, item: u64) {
+        self.limbo.retire(item);
+        if self.limbo.len() >= Limbo::BATCH_ITEMS {
+            self.take_back();
+        }
+    }
+
+    /// Takes back all that no reader can be looking at any more, of what was retired up to now.
+    pub fn collect(&mut self) {
+        self.limbo.seal();
+        self.take_back();
+    }
+
+    fn take_back(&mut self) {
+        let Self { records, index, limbo, .. } = self;
+        limbo.collect(|item| {
+            let (at, class) = (item as Ref, (item >> 32) as u8);
+            if item & INDEX == 0 { records.free(at, class) } else { index.free(at, class) }
+        });
+    }
+}

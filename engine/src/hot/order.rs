@@ -1,0 +1,409 @@
+//! The order of a map's entries in memory: a B+-tree of references, private to the owner.
+//!
+//! ```text
+//! node    word 0: count u16 | capacity u16 << 16 | leaf u8 << 32 | class u8 << 40
+//!         words 1..=capacity: the first 8 bytes of the user keys, big-endian      then references u32, two a word
+//! ```
+//!
+//! A leaf's references are entries, an inner node's are nodes. A node's prefix in its parent is at most that of its
+//! smallest entry; where prefixes tie, keys are compared through the records, for a node through its leftmost entry.
+//! So deleting never touches separators, and they never point at memory that is gone. Small maps are one small leaf.
+//! Nodes that run empty are freed; nodes are not merged otherwise.
+
+use crate::hot::{Memory, OutOfMemory};
+use crate::platform::arena::{Arena, NONE, Ref};
+use crate::platform::sync::atomic::Ordering;
+use std::cmp::Ordering as Order;
+
+const CAPACITY_MAX: usize = 40;
+const CAPACITIES: [usize; 4] = [4, 9, 19, CAPACITY_MAX];
+
+/// The tree's root, as a map's container keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The root node; [`NONE`] while the tree is empty.
+    pub root: Ref,
+}
+
+/// The first 8 bytes of a key, padded with zeros, as a number that sorts like them.
+#[inline]
+pub fn prefix_of(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = key.len().min(8);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(bytes)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    at: Ref,
+    count: usize,
+    capacity: usize,
+    leaf: bool,
+    class: u8,
+}
+
+const fn node_bytes(capacity: usize) -> usize {
+    8 + capacity * 8 + capacity.div_ceil(2) * 8
+}
+
+impl Node {
+    fn load(arena: &Arena, at: Ref) -> Self {
+        let word = arena.word(at).load(Ordering::Relaxed);
+        Self {
+            at,
+            count: usize::from(word as u16),
+            capacity: usize::from((word >> 16) as u16),
+            leaf: (word >> 32) & 1 == 1,
+            class: (word >> 40) as u8,
+        }
+    }
+
+    fn save(self, arena: &Arena) {
+        let word = self.count as u64
+            | (self.capacity as u64) << 16
+            | u64::from(self.leaf) << 32
+            | u64::from(self.class) << 40;
+        arena.word(self.at).store(word, Ordering::Relaxed);
+    }
+
+    fn new(memory: &mut Memory, capacity: usize, leaf: bool) -> Result<Self, OutOfMemory> {
+        let bytes = node_bytes(capacity);
+        let (at, class) = memory.allocate_index(bytes).ok_or(OutOfMemory { bytes })?;
+        Ok(Self { at, count: 0, capacity, leaf, class })
+    }
+
+    fn prefix(self, arena: &Arena, index: usize) -> u64 {
+        arena.word(self.at + 1 + index as Ref).load(Ordering::Relaxed)
+    }
+
+    fn set_prefix(self, arena: &Arena, index: usize, prefix: u64) {
+        arena.word(self.at + 1 + index as Ref).store(prefix, Ordering::Relaxed);
+    }
+
+    fn refs_at(self, index: usize) -> (Ref, u32) {
+        (self.at + (1 + self.capacity + index / 2) as Ref, (index % 2) as u32 * 32)
+    }
+
+    fn child(self, arena: &Arena, index: usize) -> Ref {
+        let (word, shift) = self.refs_at(index);
+        (arena.word(word).load(Ordering::Relaxed) >> shift) as Ref
+    }
+
+    fn set_child(self, arena: &Arena, index: usize, child: Ref) {
+        let (at, shift) = self.refs_at(index);
+        let word = arena.word(at);
+        word.store(word.load(Ordering::Relaxed) & !(0xFFFF_FFFF << shift) | u64::from(child) << shift, Ordering::Relaxed);
+    }
+
+    fn insert_at(&mut self, arena: &Arena, index: usize, prefix: u64, child: Ref) {
+        for to in (index + 1..=self.count).rev() {
+            self.set_prefix(arena, to, self.prefix(arena, to - 1));
+            self.set_child(arena, to, self.child(arena, to - 1));
+        }
+        self.set_prefix(arena, index, prefix);
+        self.set_child(arena, index, child);
+        self.count += 1;
+        self.save(arena);
+    }
+
+    fn remove_at(&mut self, arena: &Arena, index: usize) {
+        for to in index..self.count - 1 {
+            self.set_prefix(arena, to, self.prefix(arena, to + 1));
+            self.set_child(arena, to, self.child(arena, to + 1));
+        }
+        self.count -= 1;
+        self.save(arena);
+    }
+
+    fn leftmost(self, arena: &Arena) -> Ref {
+        let mut node = self;
+        while !node.leaf {
+            node = Self::load(arena, node.child(arena, 0));
+        }
+        node.child(arena, 0)
+    }
+
+    /// How the key of the `index`-th child compares with `key`.
+    fn compare(self, arena: &Arena, index: usize, prefix: u64, key: &[u8]) -> Order {
+        self.prefix(arena, index).cmp(&prefix).then_with(|| {
+            let child = self.child(arena, index);
+            let entry = if self.leaf { child } else { Self::load(arena, child).leftmost(arena) };
+            compare_entry(arena, entry, key)
+        })
+    }
+
+    /// How many children compare below `key` (`or_equal`: below or equal).
+    fn rank(self, arena: &Arena, key: &[u8], or_equal: bool) -> usize {
+        let prefix = prefix_of(key);
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = (low + high) / 2;
+            let below = match self.compare(arena, middle, prefix, key) {
+                Order::Less => true,
+                Order::Equal => or_equal,
+                Order::Greater => false,
+            };
+            if below { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+fn compare_entry(arena: &Arena, entry: Ref, key: &[u8]) -> Order {
+    crate::hot::entry_key(arena, entry).cmp(key)
+}
+
+/// The way from the root to a leaf: nodes and the child taken in each.
+type Path = Vec<(Node, usize)>;
+
+impl Tree {
+    fn descend(self, arena: &Arena, key: &[u8]) -> Path {
+        let mut path = Vec::with_capacity(6);
+        let mut at = self.root;
+        while at != NONE {
+            let node = Node::load(arena, at);
+            if node.leaf {
+                path.push((node, node.rank(arena, key, false)));
+                break;
+            }
+            let index = node.rank(arena, key, true).saturating_sub(1);
+            path.push((node, index));
+            at = node.child(arena, index);
+        }
+        path
+    }
+
+    /// Adds an entry whose key is not there yet.
+    pub fn insert(&mut self, memory: &mut Memory, key: &[u8], entry: Ref) -> Result<(), OutOfMemory> {
+        if self.root == NONE {
+            let mut leaf = Node::new(memory, CAPACITIES[0], true)?;
+            leaf.insert_at(memory.arena(), 0, prefix_of(key), entry);
+            self.root = leaf.at;
+            return Ok(());
+        }
+        let mut path = self.descend(memory.arena(), key);
+        if let Some(&(leaf, _)) = path.last()
+            && leaf.count == leaf.capacity
+        {
+            self.make_room(memory, &path)?;
+            path = self.descend(memory.arena(), key);
+        }
+        if let Some((mut leaf, index)) = path.pop() {
+            leaf.insert_at(memory.arena(), index, prefix_of(key), entry);
+        }
+        // A key below all others lowers the separators on its way, so that they stay at most the smallest key's.
+        let prefix = prefix_of(key);
+        for (node, index) in path {
+            if node.prefix(memory.arena(), index) > prefix {
+                node.set_prefix(memory.arena(), index, prefix);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the leaf at the end of `path` room for one more: by a larger block, or by splitting what is full on the
+    /// way, from the topmost full node that has a parent with room.
+    fn make_room(&mut self, memory: &mut Memory, path: &Path) -> Result<(), OutOfMemory> {
+        let mut level = path.len() - 1;
+        if path[level].0.capacity < CAPACITY_MAX {
+            return self.enlarge(memory, path, level);
+        }
+        while level > 0 && path[level - 1].0.count == CAPACITY_MAX {
+            level -= 1;
+        }
+        // From the top down, so that every split finds room in its parent; indexes shift, so descend anew each time.
+        if level == 0 {
+            let (node, _) = path[0];
+            let mut root = Node::new(memory, CAPACITY_MAX, false)?;
+            let prefix = if node.count > 0 { node.prefix(memory.arena(), 0) } else { 0 };
+            root.insert_at(memory.arena(), 0, prefix, node.at);
+            self.root = root.at;
+            self.split(memory, root, 0)?;
+            return self.retry(memory, path);
+        }
+        let (parent, index) = path[level - 1];
+        self.split(memory, parent, index)?;
+        self.retry(memory, path)
+    }
+
+    /// After one split: goes on until the leaf that `path` led to has room.
+    fn retry(&mut self, memory: &mut Memory, path: &Path) -> Result<(), OutOfMemory> {
+        let Some(&(leaf, _)) = path.last() else { return Ok(()) };
+        let leaf = Node::load(memory.arena(), leaf.at);
+        if leaf.count < leaf.capacity {
+            return Ok(());
+        }
+        let first = crate::hot::entry_key(memory.arena(), leaf.child(memory.arena(), 0)).to_vec();
+        let path = self.descend(memory.arena(), &first);
+        self.make_room(memory, &path)
+    }
+
+    fn enlarge(&mut self, memory: &mut Memory, path: &Path, level: usize) -> Result<(), OutOfMemory> {
+        let (old, _) = path[level];
+        let capacity = CAPACITIES.iter().copied().find(|&capacity| capacity > old.capacity).unwrap_or(CAPACITY_MAX);
+        let mut node = Node::new(memory, capacity, old.leaf)?;
+        let arena = memory.arena();
+        for index in 0..old.count {
+            node.set_prefix(arena, index, old.prefix(arena, index));
+            node.set_child(arena, index, old.child(arena, index));
+        }
+        node.count = old.count;
+        node.save(arena);
+        match level.checked_sub(1).map(|above| path[above]) {
+            None => self.root = node.at,
+            Some((parent, index)) => parent.set_child(arena, index, node.at),
+        }
+        memory.free_index(old.at, old.class);
+        Ok(())
+    }
+
+    /// Splits the full `index`-th child of a parent that has room.
+    fn split(&self, memory: &mut Memory, mut parent: Node, index: usize) -> Result<(), OutOfMemory> {
+        let mut left = Node::load(memory.arena(), parent.child(memory.arena(), index));
+        let mut right = Node::new(memory, CAPACITY_MAX, left.leaf)?;
+        let arena = memory.arena();
+        // A split at the end of everything is most likely an ascending load: leave the left node nearly full.
+        let last = index + 1 == parent.count && left.leaf;
+        let keep = if last { left.count - left.count / 8 } else { left.count / 2 };
+        for from in keep..left.count {
+            right.set_prefix(arena, from - keep, left.prefix(arena, from));
+            right.set_child(arena, from - keep, left.child(arena, from));
+        }
+        (right.count, left.count) = (left.count - keep, keep);
+        left.save(arena);
+        right.save(arena);
+        parent.insert_at(arena, index + 1, right.prefix(arena, 0), right.at);
+        Ok(())
+    }
+
+    /// Takes the entry with this key out; false where there is none.
+    pub fn remove(&mut self, memory: &mut Memory, key: &[u8]) -> bool {
+        let mut path = self.descend(memory.arena(), key);
+        let Some((mut leaf, index)) = path.pop() else { return false };
+        let arena = memory.arena();
+        if index >= leaf.count || leaf.compare(arena, index, prefix_of(key), key) != Order::Equal {
+            return false;
+        }
+        leaf.remove_at(arena, index);
+        let mut empty = leaf;
+        while empty.count == 0 {
+            memory.free_index(empty.at, empty.class);
+            let Some((mut parent, index)) = path.pop() else {
+                self.root = NONE;
+                return true;
+            };
+            parent.remove_at(memory.arena(), index);
+            empty = parent;
+        }
+        true
+    }
+
+    /// Makes the entry with this key refer to another record of the same key; false where there is none.
+    pub fn swing(&self, arena: &Arena, key: &[u8], to: Ref) -> bool {
+        match self.descend(arena, key).last() {
+            Some(&(leaf, index))
+                if index < leaf.count && leaf.compare(arena, index, prefix_of(key), key) == Order::Equal =>
+            {
+                leaf.set_child(arena, index, to);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Calls `visit` with the entries from `from` upwards (`None`: from the first) until it says false.
+    pub fn ascend(&self, arena: &Arena, from: Option<&[u8]>, mut visit: impl FnMut(Ref) -> bool) {
+        let mut path = match from {
+            Some(from) => self.descend(arena, from),
+            None => self.edge(arena, false),
+        };
+        loop {
+            let Some(&mut (leaf, ref mut index)) = path.last_mut() else { return };
+            if *index < leaf.count {
+                if !leaf.leaf {
+                    let below = Node::load(arena, leaf.child(arena, *index));
+                    path.push((below, 0));
+                    continue;
+                }
+                let entry = leaf.child(arena, *index);
+                if *index + 4 < leaf.count {
+                    arena.prefetch(leaf.child(arena, *index + 4));
+                }
+                *index += 1;
+                if !visit(entry) {
+                    return;
+                }
+                continue;
+            }
+            path.pop();
+            if let Some((_, index)) = path.last_mut() {
+                *index += 1;
+            }
+        }
+    }
+
+    /// Calls `visit` with the entries below `before` downwards (`None`: from the last) until it says false.
+    pub fn descend_from(&self, arena: &Arena, before: Option<&[u8]>, mut visit: impl FnMut(Ref) -> bool) {
+        // In each element the index is one above the child to be taken next, for inner nodes the one just taken.
+        let mut path = match before {
+            Some(before) => self.descend(arena, before),
+            None => self.edge(arena, true),
+        };
+        loop {
+            let Some(&mut (node, ref mut index)) = path.last_mut() else { return };
+            if *index == 0 {
+                path.pop();
+                continue;
+            }
+            *index -= 1;
+            let child = node.child(arena, *index);
+            if node.leaf {
+                if *index >= 4 {
+                    arena.prefetch(node.child(arena, *index - 4));
+                }
+                if !visit(child) {
+                    return;
+                }
+            } else {
+                let below = Node::load(arena, child);
+                path.push((below, below.count));
+            }
+        }
+    }
+
+    /// The way to the first leaf, at its first entry, or to the last one, behind its last.
+    fn edge(self, arena: &Arena, last: bool) -> Path {
+        let mut path = Vec::with_capacity(6);
+        let mut at = self.root;
+        while at != NONE {
+            let node = Node::load(arena, at);
+            let index = if !last {
+                0
+            } else if node.leaf {
+                node.count
+            } else {
+                node.count - 1
+            };
+            path.push((node, index));
+            at = if node.leaf { NONE } else { node.child(arena, index) };
+        }
+        path
+    }
+
+    /// Frees all nodes.
+    pub fn take_apart(&mut self, memory: &mut Memory) {
+        let mut nodes = Vec::new();
+        if self.root != NONE {
+            nodes.push(self.root);
+        }
+        while let Some(at) = nodes.pop() {
+            let node = Node::load(memory.arena(), at);
+            if !node.leaf {
+                nodes.extend((0..node.count).map(|index| node.child(memory.arena(), index)));
+            }
+            memory.free_index(at, node.class);
+        }
+        self.root = NONE;
+    }
+}

@@ -1,0 +1,364 @@
+//! A record: one version of one cell, list chunk or map entry in memory.
+//!
+//! ```text
+//! word 0   stamp u32 (low) | sequence u32 (high)
+//! word 1   value length u32 | key length u16 | size class u8 | kind and flags u8   (from low to high)
+//! [link]   for chains, containers and entries: reference u32 | kind's own u32
+//! [expiry] ms u64, where the flag says so
+//! key      padded to a word          value      up to the block's end: spare capacity
+//! ```
+//!
+//! The *key area* of a cell, chain or container is `key`, or `key | namespace | len(namespace) u16` with the flag
+//! [`NAMESPACE`]; of an entry it is the user key alone, and its link names the container.
+//!
+//! Invariants: layout (kind's link, expiry flag, key) never changes once a record is published; the value, its length
+//! and the expiry change only while the sequence is odd, or by one atomic store of one word; only the owner writes.
+
+use crate::hot::Memory;
+use crate::platform::arena::{Arena, Ref};
+use crate::platform::sync::atomic::{Ordering, fence};
+
+/// A free block, or a dead record: stamps of dead records are kept so that a dirty list can tell them.
+pub const FREE: u8 = 0;
+/// The full value of a cell.
+pub const VALUE: u8 = 1;
+/// A deleted cell; of a map's container: everything older of the map is deleted.
+pub const TOMBSTONE: u8 = 2;
+/// A part of a list or merging state: what was appended in one epoch. Links to the chunk before it.
+pub const CHAIN: u8 = 3;
+/// A map's container: the root of its order. Never flushed.
+pub const ROOT: u8 = 4;
+/// A map entry.
+pub const ENTRY: u8 = 5;
+/// A deleted map entry.
+pub const ENTRY_TOMBSTONE: u8 = 6;
+/// A record that left the table but still stands in a dirty list.
+pub const DEAD: u8 = 7;
+const KIND: u8 = 0x07;
+
+/// The key area ends in a namespace.
+pub const NAMESPACE: u8 = 0x08;
+/// An expiry stands before the key.
+pub const EXPIRY: u8 = 0x10;
+/// Nothing older is on disk, or it is masked there; so deletion needs no tombstone.
+pub const FRESH: u8 = 0x20;
+/// Used since the clock's hand passed.
+pub const USED: u8 = 0x40;
+/// Of a chain: nothing older counts, neither the link nor the disk.
+pub const BASE: u8 = 0x80;
+
+/// The seed of a container's or cell's hash, from its key area.
+#[inline]
+pub fn hash_area(area: &[u8], namespaced: bool, seed: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(area, seed.wrapping_add(u64::from(namespaced)))
+}
+
+/// The hash of a map entry, from its container's.
+#[inline]
+pub fn hash_entry(user_key: &[u8], container_hash: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(user_key, container_hash)
+}
+
+/// What a record is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// Kind and flags.
+    pub tag: u8,
+    /// The epoch it was written in.
+    pub stamp: u32,
+    /// The link word; ignored for kinds without.
+    pub link: u64,
+    /// The expiry in ms; present exactly where the flag is.
+    pub expiry_ms: u64,
+    /// The key area.
+    pub area: &'a [u8],
+    /// The value, in parts that are put one after another.
+    pub value: [&'a [u8]; 2],
+    /// Bytes to keep free behind the value.
+    pub spare: usize,
+}
+
+/// A record's place and its second word as last loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Its place.
+    pub at: Ref,
+    word: u64,
+}
+
+#[inline]
+const fn has_link(kind: u8) -> bool {
+    matches!(kind, CHAIN | ROOT | ENTRY | ENTRY_TOMBSTONE)
+}
+
+#[inline]
+const fn lead_words(tag: u8) -> Ref {
+    2 + has_link(tag & KIND) as Ref + (tag & EXPIRY != 0) as Ref
+}
+
+/// How many bytes a record of these sizes takes, spare capacity left out.
+pub const fn record_bytes(tag: u8, area: usize, value: usize) -> usize {
+    lead_words(tag) as usize * 8 + area.next_multiple_of(8) + value
+}
+
+impl Record {
+    /// Writes a new record that nobody sees yet; `None` where memory is out.
+    pub fn create(memory: &mut Memory, parts: Parts<'_>) -> Option<Self> {
+        let value_bytes = parts.value[0].len() + parts.value[1].len();
+        let bytes = record_bytes(parts.tag, parts.area.len(), value_bytes) + parts.spare;
+        let (at, class) = memory.allocate_record(bytes)?;
+        let arena = memory.arena();
+        let word = value_bytes as u64
+            | (parts.area.len() as u64) << 32
+            | u64::from(class) << 48
+            | u64::from(parts.tag) << 56;
+        arena.word(at).store(u64::from(parts.stamp), Ordering::Relaxed);
+        arena.word(at + 1).store(word, Ordering::Relaxed);
+        let record = Self { at, word };
+        if has_link(record.kind()) {
+            arena.word(at + 2).store(parts.link, Ordering::Relaxed);
+        }
+        if record.has(EXPIRY) {
+            arena.word(record.expiry_at()).store(parts.expiry_ms, Ordering::Relaxed);
+        }
+        arena.write(record.area_at(), parts.area);
+        arena.write(record.value_at(), parts.value[0]);
+        if !parts.value[1].is_empty() {
+            record.append_bytes(arena, parts.value[0].len(), parts.value[1]);
+        }
+        Some(record)
+    }
+
+    /// The record at `at`.
+    #[inline]
+    pub fn load(arena: &Arena, at: Ref) -> Self {
+        Self { at, word: arena.word(at + 1).load(Ordering::Relaxed) }
+    }
+
+    /// A record whose second word was loaded by the caller.
+    #[inline]
+    pub const fn from_word(at: Ref, word: u64) -> Self {
+        Self { at, word }
+    }
+
+    /// Kind and flags.
+    #[inline]
+    pub const fn tag(self) -> u8 {
+        (self.word >> 56) as u8
+    }
+
+    /// The kind.
+    #[inline]
+    pub const fn kind(self) -> u8 {
+        self.tag() & KIND
+    }
+
+    /// Whether a flag is set.
+    #[inline]
+    pub const fn has(self, flag: u8) -> bool {
+        self.tag() & flag != 0
+    }
+
+    /// The size class of its block.
+    #[inline]
+    pub const fn class(self) -> u8 {
+        (self.word >> 48) as u8
+    }
+
+    /// The value's length in bytes.
+    #[inline]
+    pub const fn value_len(self) -> usize {
+        self.word as u32 as usize
+    }
+
+    /// The key area's length in bytes.
+    #[inline]
+    pub const fn area_len(self) -> usize {
+        (self.word >> 32) as u16 as usize
+    }
+
+    const fn expiry_at(self) -> Ref {
+        self.at + 2 + has_link(self.kind()) as Ref
+    }
+
+    /// Where the key area starts.
+    #[inline]
+    pub const fn area_at(self) -> Ref {
+        self.at + lead_words(self.tag())
+    }
+
+    /// Where the value starts.
+    #[inline]
+    pub const fn value_at(self) -> Ref {
+        self.area_at() + self.area_len().div_ceil(8) as Ref
+    }
+
+    /// The epoch of the last change.
+    #[inline]
+    pub fn stamp(self, arena: &Arena) -> u32 {
+        arena.word(self.at).load(Ordering::Relaxed) as u32
+    }
+
+    /// The link word; 0 for kinds without.
+    #[inline]
+    pub fn link(self, arena: &Arena) -> u64 {
+        if has_link(self.kind()) { arena.word(self.at + 2).load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Changes the link word of a record whose kind has one. Only for words that readers don't follow, or that lead
+    /// to places as valid as before.
+    pub fn set_link(self, arena: &Arena, link: u64) {
+        debug_assert!(has_link(self.kind()));
+        arena.word(self.at + 2).store(link, Ordering::Release);
+    }
+
+    /// When it expires, in ms of the caller's clock.
+    #[inline]
+    pub fn expiry_ms(self, arena: &Arena) -> Option<u64> {
+        self.has(EXPIRY).then(|| arena.word(self.expiry_at()).load(Ordering::Relaxed))
+    }
+
+    /// Whether its key area is `area`.
+    #[inline]
+    pub fn is_at(self, arena: &Arena, area: &[u8], namespaced: bool) -> bool {
+        self.area_len() == area.len() && self.has(NAMESPACE) == namespaced && arena.equals(self.area_at(), area)
+    }
+
+    /// The key area.
+    #[cfg(not(loom))]
+    #[inline]
+    #[expect(unsafe_code, reason = "key areas are immutable while their record is reachable")]
+    pub fn area(self, arena: &Arena) -> &[u8] {
+        // SAFETY: a key area is written before publication and never after; the caller reached the record, so it is
+        // not reclaimed while the owner or a pinned reader looks at it.
+        unsafe { arena.bytes(self.area_at(), self.area_len()) }
+    }
+
+    /// The value.
+    ///
+    /// # Safety
+    /// The caller is the owner and changes nothing while the slice lives, or the record is sealed.
+    #[cfg(not(loom))]
+    #[inline]
+    #[expect(unsafe_code, reason = "borrows a value whose writers the caller rules out")]
+    pub unsafe fn value(self, arena: &Arena) -> &[u8] {
+        // SAFETY: the caller rules out writers.
+        unsafe { arena.bytes(self.value_at(), self.value_len()) }
+    }
+
+    /// How many bytes of value the block has room for.
+    pub fn capacity(self, memory: &Memory) -> usize {
+        memory.record_capacity(self.at, self.class()) - (self.value_at() - self.at) as usize * 8
+    }
+
+    /// Sets the stamp.
+    #[inline]
+    pub fn set_stamp(self, arena: &Arena, stamp: u32) {
+        let word = arena.word(self.at);
+        word.store(word.load(Ordering::Relaxed) & !0xFFFF_FFFF | u64::from(stamp), Ordering::Relaxed);
+    }
+
+    /// Replaces kind and flags; the layout must stay the same.
+    #[inline]
+    pub fn set_tag(&mut self, arena: &Arena, tag: u8) {
+        debug_assert!(lead_words(tag) == lead_words(self.tag()) || tag & KIND == DEAD);
+        self.word = self.word & !(0xFF << 56) | u64::from(tag) << 56;
+        arena.word(self.at + 1).store(self.word, Ordering::Relaxed);
+    }
+
+    /// Marks the record as used.
+    #[inline]
+    pub fn touch(mut self, arena: &Arena) {
+        if !self.has(USED) {
+            self.set_tag(arena, self.tag() | USED);
+        }
+    }
+
+    /// Changes tag, value and expiry in place. The value must fit the capacity.
+    #[inline]
+    pub fn replace(&mut self, arena: &Arena, tag: u8, expiry_ms: Option<u64>, value: &[u8]) {
+        let word = self.word & !(0xFF << 56 | 0xFFFF_FFFF) | u64::from(tag) << 56 | value.len() as u64;
+        if value.len() == 8 && word == self.word && expiry_ms.is_none() {
+            // One aligned word: readers see the old value or the new one.
+            arena.write_words(self.value_at(), value);
+            return;
+        }
+        self.guarded(arena, |record| {
+            record.word = word;
+            arena.word(record.at + 1).store(word, Ordering::Relaxed);
+            if let Some(expiry_ms) = expiry_ms {
+                arena.word(record.expiry_at()).store(expiry_ms, Ordering::Relaxed);
+            }
+            arena.write_words(record.value_at(), value);
+        });
+    }
+
+    /// Extends the value by `bytes`, which must fit. What readers saw before stays as it is.
+    pub fn extend(&mut self, arena: &Arena, bytes: &[u8]) {
+        let len = self.value_len();
+        self.guarded(arena, |record| {
+            record.append_bytes(arena, len, bytes);
+            record.word += bytes.len() as u64;
+            arena.word(record.at + 1).store(record.word, Ordering::Relaxed);
+        });
+    }
+
+    /// Sets the expiry alone.
+    pub fn set_expiry_ms(self, arena: &Arena, expiry_ms: u64) {
+        if self.has(EXPIRY) {
+            arena.word(self.expiry_at()).store(expiry_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes `bytes` behind the first `len` bytes of the value, keeping those.
+    fn append_bytes(self, arena: &Arena, len: usize, bytes: &[u8]) {
+        let from = self.value_at() + (len / 8) as Ref;
+        let inside = len % 8;
+        let rest = if inside == 0 {
+            bytes
+        } else {
+            let (head, rest) = bytes.split_at(bytes.len().min(8 - inside));
+            let mut word = arena.word(from).load(Ordering::Relaxed).to_le_bytes();
+            word[inside..inside + head.len()].copy_from_slice(head);
+            arena.word(from).store(u64::from_le_bytes(word), Ordering::Relaxed);
+            rest
+        };
+        arena.write_words(from + (inside != 0) as Ref, rest);
+    }
+
+    /// Runs a change under the record's sequence: odd while it lasts.
+    #[inline]
+    fn guarded(&mut self, arena: &Arena, change: impl FnOnce(&mut Self)) {
+        let head = arena.word(self.at);
+        let before = head.load(Ordering::Relaxed);
+        head.store(before.wrapping_add(1 << 32), Ordering::Relaxed);
+        // Pairs with the acquire fence in `copy_value`: a reader that saw any of the change sees the odd sequence.
+        fence(Ordering::Release);
+        change(self);
+        // Pairs with the acquire load at the start of `copy_value`.
+        head.store(before.wrapping_add(2 << 32), Ordering::Release);
+    }
+
+    /// A reader's copy of a consistent (second word, expiry, value), appended to `out`; `None` where the owner changed
+    /// it meanwhile.
+    pub fn copy_value(arena: &Arena, at: Ref, out: &mut Vec<u8>) -> Option<(Self, Option<u64>)> {
+        // Pairs with the release store at the end of `guarded`.
+        let before = arena.word(at).load(Ordering::Acquire) >> 32;
+        if before & 1 == 1 {
+            return None;
+        }
+        let record = Self::load(arena, at);
+        let expiry_ms = record.expiry_ms(arena);
+        let start = out.len();
+        arena.read_words(record.value_at(), record.value_len(), out);
+        // Pairs with the release fence in `guarded`.
+        fence(Ordering::Acquire);
+        if arena.word(at).load(Ordering::Relaxed) >> 32 == before {
+            return Some((record, expiry_ms));
+        }
+        out.truncate(start);
+        None
+    }
+}
+
+const _: () = assert!(record_bytes(VALUE, 0, 0) == 16 && record_bytes(ENTRY | EXPIRY, 0, 0) == 32);

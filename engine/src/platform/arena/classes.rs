@@ -1,0 +1,359 @@
+//! Size classes: how one owner carves chunks into blocks.
+//!
+//! A class is a multiple of 8 bytes up to 512 bytes, then an eighth of a power of two up to half a chunk; larger
+//! blocks are whole chunks (a *span*). Blocks are cut from the end of the owner's current chunk, freed ones wait in a
+//! doubly linked list per class, so that a chunk whose blocks are all free can be taken out of the lists and given
+//! back. A chunk is filled from its start without gaps; the class of every block, free or not, stands in the same bits
+//! of its second word ([`CLASS_SHIFT`]), so an owner whose blocks keep to that can walk a chunk from block to block.
+
+use super::{Arena, CHUNK_BYTES, NONE, Ref};
+use crate::platform::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const EXACT: usize = 64;
+const STEPS: usize = 8;
+/// The largest block within a chunk, in bytes.
+const SMALL_BYTES_MAX: usize = CHUNK_BYTES / 2;
+/// How many classes lie within a chunk.
+const CLASSES: usize = 128;
+/// The class of a span.
+pub const CLASS_SPAN: u8 = 255;
+/// Where the class stands in a block's second word.
+pub const CLASS_SHIFT: u32 = 48;
+
+/// The class of a block of at least `bytes`; [`CLASS_SPAN`] where it needs whole chunks.
+#[inline]
+pub fn class_of(bytes: usize) -> u8 {
+    let words = bytes.div_ceil(8).max(2);
+    if words <= EXACT && bytes <= SMALL_BYTES_MAX {
+        return words as u8;
+    }
+    if bytes > SMALL_BYTES_MAX {
+        return CLASS_SPAN;
+    }
+    // words lies in (2^top, 2^(top + 1)], cut into STEPS steps.
+    let top = (words - 1).ilog2();
+    let step = (words - (1 << top)).div_ceil((1 << top) / STEPS);
+    (EXACT + (top as usize - 6) * STEPS + step) as u8
+}
+
+/// How many bytes a block of a class holds; 0 for a span.
+#[inline]
+pub fn class_bytes(class: u8) -> usize {
+    let class = class as usize;
+    if class <= EXACT {
+        return class * 8;
+    }
+    if class >= CLASSES {
+        return 0;
+    }
+    let above = class - EXACT - 1;
+    let (top, step) = (6 + above / STEPS, above % STEPS + 1);
+    ((1 << top) + step * ((1 << top) / STEPS)) * 8
+}
+
+/// What a walk over a chunk finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Walk {
+    /// The block.
+    pub at: Ref,
+    /// Its second word.
+    pub word: u64,
+}
+
+/// One owner's blocks.
+#[derive(Debug)]
+pub struct Allocator {
+    arena: Arc<Arena>,
+    free: [Ref; CLASSES],
+    bump: Ref,
+    bump_end: Ref,
+    chunks: Vec<Ref>,
+    spans: HashMap<Ref, u32>,
+    used_bytes: usize,
+    /// Sizes are rounded up to this, which keeps blocks aligned to it.
+    grain_bytes: usize,
+}
+
+impl Allocator {
+    /// An allocator without any chunk. Blocks are multiples of `grain_bytes` (8 or 64) and aligned to it.
+    pub fn new(arena: Arc<Arena>, grain_bytes: usize) -> Self {
+        debug_assert!(grain_bytes == 8 || grain_bytes == 64);
+        Self {
+            arena,
+            free: [NONE; CLASSES],
+            bump: NONE,
+            bump_end: NONE,
+            chunks: Vec::new(),
+            spans: HashMap::new(),
+            used_bytes: 0,
+            grain_bytes,
+        }
+    }
+
+    /// The arena.
+    #[inline]
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Bytes in blocks that are in use.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// Bytes in chunks and spans held.
+    pub fn held_bytes(&self) -> usize {
+        (self.chunks.len() + self.spans.values().map(|&chunks| chunks as usize).sum::<usize>()) * CHUNK_BYTES
+    }
+
+    /// A block of at least `bytes` and its class; `None` where the budget has no chunk left.
+    #[inline]
+    pub fn allocate(&mut self, bytes: usize) -> Option<(Ref, u8)> {
+        let class = class_of(bytes.next_multiple_of(self.grain_bytes));
+        if class == CLASS_SPAN {
+            return self.allocate_span(bytes).map(|at| (at, class));
+        }
+        let head = self.free[class as usize];
+        let at = if head == NONE { self.carve(class)? } else { self.unlink(head, class) };
+        let size = class_bytes(class);
+        self.used_bytes += size;
+        let live = self.arena.live(at);
+        live.store(live.load(Ordering::Relaxed) + size as u32, Ordering::Relaxed);
+        Some((at, class))
+    }
+
+    fn allocate_span(&mut self, bytes: usize) -> Option<Ref> {
+        let chunks = bytes.div_ceil(CHUNK_BYTES);
+        let at = self.arena.take(chunks)?;
+        self.spans.insert(at, u32::try_from(chunks).ok()?);
+        self.used_bytes += chunks * CHUNK_BYTES;
+        Some(at)
+    }
+
+    #[cold]
+    fn refill(&mut self) -> Option<()> {
+        let at = self.arena.take(1)?;
+        self.retire_tail();
+        self.chunks.push(at);
+        self.bump = at;
+        self.bump_end = at + (CHUNK_BYTES / 8) as Ref;
+        Some(())
+    }
+
+    /// Turns what is left of the current chunk into free blocks, so that the chunk can be walked to its end.
+    fn retire_tail(&mut self) {
+        while self.bump < self.bump_end {
+            let left = (self.bump_end - self.bump) as usize * 8;
+            let mut class = class_of(left.min(SMALL_BYTES_MAX));
+            while class_bytes(class) > left || (left - class_bytes(class)) == 8 {
+                class -= 1;
+            }
+            let at = self.bump;
+            self.bump += (class_bytes(class) / 8) as Ref;
+            self.link(at, class);
+        }
+    }
+
+    fn carve(&mut self, class: u8) -> Option<Ref> {
+        let words = (class_bytes(class) / 8) as Ref;
+        // A rest of one word could hold no free block, so such a block is not cut here.
+        let fits = |from: Ref, end: Ref| from + words == end || from + words + 1 < end;
+        if !fits(self.bump, self.bump_end) || self.bump == NONE {
+            self.refill()?;
+        }
+        let at = self.bump;
+        self.bump += words;
+        Some(at)
+    }
+
+    /// Gives a block back. `class` is the one that [`Allocator::allocate`] returned.
+    #[inline]
+    pub fn free(&mut self, at: Ref, class: u8) {
+        if class == CLASS_SPAN {
+            if let Some(chunks) = self.spans.remove(&at) {
+                self.used_bytes -= chunks as usize * CHUNK_BYTES;
+                self.arena.give_back(at, chunks as usize);
+            }
+            return;
+        }
+        let size = class_bytes(class);
+        self.used_bytes -= size;
+        let live = self.arena.live(at);
+        live.store(live.load(Ordering::Relaxed) - size as u32, Ordering::Relaxed);
+        self.link(at, class);
+    }
+
+    fn link(&mut self, at: Ref, class: u8) {
+        let head = self.free[class as usize];
+        // First word: next free block (low half), previous one (high half). Second word: class alone, kind 0.
+        self.arena.word(at).store(u64::from(head), Ordering::Relaxed);
+        self.arena.word(at + 1).store(u64::from(class) << CLASS_SHIFT, Ordering::Relaxed);
+        if head != NONE {
+            let next = self.arena.word(head).load(Ordering::Relaxed);
+            self.arena.word(head).store(next & 0xFFFF_FFFF | u64::from(at) << 32, Ordering::Relaxed);
+        }
+        self.free[class as usize] = at;
+    }
+
+    fn unlink(&mut self, at: Ref, class: u8) -> Ref {
+        let links = self.arena.word(at).load(Ordering::Relaxed);
+        let (next, previous) = (links as u32, (links >> 32) as u32);
+        if previous == NONE {
+            self.free[class as usize] = next;
+        } else {
+            let word = self.arena.word(previous).load(Ordering::Relaxed);
+            self.arena.word(previous).store(word & !0xFFFF_FFFF | u64::from(next), Ordering::Relaxed);
+        }
+        if next != NONE {
+            let word = self.arena.word(next).load(Ordering::Relaxed);
+            self.arena.word(next).store(word & 0xFFFF_FFFF | u64::from(previous) << 32, Ordering::Relaxed);
+        }
+        at
+    }
+
+    /// How many bytes the block holds.
+    pub fn capacity(&self, at: Ref, class: u8) -> usize {
+        if class == CLASS_SPAN { self.spans.get(&at).map_or(0, |&n| n as usize * CHUNK_BYTES) } else { class_bytes(class) }
+    }
+
+    /// The chunks held, spans left out.
+    pub fn chunks(&self) -> &[Ref] {
+        &self.chunks
+    }
+
+    /// Bytes in use in a chunk.
+    pub fn live_bytes(&self, chunk: Ref) -> u32 {
+        self.arena.live(chunk).load(Ordering::Relaxed)
+    }
+
+    /// The blocks of a chunk from its start; only for owners that keep the class in the second word of every block.
+    pub fn walk(&self, chunk: Ref) -> impl Iterator<Item = Walk> + use<> {
+        let arena = Arc::clone(&self.arena);
+        let full = chunk + (CHUNK_BYTES / 8) as Ref;
+        let end = if self.bump_end == full { self.bump } else { full };
+        let mut at = chunk;
+        std::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let word = arena.word(at + 1).load(Ordering::Relaxed);
+            let found = Walk { at, word };
+            at += (class_bytes((word >> CLASS_SHIFT) as u8) / 8).max(2) as Ref;
+            Some(found)
+        })
+    }
+
+    /// Gives the `index`-th chunk back if none of its blocks is in use; the last chunk takes its place.
+    pub fn release_if_empty(&mut self, index: usize) -> bool {
+        let chunk = self.chunks[index];
+        if self.arena.live(chunk).load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        if self.bump_end == chunk + (CHUNK_BYTES / 8) as Ref {
+            self.retire_tail();
+            (self.bump, self.bump_end) = (NONE, NONE);
+        }
+        let blocks: Vec<Walk> = self.walk(chunk).collect();
+        for block in blocks {
+            self.unlink(block.at, (block.word >> CLASS_SHIFT) as u8);
+        }
+        self.chunks.swap_remove(index);
+        self.arena.give_back(chunk, 1);
+        true
+    }
+}
+
+impl Drop for Allocator {
+    fn drop(&mut self) {
+        for &chunk in &self.chunks {
+            self.arena.live(chunk).store(0, Ordering::Relaxed);
+            self.arena.give_back(chunk, 1);
+        }
+        for (&at, &chunks) in &self.spans {
+            self.arena.give_back(at, chunks as usize);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_holds_what_it_is_chosen_for_and_wastes_an_eighth_at_most() {
+        let mut last = 0;
+        for bytes in 1..=SMALL_BYTES_MAX {
+            let class = class_of(bytes);
+            let size = class_bytes(class);
+            assert!(size >= bytes && (class as usize) < CLASSES, "{bytes} in class {class} of {size}");
+            assert!(size <= bytes.next_multiple_of(8).max(16) + bytes / 8 + 8, "{bytes} in {size}");
+            assert!(size >= last);
+            assert!(bytes <= 512 || size % 64 == 0);
+            last = size;
+        }
+        assert_eq!(class_of(SMALL_BYTES_MAX + 1), CLASS_SPAN);
+    }
+
+    #[test]
+    fn blocks_never_overlap_and_empty_chunks_go_back() {
+        let arena = Arc::new(Arena::new(64 * CHUNK_BYTES, 0).unwrap());
+        let mut allocator = Allocator::new(Arc::clone(&arena), 8);
+        let mut live: Vec<(Ref, u8, usize, u8)> = Vec::new();
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = move |n: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % n as u64) as usize
+        };
+        for round in 0..20_000 {
+            if random(3) > 0 {
+                let bytes = if random(50) == 0 { random(100_000) + 1 } else { random(600) + 16 };
+                if let Some((at, class)) = allocator.allocate(bytes) {
+                    // The second word carries the class, as walking needs; the rest is a pattern to be found again.
+                    let fill = round as u8;
+                    arena.word(at).store(u64::from(fill), Ordering::Relaxed);
+                    arena.word(at + 1).store(u64::from(class) << CLASS_SHIFT | 1 << 56, Ordering::Relaxed);
+                    arena.write(at + 2, &vec![fill; bytes.saturating_sub(16)]);
+                    live.push((at, class, bytes, fill));
+                }
+            } else if !live.is_empty() {
+                let (at, class, bytes, fill) = live.swap_remove(random(live.len()));
+                assert_eq!(arena.word(at).load(Ordering::Relaxed), u64::from(fill));
+                assert!(arena.equals(at + 2, &vec![fill; bytes.saturating_sub(16)]), "block {at} was overwritten");
+                allocator.free(at, class);
+            }
+        }
+        for (at, class, ..) in live.drain(..) {
+            allocator.free(at, class);
+        }
+        assert_eq!(allocator.used_bytes(), 0);
+        for index in (0..allocator.chunks().len()).rev() {
+            assert!(allocator.release_if_empty(index));
+        }
+        assert_eq!(arena.used_bytes(), 0);
+        assert!(allocator.allocate(100).is_some());
+    }
+
+    #[test]
+    fn a_walk_sees_every_block_of_a_chunk_once() {
+        let arena = Arc::new(Arena::new(8 * CHUNK_BYTES, 0).unwrap());
+        let mut allocator = Allocator::new(Arc::clone(&arena), 8);
+        let mut placed = Vec::new();
+        for n in 0..900_usize {
+            let (at, class) = allocator.allocate(16 + n % 200).unwrap();
+            arena.word(at + 1).store(u64::from(class) << CLASS_SHIFT | 1 << 56, Ordering::Relaxed);
+            placed.push(at);
+        }
+        let seen: Vec<Ref> = allocator
+            .chunks()
+            .iter()
+            .flat_map(|&chunk| allocator.walk(chunk))
+            .filter(|block| block.word >> 56 == 1)
+            .map(|block| block.at)
+            .collect();
+        assert_eq!(seen, placed);
+    }
+}

@@ -1,0 +1,453 @@
+//! The reservation, its chunks, and the budget.
+
+use crate::platform::arena::Ref;
+use crate::platform::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::platform::sync::Mutex;
+
+/// What is committed and given back as a whole, in bytes.
+#[cfg(not(loom))]
+pub const CHUNK_BYTES: usize = 32 << 10;
+/// What is committed and given back as a whole, in bytes; small, as a model checker keeps every word apart.
+#[cfg(loom)]
+pub const CHUNK_BYTES: usize = 1 << 10;
+
+/// The most that 32-bit references reach.
+const RESERVE_BYTES_MAX: usize = 32 << 30;
+
+/// An arena that can't be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("reserving {bytes} bytes of address space: {detail}")]
+pub struct ArenaError {
+    /// How much was asked for.
+    pub bytes: usize,
+    /// The operating system's answer.
+    pub detail: String,
+}
+
+/// Which chunks are free; a set bit is a chunk in use.
+#[derive(Debug)]
+struct Pool {
+    in_use: Vec<u64>,
+    /// Chunks that were touched at some time and not returned to the operating system since.
+    resident: Vec<u64>,
+    resident_chunks: usize,
+    used_chunks: usize,
+    /// No chunk below this word of `in_use` is free.
+    floor: usize,
+}
+
+/// One budget of memory; see the module's head.
+#[derive(Debug)]
+pub struct Arena {
+    memory: Memory,
+    reserved_bytes: usize,
+    budget_bytes: AtomicUsize,
+    /// Heap memory outside the reservation that counts against the budget.
+    charged_bytes: AtomicUsize,
+    used_bytes: AtomicUsize,
+    pool: Mutex<Pool>,
+    /// Bytes in use per chunk, kept by the allocator that holds it.
+    live: Box<[AtomicU32]>,
+}
+
+impl Arena {
+    /// Reserves address space for `budget_bytes` (rounded down to whole chunks) and for growing it up to
+    /// `ceiling_bytes`; nothing is committed yet.
+    pub fn new(budget_bytes: usize, ceiling_bytes: usize) -> Result<Self, ArenaError> {
+        let round = |bytes: usize| bytes.clamp(2 * CHUNK_BYTES, RESERVE_BYTES_MAX) / CHUNK_BYTES * CHUNK_BYTES;
+        let (budget_bytes, ceiling_bytes) = (round(budget_bytes), round(ceiling_bytes.max(budget_bytes)));
+        // A process limit on address space may forbid the ceiling but not the budget itself.
+        let (memory, reserved_bytes) = match Memory::reserve(ceiling_bytes) {
+            Ok(memory) => (memory, ceiling_bytes),
+            Err(_) => (Memory::reserve(budget_bytes)?, budget_bytes),
+        };
+        let chunks = reserved_bytes / CHUNK_BYTES;
+        let words = chunks.div_ceil(64);
+        let mut in_use = vec![0; words];
+        // Chunk 0 is never handed out, so that no reference is 0.
+        in_use[0] = 1;
+        let pool = Pool { in_use, resident: vec![0; words], resident_chunks: 0, used_chunks: 0, floor: 0 };
+        Ok(Self {
+            memory,
+            reserved_bytes,
+            budget_bytes: AtomicUsize::new(budget_bytes),
+            charged_bytes: AtomicUsize::new(0),
+            used_bytes: AtomicUsize::new(0),
+            pool: Mutex::new(pool),
+            live: (0..chunks).map(|_| AtomicU32::new(0)).collect(),
+        })
+    }
+
+    /// The budget in bytes.
+    pub fn budget_bytes(&self) -> usize {
+        self.budget_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Chunks in use plus charges, in bytes.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is left of the budget, in bytes.
+    pub fn free_bytes(&self) -> usize {
+        self.budget_bytes().saturating_sub(self.used_bytes())
+    }
+
+    /// Takes a run of `chunks` chunks; `None` where the budget or the reservation has no room for it.
+    pub fn take(&self, chunks: usize) -> Option<Ref> {
+        let bytes = chunks.checked_mul(CHUNK_BYTES)?;
+        let mut pool = self.pool.lock();
+        if self.used_bytes().checked_add(bytes)? > self.budget_bytes() {
+            return None;
+        }
+        let first = pool.find(chunks, self.reserved_bytes / CHUNK_BYTES)?;
+        pool.mark(first, chunks, true);
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.trim(&mut pool);
+        Ref::try_from(first * CHUNK_BYTES / 8).ok()
+    }
+
+    /// Gives back a run that [`Arena::take`] handed out.
+    pub fn give_back(&self, first: Ref, chunks: usize) {
+        let mut pool = self.pool.lock();
+        pool.mark(chunk_of(first), chunks, false);
+        self.used_bytes.fetch_sub(chunks * CHUNK_BYTES, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` of heap memory against the budget; false, and nothing counted, where there is no room.
+    pub fn charge(&self, bytes: usize) -> bool {
+        let mut pool = self.pool.lock();
+        if self.used_bytes() + bytes > self.budget_bytes() {
+            return false;
+        }
+        self.add_charge(bytes);
+        self.trim(&mut pool);
+        true
+    }
+
+    /// Counts `bytes` of heap memory against the budget even where there is no room: for what is needed to make some.
+    pub fn charge_forced(&self, bytes: usize) {
+        let mut pool = self.pool.lock();
+        self.add_charge(bytes);
+        self.trim(&mut pool);
+    }
+
+    fn add_charge(&self, bytes: usize) {
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.charged_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes back a charge.
+    pub fn uncharge(&self, bytes: usize) {
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.charged_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes the budget. A smaller one takes effect as its users give memory back.
+    pub fn set_budget_bytes(&self, bytes: usize) {
+        let mut pool = self.pool.lock();
+        self.budget_bytes.store(bytes.min(self.reserved_bytes), Ordering::Relaxed);
+        self.trim(&mut pool);
+    }
+
+    /// Returns free but resident chunks to the operating system while they and the charges pass the budget.
+    fn trim(&self, pool: &mut Pool) {
+        let budget = self.budget_bytes() / CHUNK_BYTES;
+        let charged = self.charged_bytes.load(Ordering::Relaxed).div_ceil(CHUNK_BYTES);
+        let mut word = pool.resident.len();
+        while pool.resident_chunks + charged > budget && word > 0 {
+            word -= 1;
+            let idle = pool.resident[word] & !pool.in_use[word];
+            for bit in (0..64).rev().filter(|bit| idle >> bit & 1 == 1) {
+                self.memory.release((word * 64 + bit) * CHUNK_BYTES, CHUNK_BYTES);
+                pool.resident[word] &= !(1 << bit);
+                pool.resident_chunks -= 1;
+            }
+        }
+    }
+
+    /// The counter of bytes in use in the chunk that holds `at`.
+    pub(super) fn live(&self, at: Ref) -> &AtomicU32 {
+        &self.live[chunk_of(at)]
+    }
+
+    /// The word at `at`, for atomic access.
+    #[inline]
+    pub fn word(&self, at: Ref) -> &AtomicU64 {
+        self.memory.word(at as usize)
+    }
+
+    /// The `index`-th 32-bit half word after `at`. A place is used as words or as halves, never both.
+    #[inline]
+    pub fn half(&self, at: Ref, index: usize) -> &AtomicU32 {
+        self.memory.half(at as usize * 2 + index)
+    }
+
+    /// Asks the processor to fetch the cache line at `at`.
+    #[inline]
+    pub fn prefetch(&self, at: Ref) {
+        self.memory.prefetch(at as usize);
+    }
+
+    /// Copies bytes in; the place must not be published yet, or be guarded by a sequence (then use
+    /// [`Arena::write_words`]).
+    #[inline]
+    pub fn write(&self, at: Ref, bytes: &[u8]) {
+        self.memory.write(at as usize, bytes);
+    }
+
+    /// Copies bytes in word by word, atomically each, for places that readers may look at meanwhile.
+    #[inline]
+    pub fn write_words(&self, at: Ref, bytes: &[u8]) {
+        for (index, part) in bytes.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.memory.word(at as usize + index).store(u64::from_le_bytes(word), Ordering::Relaxed);
+        }
+    }
+
+    /// Appends `len` bytes to `out`, loading word by word, atomically each.
+    #[inline]
+    pub fn read_words(&self, at: Ref, len: usize, out: &mut Vec<u8>) {
+        let end = out.len() + len;
+        for index in 0..len.div_ceil(8) {
+            let word = self.memory.word(at as usize + index).load(Ordering::Relaxed).to_le_bytes();
+            out.extend_from_slice(&word);
+        }
+        out.truncate(end);
+    }
+
+    /// Whether the bytes at `at` are `bytes`; they must be immutable while published.
+    #[inline]
+    pub fn equals(&self, at: Ref, bytes: &[u8]) -> bool {
+        self.memory.equals(at as usize, bytes)
+    }
+
+    /// The bytes at `at`.
+    ///
+    /// # Safety
+    /// Nobody may write these bytes while the slice lives: they are immutable (a published key, a sealed record), or
+    /// the caller is their only writer.
+    #[cfg(not(loom))]
+    #[inline]
+    #[expect(unsafe_code, reason = "borrows arena memory whose writers the caller rules out")]
+    pub unsafe fn bytes(&self, at: Ref, len: usize) -> &[u8] {
+        // SAFETY: the caller rules out writers; `Memory::bytes` checks the bounds.
+        unsafe { self.memory.bytes(at as usize, len) }
+    }
+}
+
+fn chunk_of(at: Ref) -> usize {
+    at as usize * 8 / CHUNK_BYTES
+}
+
+impl Pool {
+    fn find(&mut self, chunks: usize, total: usize) -> Option<usize> {
+        if chunks == 1 {
+            while self.floor < self.in_use.len() {
+                let free = !self.in_use[self.floor];
+                if free != 0 {
+                    let chunk = self.floor * 64 + free.trailing_zeros() as usize;
+                    return (chunk < total).then_some(chunk);
+                }
+                self.floor += 1;
+            }
+            return None;
+        }
+        let mut run = 0;
+        for chunk in self.floor * 64..total {
+            run = if self.in_use[chunk / 64] >> (chunk % 64) & 1 == 0 { run + 1 } else { 0 };
+            if run == chunks {
+                return Some(chunk + 1 - chunks);
+            }
+        }
+        None
+    }
+
+    fn mark(&mut self, first: usize, chunks: usize, used: bool) {
+        for chunk in first..first + chunks {
+            let (word, bit) = (chunk / 64, 1_u64 << (chunk % 64));
+            if used {
+                self.in_use[word] |= bit;
+                self.resident_chunks += usize::from(self.resident[word] & bit == 0);
+                self.resident[word] |= bit;
+            } else {
+                self.in_use[word] &= !bit;
+            }
+        }
+        if used {
+            self.used_chunks += chunks;
+        } else {
+            self.used_chunks -= chunks;
+            self.floor = self.floor.min(first / 64);
+        }
+    }
+}
+
+#[cfg(not(loom))]
+use mapped::Memory;
+#[cfg(loom)]
+use modelled::Memory;
+
+#[cfg(not(loom))]
+mod mapped {
+    #![expect(unsafe_code, reason = "the one place that turns references into addresses")]
+
+    use super::{ArenaError, AtomicU32, AtomicU64};
+
+    /// A reservation of zeroed, private memory.
+    #[derive(Debug)]
+    pub struct Memory {
+        base: *mut u8,
+        bytes: usize,
+    }
+
+    // SAFETY: the memory belongs to this value alone, and is shared only through atomics or under `bytes`' contract.
+    unsafe impl Send for Memory {}
+    // SAFETY: as for `Send`.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        pub fn reserve(bytes: usize) -> Result<Self, ArenaError> {
+            const HUGE: usize = 2 << 20;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            // SAFETY: a fresh anonymous mapping at an address that the kernel chooses touches no other memory.
+            let base = unsafe {
+                libc::mmap(std::ptr::null_mut(), bytes + HUGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+            };
+            if base == libc::MAP_FAILED {
+                let detail = std::io::Error::last_os_error().to_string();
+                return Err(ArenaError { bytes, detail });
+            }
+            let base = base.cast::<u8>();
+            let lead = base.align_offset(HUGE);
+            // SAFETY: `lead < HUGE` bytes at the front and the rest at the back lie in the mapping just made and hold
+            // nothing; afterwards exactly `bytes` bytes stay mapped.
+            let base = unsafe {
+                if lead > 0 {
+                    libc::munmap(base.cast(), lead);
+                }
+                if lead < HUGE {
+                    libc::munmap(base.add(lead + bytes.next_multiple_of(4096)).cast(), HUGE - lead);
+                }
+                base.add(lead)
+            };
+            // SAFETY: advice on our own mapping; where huge pages are denied it fails and nothing else changes.
+            unsafe { libc::madvise(base.cast(), bytes, libc::MADV_HUGEPAGE) };
+            Ok(Self { base, bytes })
+        }
+
+        pub fn release(&self, offset: usize, len: usize) {
+            assert!(offset + len <= self.bytes);
+            // SAFETY: in bounds of our mapping; the pages read as zero afterwards, which every user of a chunk expects.
+            unsafe { libc::madvise(self.base.add(offset).cast(), len, libc::MADV_DONTNEED) };
+        }
+
+        #[inline]
+        fn at(&self, offset: usize, len: usize) -> *mut u8 {
+            assert!(offset + len <= self.bytes);
+            // SAFETY: in bounds of the mapping, as just asserted.
+            unsafe { self.base.add(offset) }
+        }
+
+        #[inline]
+        pub fn word(&self, index: usize) -> &AtomicU64 {
+            // SAFETY: in bounds, 8-aligned since the base is, zero-initialised, and mapped as long as `self` lives.
+            unsafe { &*self.at(index * 8, 8).cast::<AtomicU64>() }
+        }
+
+        #[inline]
+        pub fn half(&self, index: usize) -> &AtomicU32 {
+            // SAFETY: as for `word`, with 4 bytes.
+            unsafe { &*self.at(index * 4, 4).cast::<AtomicU32>() }
+        }
+
+        #[inline]
+        pub fn prefetch(&self, index: usize) {
+            let address = self.base.wrapping_add(index * 8);
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a prefetch has no effect on memory and may be given any address.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = address;
+        }
+
+        #[inline]
+        pub fn write(&self, index: usize, bytes: &[u8]) {
+            let to = self.at(index * 8, bytes.len());
+            // SAFETY: in bounds; `bytes` can't overlap memory that only this arena hands out; the place is not
+            // published, so nobody else looks at it.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        }
+
+        #[inline]
+        pub fn equals(&self, index: usize, bytes: &[u8]) -> bool {
+            // SAFETY: the bytes are immutable while published, by the contract of `Arena::equals`.
+            unsafe { self.bytes(index, bytes.len()) == bytes }
+        }
+
+        #[inline]
+        pub unsafe fn bytes(&self, index: usize, len: usize) -> &[u8] {
+            // SAFETY: in bounds and initialised (zero pages); the caller rules out writers.
+            unsafe { std::slice::from_raw_parts(self.at(index * 8, len), len) }
+        }
+    }
+
+    impl Drop for Memory {
+        fn drop(&mut self) {
+            // SAFETY: our own mapping, and nobody holds a borrow of it any more.
+            unsafe { libc::munmap(self.base.cast(), self.bytes.next_multiple_of(4096)) };
+        }
+    }
+}
+
+#[cfg(loom)]
+mod modelled {
+    use super::{ArenaError, AtomicU32, AtomicU64};
+    use crate::platform::sync::atomic::Ordering;
+
+    /// The same memory as two vectors of model atomics: one for places used as words, one for those used as halves.
+    #[derive(Debug)]
+    pub struct Memory {
+        words: Vec<AtomicU64>,
+        halves: Vec<AtomicU32>,
+    }
+
+    impl Memory {
+        pub fn reserve(bytes: usize) -> Result<Self, ArenaError> {
+            Ok(Self {
+                words: (0..bytes / 8).map(|_| AtomicU64::new(0)).collect(),
+                halves: (0..bytes / 4).map(|_| AtomicU32::new(0)).collect(),
+            })
+        }
+
+        pub fn release(&self, _offset: usize, _len: usize) {}
+
+        pub fn word(&self, index: usize) -> &AtomicU64 {
+            &self.words[index]
+        }
+
+        pub fn half(&self, index: usize) -> &AtomicU32 {
+            &self.halves[index]
+        }
+
+        pub fn prefetch(&self, _index: usize) {}
+
+        pub fn write(&self, index: usize, bytes: &[u8]) {
+            for (at, part) in bytes.chunks(8).enumerate() {
+                let mut word = [0; 8];
+                word[..part.len()].copy_from_slice(part);
+                self.words[index + at].store(u64::from_le_bytes(word), Ordering::Relaxed);
+            }
+        }
+
+        pub fn equals(&self, index: usize, bytes: &[u8]) -> bool {
+            bytes.chunks(8).enumerate().all(|(at, part)| {
+                let word = self.words[index + at].load(Ordering::Relaxed).to_le_bytes();
+                &word[..part.len()] == part
+            })
+        }
+    }
+}
