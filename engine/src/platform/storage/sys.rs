@@ -73,6 +73,12 @@ pub fn free_bytes(file: BorrowedFd<'_>) -> Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Cuts a file that was never complete, and so is neither mapped nor referred to, to nothing.
+pub fn empty(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor and a number only.
+    check(unsafe { libc::ftruncate64(file.as_raw_fd(), 0) })
+}
+
 /// How long a file is now, in bytes.
 pub fn len(file: BorrowedFd<'_>) -> Result<u64> {
     let mut found = MaybeUninit::<libc::stat64>::zeroed();
