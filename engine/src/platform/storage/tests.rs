@@ -103,7 +103,8 @@ fn a_batch_brings_every_read_its_own_bytes() {
         }
         let counts = storage.counters().snapshot();
         assert!(counts.reads >= 994 && counts.written_bytes == 3 * (2 * MIB as u64 + 1234), "{counts:?}");
-        assert_eq!((counts.uring_fallbacks, counts.direct_fallbacks), (0, 0));
+        // A file system that refuses `O_DIRECT` is asked once.
+        assert!(counts.uring_fallbacks == 0 && counts.direct_fallbacks <= 1, "{counts:?}");
     });
 }
 
