@@ -119,7 +119,9 @@ impl Appender {
 
     /// Removes the file; a failure to do so is told with what led here.
     fn give_up(&self, error: StorageError) -> StorageError {
-        match remove_file(&self.path) {
+        // Emptied too, as its room is not free before the descriptor is closed, which the caller may put off.
+        let emptied = sys::empty(self.file.as_fd());
+        match remove_file(&self.path).and(emptied) {
             Ok(()) => error,
             Err(left) => error.with_note(&format!("; the file could not be removed: {left}")),
         }

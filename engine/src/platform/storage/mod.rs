@@ -51,7 +51,7 @@ pub enum StorageChoice {
 /// Opens a directory; with `create` it is made (durably) if it isn't there.
 ///
 /// With `direct`, segments are read and written past the page cache (`O_DIRECT`) where the file system allows it. Take
-/// the directory's [`lock`] first: nothing here keeps two storages from writing the same files.
+/// the directory's [`lock()`] first: nothing here keeps two storages from writing the same files.
 pub fn open(root: &Path, choice: StorageChoice, direct: bool, create: bool) -> Result<Arc<dyn Storage>, StorageError> {
     let posix = posix::Posix::new(Arc::new(files::Directory::open(root, direct, create)?));
     #[cfg(target_os = "linux")]
@@ -104,7 +104,7 @@ pub trait Storage: Send + Sync + Debug {
     /// What was read and written so far.
     fn counters(&self) -> &IoCounters;
 
-    /// How many bytes can still be written to the file system.
+    /// How many bytes can still be written to the file system; `u64::MAX` where it doesn't say.
     fn free_bytes(&self) -> Result<u64, StorageError>;
 
     /// The regular files of the directory, in no particular order.

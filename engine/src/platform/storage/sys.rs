@@ -63,14 +63,25 @@ pub fn lock_exclusive(file: BorrowedFd<'_>) -> Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
 }
 
-/// How many bytes an unprivileged user can still write to the file system that holds `file`.
+/// How many bytes an unprivileged user can still write to the file system that holds `file`;
+/// `u64::MAX` where it doesn't say.
 pub fn free_bytes(file: BorrowedFd<'_>) -> Result<u64> {
     let mut found = MaybeUninit::<libc::statvfs64>::zeroed();
     // SAFETY: the call writes one `statvfs64` to a place for one.
     check(unsafe { libc::fstatvfs64(file.as_raw_fd(), found.as_mut_ptr()) })?;
     // SAFETY: zeroed, then written by the call; every bit pattern of its integers is valid.
     let found = unsafe { found.assume_init() };
+    if found.f_blocks == 0 {
+        // A file system that has no size of its own.
+        return Ok(u64::MAX);
+    }
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Cuts a file that was never complete, and so is neither mapped nor referred to, to nothing.
+pub fn empty(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor and a number only.
+    check(unsafe { libc::ftruncate64(file.as_raw_fd(), 0) })
 }
 
 /// How long a file is now, in bytes.
