@@ -92,8 +92,8 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Storage(error) => match error.fault {
-                Fault::Full | Fault::TooManyFiles | Fault::Locked => Class::Retry,
-                Fault::Exists => Class::Usage,
+                Fault::Full | Fault::TooManyFiles | Fault::Locked | Fault::Memory => Class::Retry,
+                Fault::Exists | Fault::Name => Class::Usage,
                 Fault::Io | Fault::Poisoned => Class::Fail,
                 _ => Class::Corrupt,
             },
