@@ -5,6 +5,7 @@
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod stats;
 
 // platform
 pub mod platform;

@@ -1,7 +1,7 @@
 //! The asymmetric fence: a pair of fences of which one side is free.
 //!
 //! Two threads that each store a flag and then look at the other's must not both miss. That takes a full fence on
-//! both sides, some 5-10 ns each time. Here one side runs on every operation (a Writer, a Reader) and the other a few
+//! both sides, some nanoseconds each time. Here one side runs on every operation (a Writer, a Reader) and the other a few
 //! times a second, so the rare side pays for both: Linux's `membarrier(PRIVATE_EXPEDITED)` makes every running thread
 //! of the process execute a full fence, and the frequent side only has to keep the compiler from reordering.
 //!
