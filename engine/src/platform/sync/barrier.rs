@@ -9,7 +9,9 @@
 //! the `heavy`, or what precedes the `heavy` is visible after the `light`. Both sides of a protocol must use the same
 //! [`Barrier`] value. Where the kernel has no membarrier (or a sandbox denies it) both sides are SeqCst fences, which
 //! give the same invariant; that is decided once in a process. Under loom it is always the fences: the models check
-//! the protocols given the invariant, and membarrier's manual page promises the invariant.
+//! the protocols given the invariant, and membarrier's manual page promises the invariant. A SeqCst fence on the
+//! light side is also an acquire and a release fence, which the compiler fence isn't on weakly ordered machines: no
+//! protocol may lean on `light` for that, and the models can't tell when one does.
 
 use super::atomic::{Ordering, fence};
 
