@@ -1,7 +1,7 @@
 //! The asymmetric fence: a pair of fences of which one side is free.
 //!
 //! Two threads that each store a flag and then look at the other's must not both miss. That takes a full fence on
-//! both sides, some 5-10 ns each time. Here one side runs on every operation (a Writer, a Reader) and the other a few
+//! both sides, some nanoseconds each time. Here one side runs on every operation (a Writer, a Reader) and the other a few
 //! times a second, so the rare side pays for both: Linux's `membarrier(PRIVATE_EXPEDITED)` makes every running thread
 //! of the process execute a full fence, and the frequent side only has to keep the compiler from reordering.
 //!
@@ -9,7 +9,9 @@
 //! the `heavy`, or what precedes the `heavy` is visible after the `light`. Both sides of a protocol must use the same
 //! [`Barrier`] value. Where the kernel has no membarrier (or a sandbox denies it) both sides are SeqCst fences, which
 //! give the same invariant; that is decided once in a process. Under loom it is always the fences: the models check
-//! the protocols given the invariant, and membarrier's manual page promises the invariant.
+//! the protocols given the invariant, and membarrier's manual page promises the invariant. A SeqCst fence on the
+//! light side is also an acquire and a release fence, which the compiler fence isn't on weakly ordered machines: no
+//! protocol may lean on `light` for that, and the models can't tell when one does.
 
 use super::atomic::{Ordering, fence};
 

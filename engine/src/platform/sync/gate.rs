@@ -157,13 +157,14 @@ impl OwnerGate {
     }
 
     fn spin_until(&self, done: impl Fn() -> bool) -> bool {
-        for _ in 0..SPINS {
-            if done() {
-                return true;
+        let look = |_| {
+            let seen = done();
+            if !seen {
+                hint::spin_loop();
             }
-            hint::spin_loop();
-        }
-        done()
+            seen
+        };
+        (0..SPINS).any(look) || done()
     }
 
     /// The owner's way in when a borrower has asked: back out, wait for the borrower, go in before the next one.

@@ -141,3 +141,17 @@ fn loom_gate_token_moves_between_threads() {
         assert_eq!(*cell.borrow(), 3);
     });
 }
+
+#[test]
+fn loom_gate_next_owner_finds_what_the_last_one_wrote() {
+    loom::model(|| {
+        let (cell, mut token) = cell();
+        let first = thread::spawn(move || {
+            *token.enter() += 1;
+            drop(token);
+        });
+        let claimed = GatedCell::claim(&cell).map(|mut next| *next.enter() += 1).is_some();
+        first.join().unwrap();
+        assert_eq!(*cell.borrow(), 1 + u32::from(claimed));
+    });
+}
