@@ -1,7 +1,12 @@
 //! Alluvium: an embedded state backend storage engine for stream processing.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
+// structures
+pub mod segment;
+
 // base
+pub mod checksum;
+pub mod codec;
 pub mod error;
 pub mod ids;
 pub mod key;
