@@ -2,6 +2,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
 // structures
+pub mod manifest;
 pub mod segment;
 
 // base
