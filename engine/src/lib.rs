@@ -1,6 +1,9 @@
 //! Alluvium: an embedded state backend storage engine for stream processing.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
+// flows
+pub mod rescale;
+
 // structures
 pub mod manifest;
 pub mod segment;
