@@ -11,7 +11,7 @@
 //! - no record in it is younger than [`Manifest::epoch`];
 //! - map 0 is the identity, and no map sends two states to one.
 //!
-//! [`format`] is the bytes, [`writer`] publishes, [`reader`] finds and reads.
+//! [`mod@format`] is the bytes, [`writer`] publishes, [`reader`] finds and reads.
 
 mod check;
 pub mod format;
