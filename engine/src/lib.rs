@@ -1,14 +1,92 @@
 //! Alluvium: an embedded state backend storage engine for stream processing.
+//!
+//! Hot state lives in memory and is updated in place by one owner per key-group range; cold state lies in immutable
+//! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
+//!
+//! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
+//! [`batch`], [`state`]); flows, one verb a file ([`write`], [`read`], [`scan`], [`barrier`], [`flush`], [`compact`],
+//! [`checkpoint`], [`recover`], [`rescale`], [`reclaim`], [`worker`]); structures, one thing a folder ([`hot`],
+//! [`segment`], [`manifest`], [`stack`], [`merged`], [`shard`]); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
+
+// api
+#[cfg(not(loom))]
+pub mod batch;
+#[cfg(not(loom))]
+pub mod engine;
+#[cfg(not(loom))]
+pub mod reader;
+#[cfg(not(loom))]
+pub mod state;
+#[cfg(not(loom))]
+pub mod store;
+#[cfg(not(loom))]
+pub mod writer;
+
+// flows
+#[cfg(not(loom))]
+pub mod barrier;
+#[cfg(not(loom))]
+pub mod checkpoint;
+#[cfg(not(loom))]
+pub mod compact;
+#[cfg(not(loom))]
+pub mod flush;
+#[cfg(not(loom))]
+pub mod read;
+#[cfg(not(loom))]
+pub mod reclaim;
+#[cfg(not(loom))]
+pub mod recover;
+pub mod rescale;
+#[cfg(not(loom))]
+pub mod scan;
+#[cfg(not(loom))]
+pub mod worker;
+#[cfg(not(loom))]
+pub mod write;
 
 // structures
 pub mod hot;
+pub mod manifest;
+pub mod merged;
+pub mod segment;
+#[cfg(not(loom))]
+pub mod shard;
+pub mod stack;
 
 // base
+pub mod checksum;
+pub mod codec;
 pub mod error;
 pub mod ids;
 pub mod key;
+#[cfg(not(loom))]
+pub mod metrics;
+pub mod options;
+pub mod states;
 pub mod stats;
 
 // platform
 pub mod platform;
+
+#[cfg(not(loom))]
+pub use {
+    barrier::{Barrier, Pending},
+    batch::{Batch, Operation},
+    checkpoint::CheckpointInfo,
+    engine::Engine,
+    metrics::Metrics,
+    reader::Reader,
+    scan::MapRange,
+    store::{CheckpointSource, State, Store},
+    writer::Writer,
+};
+pub use {
+    error::{Class, Error, Result},
+    ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
+    key::Key,
+    options::{Durability, EngineOptions, StoreOptions},
+    platform::storage::StorageChoice,
+    states::{Merge, MergeOperator, StateKind, StateOptions, Ttl},
+};
