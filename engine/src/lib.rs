@@ -4,9 +4,9 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
-//! [`batch`], [`state`]); flows, one verb a file ([`write`], [`read`], [`scan`], [`barrier`], [`flush`], [`compact`],
-//! [`checkpoint`], [`recover`], [`rescale`], [`reclaim`], [`worker`]); structures, one thing a folder ([`hot`],
-//! [`segment`], [`manifest`], [`stack`], [`merged`], [`shard`]); base; [`platform`].
+//! [`batch`], [`state`]); flows, one verb a file (`write`, `read`, [`scan`], `barrier`, `flush`, `compact`,
+//! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
+//! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
 // api
@@ -25,35 +25,37 @@ pub mod writer;
 
 // flows
 #[cfg(not(loom))]
-pub mod barrier;
+mod barrier;
 #[cfg(not(loom))]
 pub mod checkpoint;
 #[cfg(not(loom))]
-pub mod compact;
+mod compact;
 #[cfg(not(loom))]
-pub mod flush;
+mod flush;
 #[cfg(not(loom))]
-pub mod read;
+mod pop;
 #[cfg(not(loom))]
-pub mod reclaim;
+mod read;
 #[cfg(not(loom))]
-pub mod recover;
-pub mod rescale;
+mod reclaim;
+#[cfg(not(loom))]
+mod recover;
+mod rescale;
 #[cfg(not(loom))]
 pub mod scan;
 #[cfg(not(loom))]
-pub mod worker;
+mod worker;
 #[cfg(not(loom))]
-pub mod write;
+mod write;
 
 // structures
-pub mod hot;
+mod hot;
 pub mod manifest;
-pub mod merged;
+mod merged;
 pub mod segment;
 #[cfg(not(loom))]
-pub mod shard;
-pub mod stack;
+mod shard;
+mod stack;
 
 // base
 pub mod checksum;

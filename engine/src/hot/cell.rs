@@ -60,9 +60,7 @@ impl Hot {
             Some((record, _)) if record.kind() == TOMBSTONE => Ok(()),
             None if below == Below::Nothing => Ok(()),
             // Where the layout has room for an expiry it is kept; a tombstone's is never looked at.
-            Some((record, _)) => {
-                self.set_cell(probe, found, TOMBSTONE, &[], record.has(EXPIRY).then_some(0), below)
-            }
+            Some((record, _)) => self.set_cell(probe, found, TOMBSTONE, &[], record.has(EXPIRY).then_some(0), below),
             None => self.set_cell(probe, found, TOMBSTONE, &[], None, below),
         }
     }

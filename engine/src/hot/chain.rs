@@ -95,6 +95,27 @@ impl Hot {
         Ok(())
     }
 
+    /// Replaces the operand in a chain's chunk of the current epoch.
+    pub fn replace_chunk(
+        &mut self,
+        probe: &Probe<'_>,
+        found: Option<(Record, Place)>,
+        value: &[u8],
+        expiry_ms: Option<u64>,
+    ) -> Result<(), OutOfMemory> {
+        let Some((mut head, place)) = found else { return Ok(()) };
+        debug_assert!(head.kind() == CHAIN && head.stamp(self.arena()) == self.current);
+        let same_layout = head.has(record::EXPIRY) == expiry_ms.is_some();
+        if same_layout && value.len() <= head.capacity(&self.memory) {
+            head.replace(self.memory.arena(), head.tag(), expiry_ms, value);
+            return Ok(());
+        }
+        let link = head.link(self.arena()) as Ref;
+        let tag = CHAIN | head.tag() & (BASE | FRESH);
+        let record = self.new_chunk(probe, tag, link, [value, &[]], 0, expiry_ms)?;
+        self.supersede(probe, place, head, record)
+    }
+
     fn new_chunk(
         &mut self,
         probe: &Probe<'_>,

@@ -76,7 +76,10 @@ impl DirtyList {
     fn put(&mut self, arena: &Arena, head: BlockHead, record: Ref) {
         let word = arena.word(self.tail + 1 + Ref::from(head.filled / 2));
         let shift = u32::from(head.filled % 2) * 32;
-        word.store(word.load(Ordering::Relaxed) & !(0xFFFF_FFFF << shift) | u64::from(record) << shift, Ordering::Relaxed);
+        word.store(
+            word.load(Ordering::Relaxed) & !(0xFFFF_FFFF << shift) | u64::from(record) << shift,
+            Ordering::Relaxed,
+        );
         BlockHead { filled: head.filled + 1, ..head }.store(arena, self.tail);
         self.count += 1;
     }

@@ -36,6 +36,29 @@ pub struct Sealed {
     pub tables: Arc<Vec<(u16, u16)>>,
     /// About how many bytes changed.
     pub dirty_bytes: usize,
+    /// How many records changed, dead ones too.
+    pub records: usize,
+}
+
+/// What is known of the front of a map.
+#[derive(Clone, Debug, Default)]
+pub struct Floor {
+    /// Nothing live has a smaller user key.
+    pub key: Vec<u8>,
+    /// What the segments have of smaller user keys than this (and not below `key`) is in memory too.
+    pub loaded: Loaded,
+}
+
+/// How far the front of a map was loaded from the segments.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Loaded {
+    /// Not at all.
+    #[default]
+    Nothing,
+    /// Up to this user key, left out.
+    Below(Vec<u8>),
+    /// To the end.
+    All,
 }
 
 /// What is left to do for a flushed epoch: freeing its lists, a block at a time.
@@ -63,11 +86,12 @@ pub struct Hot {
     generation: u32,
     dirty_tables: Vec<(u16, u16)>,
     dirty_bytes: usize,
+    dirty_records: usize,
     sealed: VecDeque<Sealed>,
     chores: VecDeque<Chore>,
     superseded: [Vec<Ref>; SLOTS],
-    /// Nothing live lies below this user key, by container; kept for maps that are popped from the front.
-    pub(super) floors: HashMap<Ref, Vec<u8>>,
+    /// What is known of the front of a map, by container; kept for maps that are popped from the front.
+    pub(super) floors: HashMap<Ref, Floor>,
     pub(super) hand: super::evict::Hand,
     /// The caller's clock, in ms.
     pub now_ms: u64,
@@ -89,6 +113,7 @@ impl Hot {
             generation: 0,
             dirty_tables: Vec::new(),
             dirty_bytes: 0,
+            dirty_records: 0,
             sealed: VecDeque::new(),
             chores: VecDeque::new(),
             superseded: [const { Vec::new() }; SLOTS],
@@ -127,6 +152,12 @@ impl Hot {
         &self.heads[probe.state as usize][probe.group as usize]
     }
 
+    /// The table of a (state, key group index).
+    #[inline]
+    pub fn table_head(&self, state: u16, group: u16) -> &Head {
+        &self.heads[state as usize][group as usize]
+    }
+
     /// Makes a probe of a key area.
     #[inline]
     pub fn probe<'a>(&self, state: u16, group: u16, area: &'a [u8], namespaced: bool) -> Probe<'a> {
@@ -159,6 +190,7 @@ impl Hot {
             self.dirty_tables.push((state, group));
         }
         self.dirty_bytes += 24 + record.area_len() + record.value_len();
+        self.dirty_records += 1;
         Ok(())
     }
 
@@ -265,10 +297,20 @@ impl Hot {
         self.insert(probe, hash, record).inspect_err(|_| self.bury(probe.state, probe.group, record))
     }
 
+    /// Whether something changed in the current epoch.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty_tables.is_empty()
+    }
+
+    /// Whether an epoch can be cut off: two may be in flight.
+    pub fn can_seal(&self) -> bool {
+        self.sealed.len() < SLOTS - 2
+    }
+
     /// Cuts the current epoch off: O(1). `next` is the new epoch, above every earlier one. `None` where nothing
     /// changed, or two epochs are in flight already.
     pub fn seal(&mut self, next: u32) -> Option<Sealed> {
-        if self.dirty_tables.is_empty() || self.sealed.len() >= SLOTS - 2 {
+        if !self.is_dirty() || !self.can_seal() {
             return None;
         }
         let slot = self.generation as usize % SLOTS;
@@ -277,6 +319,7 @@ impl Hot {
             slot,
             tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
             dirty_bytes: std::mem::take(&mut self.dirty_bytes),
+            records: std::mem::take(&mut self.dirty_records),
         };
         self.sealed.push_back(sealed.clone());
         self.generation += 1;
@@ -292,7 +335,9 @@ impl Hot {
     /// The dirty lists of a sealed epoch's tables from `from` on, at most `limit`.
     pub fn sealed_lists(&self, sealed: &Sealed, from: usize, limit: usize) -> Vec<(u16, u16, DirtyList)> {
         let tables = sealed.tables.iter().skip(from).take(limit);
-        tables.map(|&(state, group)| (state, group, self.tables[state as usize][group as usize].lists[sealed.slot])).collect()
+        tables
+            .map(|&(state, group)| (state, group, self.tables[state as usize][group as usize].lists[sealed.slot]))
+            .collect()
     }
 
     /// Learns that everything up to `flushed` is on disk.

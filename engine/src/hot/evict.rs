@@ -148,6 +148,7 @@ impl Hot {
         let Some((_, place)) = self.head(&probe).find(arena, hash, |at| at == record.at) else { return };
         if entry {
             let user_key = record.area(arena).to_vec();
+            self.unload(container);
             self.drop_entry(&probe, container, place, record, &user_key);
             if self.entries(container) == 0
                 && let Some((root, place)) = self.find_root(&probe)

@@ -11,7 +11,7 @@ use crate::hot::record::{
     self, ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, TOMBSTONE, USED, hash_entry,
 };
 use crate::hot::table::Place;
-use crate::hot::{Hot, OutOfMemory, Probe};
+use crate::hot::{Floor, Hot, Loaded, OutOfMemory, Probe};
 use crate::platform::arena::Ref;
 use crate::platform::sync::atomic::Ordering;
 
@@ -119,6 +119,12 @@ impl Hot {
         match found {
             Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
                 self.drop_entry(probe, root, place, record, user_key);
+                if self.entries(root) == 0
+                    && let Some((root, place)) = self.find_root(probe)
+                    && !root.has(HAS_FLOOR)
+                {
+                    self.remove_root(probe, place, root);
+                }
                 Ok(())
             }
             Some((record, _)) if record.kind() == ENTRY_TOMBSTONE => Ok(()),
@@ -307,28 +313,48 @@ impl Hot {
         self.memory.retire_record(root.at, root.class());
     }
 
-    /// The user key below which nothing lives, as far as is known.
-    pub fn floor(&self, root: Record) -> Option<&[u8]> {
-        if root.has(HAS_FLOOR) { self.floors.get(&root.at).map(Vec::as_slice) } else { None }
+    /// What is known of the map's front.
+    pub fn floor(&self, root: Record) -> Option<&Floor> {
+        if root.has(HAS_FLOOR) { self.floors.get(&root.at) } else { None }
     }
 
     /// Remembers that nothing lives below `user_key`: a map that is popped from the front would otherwise pass all
     /// that was popped again and again.
-    pub fn raise_floor(&mut self, mut root: Record, user_key: &[u8]) {
+    pub fn raise_floor(&mut self, root: Record, user_key: &[u8]) {
+        let floor = self.floor_mut(root);
+        floor.key.clear();
+        floor.key.extend_from_slice(user_key);
+    }
+
+    /// Remembers how far the map's front was loaded from the segments.
+    pub fn set_loaded(&mut self, root: Record, loaded: Loaded) {
+        self.floor_mut(root).loaded = loaded;
+    }
+
+    fn floor_mut(&mut self, mut root: Record) -> &mut Floor {
         root.set_tag(self.memory.arena(), root.tag() | HAS_FLOOR);
-        let floor = self.floors.entry(root.at).or_default();
-        floor.clear();
-        floor.extend_from_slice(user_key);
+        self.floors.entry(root.at).or_default()
     }
 
     #[inline]
     fn lower_floor(&mut self, root: Record, user_key: &[u8]) {
         if Record::load(self.memory.arena(), root.at).has(HAS_FLOOR)
             && let Some(floor) = self.floors.get_mut(&root.at)
-            && user_key < floor.as_slice()
+            && user_key < floor.key.as_slice()
         {
-            floor.clear();
-            floor.extend_from_slice(user_key);
+            floor.key.clear();
+            floor.key.extend_from_slice(user_key);
+            // Between here and the old floor the segments were never asked.
+            floor.loaded = Loaded::Nothing;
+        }
+    }
+
+    /// Forgets how far the front was loaded: something of it is about to leave memory.
+    pub(super) fn unload(&mut self, root: Record) {
+        if root.has(HAS_FLOOR)
+            && let Some(floor) = self.floors.get_mut(&root.at)
+        {
+            floor.loaded = Loaded::Nothing;
         }
     }
 }

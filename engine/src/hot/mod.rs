@@ -32,7 +32,7 @@ pub mod record;
 pub mod table;
 
 #[cfg(not(loom))]
-pub use epoch::{Hot, Sealed, Table};
+pub use epoch::{Floor, Hot, Loaded, Sealed, Table};
 pub use memory::Memory;
 
 #[cfg(not(loom))]

@@ -60,10 +60,8 @@ impl Node {
     }
 
     fn save(self, arena: &Arena) {
-        let word = self.count as u64
-            | (self.capacity as u64) << 16
-            | u64::from(self.leaf) << 32
-            | u64::from(self.class) << 40;
+        let word =
+            self.count as u64 | (self.capacity as u64) << 16 | u64::from(self.leaf) << 32 | u64::from(self.class) << 40;
         arena.word(self.at).store(word, Ordering::Relaxed);
     }
 
@@ -93,7 +91,10 @@ impl Node {
     fn set_child(self, arena: &Arena, index: usize, child: Ref) {
         let (at, shift) = self.refs_at(index);
         let word = arena.word(at);
-        word.store(word.load(Ordering::Relaxed) & !(0xFFFF_FFFF << shift) | u64::from(child) << shift, Ordering::Relaxed);
+        word.store(
+            word.load(Ordering::Relaxed) & !(0xFFFF_FFFF << shift) | u64::from(child) << shift,
+            Ordering::Relaxed,
+        );
     }
 
     fn insert_at(&mut self, arena: &Arena, index: usize, prefix: u64, child: Ref) {

@@ -108,10 +108,8 @@ impl Record {
         let bytes = record_bytes(parts.tag, parts.area.len(), value_bytes) + parts.spare;
         let (at, class) = memory.allocate_record(bytes)?;
         let arena = memory.arena();
-        let word = value_bytes as u64
-            | (parts.area.len() as u64) << 32
-            | u64::from(class) << 48
-            | u64::from(parts.tag) << 56;
+        let word =
+            value_bytes as u64 | (parts.area.len() as u64) << 32 | u64::from(class) << 48 | u64::from(parts.tag) << 56;
         arena.word(at).store(u64::from(parts.stamp), Ordering::Relaxed);
         arena.word(at + 1).store(word, Ordering::Relaxed);
         let record = Self { at, word };

@@ -209,13 +209,7 @@ impl Head {
         Ok(())
     }
 
-    fn split(
-        &self,
-        memory: &mut Memory,
-        hash: u64,
-        page: Page,
-        records: &[(u64, Ref)],
-    ) -> Result<(), OutOfMemory> {
+    fn split(&self, memory: &mut Memory, hash: u64, page: Page, records: &[(u64, Ref)]) -> Result<(), OutOfMemory> {
         let depth = page.depth + 1;
         if u32::from(depth) > DEPTH_MAX {
             // Hashes are keyed, so nobody can lead us here but a table beyond what an arena holds.

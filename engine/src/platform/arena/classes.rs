@@ -215,7 +215,11 @@ impl Allocator {
 
     /// How many bytes the block holds.
     pub fn capacity(&self, at: Ref, class: u8) -> usize {
-        if class == CLASS_SPAN { self.spans.get(&at).map_or(0, |&n| n as usize * CHUNK_BYTES) } else { class_bytes(class) }
+        if class == CLASS_SPAN {
+            self.spans.get(&at).map_or(0, |&n| n as usize * CHUNK_BYTES)
+        } else {
+            class_bytes(class)
+        }
     }
 
     /// The chunks held, spans left out.

@@ -1,8 +1,8 @@
 //! The reservation, its chunks, and the budget.
 
 use crate::platform::arena::Ref;
-use crate::platform::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::platform::sync::Mutex;
+use crate::platform::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// What is committed and given back as a whole, in bytes.
 #[cfg(not(loom))]

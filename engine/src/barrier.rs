@@ -1,0 +1,152 @@
+//! The barrier: the synchronous part of a checkpoint.
+//!
+//! Each shard's epoch is cut off by handing its dirty lists over, which takes the same time however much changed. The
+//! writers go on at once; a thread of the engine flushes what was cut and publishes the manifest.
+
+use crate::checkpoint::{CheckpointInfo, Request};
+use crate::error::{Error, Result};
+use crate::flush::Job;
+use crate::ids::KeyGroupRange;
+use crate::store::StoreInner;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What a checkpoint is to carry.
+#[derive(Clone, Debug, Default)]
+pub struct Barrier {
+    /// The host's name of the checkpoint, opaque; a later one may have any other.
+    pub label: u64,
+    /// Where the sources stand, for each range of key groups.
+    pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
+    /// The host's metadata, opaque.
+    pub metadata: Vec<u8>,
+}
+
+impl Barrier {
+    /// A barrier without offsets or metadata.
+    pub fn new(label: u64) -> Self {
+        Self { label, ..Self::default() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outcome: Option<Result<CheckpointInfo>>,
+    aborted: bool,
+}
+
+/// The shared part of a [`Pending`].
+#[derive(Debug, Default)]
+pub struct Shared {
+    state: Mutex<State>,
+    done: Condvar,
+}
+
+impl Shared {
+    /// Says how it ended, unless that was said before.
+    pub fn finish(&self, outcome: Result<CheckpointInfo>) {
+        let mut state = self.state.lock();
+        state.outcome.get_or_insert(outcome);
+        self.done.notify_all();
+    }
+
+    /// Whether the host gave it up.
+    pub fn is_aborted(&self) -> bool {
+        self.state.lock().aborted
+    }
+}
+
+/// A checkpoint on its way. Dropping it changes nothing: the checkpoint completes all the same.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    label: u64,
+    shared: Arc<Shared>,
+    store: std::sync::Weak<StoreInner>,
+}
+
+impl Pending {
+    /// The host's label.
+    pub fn label(&self) -> u64 {
+        self.label
+    }
+
+    /// Waits until the checkpoint is complete, or can't become so. After a [`Class::Retry`](crate::Class) error the
+    /// changes are still in memory or on the stack, and the next barrier takes them along.
+    pub fn wait(&self) -> Result<CheckpointInfo> {
+        let mut state = self.shared.state.lock();
+        loop {
+            if let Some(outcome) = &state.outcome {
+                return outcome.clone();
+            }
+            self.shared.done.wait(&mut state);
+        }
+    }
+
+    /// How it ended; `None` while it is on its way.
+    pub fn poll(&self) -> Option<Result<CheckpointInfo>> {
+        self.shared.state.lock().outcome.clone()
+    }
+
+    /// Gives the checkpoint up. Its changes stay in the store and join the next one; if it is complete already it is
+    /// released.
+    pub fn abort(&self) -> Result<()> {
+        let mut state = self.shared.state.lock();
+        state.aborted = true;
+        let complete = matches!(state.outcome, Some(Ok(_)));
+        if state.outcome.is_none() {
+            state.outcome = Some(Err(aborted(self.label)));
+            self.shared.done.notify_all();
+        }
+        drop(state);
+        match self.store.upgrade() {
+            Some(store) if complete => crate::checkpoint::release(&store, self.label),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn aborted(label: u64) -> Error {
+    Error::Checkpoint { label, problem: "aborted by the host".into() }
+}
+
+/// Cuts all shards of a store.
+pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> {
+    store.check()?;
+    let started = Instant::now();
+    let sealing = store.queue.sealing.lock();
+    let mut shards = Vec::new();
+    let all = store.shards.lock().clone();
+    let mut lowest_ms = u64::MAX;
+    for shard in &all {
+        loop {
+            let seen = shard.progress();
+            let mut core = shard.cell.borrow();
+            core.settle(shard);
+            lowest_ms = lowest_ms.min(core.hot.now_ms);
+            if !core.hot.is_dirty() {
+                break;
+            }
+            if let Some(sealed) = core.hot.seal(store.next_epoch()) {
+                shards.push((Arc::clone(shard), sealed));
+                break;
+            }
+            drop(core);
+            // Two epochs are in flight: checkpoints come faster than the disk takes them.
+            shard.wait(seen)?;
+            store.check()?;
+        }
+    }
+    if !all.is_empty() {
+        store.purge_clock_ms.fetch_max(lowest_ms, Ordering::Relaxed);
+    }
+    let shared = Arc::new(Shared::default());
+    let label = barrier.label;
+    let epoch = crate::store::epoch_of(store);
+    let request = Request::new(barrier, epoch, started, Arc::clone(&shared));
+    store.queue.push(store, Job { shards, request: Some(request) });
+    drop(sealing);
+    store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    Ok(Pending { label, shared, store: Arc::downgrade(store) })
+}

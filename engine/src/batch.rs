@@ -1,0 +1,315 @@
+//! Many operations at once: all keys are hashed and their cache lines fetched before anything is looked at, and what
+//! memory doesn't have is read from disk together.
+
+use crate::error::Result;
+use crate::hot::Probe;
+use crate::hot::cell::Below;
+use crate::key::Key;
+use crate::platform::storage::ReadRequest;
+use crate::platform::sync::gate::OwnerToken;
+use crate::read::{self, Known};
+use crate::segment::{BlockRef, Segment};
+use crate::shard::{Core, Shard};
+use crate::stack::{Found, Lookup};
+use crate::states::StateDef;
+use crate::store::{State, StoreInner};
+use crate::write::{self, Halt};
+use crate::writer::Writer;
+use std::sync::Arc;
+
+/// How many keys are fetched ahead together: as many cache misses as a core keeps in flight, twice over.
+const GROUP: usize = 32;
+
+/// Gives the values of many keys to `use_it`.
+pub(crate) fn get_many(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    mut use_it: impl FnMut(usize, Option<&[u8]>),
+) -> Result<()> {
+    let mut misses = Vec::new();
+    for start in (0..keys.len()).step_by(GROUP) {
+        let group = &keys[start..keys.len().min(start + GROUP)];
+        write::run(store, shard, token, |core| {
+            with_probes(core, shard, def, group, |core, index, probe| {
+                let found = core.hot.find_cell(probe);
+                match read::know(&core.hot, probe, found) {
+                    Known::Value(record) if def.ttl.is_none() => {
+                        core.counts.hits += 1;
+                        record.touch(core.hot.arena());
+                        use_it(start + index, Some(core.hot.value_of(record)));
+                    }
+                    Known::Value(_) => {
+                        read::value(core, def, group[index], probe, |value| use_it(start + index, value))?;
+                    }
+                    Known::Absent => {
+                        core.counts.hits += 1;
+                        use_it(start + index, None);
+                    }
+                    Known::Unknown => {
+                        let lookup = read::cell_lookup(&core.view, def, group[index], core.hot.now_ms);
+                        misses.push((start + index, lookup));
+                    }
+                }
+                Ok(())
+            })
+        })?;
+    }
+    let cold = read_together(store, misses, token)?;
+    for (index, found) in cold {
+        use_it(index, found.base.as_deref());
+        let Some(value) = &found.base else { continue };
+        write::run(store, shard, token, |core| {
+            with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
+                // The same key may have come up twice.
+                if core.hot.find_cell(probe).is_none() {
+                    core.hot.promote_cell(probe, value, found.expiry_ms, found.epoch.0);
+                }
+                Ok(())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `each` with the probes of a group of keys, after fetching what they lead to.
+#[inline]
+fn with_probes(
+    core: &mut Core,
+    shard: &Shard,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    mut each: impl FnMut(&mut Core, usize, &Probe<'_>) -> Result<(), Halt>,
+) -> Result<(), Halt> {
+    let mut hashes = [0_u64; GROUP];
+    let mut scratch = std::mem::take(&mut core.scratch);
+    for (key, hash) in keys.iter().zip(&mut hashes) {
+        let (area, namespaced) = read::area(*key, &mut scratch);
+        let probe = core.hot.probe(def.id.0, key.group.0 - shard.range.first(), area, namespaced);
+        *hash = probe.hash;
+        core.hot.head(&probe).prefetch(core.hot.arena(), probe.hash);
+    }
+    for (key, &hash) in keys.iter().zip(&hashes) {
+        core.hot.table_head(def.id.0, key.group.0 - shard.range.first()).prefetch_record(core.hot.arena(), hash);
+    }
+    let mut outcome = Ok(());
+    for (index, (key, &hash)) in keys.iter().zip(&hashes).enumerate() {
+        let (area, namespaced) = read::area(*key, &mut scratch);
+        let group = key.group.0 - shard.range.first();
+        outcome = each(core, index, &Probe { state: def.id.0, group, area, namespaced, hash });
+        if outcome.is_err() {
+            break;
+        }
+    }
+    core.scratch = scratch;
+    outcome
+}
+
+/// Changes the values of many keys.
+#[inline]
+pub(crate) fn update_many<V: AsRef<[u8]>>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    mut change: impl FnMut(usize, Option<&[u8]>) -> Option<V>,
+) -> Result<()> {
+    let mut misses = Vec::new();
+    let mut at = 0;
+    let mut changed: Option<Option<V>> = None;
+    while at < keys.len() {
+        let start = at;
+        let group = &keys[start..keys.len().min(start + GROUP)];
+        write::run(store, shard, token, |core| {
+            // After memory was short, what is done already is left out.
+            let done = at - start;
+            with_probes(core, shard, def, &group[done..], |core, index, probe| {
+                let index = start + done + index;
+                if !update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
+                    let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
+                    misses.push((index, lookup));
+                }
+                at = index + 1;
+                Ok(())
+            })
+        })?;
+    }
+    let cold = read_together(store, misses, token)?;
+    for (index, found) in cold {
+        write::run(store, shard, token, |core| {
+            with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
+                if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
+                    return Ok(());
+                }
+                let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
+                let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };
+                write_changed(core, def, probe, value.as_ref(), below)?;
+                changed = None;
+                Ok(())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Changes a value that memory knows; false where it doesn't. `changed` keeps what `change` made of it while memory
+/// is short.
+#[inline]
+fn update_known<V: AsRef<[u8]>>(
+    core: &mut Core,
+    def: &StateDef,
+    probe: &Probe<'_>,
+    change: &mut dyn FnMut(Option<&[u8]>) -> Option<V>,
+    changed: &mut Option<Option<V>>,
+) -> Result<bool, Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = if found.is_none() { Below::Nothing } else { Below::Perhaps };
+    match read::know(&core.hot, probe, found) {
+        Known::Unknown => return Ok(false),
+        Known::Value(record) => {
+            changed.get_or_insert_with(|| change(Some(core.hot.value_of(record))));
+        }
+        Known::Absent => {
+            changed.get_or_insert_with(|| change(None));
+        }
+    }
+    core.counts.hits += 1;
+    let value = changed.as_ref().and_then(Option::as_ref);
+    write_changed(core, def, probe, value, below)?;
+    *changed = None;
+    Ok(true)
+}
+
+#[inline]
+fn write_changed<V: AsRef<[u8]>>(
+    core: &mut Core,
+    def: &StateDef,
+    probe: &Probe<'_>,
+    value: Option<&V>,
+    below: Below,
+) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    match value {
+        Some(value) => {
+            let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+            crate::writer::check_value(value.as_ref())?;
+            Ok(core.hot.put_cell(probe, found, value.as_ref(), expiry_ms, below)?)
+        }
+        None => Ok(core.hot.delete_cell(probe, found, below)?),
+    }
+}
+
+/// Runs lookups to their ends; each round reads the next block of all of them together. The caller is outside the
+/// gate: what the lookups go by is immutable, and nobody else writes these keys.
+fn read_together(
+    store: &StoreInner,
+    mut lookups: Vec<(usize, Lookup)>,
+    token: &mut OwnerToken<Core>,
+) -> Result<Vec<(usize, Found)>> {
+    if lookups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut blocks_read = 0;
+    loop {
+        let mut wanted: Vec<(usize, Arc<Segment>, BlockRef)> = Vec::new();
+        for (index, (_, lookup)) in lookups.iter_mut().enumerate() {
+            if let Some((segment, block)) = lookup.next()? {
+                wanted.push((index, segment, block));
+            }
+        }
+        if wanted.is_empty() {
+            break;
+        }
+        let mut requests: Vec<ReadRequest> =
+            wanted.iter().map(|(_, segment, block)| segment.read_request(*block)).collect();
+        store.storage.read_batch(&mut requests);
+        for ((index, segment, block), request) in wanted.iter().zip(requests) {
+            let buffer = match request.outcome {
+                Some(outcome) => outcome?,
+                None => return Err(crate::error::Error::Background("a read was left undone".into())),
+            };
+            blocks_read += 1;
+            let block = segment.decode(*block, buffer)?;
+            lookups[*index].1.offer(segment, &block);
+        }
+    }
+    let mut core = token.enter();
+    core.counts.cold_lookups += lookups.len() as u64;
+    core.counts.blocks_read += blocks_read;
+    Ok(lookups.into_iter().map(|(index, lookup)| (index, lookup.finish())).collect())
+}
+
+/// One operation of a [`Batch`].
+#[derive(Clone, Copy, Debug)]
+pub enum Operation<'a> {
+    /// [`Writer::put`].
+    Put(&'a [u8]),
+    /// [`Writer::delete`].
+    Delete,
+    /// [`Writer::append`].
+    Append(&'a [u8]),
+    /// [`Writer::merge`].
+    Merge(&'a [u8]),
+    /// [`Writer::map_put`]: user key and value.
+    MapPut(&'a [u8], &'a [u8]),
+    /// [`Writer::map_delete`]: user key.
+    MapDelete(&'a [u8]),
+    /// [`Writer::map_clear`].
+    MapClear,
+}
+
+/// Operations to be done together, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Batch<'a> {
+    operations: Vec<(State, Key<'a>, Operation<'a>)>,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an operation.
+    pub fn push(&mut self, state: State, key: Key<'a>, operation: Operation<'a>) {
+        self.operations.push((state, key, operation));
+    }
+
+    /// How many operations there are.
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Takes all operations out.
+    pub fn clear(&mut self) {
+        self.operations.clear();
+    }
+}
+
+pub(crate) fn apply(writer: &mut Writer, batch: &Batch<'_>) -> Result<()> {
+    for group in batch.operations.chunks(GROUP) {
+        for &(state, key, _) in group {
+            writer.prefetch(state, &[key])?;
+        }
+        for &(state, key, operation) in group {
+            match operation {
+                Operation::Put(value) => writer.put(state, key, value)?,
+                Operation::Delete => writer.delete(state, key)?,
+                Operation::Append(element) => writer.append(state, key, element)?,
+                Operation::Merge(operand) => writer.merge(state, key, operand)?,
+                Operation::MapPut(user_key, value) => writer.map_put(state, key, user_key, value)?,
+                Operation::MapDelete(user_key) => writer.map_delete(state, key, user_key)?,
+                Operation::MapClear => writer.map_clear(state, key)?,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,370 @@
+//! Checkpoints: manifests with a label, how they become complete, and which are kept.
+
+use crate::barrier::{Barrier, Shared, aborted};
+use crate::error::{Error, Result};
+use crate::ids::{Epoch, KeyGroupRange, SegmentId};
+use crate::key::SortKey;
+use crate::manifest::{self, Manifest, Parent, StackEntry, StateMap};
+use crate::merged::{Base, Bounds, Merged};
+use crate::options::Durability;
+use crate::platform::storage::names;
+use crate::reclaim;
+use crate::stack::{Layer, LazySegment, Slice, Version};
+use crate::states::{StateDef, StateKind};
+use crate::store::StoreInner;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// What is known of a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckpointInfo {
+    /// The host's label.
+    pub label: u64,
+    /// The number of its manifest, which rises.
+    pub number: u64,
+    /// Every record in it is of this epoch or an earlier one.
+    pub epoch: Epoch,
+    /// When it was made, by the machine's clock, in ms since 1970.
+    pub created_ms: u64,
+    /// Where the sources stood.
+    pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
+    /// The host's metadata.
+    pub metadata: Vec<u8>,
+    /// The segments that it names.
+    pub segments: usize,
+    /// Bytes of all files that it names, the manifest included.
+    pub total_bytes: u64,
+    /// Bytes of those files that the checkpoint before it did not name, compaction's included.
+    pub new_bytes: u64,
+    /// Bytes of those of them that hold changes: what flushes wrote.
+    pub flushed_bytes: u64,
+    /// Bytes of keys and values in these.
+    pub changed_bytes: u64,
+}
+
+/// A checkpoint asked for and not complete yet.
+#[derive(Debug)]
+pub struct Request {
+    barrier: Barrier,
+    epoch: Epoch,
+    started: Instant,
+    shared: Arc<Shared>,
+}
+
+impl Request {
+    /// What `barrier` asked for, when the cut had reached `epoch`.
+    pub fn new(barrier: Barrier, epoch: Epoch, started: Instant, shared: Arc<Shared>) -> Self {
+        Self { barrier, epoch, started, shared }
+    }
+
+    /// It can't become complete.
+    pub fn fail(&self, error: &Error) {
+        self.shared.finish(Err(error.clone()));
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub info: CheckpointInfo,
+    pub manifest: Arc<Manifest>,
+    pub digest: u64,
+    pub retained: bool,
+}
+
+/// The checkpoints of a store's directory.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    pub(crate) kept: BTreeMap<u64, Kept>,
+    pub(crate) next_number: u64,
+    /// Segments that may be needed no more, held weakly: a file goes when nobody holds its segment.
+    pub(crate) garbage: HashMap<SegmentId, std::sync::Weak<LazySegment>>,
+}
+
+impl Catalogue {
+    /// All, oldest first.
+    pub fn list(&self) -> Vec<CheckpointInfo> {
+        self.kept.values().map(|kept| kept.info.clone()).collect()
+    }
+
+    /// Keeps one until it is released.
+    pub fn retain(&mut self, label: u64) -> Result<()> {
+        self.find_mut(label)?.retained = true;
+        Ok(())
+    }
+
+    fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
+        let found = self.kept.values_mut().rev().find(|kept| kept.info.label == label);
+        found.ok_or_else(|| unknown(label))
+    }
+
+    pub(crate) fn find(&self, label: u64) -> Result<&Kept> {
+        self.kept.values().rev().find(|kept| kept.info.label == label).ok_or_else(|| unknown(label))
+    }
+}
+
+fn unknown(label: u64) -> Error {
+    Error::Checkpoint { label, problem: "not among the retained checkpoints".into() }
+}
+
+/// Publishes the manifest of a checkpoint whose changes are all flushed.
+pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> {
+    let label = request.barrier.label;
+    if request.shared.is_aborted() {
+        request.shared.finish(Err(aborted(label)));
+        return Ok(());
+    }
+    let outcome = publish(store, &request);
+    match outcome {
+        Ok(info) => {
+            let elapsed = u64::try_from(request.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            store.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
+            store.counts.checkpoint_ns.record(elapsed);
+            tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
+            request.shared.finish(Ok(info));
+            reclaim::run(store);
+            Ok(())
+        }
+        Err(error) => {
+            request.fail(&error);
+            if error.class() == crate::error::Class::Retry { Ok(()) } else { Err(error) }
+        }
+    }
+}
+
+fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo> {
+    let version = Arc::clone(&store.version.lock());
+    let (number, parent) = {
+        let mut catalogue = store.catalogue.lock();
+        let number = catalogue.next_number;
+        catalogue.next_number += 1;
+        let parent = catalogue.kept.last_key_value().map(|(&number, kept)| Parent { number, digest: kept.digest });
+        (number, parent)
+    };
+    let manifest = describe(store, &version, number, parent, request);
+    let durable = store.options.durability == Durability::Checkpoint;
+    let published = manifest::writer::publish(&*store.storage, &manifest, durable)?;
+    store.counts.manifest_bytes.fetch_add(published.file_bytes, Ordering::Relaxed);
+    let mut catalogue = store.catalogue.lock();
+    let before: HashSet<SegmentId> = parent
+        .and_then(|parent| catalogue.kept.get(&parent.number))
+        .map(|kept| kept.manifest.segments.iter().map(|meta| meta.id).collect())
+        .unwrap_or_default();
+    let info = info_of(&manifest, published.file_bytes, &before);
+    let kept = Kept { info: info.clone(), manifest: Arc::new(manifest), digest: published.digest, retained: false };
+    catalogue.kept.insert(number, kept);
+    Ok(info)
+}
+
+/// What a manifest says of its checkpoint; `before` are the segments of the one before it.
+pub(crate) fn info_of(manifest: &Manifest, file_bytes: u64, before: &HashSet<SegmentId>) -> CheckpointInfo {
+    let new = || manifest.segments.iter().filter(|meta| !before.contains(&meta.id));
+    let flushed = || new().filter(|meta| meta.level == 0);
+    CheckpointInfo {
+        label: manifest.label.unwrap_or(0),
+        number: manifest.number,
+        epoch: manifest.epoch,
+        created_ms: manifest.created_ms,
+        offsets: manifest.offsets.clone(),
+        metadata: manifest.metadata.clone(),
+        segments: manifest.segments.len(),
+        total_bytes: file_bytes + manifest.segments.iter().map(|meta| meta.file_bytes).sum::<u64>(),
+        new_bytes: file_bytes + new().map(|meta| meta.file_bytes).sum::<u64>(),
+        flushed_bytes: flushed().map(|meta| meta.file_bytes).sum(),
+        changed_bytes: flushed().map(|meta| meta.logical_bytes).sum(),
+    }
+}
+
+fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<Parent>, request: &Request) -> Manifest {
+    let segments = version.segments();
+    let index: HashMap<SegmentId, u32> = segments.iter().zip(0..).map(|(segment, at)| (segment.id(), at)).collect();
+    let mut maps = vec![StateMap::Identity];
+    let mut known: HashMap<StateMap, u32> = HashMap::from([(StateMap::Identity, 0)]);
+    let mut slices = Vec::with_capacity(version.slices.len());
+    for slice in &version.slices {
+        let mut stack = Vec::with_capacity(slice.layers.len());
+        for layer in &slice.layers {
+            let map = *known.entry((*layer.map).clone()).or_insert_with(|| {
+                maps.push((*layer.map).clone());
+                maps.len() as u32 - 1
+            });
+            stack.push(StackEntry { segment: index[&layer.segment.id()], map });
+        }
+        slices.push(manifest::Slice { range: slice.range, stack, hot: Vec::new() });
+    }
+    let highest = segments.iter().map(|segment| segment.meta().epoch_high).max().unwrap_or_default();
+    let created_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    Manifest {
+        number,
+        store: store.info,
+        label: Some(request.barrier.label),
+        created_ms,
+        epoch: request.epoch.max(highest),
+        purge_clock_ms: store.purge_clock_ms.load(Ordering::Relaxed),
+        states: store.state_infos(),
+        offsets: request.barrier.offsets.clone(),
+        metadata: request.barrier.metadata.clone(),
+        log_position: 0,
+        parent,
+        segments: segments.iter().map(|segment| segment.meta().clone()).collect(),
+        maps,
+        slices,
+    }
+}
+
+/// The arrangement that a manifest describes; its segments are opened when they are needed.
+pub(crate) fn version_of(storage: &Arc<dyn crate::platform::storage::Storage>, manifest: &Manifest) -> Version {
+    let segments: Vec<Arc<LazySegment>> =
+        manifest.segments.iter().map(|meta| Arc::new(LazySegment::new(Arc::clone(storage), meta.clone()))).collect();
+    let maps: Vec<Arc<StateMap>> = manifest.maps.iter().cloned().map(Arc::new).collect();
+    let slice = |slice: &manifest::Slice| {
+        let layer = |entry: &StackEntry| Layer {
+            segment: Arc::clone(&segments[entry.segment as usize]),
+            map: Arc::clone(&maps[entry.map as usize]),
+        };
+        Arc::new(Slice { range: slice.range, layers: slice.stack.iter().map(layer).collect() })
+    };
+    Version { slices: manifest.slices.iter().map(slice).collect() }
+}
+
+/// Lets go of a checkpoint.
+pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
+    {
+        let mut catalogue = store.catalogue.lock();
+        let newest = catalogue.kept.last_key_value().map(|(&number, _)| number);
+        let kept = catalogue.find_mut(label)?;
+        kept.retained = false;
+        let number = kept.info.number;
+        if newest == Some(number) {
+            return Ok(());
+        }
+        reclaim::drop_checkpoint(&mut catalogue, number, &store.version.lock());
+        store.storage.remove(&names::manifest_name(number))?;
+    }
+    reclaim::run(store);
+    Ok(())
+}
+
+/// Puts a checkpoint's files into another directory.
+pub(crate) fn export(store: &Arc<StoreInner>, label: u64, directory: &Path) -> Result<()> {
+    let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
+    // Held while their files are being linked, so that they aren't reclaimed meanwhile.
+    let pinned = version_of(&store.storage, &manifest);
+    for meta in &manifest.segments {
+        store.storage.link_to(&names::segment_name(meta.id.0), directory)?;
+    }
+    store.storage.link_to(&names::manifest_name(manifest.number), directory)?;
+    drop(pinned);
+    Ok(())
+}
+
+/// A record of a checkpoint: see [`Iter`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// The state's name.
+    pub state: String,
+    /// The key group.
+    pub group: crate::ids::KeyGroup,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The namespace.
+    pub namespace: Vec<u8>,
+    /// The user key of a map entry.
+    pub user_key: Option<Vec<u8>>,
+    /// The value; of a list: its elements in their frames, see [`crate::states::frames`].
+    pub value: Vec<u8>,
+    /// When it expires, in ms.
+    pub expiry_ms: Option<u64>,
+}
+
+/// Everything in a checkpoint, in the order of key groups, then states, then keys; for maps in the order of user keys.
+///
+/// It reads the checkpoint's own segments and holds up neither writers nor later checkpoints.
+#[derive(Debug)]
+pub struct Iter {
+    slices: std::vec::IntoIter<Arc<Slice>>,
+    states: Vec<Arc<StateDef>>,
+    now_ms: u64,
+    /// What is still to be gone through in the slice: bounds, in reverse order.
+    bounds: Vec<Bounds>,
+    slice: Option<Arc<Slice>>,
+    merged: Option<Merged>,
+}
+
+/// Iterates a retained checkpoint.
+pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
+    let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
+    let states = store.states.read().clone();
+    let version = version_of(&store.storage, &manifest);
+    Ok(Iter::new(&version, states, manifest.purge_clock_ms))
+}
+
+impl Iter {
+    pub(crate) fn new(version: &Version, states: Vec<Arc<StateDef>>, now_ms: u64) -> Self {
+        let slices = version.slices.clone().into_iter();
+        Self { slices, states, now_ms, bounds: Vec::new(), slice: None, merged: None }
+    }
+
+    fn advance(&mut self) -> Result<Option<Item>> {
+        loop {
+            if let Some(merged) = &mut self.merged {
+                while let Some(resolved) = merged.next()? {
+                    let Some(parts) = SortKey::decode(&resolved.sort_key) else { continue };
+                    let Some(def) = self.states.get(usize::from(parts.state.0)) else { continue };
+                    let operands = resolved.operands.iter().rev().map(Vec::as_slice);
+                    let value = match resolved.base {
+                        Base::Value => def.fold(Some(&resolved.value), operands, self.now_ms),
+                        _ if resolved.operands.is_empty() => continue,
+                        _ => def.fold(None, operands, self.now_ms),
+                    };
+                    if def.kind == StateKind::List && value.is_empty() {
+                        continue;
+                    }
+                    return Ok(Some(Item {
+                        state: def.name.clone(),
+                        group: parts.key.group,
+                        key: parts.key.key.to_vec(),
+                        namespace: parts.key.namespace.to_vec(),
+                        user_key: parts.user_key.map(<[u8]>::to_vec),
+                        value,
+                        expiry_ms: resolved.expiry_ms,
+                    }));
+                }
+                self.merged = None;
+            }
+            if let (Some(bounds), Some(slice)) = (self.bounds.pop(), &self.slice) {
+                self.merged = Some(Merged::new(&slice.layers, bounds, self.now_ms)?);
+                continue;
+            }
+            let Some(slice) = self.slices.next() else { return Ok(None) };
+            self.bounds = slice_bounds(&slice, self.states.len());
+            self.slice = Some(slice);
+        }
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<Item>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}
+
+/// The ranges to go through a slice by, last first: one where its layers number states alike, else one for each (key
+/// group, state).
+pub(crate) fn slice_bounds(slice: &Slice, states: usize) -> Vec<Bounds> {
+    if slice.layers.iter().all(|layer| matches!(*layer.map, StateMap::Identity)) {
+        let to = slice.range.last().checked_add(1).map(|end| end.to_be_bytes().to_vec());
+        return vec![Bounds { from: slice.range.first().to_be_bytes().to_vec(), to, reverse: false }];
+    }
+    let mut bounds = Vec::with_capacity(slice.range.count() * states);
+    for group in slice.range.iter().rev() {
+        for state in (0..states as u16).rev() {
+            bounds.push(Bounds::prefix(&[group.0.to_be_bytes(), state.to_be_bytes()].concat()));
+        }
+    }
+    bounds
+}

@@ -1,0 +1,188 @@
+//! Merging layers of a slice into new segments.
+
+use super::pick::{BOTTOM, Choice, TIER};
+use crate::checkpoint::slice_bounds;
+use crate::error::Result;
+use crate::ids::{Epoch, KeyGroup, KeyGroupRange};
+use crate::key::SortKey;
+use crate::manifest::StateMap;
+use crate::merged::{Base, Merged, Resolved};
+use crate::options::Durability;
+use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
+use crate::stack::{Layer, LazySegment, Slice};
+use crate::states::{StateDef, StateKind};
+use crate::store::StoreInner;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// About how long a bottom segment becomes, in bytes; it ends at the next key group, or within one that is longer.
+const FRAGMENT_BYTES: u64 = 64 << 20;
+
+/// A segment that a merge wrote.
+#[derive(Debug)]
+pub struct Output {
+    /// What is known of it.
+    pub meta: SegmentMeta,
+}
+
+impl Output {
+    /// The segment as a layer of this store.
+    pub fn layer(&self, store: &StoreInner) -> Layer {
+        let segment = LazySegment::new(Arc::clone(&store.storage), self.meta.clone());
+        Layer { segment: Arc::new(segment), map: Arc::new(StateMap::Identity) }
+    }
+}
+
+/// Merges the chosen layers.
+pub fn run(store: &Arc<StoreInner>, slice: &Slice, choice: &Choice) -> Result<Vec<Output>> {
+    let inputs = &slice.layers[choice.layers.clone()];
+    let states = store.states.read().clone();
+    let now_ms = store.purge_clock_ms.load(Ordering::Relaxed);
+    let clipped = Slice { range: slice.range, layers: inputs.to_vec() };
+    let mut sink = Sink::new(store, choice.bottom, inputs);
+    for bounds in slice_bounds(&clipped, states.len()).into_iter().rev() {
+        let mut merged = Merged::new(inputs, bounds, now_ms)?;
+        while let Some(resolved) = merged.next()? {
+            let Some(def) = state_of(&states, resolved) else { continue };
+            write(&mut sink, def, resolved, choice.bottom, now_ms)?;
+        }
+    }
+    let outputs = sink.finish()?;
+    let bytes: u64 = outputs.iter().map(|output| output.meta.file_bytes).sum();
+    store.counts.compacted_bytes.fetch_add(bytes, Ordering::Relaxed);
+    tracing::debug!(range = %slice.range, inputs = inputs.len(), outputs = outputs.len(), bytes, "compaction");
+    Ok(outputs)
+}
+
+fn state_of<'a>(states: &'a [Arc<StateDef>], resolved: &Resolved) -> Option<&'a StateDef> {
+    let state = SortKey::decode(&resolved.sort_key)?.state;
+    states.get(usize::from(state.0)).map(|def| &**def)
+}
+
+/// Writes what the layers say of a key: one record, or none.
+fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool, now_ms: u64) -> Result<()> {
+    let operands = || resolved.operands.iter().rev().map(Vec::as_slice);
+    let plain = resolved.operands.is_empty();
+    let folded;
+    let (kind, value): (Kind, &[u8]) = match resolved.base {
+        // A list at the bottom loses the elements that have expired, so it is folded even alone.
+        Base::Value if plain && !(bottom && def.kind == StateKind::List && def.ttl.is_some()) => {
+            (Kind::Put, &resolved.value)
+        }
+        Base::Value => {
+            folded = def.fold(Some(&resolved.value), operands(), now_ms);
+            (Kind::Put, &folded)
+        }
+        Base::Cleared => (Kind::Clear, &[]),
+        Base::Deleted if plain => (Kind::Delete, &[]),
+        // Nothing lies below: all operands there ever were are the value.
+        Base::Unknown if !bottom => {
+            if plain {
+                return Ok(());
+            }
+            folded = def.fold(None, operands(), now_ms);
+            (Kind::Merge, &folded)
+        }
+        Base::Deleted | Base::Unknown => {
+            if plain {
+                return Ok(());
+            }
+            folded = def.fold(None, operands(), now_ms);
+            (Kind::Put, &folded)
+        }
+    };
+    let empty_list = bottom && def.kind == StateKind::List && value.is_empty();
+    if bottom && (kind.is_tombstone() || empty_list) {
+        return Ok(());
+    }
+    let expiry_ms = if kind.is_tombstone() { None } else { resolved.expiry_ms };
+    sink.add(Entry { sort_key: &resolved.sort_key, kind, expiry_ms, value })
+}
+
+struct Sink<'a> {
+    store: &'a Arc<StoreInner>,
+    options: SegmentOptions,
+    cut: bool,
+    writer: Option<SegmentWriter<'a>>,
+    group: KeyGroup,
+    outputs: Vec<Output>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(store: &'a Arc<StoreInner>, bottom: bool, inputs: &[Layer]) -> Self {
+        let metas = || inputs.iter().map(|layer| layer.segment.meta());
+        let entries: u64 = metas().map(|meta| meta.entries).sum();
+        let bytes: u64 = metas().map(|meta| meta.file_bytes).sum();
+        // A fragment holds no more than its share of the inputs' records.
+        let expected = if bottom && bytes > FRAGMENT_BYTES {
+            (entries as u128 * u128::from(FRAGMENT_BYTES) * 5 / 4 / u128::from(bytes)) as u64
+        } else {
+            entries
+        };
+        let options = SegmentOptions {
+            compress: store.options.compress,
+            hash_seed: store.info.hash_seed,
+            level: if bottom { BOTTOM } else { TIER },
+            epochs: (
+                metas().map(|meta| meta.epoch_low).min().unwrap_or(Epoch(1)),
+                metas().map(|meta| meta.epoch_high).max().unwrap_or(Epoch(1)),
+            ),
+            expected_entries: expected + 16,
+            ..SegmentOptions::default()
+        };
+        Self { store, options, cut: bottom, writer: None, group: KeyGroup(0), outputs: Vec::new() }
+    }
+
+    fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+        let group = crate::key::group_of(entry.sort_key).unwrap_or(self.group);
+        if let Some(writer) = &self.writer
+            && self.cut
+        {
+            let bytes = writer.file_bytes();
+            if (bytes >= FRAGMENT_BYTES && group != self.group) || bytes >= FRAGMENT_BYTES * 4 {
+                self.roll()?;
+            }
+        }
+        self.group = group;
+        if self.writer.is_none() {
+            let id = self.store.next_segment();
+            self.writer = Some(SegmentWriter::create(&*self.store.storage, id, self.options.clone())?);
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.add(entry)?;
+        }
+        Ok(())
+    }
+
+    fn roll(&mut self) -> Result<()> {
+        let durable = self.store.options.durability == Durability::Checkpoint;
+        if let Some(writer) = self.writer.take()
+            && let Some((meta, _)) = writer.finish(durable)?
+        {
+            self.outputs.push(Output { meta });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<Output>> {
+        self.roll()?;
+        Ok(self.outputs)
+    }
+}
+
+/// The ranges of the slices that take the place of one: cut where a bottom segment ends and another key group starts.
+pub fn ranges(range: KeyGroupRange, outputs: &[Output], bottom: bool) -> Vec<KeyGroupRange> {
+    let mut ranges = Vec::new();
+    let mut first = range.first();
+    if bottom {
+        for pair in outputs.windows(2) {
+            let (last, next) = (pair[0].meta.groups.last(), pair[1].meta.groups.first());
+            if last < next {
+                ranges.push(KeyGroupRange::new(first, last));
+                first = last + 1;
+            }
+        }
+    }
+    ranges.push(KeyGroupRange::new(first, range.last()));
+    ranges
+}

@@ -1,0 +1,165 @@
+//! Compaction: merging the segments of a slice, so that reads ask few and old versions leave the disk.
+//!
+//! Lazy leveling (Dayan and Idreos, *Dostoevsky*, SIGMOD 2018): a slice's newer segments, its *overlay*, pile up until
+//! they are a fixed share of the slice, and are then merged into its bottom at once. Only a merge that takes in the
+//! whole stack drops tombstones. A bottom that has grown is cut at key-group boundaries, and the slice with it.
+
+mod merge;
+mod pick;
+
+use crate::error::{Class, Error, Result};
+use crate::reclaim;
+use crate::stack::{Layer, LazySegment, Slice, Version};
+use crate::store::StoreInner;
+use crate::worker::Task;
+use parking_lot::{Condvar, Mutex};
+use pick::Choice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Whether a store's compaction is under way; one runs at a time.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    running: Mutex<bool>,
+    idle: Condvar,
+}
+
+impl Schedule {
+    fn start(&self) -> bool {
+        let mut running = self.running.lock();
+        !std::mem::replace(&mut running, true)
+    }
+
+    fn stop(&self) {
+        *self.running.lock() = false;
+        self.idle.notify_all();
+    }
+
+    /// Waits until no compaction is under way.
+    pub fn wait_idle(&self) {
+        let mut running = self.running.lock();
+        while *running {
+            self.idle.wait(&mut running);
+        }
+    }
+}
+
+/// Has the store's stacks looked at, if there is something to be done.
+pub(crate) fn consider(store: &Arc<StoreInner>) {
+    let wanted = {
+        let version = Arc::clone(&store.version.lock());
+        version.slices.iter().any(|slice| pick::choose(slice, false).is_some())
+    };
+    if wanted && !store.closed.load(Ordering::Acquire) && store.compaction.start() {
+        store.engine.submit(Task::Compact(Arc::clone(store)));
+    }
+}
+
+/// Compacts until nothing is left to be done; on a thread of the engine.
+pub(crate) fn run(store: &Arc<StoreInner>) {
+    let outcome = compact(store, false);
+    store.compaction.stop();
+    if let Err(error) = outcome {
+        if error.class() == Class::Retry {
+            // The next flush has it looked at again; what is there stays as it is.
+            tracing::warn!(%error, "compaction put off");
+        } else {
+            store.fail(&error);
+        }
+    }
+}
+
+/// Merges every slice into its bottom, on the caller's thread.
+pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
+    loop {
+        store.check()?;
+        store.compaction.wait_idle();
+        if store.compaction.start() {
+            break;
+        }
+    }
+    let outcome = compact(store, true);
+    store.compaction.stop();
+    outcome
+}
+
+fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
+    // A merging state whose operator the host has not brought yet can't be folded.
+    if store.states.read().iter().any(|def| !def.merge_name.is_empty() && def.merge.is_none()) {
+        return Ok(());
+    }
+    let mut from = 0;
+    loop {
+        if store.closed.load(Ordering::Acquire) && !everything {
+            return Ok(());
+        }
+        let version = Arc::clone(&store.version.lock());
+        // Slices are gone through in turn, so that one that is always full doesn't keep the others waiting.
+        let next = version.slices.iter().filter(|slice| u32::from(slice.range.first()) >= from);
+        let picked = next.filter_map(|slice| pick::choose(slice, everything).map(|choice| (slice, choice))).next();
+        let Some((slice, choice)) = picked else {
+            if from == 0 || everything {
+                return Ok(());
+            }
+            from = 0;
+            continue;
+        };
+        from = u32::from(slice.range.last()) + 1;
+        let outputs = merge::run(store, slice, &choice)?;
+        install(store, slice, &choice, outputs)?;
+        store.counts.compactions.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile.
+fn install(store: &Arc<StoreInner>, slice: &Slice, choice: &Choice, outputs: Vec<merge::Output>) -> Result<()> {
+    let inputs = &slice.layers[choice.layers.clone()];
+    let mut version = store.version.lock();
+    let position = version.slices.iter().position(|now| now.range == slice.range);
+    let position = position.ok_or_else(|| Error::Background("a slice changed under its compaction".into()))?;
+    let now = Arc::clone(&version.slices[position]);
+    let first = now.layers.len() - (slice.layers.len() - choice.layers.start);
+    let contiguous = now
+        .layers
+        .get(first..first + inputs.len())
+        .is_some_and(|layers| layers.iter().zip(inputs).all(|(a, b)| a.segment.id() == b.segment.id()));
+    if !contiguous {
+        return Err(Error::Background("the inputs of a compaction are not contiguous any more".into()));
+    }
+    let above = &now.layers[..first];
+    let below = &now.layers[first + inputs.len()..];
+    let replaced: Vec<Arc<Slice>> = merge::ranges(slice.range, &outputs, choice.bottom)
+        .into_iter()
+        .map(|range| {
+            let clip = |layer: &&Layer| layer.segment.meta().groups.intersect(range).is_some();
+            let made = outputs.iter().filter(|output| output.meta.groups.intersect(range).is_some());
+            let made: Vec<Layer> = made.map(|output| output.layer(store)).collect();
+            let layers = above.iter().filter(clip).cloned().chain(made).chain(below.iter().filter(clip).cloned());
+            Arc::new(Slice { range, layers: layers.collect() })
+        })
+        .collect();
+    let replaced = share_segments(replaced);
+    let mut slices = version.slices.clone();
+    slices.splice(position..=position, replaced);
+    *version = Arc::new(Version { slices });
+    for shard in store.shards.lock().iter() {
+        shard.publish(Arc::clone(&version), None);
+    }
+    let dropped: Vec<Arc<LazySegment>> = inputs.iter().map(|layer| Arc::clone(&layer.segment)).collect();
+    drop(version);
+    reclaim::note(store, &dropped);
+    Ok(())
+}
+
+/// Makes slices that name the same new segment share one open segment.
+fn share_segments(mut slices: Vec<Arc<Slice>>) -> Vec<Arc<Slice>> {
+    let mut known: std::collections::HashMap<crate::ids::SegmentId, Arc<LazySegment>> =
+        std::collections::HashMap::new();
+    for slice in &mut slices {
+        for layer in &mut Arc::make_mut(slice).layers {
+            let shared = known.entry(layer.segment.id()).or_insert_with(|| Arc::clone(&layer.segment));
+            layer.segment = Arc::clone(shared);
+        }
+    }
+    slices
+}

@@ -1,0 +1,68 @@
+//! Which layers of a slice to merge.
+
+use crate::stack::{Layer, Slice};
+use std::ops::Range;
+
+/// The overlay is merged into the bottom when it is this share of it.
+const OVERLAY_SHARE: f64 = 0.36;
+/// With more layers than this above the bottom, they are merged among themselves.
+const RUNS_MAX: usize = 10;
+/// The level of segments that a whole stack was merged into.
+pub const BOTTOM: u8 = 2;
+/// The level of segments that flushes were merged into.
+pub const TIER: u8 = 1;
+
+/// Layers to be merged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// Which layers, newest first.
+    pub layers: Range<usize>,
+    /// Whether they are all that lies below them: then tombstones go.
+    pub bottom: bool,
+}
+
+/// About how many bytes of a layer lie in the slice.
+fn bytes_in(slice: &Slice, layer: &Layer) -> f64 {
+    let meta = layer.segment.meta();
+    let share = meta.groups.intersect(slice.range).map_or(0, |range| range.count());
+    meta.file_bytes as f64 * share as f64 / meta.groups.count() as f64
+}
+
+/// What to merge in a slice, if anything; `everything`: all that can be merged.
+pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
+    let layers = &slice.layers;
+    let bottoms = layers.iter().rev().take_while(|layer| layer.segment.meta().level == BOTTOM).count();
+    let overlay = layers.len() - bottoms;
+    let all = Choice { layers: 0..layers.len(), bottom: true };
+    if everything {
+        let clean = overlay == 0 && layers.iter().all(|layer| layer.segment.meta().tombstones == 0);
+        return (!clean).then_some(all);
+    }
+    if overlay == 0 {
+        return None;
+    }
+    let over: f64 = layers[..overlay].iter().map(|layer| bytes_in(slice, layer)).sum();
+    let under: f64 = layers[overlay..].iter().map(|layer| bytes_in(slice, layer)).sum();
+    if bottoms == 0 {
+        // Nothing to be rewritten below, so the first merge waits for a few runs only.
+        return (overlay >= RUNS_MAX / 2).then_some(all);
+    }
+    if over >= under * OVERLAY_SHARE {
+        return Some(all);
+    }
+    if overlay <= RUNS_MAX {
+        return None;
+    }
+    // Merge the newest runs that are of a kind: those up to the first that is larger than all before it together.
+    let mut sum = 0.0;
+    let mut count = 0;
+    for layer in &layers[..overlay] {
+        let bytes = bytes_in(slice, layer);
+        if count >= RUNS_MAX / 2 && bytes > sum {
+            break;
+        }
+        sum += bytes;
+        count += 1;
+    }
+    Some(Choice { layers: 0..count, bottom: false })
+}

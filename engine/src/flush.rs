@@ -1,0 +1,359 @@
+//! Flushing: sealed epochs to one segment, and the segment into the stacks.
+//!
+//! A job names what was cut off, shard by shard. Jobs of a store run one after another, so epochs reach the disk in
+//! order. A job that fails for want of room stays first in line: nothing is lost, and it is tried again.
+
+use crate::checkpoint::{self, Request};
+use crate::engine::Engine;
+use crate::error::{Class, Result};
+use crate::hot::dirty::DirtyList;
+use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, NAMESPACE, Record, TOMBSTONE, VALUE};
+use crate::hot::{Sealed, order};
+use crate::ids::{Epoch, KeyGroup, StateId};
+use crate::key::{Key, push_entry_key, push_sort_key};
+use crate::options::Durability;
+use crate::platform::arena::{Arena, Ref};
+use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
+use crate::shard::Shard;
+use crate::stack::LazySegment;
+use crate::states::{StateDef, StateKind};
+use crate::store::StoreInner;
+use crate::worker::Task;
+use parking_lot::{Condvar, Mutex};
+use std::cmp::Ordering as Order;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How many tables' lists are copied while a shard is borrowed.
+const LISTS_AT_ONCE: usize = 64;
+/// How long a job that found no room on the disk waits before it is tried again.
+const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// What was cut off together.
+#[derive(Debug)]
+pub struct Job {
+    /// The epochs, by shard.
+    pub shards: Vec<(Arc<Shard>, Sealed)>,
+    /// The checkpoint that they complete, if any.
+    pub request: Option<Request>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    running: bool,
+}
+
+/// A store's jobs.
+#[derive(Debug, Default)]
+pub struct Queue {
+    line: Mutex<Line>,
+    idle: Condvar,
+    /// Held from the first cut of a barrier to the queueing of its job, so that jobs queue in the order of epochs.
+    pub sealing: Mutex<()>,
+}
+
+impl Queue {
+    /// Adds a job; the caller holds [`Queue::sealing`].
+    pub fn push(&self, store: &Arc<StoreInner>, job: Job) {
+        let mut line = self.line.lock();
+        line.jobs.push_back(job);
+        if !line.running {
+            line.running = true;
+            store.engine.submit(Task::Flush(Arc::clone(store)));
+        }
+    }
+
+    /// Waits until no job is left.
+    pub fn wait_idle(&self) {
+        let mut line = self.line.lock();
+        while line.running {
+            self.idle.wait(&mut line);
+        }
+    }
+}
+
+/// Runs the first job in line.
+pub fn run_next(store: &Arc<StoreInner>) {
+    let Some(mut job) = store.queue.line.lock().jobs.pop_front() else { return };
+    let shards: Vec<Arc<Shard>> = job.shards.iter().map(|(shard, _)| Arc::clone(shard)).collect();
+    let outcome = run(store, &mut job);
+    let mut again = false;
+    if let Err(error) = outcome {
+        if let Some(request) = job.request.take() {
+            request.fail(&error);
+        }
+        let closed = store.closed.load(Ordering::Acquire);
+        if error.class() == Class::Retry && !closed {
+            *store.trouble.lock() = Some(error);
+            store.queue.line.lock().jobs.push_front(job);
+            again = true;
+        } else {
+            store.fail(&error);
+        }
+    } else {
+        *store.trouble.lock() = None;
+    }
+    for shard in shards {
+        shard.signal();
+    }
+    if again {
+        std::thread::sleep(RETRY_PAUSE);
+    }
+    let mut line = store.queue.line.lock();
+    if line.jobs.is_empty() {
+        line.running = false;
+        store.queue.idle.notify_all();
+    } else {
+        store.engine.submit(Task::Flush(Arc::clone(store)));
+    }
+}
+
+fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
+    if let Some(error) = store.failure.lock().clone() {
+        return Err(error);
+    }
+    let started = std::time::Instant::now();
+    if !job.shards.is_empty() {
+        let written = write_segment(store, job)?;
+        install(store, job, written);
+        // What was cut is on disk now; if the checkpoint below fails, it joins the next one.
+        job.shards.clear();
+    }
+    tracing::debug!(elapsed_ns = started.elapsed().as_nanos() as u64, "flushed");
+    if let Some(request) = job.request.take() {
+        checkpoint::complete(store, request)?;
+    }
+    crate::compact::consider(store);
+    Ok(())
+}
+
+/// Writes everything that the job names into one segment. `None` where all of it died before it was cut off.
+fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<SegmentMeta>> {
+    job.shards.sort_by_key(|(shard, _)| shard.range.first());
+    let expected: usize = job.shards.iter().map(|(_, sealed)| sealed.records).sum();
+    let epochs = job.shards.iter().map(|(_, sealed)| sealed.epoch);
+    let (low, high) = epochs.fold((u32::MAX, 0), |(low, high), epoch| (low.min(epoch), high.max(epoch)));
+    let options = SegmentOptions {
+        compress: store.options.compress,
+        hash_seed: store.info.hash_seed,
+        level: 0,
+        epochs: (Epoch(low), Epoch(high)),
+        expected_entries: (expected + expected / 8 + 16) as u64,
+        ..SegmentOptions::default()
+    };
+    let mut writer = SegmentWriter::create(&*store.storage, store.next_segment(), options)?;
+    let states = store.states.read().clone();
+    for (shard, sealed) in &job.shards {
+        write_shard(&store.engine, shard, sealed, &states, &mut writer)?;
+    }
+    let durable = store.options.durability == Durability::Checkpoint;
+    let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
+    let counts = &store.counts;
+    counts.flushes.fetch_add(1, Ordering::Relaxed);
+    counts.spills.fetch_add(u64::from(job.request.is_none()), Ordering::Relaxed);
+    counts.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    counts.flushed_logical_bytes.fetch_add(meta.logical_bytes, Ordering::Relaxed);
+    tracing::debug!(segment = %meta.id, bytes, entries = meta.entries, "flush");
+    Ok(Some(meta))
+}
+
+fn write_shard(
+    engine: &Engine,
+    shard: &Shard,
+    sealed: &Sealed,
+    states: &[Arc<StateDef>],
+    writer: &mut SegmentWriter<'_>,
+) -> Result<()> {
+    let mut lists: Vec<(u16, u16, DirtyList)> = Vec::with_capacity(sealed.tables.len());
+    while lists.len() < sealed.tables.len() {
+        // Borrowed for a moment only: the owner goes on between two batches.
+        lists.extend(shard.cell.borrow().hot.sealed_lists(sealed, lists.len(), LISTS_AT_ONCE));
+    }
+    lists.sort_unstable_by_key(|&(state, group, _)| (group, state));
+    let arena = &*engine.inner.arena;
+    let mut emitter = Emitter { arena, key: Vec::new(), items: Vec::new(), charged: 0 };
+    for (state, group, list) in lists {
+        let Some(def) = states.get(usize::from(state)) else { continue };
+        let group = KeyGroup(shard.range.first() + group);
+        emitter.table(def, group, &list, writer)?;
+    }
+    Ok(())
+}
+
+/// A record to be written, with what it is sorted by.
+#[derive(Clone, Copy)]
+struct Item {
+    /// For maps: twice the container's rank among the table's, plus 1 for entries.
+    rank: u32,
+    prefix: u64,
+    at: Ref,
+}
+
+struct Emitter<'a> {
+    arena: &'a Arena,
+    key: Vec<u8>,
+    items: Vec<Item>,
+    charged: usize,
+}
+
+impl Drop for Emitter<'_> {
+    fn drop(&mut self) {
+        self.arena.uncharge(self.charged);
+    }
+}
+
+/// A key area taken apart: key and namespace.
+fn area_parts(area: &[u8], namespaced: bool) -> (&[u8], &[u8]) {
+    if !namespaced {
+        return (area, &[]);
+    }
+    let Some((rest, len)) = area.split_last_chunk::<2>() else { return (area, &[]) };
+    rest.split_at(rest.len().saturating_sub(usize::from(u16::from_le_bytes(*len))))
+}
+
+/// The first 8 bytes by which a key sorts.
+fn key_prefix(key: &[u8]) -> u64 {
+    match u8::try_from(key.len()) {
+        Ok(short) if short < 0xFF => u64::from(short) << 56 | order::prefix_of(key) >> 8,
+        _ => 0xFF << 56 | (key.len() as u64 & 0xFFFF) << 40 | order::prefix_of(key) >> 24,
+    }
+}
+
+fn compare_areas(arena: &Arena, a: Record, b: Record) -> Order {
+    let (key_a, namespace_a) = area_parts(a.area(arena), a.has(NAMESPACE));
+    let (key_b, namespace_b) = area_parts(b.area(arena), b.has(NAMESPACE));
+    (key_a.len(), key_a, namespace_a.len(), namespace_a).cmp(&(key_b.len(), key_b, namespace_b.len(), namespace_b))
+}
+
+impl Emitter<'_> {
+    fn table(
+        &mut self,
+        def: &StateDef,
+        group: KeyGroup,
+        list: &DirtyList,
+        writer: &mut SegmentWriter<'_>,
+    ) -> Result<()> {
+        self.items.clear();
+        if self.items.capacity() < list.len() {
+            self.items.reserve_exact(list.len());
+            let bytes = self.items.capacity() * size_of::<Item>();
+            self.arena.charge_forced(bytes - self.charged);
+            self.charged = bytes;
+        }
+        let (arena, items) = (self.arena, &mut self.items);
+        list.for_each(arena, |at| {
+            arena.prefetch(at);
+            items.push(Item { rank: 0, prefix: 0, at });
+        });
+        items.retain(|item| Record::load(arena, item.at).kind() != DEAD);
+        if def.kind == StateKind::Map {
+            self.rank_entries();
+        } else {
+            for item in &mut self.items {
+                let record = Record::load(arena, item.at);
+                item.prefix = key_prefix(area_parts(record.area(arena), record.has(NAMESPACE)).0);
+            }
+        }
+        self.items.sort_unstable_by(|a, b| {
+            a.rank.cmp(&b.rank).then(a.prefix.cmp(&b.prefix)).then_with(|| {
+                let (a, b) = (Record::load(arena, a.at), Record::load(arena, b.at));
+                if def.kind == StateKind::Map { a.area(arena).cmp(b.area(arena)) } else { compare_areas(arena, a, b) }
+            })
+        });
+        for index in 0..self.items.len() {
+            if let Some(ahead) = self.items.get(index + 8) {
+                arena.prefetch(ahead.at);
+            }
+            self.emit(def.id, group, Record::load(arena, self.items[index].at), def.kind, writer)?;
+        }
+        Ok(())
+    }
+
+    /// Ranks a map state's items by their containers' keys, and entries by their user keys' first bytes.
+    fn rank_entries(&mut self) {
+        let arena = self.arena;
+        let container = |item: &Item| {
+            let record = Record::load(arena, item.at);
+            match record.kind() {
+                ENTRY | ENTRY_TOMBSTONE => (record.link(arena) as Ref, Some(record)),
+                _ => (item.at, None),
+            }
+        };
+        let mut containers: Vec<Ref> = self.items.iter().map(|item| container(item).0).collect();
+        containers.sort_unstable();
+        containers.dedup();
+        containers.sort_by(|&a, &b| compare_areas(arena, Record::load(arena, a), Record::load(arena, b)));
+        let mut ranks = HashMap::with_capacity(containers.len());
+        let mut rank = 0;
+        for (index, &at) in containers.iter().enumerate() {
+            // A container and the tombstone that clears it are two records with one key.
+            let same = index > 0 && {
+                let last = Record::load(arena, containers[index - 1]);
+                compare_areas(arena, last, Record::load(arena, at)) == Order::Equal
+            };
+            rank += u32::from(!same);
+            ranks.insert(at, rank);
+        }
+        for item in &mut self.items {
+            let (at, entry) = container(item);
+            let rank = ranks.get(&at).copied().unwrap_or(0);
+            item.rank = rank * 2 + u32::from(entry.is_some());
+            item.prefix = entry.map_or(0, |entry| order::prefix_of(entry.area(arena)));
+        }
+    }
+
+    fn emit(
+        &mut self,
+        state: StateId,
+        group: KeyGroup,
+        record: Record,
+        kind: StateKind,
+        writer: &mut SegmentWriter<'_>,
+    ) -> Result<()> {
+        let arena = self.arena;
+        let is_entry = matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
+        let container = if is_entry { Record::load(arena, record.link(arena) as Ref) } else { record };
+        let (key, namespace) = area_parts(container.area(arena), container.has(NAMESPACE));
+        let key = Key { group, key, namespace };
+        self.key.clear();
+        if is_entry {
+            push_entry_key(&mut self.key, state, key, record.area(arena));
+        } else {
+            push_sort_key(&mut self.key, state, key);
+        }
+        let written = match record.kind() {
+            VALUE | ENTRY => Kind::Put,
+            CHAIN if record.has(BASE) => Kind::Put,
+            CHAIN => Kind::Merge,
+            TOMBSTONE if kind == StateKind::Map => Kind::Clear,
+            TOMBSTONE | ENTRY_TOMBSTONE => Kind::Delete,
+            _ => return Ok(()),
+        };
+        let tombstone = written.is_tombstone();
+        let value = if tombstone { &[][..] } else { sealed_value(arena, record) };
+        let expiry_ms = if tombstone || !record.has(EXPIRY) { None } else { record.expiry_ms(arena) };
+        writer.add(Entry { sort_key: &self.key, kind: written, expiry_ms, value })?;
+        Ok(())
+    }
+}
+
+#[expect(unsafe_code, reason = "reads records that the owner may not touch")]
+fn sealed_value(arena: &Arena, record: Record) -> &[u8] {
+    // SAFETY: the record's epoch is sealed and not flushed: the owner changes and frees nothing of it.
+    unsafe { record.value(arena) }
+}
+
+/// Puts the segment on top of the stacks and moves the shards' flushed epochs on, in one step for each shard.
+fn install(store: &Arc<StoreInner>, job: &Job, written: Option<SegmentMeta>) {
+    let mut version = store.version.lock();
+    if let Some(meta) = written {
+        let segment = Arc::new(LazySegment::new(Arc::clone(&store.storage), meta));
+        *version = Arc::new(version.with_flushed(&segment));
+    }
+    for shard in store.shards.lock().iter() {
+        let flushed = job.shards.iter().find(|(of, _)| Arc::ptr_eq(of, shard)).map(|(_, sealed)| sealed.epoch);
+        shard.publish(Arc::clone(&version), flushed);
+    }
+}

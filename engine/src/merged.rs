@@ -1,0 +1,252 @@
+//! A merged view of a stack's layers: every sort key once, its versions brought together.
+//!
+//! Scans, checkpoint iteration and compaction all read through it. Layers whose states are numbered otherwise than the
+//! store's sort differently across states, so a range lies within one (key group, state) where there are such layers.
+
+use crate::ids::Epoch;
+use crate::key::prefix_end;
+use crate::manifest::StateMap;
+use crate::platform::storage::StorageError;
+use crate::segment::{Kind, SegmentCursor};
+use crate::stack::Layer;
+use std::sync::Arc;
+
+/// Which sort keys, in the store's numbering of states, and in which direction.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    /// The first.
+    pub from: Vec<u8>,
+    /// The first behind them; `None` for no end.
+    pub to: Option<Vec<u8>>,
+    /// From the last down to the first.
+    pub reverse: bool,
+}
+
+impl Bounds {
+    /// All that start with `prefix`, upwards.
+    pub fn prefix(prefix: &[u8]) -> Self {
+        Self { from: prefix.to_vec(), to: prefix_end(prefix), reverse: false }
+    }
+}
+
+/// Under which value, if any, operands lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Base {
+    /// No layer says; older layers than these may have something.
+    #[default]
+    Unknown,
+    /// A full value.
+    Value,
+    /// Deleted (or cleared, or expired): nothing older counts.
+    Deleted,
+    /// The record that clears a map's container.
+    Cleared,
+}
+
+/// All that the layers say of one sort key.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// The sort key, in the store's numbering of states.
+    pub sort_key: Vec<u8>,
+    /// What lies at the bottom.
+    pub base: Base,
+    /// The full value, where [`Base::Value`].
+    pub value: Vec<u8>,
+    /// The operands above, newest first.
+    pub operands: Vec<Vec<u8>>,
+    /// The newest version's expiry, in ms.
+    pub expiry_ms: Option<u64>,
+    /// The newest version's segment's last epoch.
+    pub epoch: Epoch,
+}
+
+#[derive(Debug)]
+struct Source {
+    cursor: SegmentCursor,
+    map: Arc<StateMap>,
+    epoch: Epoch,
+    /// The current sort key in the store's numbering; empty when the source is exhausted.
+    key: Vec<u8>,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Merged {
+    /// Newest first.
+    sources: Vec<Source>,
+    bounds: Bounds,
+    now_ms: u64,
+    /// The container last cleared, and by which source: what older ones have in it is masked.
+    cleared: Option<(Vec<u8>, usize)>,
+    resolved: Resolved,
+}
+
+fn renumbered(key: &[u8], map: &StateMap, to_segment: bool) -> Option<Vec<u8>> {
+    let mut key = key.to_vec();
+    if let Some(bytes) = key.get_mut(2..4)
+        && !matches!(map, StateMap::Identity)
+    {
+        let state = crate::ids::StateId(u16::from_be_bytes([bytes[0], bytes[1]]));
+        let state = if to_segment { map.to_segment(state) } else { map.to_store(state) }?;
+        bytes.copy_from_slice(&state.0.to_be_bytes());
+    }
+    Some(key)
+}
+
+impl Merged {
+    /// The layers' view of `bounds`. Values that expired up to `now_ms` count as deleted.
+    pub fn new(layers: &[Layer], bounds: Bounds, now_ms: u64) -> Result<Self, StorageError> {
+        let mut sources = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let meta = layer.segment.meta();
+            let outside = matches!(*layer.map, StateMap::Identity)
+                && (bounds.to.as_ref().is_some_and(|to| meta.first_key >= *to) || meta.last_key < bounds.from);
+            if outside {
+                continue;
+            }
+            let Some(from) = renumbered(&bounds.from, &layer.map, true) else { continue };
+            let segment = layer.segment.get()?;
+            let mut cursor = segment.cursor();
+            if bounds.reverse {
+                match bounds.to.as_ref().and_then(|to| renumbered(to, &layer.map, true)) {
+                    Some(to) => cursor.seek_before(&to)?,
+                    None => cursor.seek_last()?,
+                }
+            } else {
+                cursor.seek(&from)?;
+            }
+            let map = Arc::clone(&layer.map);
+            let mut source = Source { cursor, map, epoch: segment.meta().epoch_high, key: Vec::new() };
+            source.settle(&bounds)?;
+            sources.push(source);
+        }
+        Ok(Self { sources, bounds, now_ms, cleared: None, resolved: Resolved::default() })
+    }
+
+    /// Heap memory of the cursors, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.sources.iter().map(|source| source.cursor.memory_bytes()).sum()
+    }
+
+    /// Goes to the next sort key; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<&Resolved>, StorageError> {
+        loop {
+            let Some(best) = self.best() else { return Ok(None) };
+            self.resolved.sort_key.clear();
+            let key = std::mem::take(&mut self.sources[best].key);
+            self.resolved.sort_key.extend_from_slice(&key);
+            self.sources[best].key = key;
+            if self.resolve(best)? {
+                return Ok(Some(&self.resolved));
+            }
+        }
+    }
+
+    /// The newest source that stands on the next key.
+    fn best(&self) -> Option<usize> {
+        let mut best: Option<usize> = None;
+        for (index, source) in self.sources.iter().enumerate() {
+            if source.key.is_empty() {
+                continue;
+            }
+            let better = best.is_none_or(|best| {
+                let than = &self.sources[best].key;
+                if self.bounds.reverse { source.key > *than } else { source.key < *than }
+            });
+            if better {
+                best = Some(index);
+            }
+        }
+        best
+    }
+
+    /// Brings the versions of the current key together and moves their sources on; false where nothing is to be said.
+    fn resolve(&mut self, newest: usize) -> Result<bool, StorageError> {
+        let Self { sources, resolved, cleared, now_ms, bounds } = self;
+        resolved.operands.clear();
+        resolved.value.clear();
+        resolved.base = Base::Unknown;
+        resolved.expiry_ms = None;
+        resolved.epoch = Epoch(0);
+        let masked_from = match cleared {
+            Some((container, layer)) if resolved.sort_key.starts_with(container) => *layer,
+            _ => usize::MAX,
+        };
+        let mut said = false;
+        for (index, source) in sources.iter_mut().enumerate().skip(newest) {
+            if source.key != resolved.sort_key {
+                continue;
+            }
+            if resolved.base == Base::Unknown
+                && index <= masked_from
+                && let Some(entry) = source.cursor.entry()
+            {
+                if !said {
+                    resolved.expiry_ms = entry.expiry_ms;
+                    resolved.epoch = source.epoch;
+                }
+                said = true;
+                let expired = entry.expiry_ms.is_some_and(|at| at <= *now_ms);
+                match entry.kind {
+                    Kind::Put if expired => resolved.base = Base::Deleted,
+                    Kind::Put => {
+                        resolved.base = Base::Value;
+                        resolved.value.extend_from_slice(entry.value);
+                    }
+                    Kind::Delete => resolved.base = Base::Deleted,
+                    Kind::Merge if expired => {}
+                    Kind::Merge => resolved.operands.push(entry.value.to_vec()),
+                    Kind::Clear => {
+                        resolved.base = Base::Cleared;
+                        *cleared = Some((resolved.sort_key.clone(), index));
+                    }
+                }
+            }
+            source.step(bounds)?;
+        }
+        if said && resolved.base == Base::Unknown && masked_from != usize::MAX {
+            resolved.base = Base::Deleted;
+        }
+        Ok(said)
+    }
+}
+
+impl Source {
+    fn step(&mut self, bounds: &Bounds) -> Result<(), StorageError> {
+        if bounds.reverse {
+            self.cursor.prev()?
+        } else {
+            self.cursor.next()?
+        }
+        self.settle(bounds)
+    }
+
+    /// Notes the key that the cursor stands on, passing over hidden states, or that it left the bounds.
+    fn settle(&mut self, bounds: &Bounds) -> Result<(), StorageError> {
+        self.key.clear();
+        while let Some(entry) = self.cursor.entry() {
+            if matches!(*self.map, StateMap::Identity) {
+                self.key.extend_from_slice(entry.sort_key);
+            } else if let Some(key) = renumbered(entry.sort_key, &self.map, false) {
+                self.key = key;
+            } else {
+                if bounds.reverse {
+                    self.cursor.prev()?
+                } else {
+                    self.cursor.next()?
+                }
+                continue;
+            }
+            let inside = if bounds.reverse {
+                self.key >= bounds.from
+            } else {
+                bounds.to.as_ref().is_none_or(|to| self.key < *to)
+            };
+            if !inside {
+                self.key.clear();
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+}

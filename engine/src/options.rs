@@ -1,0 +1,107 @@
+//! Options of engines and stores, checked once when they are opened.
+
+use crate::error::{Error, Result};
+use crate::ids::KeyGroupRange;
+use crate::platform::storage::StorageChoice;
+
+/// The smallest memory budget, in bytes.
+pub const BUDGET_BYTES_MIN: usize = 4 << 20;
+
+/// Options of an [`Engine`](crate::Engine).
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The hard limit on what all stores together keep in memory, in bytes; at least 4 MiB.
+    pub memory_budget_bytes: usize,
+    /// Up to where the budget can be raised later, in bytes of address space; at least the budget, at most 32 GiB.
+    pub memory_ceiling_bytes: usize,
+    /// Background threads for flushing and compaction; at least 1.
+    pub threads: usize,
+    /// Which I/O back end to use.
+    pub storage: StorageChoice,
+    /// Whether to go past the page cache where the file system can.
+    pub direct_io: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            memory_budget_bytes: 256 << 20,
+            memory_ceiling_bytes: 0,
+            threads: 2,
+            storage: StorageChoice::Auto,
+            direct_io: true,
+        }
+    }
+}
+
+impl EngineOptions {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let problem = |option, problem: &str| Err(Error::Options { option, problem: problem.into() });
+        if self.memory_budget_bytes < BUDGET_BYTES_MIN {
+            return problem("memory_budget_bytes", "less than 4 MiB");
+        }
+        if self.memory_budget_bytes > 32 << 30 {
+            return problem("memory_budget_bytes", "more than 32 GiB");
+        }
+        if self.threads == 0 || self.threads > 64 {
+            return problem("threads", "not in 1 to 64");
+        }
+        Ok(())
+    }
+}
+
+/// How far the engine goes to make a checkpoint survive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// A checkpoint is complete when its files are durable on this machine's disk.
+    #[default]
+    Checkpoint,
+    /// The host copies each checkpoint's files away itself: nothing is synced here.
+    Host,
+}
+
+/// Options of a [`Store`](crate::Store).
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// How many key groups the whole job has: 1 to 65,536. Fixed when the store is created.
+    pub key_groups: u32,
+    /// The key groups of this store; within `0..key_groups`.
+    pub range: KeyGroupRange,
+    /// What makes a checkpoint complete.
+    pub durability: Durability,
+    /// How many of the newest checkpoints are kept; at least 1. Others go once they are subsumed, unless retained.
+    pub retained_checkpoints: usize,
+    /// Whether segments are compressed (LZ4) where it pays.
+    pub compress: bool,
+    /// The seed of the store's hashes; `None` draws one. Stores that will be merged by rescaling may share one.
+    pub hash_seed: Option<u64>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            key_groups: 128,
+            range: KeyGroupRange::new(0, 127),
+            durability: Durability::Checkpoint,
+            retained_checkpoints: 1,
+            compress: true,
+            hash_seed: None,
+        }
+    }
+}
+
+impl StoreOptions {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let problem = |option, problem: &str| Err(Error::Options { option, problem: problem.into() });
+        if self.key_groups == 0 || self.key_groups > 1 << 16 {
+            return problem("key_groups", "not in 1 to 65,536");
+        }
+        if u32::from(self.range.last()) >= self.key_groups {
+            return problem("range", "goes past the last key group");
+        }
+        if self.retained_checkpoints == 0 {
+            return problem("retained_checkpoints", "less than 1");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Reclaim: deleting the files that no retained checkpoint and no stack names any more.
+//!
+//! A segment is deleted only after the manifest that drops it is durable, and while nobody holds it: iterators and
+//! views keep their segments by holding them.
+
+use crate::checkpoint::Catalogue;
+use crate::ids::SegmentId;
+use crate::platform::storage::names;
+use crate::stack::{LazySegment, Version};
+use crate::store::StoreInner;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+/// Drops the checkpoints that are subsumed and deletes what nothing needs. Failures are left for the next time: the
+/// files are still in the catalogue's garbage.
+pub(crate) fn run(store: &Arc<StoreInner>) {
+    let mut removed = Vec::new();
+    {
+        let version = Arc::clone(&store.version.lock());
+        let mut catalogue = store.catalogue.lock();
+        let excess = catalogue.kept.len().saturating_sub(store.options.retained_checkpoints);
+        let old: Vec<u64> =
+            catalogue.kept.iter().take(excess).filter(|(_, kept)| !kept.retained).map(|(&number, _)| number).collect();
+        for number in old {
+            drop_checkpoint(&mut catalogue, number, &version);
+            removed.push(number);
+        }
+    }
+    for &number in &removed {
+        if let Err(error) = store.storage.remove(&names::manifest_name(number)) {
+            tracing::warn!(%error, "a manifest could not be removed");
+            return;
+        }
+    }
+    // Were a segment's removal to become durable before its manifest's, that manifest would name a missing file.
+    if !removed.is_empty()
+        && let Err(error) = store.storage.sync_dir()
+    {
+        tracing::warn!(%error, "the directory could not be synced");
+        return;
+    }
+    remove_segments(store);
+}
+
+/// Takes a checkpoint out of the catalogue and notes its segments as possible garbage.
+pub(crate) fn drop_checkpoint(catalogue: &mut Catalogue, number: u64, version: &Version) {
+    let Some(kept) = catalogue.kept.remove(&number) else { return };
+    let live: std::collections::HashMap<SegmentId, Weak<LazySegment>> =
+        version.segments().iter().map(|segment| (segment.id(), Arc::downgrade(segment))).collect();
+    for meta in &kept.manifest.segments {
+        let weak = live.get(&meta.id).cloned().unwrap_or_default();
+        // What was noted when a compaction dropped the segment knows who still holds it; keep that.
+        catalogue.garbage.entry(meta.id).or_insert(weak);
+    }
+}
+
+/// Notes segments that left the stacks.
+pub(crate) fn note(store: &StoreInner, dropped: &[Arc<LazySegment>]) {
+    let mut catalogue = store.catalogue.lock();
+    for segment in dropped {
+        catalogue.garbage.insert(segment.id(), Arc::downgrade(segment));
+    }
+}
+
+fn remove_segments(store: &StoreInner) {
+    let version = Arc::clone(&store.version.lock());
+    let in_use: HashSet<SegmentId> = version.segments().iter().map(|segment| segment.id()).collect();
+    let mut catalogue = store.catalogue.lock();
+    let named: HashSet<SegmentId> =
+        catalogue.kept.values().flat_map(|kept| kept.manifest.segments.iter().map(|meta| meta.id)).collect();
+    let dead: Vec<SegmentId> = catalogue
+        .garbage
+        .iter()
+        .filter(|(id, held)| !in_use.contains(id) && !named.contains(id) && held.strong_count() == 0)
+        .map(|(&id, _)| id)
+        .collect();
+    for id in dead {
+        match store.storage.remove(&names::segment_name(id.0)) {
+            Ok(()) => {
+                catalogue.garbage.remove(&id);
+                store.counts.segments_removed.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => tracing::warn!(%error, "a segment could not be removed"),
+        }
+    }
+    // Segments in use that are named as garbage come up again when they leave the stacks.
+    catalogue.garbage.retain(|id, _| !in_use.contains(id));
+}

@@ -1,0 +1,265 @@
+//! Recovery: from a directory to a store that serves, reading one manifest.
+//!
+//! ```text
+//! located   the directory is locked and its storage opened
+//! described the manifest is read, the states and the arrangement are known
+//! live      the store; segments are opened when they are first touched
+//! ```
+
+use crate::checkpoint::{self, Catalogue, CheckpointInfo, Kept};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::ids::SegmentId;
+use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
+use crate::metrics::StoreCounts;
+use crate::options::StoreOptions;
+use crate::platform::storage::{self, DirLock, Fault, Storage, StorageError, names};
+use crate::rescale;
+use crate::stack::Version;
+use crate::states::StateDef;
+use crate::store::{CheckpointSource, Store, StoreInner, state_defs};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+/// A number that no other call, here or in another process, is likely to return.
+fn random() -> u64 {
+    // The standard library's hasher keys come from the operating system.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+struct Located {
+    storage: Arc<dyn Storage>,
+    lock: DirLock,
+}
+
+struct Described {
+    located: Located,
+    info: StoreInfo,
+    states: Vec<Arc<StateDef>>,
+    version: Version,
+    epoch: u32,
+    purge_clock_ms: u64,
+    catalogue: Catalogue,
+    restored: Option<CheckpointInfo>,
+}
+
+fn locate(engine: &Engine, path: &Path, create: bool) -> Result<Located> {
+    let options = &engine.inner.options;
+    let storage = storage::open(path, options.storage, options.direct_io, create)?;
+    let lock = storage::lock(path)?;
+    Ok(Located { storage, lock })
+}
+
+/// A new store in an empty directory.
+pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
+    options.validate()?;
+    let located = locate(engine, path, true)?;
+    refuse_occupied(&*located.storage)?;
+    let info = StoreInfo {
+        uuid: u128::from(random()) << 64 | u128::from(random()),
+        hash_seed: options.hash_seed.unwrap_or_else(random),
+        key_groups: options.key_groups,
+        range: options.range,
+    };
+    let described = Described {
+        located,
+        info,
+        states: Vec::new(),
+        version: Version::empty(options.range),
+        epoch: 1,
+        purge_clock_ms: 0,
+        catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
+        restored: None,
+    };
+    Ok(go_live(engine, described, options))
+}
+
+fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
+    let files = storage.list()?;
+    let ours = |name: &str| names::parse_segment_name(name).is_some() || names::parse_manifest_name(name).is_some();
+    match files.iter().find(|file| ours(&file.name)) {
+        None => Ok(()),
+        Some(file) => {
+            let path = storage.root().join(&file.name);
+            Err(StorageError::new(Fault::Exists, path, 0, "the directory holds a store already").into())
+        }
+    }
+}
+
+/// A store at a checkpoint: the newest one, or the one with this label.
+pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
+    options.validate()?;
+    let located = locate(engine, path, false)?;
+    let described = describe(located, label)?;
+    check_options(&described.info, &options)?;
+    if label.is_none() {
+        remove_orphans(&described)?;
+    }
+    let store = go_live(engine, described, options);
+    tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
+    Ok(store)
+}
+
+fn check_options(info: &StoreInfo, options: &StoreOptions) -> Result<()> {
+    let problem = |option, problem: String| Err(Error::Options { option, problem });
+    if info.key_groups != options.key_groups {
+        return problem("key_groups", format!("{} given, the store has {}", options.key_groups, info.key_groups));
+    }
+    if info.range != options.range {
+        return problem("range", format!("{} given, the store has {}", options.range, info.range));
+    }
+    Ok(())
+}
+
+fn describe(located: Located, label: Option<u64>) -> Result<Described> {
+    let storage = &*located.storage;
+    let missing = |what: &str| StorageError::new(Fault::Missing, storage.root(), 0, what.to_owned());
+    let ManifestFile { manifest, .. } = match label {
+        Some(label) => manifest::reader::checkpoint(storage, label)?.ok_or_else(|| unknown(label))?,
+        None => {
+            manifest::reader::newest_checkpoint(storage)?.ok_or_else(|| missing("no checkpoint in the directory"))?
+        }
+    };
+    let catalogue = catalogue_of(storage, manifest.number, label.is_some())?;
+    let restored = catalogue.kept.get(&manifest.number).map(|kept| kept.info.clone());
+    Ok(Described {
+        info: manifest.store,
+        states: state_defs(&manifest)?,
+        version: checkpoint::version_of(&located.storage, &manifest),
+        epoch: manifest.epoch.0 + 1,
+        purge_clock_ms: manifest.purge_clock_ms,
+        catalogue,
+        restored,
+        located,
+    })
+}
+
+fn unknown(label: u64) -> Error {
+    Error::Checkpoint { label, problem: "not in the directory".into() }
+}
+
+/// The checkpoints of the directory. One that is damaged is left out where the caller chose another (`chosen`), or
+/// where it is not the one to be opened; nothing of it is deleted.
+fn catalogue_of(storage: &dyn Storage, opened: u64, chosen: bool) -> Result<Catalogue> {
+    let mut catalogue = Catalogue::default();
+    let mut before = HashSet::new();
+    for number in manifest::reader::numbers(storage)? {
+        catalogue.next_number = catalogue.next_number.max(number);
+        let file = match manifest::reader::read(storage, number) {
+            Ok(file) => file,
+            Err(error) if number != opened => {
+                tracing::warn!(%error, chosen, "a checkpoint that is not being opened is damaged");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if file.manifest.label.is_none() {
+            continue;
+        }
+        let info = checkpoint::info_of(&file.manifest, file.file_bytes, &before);
+        before = file.manifest.segments.iter().map(|meta| meta.id).collect();
+        let kept = Kept { info, manifest: Arc::new(file.manifest), digest: file.digest, retained: false };
+        catalogue.kept.insert(number, kept);
+    }
+    catalogue.next_number += 1;
+    Ok(catalogue)
+}
+
+/// Deletes what a crash left behind: segments that no manifest names, and half-written files. Does nothing where a
+/// manifest can't be read: it might name any of them.
+fn remove_orphans(described: &Described) -> Result<()> {
+    let storage = &*described.located.storage;
+    if manifest::reader::numbers(storage)?.len() != described.catalogue.kept.len() {
+        return Ok(());
+    }
+    let manifests = described.catalogue.kept.values().map(|kept| &kept.manifest);
+    let named: HashSet<SegmentId> =
+        manifests.flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id)).collect();
+    for file in storage.list()? {
+        let orphan = names::parse_segment_name(&file.name).is_some_and(|id| !named.contains(&SegmentId(id)));
+        if orphan || names::is_temporary_name(&file.name) {
+            storage.remove(&file.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn go_live(engine: &Engine, described: Described, options: StoreOptions) -> Store {
+    let inner = Arc::new(StoreInner {
+        engine: engine.clone(),
+        storage: described.located.storage,
+        info: described.info,
+        options,
+        restored_states: described.states.len(),
+        states: RwLock::new(described.states),
+        claims: Mutex::new(()),
+        shards: Mutex::new(Vec::new()),
+        version: Mutex::new(Arc::new(described.version)),
+        epoch: AtomicU32::new(described.epoch),
+        attempt: random(),
+        segments_named: AtomicU64::new(0),
+        queue: crate::flush::Queue::default(),
+        compaction: crate::compact::Schedule::default(),
+        catalogue: Mutex::new(described.catalogue),
+        counts: StoreCounts::default(),
+        purge_clock_ms: AtomicU64::new(described.purge_clock_ms),
+        failure: Mutex::new(None),
+        trouble: Mutex::new(None),
+        closed: AtomicBool::new(false),
+        restored: described.restored,
+        lock: Mutex::new(Some(described.located.lock)),
+    });
+    engine.enlist(&inner);
+    Store { inner }
+}
+
+/// A new store from checkpoints of others.
+pub(crate) fn restore(
+    engine: &Engine,
+    path: &Path,
+    sources: &[CheckpointSource],
+    options: StoreOptions,
+) -> Result<Store> {
+    options.validate()?;
+    let located = locate(engine, path, true)?;
+    refuse_occupied(&*located.storage)?;
+    let mut inputs: Vec<(Manifest, usize)> = Vec::with_capacity(sources.len());
+    for (origin, source) in sources.iter().enumerate() {
+        inputs.push((read_source(engine, source)?, origin));
+    }
+    let Some((first, _)) = inputs.first() else {
+        return Err(Error::Options { option: "sources", problem: "no checkpoint to restore from".into() });
+    };
+    let label = first.label;
+    let info = StoreInfo {
+        uuid: u128::from(random()) << 64 | u128::from(random()),
+        hash_seed: options.hash_seed.unwrap_or(first.store.hash_seed),
+        key_groups: options.key_groups,
+        range: options.range,
+    };
+    let combined = rescale::combine(&inputs, options.range, info)?;
+    for (segment, origin) in rescale::segment_origins(&inputs, &combined) {
+        located.storage.link_from(&names::segment_name(segment.0), &sources[origin].directory)?;
+    }
+    let manifest = Manifest { number: 1, label, ..combined };
+    let durable = options.durability == crate::options::Durability::Checkpoint;
+    manifest::writer::publish(&*located.storage, &manifest, durable)?;
+    let described = describe(located, None)?;
+    Ok(go_live(engine, described, options))
+}
+
+fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {
+    let options = &engine.inner.options;
+    let storage = storage::open(&source.directory, options.storage, options.direct_io, false)?;
+    let file = match source.label {
+        Some(label) => manifest::reader::checkpoint(&*storage, label)?.ok_or_else(|| unknown(label))?,
+        None => manifest::reader::newest_checkpoint(&*storage)?.ok_or_else(|| {
+            StorageError::new(Fault::Missing, source.directory.clone(), 0, "no checkpoint in the directory")
+        })?,
+    };
+    Ok(file.manifest)
+}

@@ -1,0 +1,170 @@
+//! A shard: the key groups of one writer, their hot tables and their view of the disk.
+//!
+//! The hot tables belong to whoever is inside the shard's gate: the writer during an operation, or an engine thread
+//! that borrows them (for a barrier, a spill, eviction) while the writer is idle or between two operations. The view
+//! (which segments there are, and up to which epoch everything is in them) is replaced as a whole in one step.
+
+use crate::error::{Error, Result};
+use crate::hot::table::Head;
+use crate::hot::{Hot, Memory};
+use crate::ids::KeyGroupRange;
+use crate::platform::sync::atomic::{AtomicU64, Ordering};
+use crate::platform::sync::gate::GatedCell;
+use crate::stack::Version;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::sync::Arc;
+
+/// What is on disk, as of one moment.
+#[derive(Debug)]
+pub struct View {
+    /// The segments.
+    pub version: Arc<Version>,
+    /// Every record with a stamp up to this is in them.
+    pub flushed: u32,
+}
+
+/// What the gate guards.
+#[derive(Debug)]
+pub struct Core {
+    /// The hot tables.
+    pub hot: Hot,
+    /// The view that the owner goes by.
+    pub view: Arc<View>,
+    view_number: u64,
+    /// Counts operations, to look at slowly changing things now and then.
+    pub ticks: u32,
+    /// Buffers for building keys, reused.
+    pub scratch: Vec<u8>,
+    /// What the owner counts; see [`crate::metrics`].
+    pub counts: crate::metrics::OwnerCounts,
+}
+
+/// One writer's key groups.
+#[derive(Debug)]
+pub struct Shard {
+    /// Which key groups.
+    pub range: KeyGroupRange,
+    /// The hot tables behind their gate.
+    pub cell: Arc<GatedCell<Core>>,
+    view: RwLock<Arc<View>>,
+    view_number: AtomicU64,
+    heads: RwLock<Vec<Arc<[Head]>>>,
+    heads_number: AtomicU64,
+    /// How many flushes have ended, for those who wait for memory.
+    progress: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Shard {
+    /// An empty shard over what is on disk.
+    pub fn new(range: KeyGroupRange, memory: Memory, seed: u64, epoch: u32, version: Arc<Version>) -> Self {
+        let view = Arc::new(View { version, flushed: epoch - 1 });
+        let hot = Hot::new(memory, seed, range.count(), epoch);
+        let core = Core {
+            hot,
+            view: Arc::clone(&view),
+            view_number: 0,
+            ticks: 0,
+            scratch: Vec::new(),
+            counts: crate::metrics::OwnerCounts::default(),
+        };
+        Self {
+            range,
+            cell: Arc::new(GatedCell::new(core)),
+            view: RwLock::new(view),
+            view_number: AtomicU64::new(0),
+            heads: RwLock::new(Vec::new()),
+            heads_number: AtomicU64::new(0),
+            progress: Mutex::new(0),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// Adds the tables of the next state. `on_disk` says whether there may be state of it on disk.
+    pub fn add_state(&self, on_disk: bool) {
+        let heads: Arc<[Head]> = (0..self.range.count()).map(|_| Head::default()).collect();
+        if on_disk {
+            heads.iter().for_each(|head| head.set_spilled(true));
+        }
+        let mut core = self.cell.borrow();
+        core.hot.add_state(Arc::clone(&heads));
+        self.heads.write().push(heads);
+        self.heads_number.fetch_add(1, Ordering::Release);
+    }
+
+    /// What readers see of the tables, by state, and a number that changes with it.
+    pub fn heads(&self) -> (u64, Vec<Arc<[Head]>>) {
+        let heads = self.heads.read();
+        (self.heads_number.load(Ordering::Acquire), heads.clone())
+    }
+
+    /// The number of [`Shard::heads`].
+    pub fn heads_number(&self) -> u64 {
+        self.heads_number.load(Ordering::Acquire)
+    }
+
+    /// The current view and its number.
+    pub fn view(&self) -> (u64, Arc<View>) {
+        let view = self.view.read();
+        (self.view_number.load(Ordering::Acquire), Arc::clone(&view))
+    }
+
+    /// The number of the current view: while it stays, so does the view.
+    #[inline]
+    pub fn view_number(&self) -> u64 {
+        self.view_number.load(Ordering::Acquire)
+    }
+
+    /// Replaces the view in one step. `flushed` of `None` leaves that as it is.
+    pub fn publish(&self, version: Arc<Version>, flushed: Option<u32>) {
+        let mut view = self.view.write();
+        let flushed = flushed.unwrap_or(0).max(view.flushed);
+        *view = Arc::new(View { version, flushed });
+        self.view_number.fetch_add(1, Ordering::Release);
+    }
+
+    /// Tells those who wait that a flush has ended, well or not.
+    pub fn signal(&self) {
+        *self.progress.lock() += 1;
+        self.moved.notify_all();
+    }
+
+    /// How many flushes have ended.
+    pub fn progress(&self) -> u64 {
+        *self.progress.lock()
+    }
+
+    /// Waits until a flush has ended since `seen`.
+    pub fn wait(&self, seen: u64) -> Result<()> {
+        let mut progress = self.progress.lock();
+        while *progress == seen {
+            let timeout = std::time::Duration::from_secs(60);
+            if self.moved.wait_for(&mut progress, timeout).timed_out() && *progress == seen {
+                return Err(Error::Background("a flush made no progress for 60 s".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Takes over the newest view.
+    #[cold]
+    pub fn adopt(&mut self, shard: &Shard) {
+        let (number, view) = shard.view();
+        self.hot.adopt_flushed(view.flushed);
+        self.view = view;
+        self.view_number = number;
+    }
+
+    /// What is done at the start of every operation: the newest view, and a little of what flushes left behind.
+    #[inline]
+    pub fn settle(&mut self, shard: &Shard) {
+        if shard.view_number() != self.view_number {
+            self.adopt(shard);
+        }
+        if self.hot.has_chores() {
+            self.hot.work();
+        }
+    }
+}

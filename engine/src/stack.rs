@@ -1,0 +1,260 @@
+//! Stacks: the segments that hold a store's cold state, and how a key is looked up in them.
+//!
+//! A [`Version`] is one immutable arrangement: slices of key groups in ascending order, each with its stack of layers,
+//! newest first. What is newer masks what is older. A layer is a segment as this store sees it: clipped to the slice's
+//! key groups, its states renumbered.
+
+use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
+use crate::manifest::StateMap;
+use crate::platform::storage::{Storage, StorageError};
+use crate::segment::{Block, BlockRef, Kind, Segment, SegmentMeta};
+use std::sync::{Arc, OnceLock};
+
+/// A segment that is opened when it is first needed, so that recovery doesn't depend on how many there are.
+#[derive(Debug)]
+pub struct LazySegment {
+    meta: SegmentMeta,
+    storage: Arc<dyn Storage>,
+    opened: OnceLock<Arc<Segment>>,
+}
+
+impl LazySegment {
+    /// A segment that is on disk.
+    pub fn new(storage: Arc<dyn Storage>, meta: SegmentMeta) -> Self {
+        Self { meta, storage, opened: OnceLock::new() }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> SegmentId {
+        self.meta.id
+    }
+
+    /// What is known of it.
+    pub fn meta(&self) -> &SegmentMeta {
+        &self.meta
+    }
+
+    /// The segment, opened.
+    pub fn get(&self) -> Result<&Arc<Segment>, StorageError> {
+        if let Some(segment) = self.opened.get() {
+            return Ok(segment);
+        }
+        let segment = Arc::new(Segment::open(&*self.storage, self.meta.clone())?);
+        Ok(self.opened.get_or_init(|| segment))
+    }
+}
+
+/// A segment in a stack.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The segment.
+    pub segment: Arc<LazySegment>,
+    /// How its states' numbers become the store's.
+    pub map: Arc<StateMap>,
+}
+
+/// A run of key groups and its stack.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// The key groups; every layer is clipped to them.
+    pub range: KeyGroupRange,
+    /// Newest first.
+    pub layers: Vec<Layer>,
+}
+
+/// One arrangement of a store's segments.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Ascending, without gaps.
+    pub slices: Vec<Arc<Slice>>,
+}
+
+impl Version {
+    /// No segments: one slice.
+    pub fn empty(range: KeyGroupRange) -> Self {
+        Self { slices: vec![Arc::new(Slice { range, layers: Vec::new() })] }
+    }
+
+    /// The slice of a key group, which the store must hold.
+    pub fn slice_of(&self, group: KeyGroup) -> &Arc<Slice> {
+        let after = self.slices.partition_point(|slice| slice.range.first() <= group.0);
+        &self.slices[after.saturating_sub(1)]
+    }
+
+    /// The same with a new segment on top of every slice that it has anything of.
+    #[must_use]
+    pub fn with_flushed(&self, segment: &Arc<LazySegment>) -> Self {
+        let map = Arc::new(StateMap::Identity);
+        let slices = self.slices.iter().map(|slice| {
+            if slice.range.intersect(segment.meta().groups).is_none() {
+                return Arc::clone(slice);
+            }
+            let top = Layer { segment: Arc::clone(segment), map: Arc::clone(&map) };
+            let layers = std::iter::once(top).chain(slice.layers.iter().cloned()).collect();
+            Arc::new(Slice { range: slice.range, layers })
+        });
+        Self { slices: slices.collect() }
+    }
+
+    /// The segments, each once, in the order of their first place.
+    pub fn segments(&self) -> Vec<Arc<LazySegment>> {
+        let mut seen = std::collections::HashSet::new();
+        let layers = self.slices.iter().flat_map(|slice| &slice.layers);
+        layers.filter(|layer| seen.insert(layer.segment.id())).map(|layer| Arc::clone(&layer.segment)).collect()
+    }
+}
+
+/// What a lookup came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The newest full value, if there is one under the operands. `None`: there is none, or it is deleted.
+    pub base: Option<Vec<u8>>,
+    /// The operands above it, newest first.
+    pub operands: Vec<Vec<u8>>,
+    /// The expiry of the newest version, in ms.
+    pub expiry_ms: Option<u64>,
+    /// The epoch of the newest segment that had a version; 0 where none had.
+    pub epoch: Epoch,
+}
+
+impl Found {
+    /// Whether there is no value at all.
+    pub fn is_absent(&self) -> bool {
+        self.base.is_none() && self.operands.is_empty()
+    }
+}
+
+/// What the next block to be read is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// The key itself.
+    Key,
+    /// The container's clear, in the same layer.
+    Clear,
+}
+
+/// The lookup of one key through a stack, one block at a time, so that many lookups can read together.
+///
+/// Call [`Lookup::next`]; read the block that it names; give it to [`Lookup::offer`]; and again, until `next` has
+/// nothing more to read.
+#[derive(Debug)]
+pub struct Lookup {
+    slice: Arc<Slice>,
+    state: StateId,
+    sort_key: Vec<u8>,
+    /// The length of the container's key for a map entry; 0 for a cell.
+    container: usize,
+    layer: usize,
+    step: Step,
+    done: bool,
+    /// The last sort key hashed, with its seed: most layers share one.
+    hashed: Option<(u64, StateId, u64)>,
+    now_ms: u64,
+    found: Found,
+}
+
+impl Lookup {
+    /// The lookup of a cell (`container` 0) or of a map entry whose container's key is the first `container` bytes.
+    /// What expired up to `now_ms` counts as deleted.
+    pub fn new(slice: Arc<Slice>, state: StateId, sort_key: Vec<u8>, container: usize, now_ms: u64) -> Self {
+        let found = Found { base: None, operands: Vec::new(), expiry_ms: None, epoch: Epoch(0) };
+        Self { slice, state, sort_key, container, layer: 0, step: Step::Key, done: false, hashed: None, now_ms, found }
+    }
+
+    /// The segment and block to be read next; `None` when the lookup is complete.
+    pub fn next(&mut self) -> Result<Option<(Arc<Segment>, BlockRef)>, StorageError> {
+        let slice = Arc::clone(&self.slice);
+        while !self.done {
+            let Some(layer) = slice.layers.get(self.layer) else {
+                self.done = true;
+                break;
+            };
+            let wanted = match self.step {
+                Step::Key => self.in_layer(layer)?,
+                Step::Clear => self.clear_in_layer(layer)?,
+            };
+            match wanted {
+                Some(block) => return Ok(Some((Arc::clone(layer.segment.get()?), block))),
+                None => self.advance(),
+            }
+        }
+        Ok(None)
+    }
+
+    fn advance(&mut self) {
+        if self.step == Step::Key && self.container > 0 {
+            self.step = Step::Clear;
+        } else {
+            self.step = Step::Key;
+            self.layer += 1;
+        }
+    }
+
+    /// Puts the segment's number of the state into the sort key; false where the segment has nothing of the state.
+    fn renumber(&mut self, layer: &Layer) -> bool {
+        let Some(state) = layer.map.to_segment(self.state) else { return false };
+        self.sort_key[2..4].copy_from_slice(&state.0.to_be_bytes());
+        true
+    }
+
+    fn in_layer(&mut self, layer: &Layer) -> Result<Option<BlockRef>, StorageError> {
+        if !self.renumber(layer) {
+            return Ok(None);
+        }
+        let meta = layer.segment.meta();
+        if self.sort_key < meta.first_key || self.sort_key > meta.last_key {
+            return Ok(None);
+        }
+        let segment = layer.segment.get()?;
+        let state = layer.map.to_segment(self.state).unwrap_or(self.state);
+        let hash = match self.hashed {
+            Some((seed, of, hash)) if seed == meta.hash_seed && of == state => hash,
+            _ => segment.hash(&self.sort_key),
+        };
+        self.hashed = Some((meta.hash_seed, state, hash));
+        if !segment.may_contain(hash) {
+            return Ok(None);
+        }
+        segment.locate(&self.sort_key)
+    }
+
+    fn clear_in_layer(&mut self, layer: &Layer) -> Result<Option<BlockRef>, StorageError> {
+        if layer.segment.meta().clears == 0 || !self.renumber(layer) {
+            return Ok(None);
+        }
+        let segment = layer.segment.get()?;
+        let container = &self.sort_key[..self.container];
+        if !segment.may_contain(segment.hash(container)) {
+            return Ok(None);
+        }
+        segment.locate(container)
+    }
+
+    /// Takes the block that [`Lookup::next`] named.
+    pub fn offer(&mut self, segment: &Segment, block: &Block) {
+        let key = if self.step == Step::Key { &self.sort_key[..] } else { &self.sort_key[..self.container] };
+        if let Some(entry) = block.get(key) {
+            let expired = entry.expiry_ms.is_some_and(|at| at <= self.now_ms);
+            if self.step == Step::Key && self.found.epoch == Epoch(0) {
+                self.found.epoch = segment.meta().epoch_high;
+                self.found.expiry_ms = entry.expiry_ms;
+            }
+            match entry.kind {
+                Kind::Put if expired => self.done = true,
+                Kind::Put => {
+                    self.found.base = Some(entry.value.to_vec());
+                    self.done = true;
+                }
+                Kind::Delete | Kind::Clear => self.done = true,
+                Kind::Merge if expired => {}
+                Kind::Merge => self.found.operands.push(entry.value.to_vec()),
+            }
+        }
+        self.advance();
+    }
+
+    /// What it came to.
+    pub fn finish(self) -> Found {
+        self.found
+    }
+}

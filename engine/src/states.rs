@@ -1,0 +1,414 @@
+//! States: what kinds there are, how their values are merged, when they expire.
+
+use crate::error::{Error, Result};
+use crate::ids::StateId;
+use std::fmt;
+use std::sync::Arc;
+
+/// Which kind of state it is. The number stands in manifests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum StateKind {
+    /// One value per (key, namespace).
+    Value = 0,
+    /// A list per (key, namespace), appended to without being read.
+    List = 1,
+    /// An ordered map per (key, namespace).
+    Map = 2,
+    /// One value per (key, namespace), changed by a merge operator without being read.
+    Merging = 3,
+}
+
+impl StateKind {
+    /// The kind of this number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Value),
+            1 => Some(Self::List),
+            2 => Some(Self::Map),
+            3 => Some(Self::Merging),
+            _ => None,
+        }
+    }
+}
+
+/// When values expire. The clock is the caller's ([`Writer::set_time_ms`](crate::Writer::set_time_ms)).
+///
+/// For lists it is the elements that expire, each by itself; for maps the entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ttl {
+    /// How long a value lives after it was written, in ms; at least 1.
+    pub duration_ms: u64,
+    /// Whether reading a value or entry starts its time anew. It is rewritten only where that moves its expiry by
+    /// more than a sixteenth of the duration. Elements of lists are never refreshed.
+    pub refresh_on_read: bool,
+}
+
+impl Ttl {
+    /// The bytes that stand in a manifest.
+    pub fn encode(self) -> Vec<u8> {
+        let mut bytes = self.duration_ms.to_le_bytes().to_vec();
+        bytes.push(u8::from(self.refresh_on_read));
+        bytes
+    }
+
+    /// What [`Ttl::encode`] made; `None` for other bytes.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (duration_ms, rest) = bytes.split_first_chunk::<8>()?;
+        let refresh_on_read = match rest {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        Some(Self { duration_ms: u64::from_le_bytes(*duration_ms), refresh_on_read })
+    }
+}
+
+/// A merge function of a host's own.
+///
+/// It must be associative: values and operands are folded in groups, oldest first, in memory and in compaction.
+pub trait Merge: Send + Sync {
+    /// The name that stands in manifests; a store is reopened with an operator of the same name.
+    fn name(&self) -> &str;
+
+    /// `older` and then `newer`, into one operand. Either may be a full value. `out` is empty.
+    fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>);
+}
+
+/// How operands combine.
+#[derive(Clone)]
+pub enum MergeOperator {
+    /// Sum of little-endian u64, wrapping.
+    U64Add,
+    /// Smallest little-endian u64.
+    U64Min,
+    /// Greatest little-endian u64.
+    U64Max,
+    /// Sum of little-endian i64, wrapping.
+    I64Add,
+    /// Smallest little-endian i64.
+    I64Min,
+    /// Greatest little-endian i64.
+    I64Max,
+    /// Sum of little-endian f64. Floating point sums depend on the order of addition in their last digits.
+    F64Add,
+    /// Smallest little-endian f64 (NaN loses).
+    F64Min,
+    /// Greatest little-endian f64 (NaN loses).
+    F64Max,
+    /// A host's own.
+    User(Arc<dyn Merge>),
+}
+
+impl fmt::Debug for MergeOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl MergeOperator {
+    /// The name that stands in manifests.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::U64Add => "u64-add",
+            Self::U64Min => "u64-min",
+            Self::U64Max => "u64-max",
+            Self::I64Add => "i64-add",
+            Self::I64Min => "i64-min",
+            Self::I64Max => "i64-max",
+            Self::F64Add => "f64-add",
+            Self::F64Min => "f64-min",
+            Self::F64Max => "f64-max",
+            Self::User(operator) => operator.name(),
+        }
+    }
+
+    /// The built-in operator of this name.
+    pub fn built_in(name: &str) -> Option<Self> {
+        let all = [
+            Self::U64Add,
+            Self::U64Min,
+            Self::U64Max,
+            Self::I64Add,
+            Self::I64Min,
+            Self::I64Max,
+            Self::F64Add,
+            Self::F64Min,
+            Self::F64Max,
+        ];
+        all.into_iter().find(|operator| operator.name() == name)
+    }
+
+    /// Whether an operand has a form that the operator takes: built-in ones take 8 bytes.
+    pub fn accepts(&self, operand: &[u8]) -> bool {
+        matches!(self, Self::User(_)) || operand.len() == 8
+    }
+
+    /// `older` and then `newer` into `out`, which is empty.
+    pub fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
+        if let Self::User(operator) = self {
+            return operator.merge(older, newer, out);
+        }
+        let (Some(&a), Some(&b)) = (older.first_chunk::<8>(), newer.first_chunk::<8>()) else {
+            // Checked on entry; what doesn't fit on disk is damaged and was refused by its checksum.
+            out.extend_from_slice(newer);
+            return;
+        };
+        let (ua, ub) = (u64::from_le_bytes(a), u64::from_le_bytes(b));
+        let (ia, ib) = (i64::from_le_bytes(a), i64::from_le_bytes(b));
+        let (fa, fb) = (f64::from_le_bytes(a), f64::from_le_bytes(b));
+        let merged = match self {
+            Self::U64Add => ua.wrapping_add(ub).to_le_bytes(),
+            Self::U64Min => ua.min(ub).to_le_bytes(),
+            Self::U64Max => ua.max(ub).to_le_bytes(),
+            Self::I64Add => ia.wrapping_add(ib).to_le_bytes(),
+            Self::I64Min => ia.min(ib).to_le_bytes(),
+            Self::I64Max => ia.max(ib).to_le_bytes(),
+            Self::F64Add => (fa + fb).to_le_bytes(),
+            Self::F64Min => fa.min(fb).to_le_bytes(),
+            Self::F64Max | Self::User(_) => fa.max(fb).to_le_bytes(),
+        };
+        out.extend_from_slice(&merged);
+    }
+}
+
+/// How a state is registered.
+#[derive(Clone, Debug)]
+pub struct StateOptions {
+    pub(crate) name: String,
+    pub(crate) kind: StateKind,
+    pub(crate) ttl: Option<Ttl>,
+    pub(crate) merge: Option<MergeOperator>,
+    pub(crate) user: Vec<u8>,
+}
+
+impl StateOptions {
+    fn new(name: &str, kind: StateKind) -> Self {
+        Self { name: name.to_owned(), kind, ttl: None, merge: None, user: Vec::new() }
+    }
+
+    /// One value per (key, namespace).
+    pub fn value(name: &str) -> Self {
+        Self::new(name, StateKind::Value)
+    }
+
+    /// A list per (key, namespace).
+    pub fn list(name: &str) -> Self {
+        Self::new(name, StateKind::List)
+    }
+
+    /// An ordered map per (key, namespace).
+    pub fn map(name: &str) -> Self {
+        Self::new(name, StateKind::Map)
+    }
+
+    /// One value per (key, namespace), changed by a merge operator.
+    pub fn merging(name: &str, operator: MergeOperator) -> Self {
+        Self { merge: Some(operator), ..Self::new(name, StateKind::Merging) }
+    }
+
+    /// Values expire.
+    #[must_use]
+    pub fn ttl(self, ttl: Ttl) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// The host's schema: opaque bytes that are kept with the state and given back.
+    #[must_use]
+    pub fn user(self, schema: &[u8]) -> Self {
+        Self { user: schema.to_vec(), ..self }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.name.is_empty() || self.name.len() > 1024 {
+            return Err(Error::State { state: self.name.clone(), problem: "a name has 1 to 1,024 bytes".into() });
+        }
+        if self.ttl.is_some_and(|ttl| ttl.duration_ms == 0) {
+            return Err(Error::State { state: self.name.clone(), problem: "a time to live is at least 1 ms".into() });
+        }
+        Ok(())
+    }
+}
+
+/// A registered state.
+#[derive(Clone, Debug)]
+pub struct StateDef {
+    /// Its number.
+    pub id: StateId,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: StateKind,
+    /// When values expire.
+    pub ttl: Option<Ttl>,
+    /// How operands combine; only for merging states.
+    pub merge: Option<MergeOperator>,
+    /// The name of the merge operator, also while the host has not brought the operator yet.
+    pub merge_name: String,
+    /// The host's schema.
+    pub user: Vec<u8>,
+}
+
+impl StateDef {
+    /// Folds operands (oldest first) over a base into one value or operand.
+    ///
+    /// Lists are put one after another; where their elements expire, those up to `now_ms` are left out.
+    pub fn fold<'a>(&self, base: Option<&'a [u8]>, operands: impl Iterator<Item = &'a [u8]>, now_ms: u64) -> Vec<u8> {
+        let parts = base.into_iter().chain(operands);
+        match (&self.merge, self.kind) {
+            (Some(operator), _) => {
+                let mut folded: Option<Vec<u8>> = None;
+                for part in parts {
+                    folded = Some(match folded {
+                        None => part.to_vec(),
+                        Some(older) => {
+                            let mut out = Vec::with_capacity(older.len());
+                            operator.merge(&older, part, &mut out);
+                            out
+                        }
+                    });
+                }
+                folded.unwrap_or_default()
+            }
+            (None, StateKind::List) if self.ttl.is_some() => {
+                let mut out = Vec::new();
+                for part in parts {
+                    retain_frames(part, now_ms, &mut out);
+                }
+                out
+            }
+            _ => parts.flatten().copied().collect(),
+        }
+    }
+}
+
+/// The frame before a list's element: its length, and its expiry where the state has a time to live.
+pub fn frame(element: &[u8], expiry_ms: Option<u64>) -> Frame {
+    let mut bytes = [0; 18];
+    let mut len = 0;
+    let mut rest = element.len();
+    loop {
+        let more = rest >= 0x80;
+        bytes[len] = (rest & 0x7F) as u8 | if more { 0x80 } else { 0 };
+        len += 1;
+        rest >>= 7;
+        if !more {
+            break;
+        }
+    }
+    if let Some(expiry_ms) = expiry_ms {
+        bytes[len..len + 8].copy_from_slice(&expiry_ms.to_le_bytes());
+        len += 8;
+    }
+    Frame { bytes, len }
+}
+
+/// See [`frame`].
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    bytes: [u8; 18],
+    len: usize,
+}
+
+impl Frame {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The elements of a list's bytes: (expiry in ms, element). It ends early where the bytes are no frames.
+pub fn frames(mut bytes: &[u8], expiring: bool) -> impl Iterator<Item = (Option<u64>, &[u8])> {
+    std::iter::from_fn(move || {
+        let mut len = 0_usize;
+        let mut shift = 0;
+        loop {
+            let (&byte, rest) = bytes.split_first()?;
+            bytes = rest;
+            len |= usize::from(byte & 0x7F).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                break;
+            }
+            shift += 7;
+            if shift > 35 {
+                return None;
+            }
+        }
+        let expiry_ms = if expiring {
+            let (expiry_ms, rest) = bytes.split_first_chunk::<8>()?;
+            bytes = rest;
+            Some(u64::from_le_bytes(*expiry_ms))
+        } else {
+            None
+        };
+        let (element, rest) = bytes.split_at_checked(len)?;
+        bytes = rest;
+        Some((expiry_ms, element))
+    })
+}
+
+fn retain_frames(bytes: &[u8], now_ms: u64, out: &mut Vec<u8>) {
+    for (expiry_ms, element) in frames(bytes, true) {
+        if expiry_ms.is_none_or(|at| at > now_ms) {
+            out.extend_from_slice(frame(element, expiry_ms).as_bytes());
+            out.extend_from_slice(element);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_come_out_of_their_frames() {
+        let long = vec![3_u8; 70_000];
+        for expiry_ms in [None, Some(7)] {
+            let mut bytes = Vec::new();
+            for element in [&b""[..], b"a", &long] {
+                bytes.extend_from_slice(frame(element, expiry_ms).as_bytes());
+                bytes.extend_from_slice(element);
+            }
+            let elements: Vec<_> = frames(&bytes, expiry_ms.is_some()).collect();
+            assert_eq!(elements, [(expiry_ms, &b""[..]), (expiry_ms, b"a"), (expiry_ms, &long)]);
+        }
+    }
+
+    #[test]
+    fn a_fold_leaves_expired_elements_out() {
+        let def = StateDef {
+            id: StateId(0),
+            name: "list".into(),
+            kind: StateKind::List,
+            ttl: Some(Ttl { duration_ms: 1, refresh_on_read: false }),
+            merge: None,
+            merge_name: String::new(),
+            user: Vec::new(),
+        };
+        let part = |element: &[u8], at| [frame(element, Some(at)).as_bytes(), element].concat();
+        let (old, new) = (part(b"old", 5), part(b"new", 15));
+        assert_eq!(def.fold(Some(&old), [&new[..]].into_iter(), 10), new);
+        assert_eq!(def.fold(Some(&old), [&new[..]].into_iter(), 4), [old, new].concat());
+    }
+
+    #[test]
+    fn built_in_operators_do_what_their_names_say() {
+        let merge = |operator: MergeOperator, a: [u8; 8], b: [u8; 8]| {
+            let mut out = Vec::new();
+            operator.merge(&a, &b, &mut out);
+            out
+        };
+        assert_eq!(merge(MergeOperator::U64Add, 3_u64.to_le_bytes(), 4_u64.to_le_bytes()), 7_u64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::U64Min, 3_u64.to_le_bytes(), 4_u64.to_le_bytes()), 3_u64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::U64Max, 3_u64.to_le_bytes(), 4_u64.to_le_bytes()), 4_u64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::I64Add, (-3_i64).to_le_bytes(), 4_i64.to_le_bytes()), 1_i64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::I64Min, (-3_i64).to_le_bytes(), 4_i64.to_le_bytes()), (-3_i64).to_le_bytes());
+        assert_eq!(merge(MergeOperator::I64Max, (-3_i64).to_le_bytes(), 4_i64.to_le_bytes()), 4_i64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::F64Add, 0.5_f64.to_le_bytes(), 4_f64.to_le_bytes()), 4.5_f64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::F64Min, 0.5_f64.to_le_bytes(), 4_f64.to_le_bytes()), 0.5_f64.to_le_bytes());
+        assert_eq!(merge(MergeOperator::F64Max, 0.5_f64.to_le_bytes(), 4_f64.to_le_bytes()), 4_f64.to_le_bytes());
+        for name in ["u64-add", "i64-min", "f64-max"] {
+            assert_eq!(MergeOperator::built_in(name).map(|operator| operator.name().to_owned()).as_deref(), Some(name));
+        }
+    }
+}

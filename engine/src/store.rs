@@ -1,0 +1,372 @@
+//! A store: one directory of state.
+
+use crate::barrier::{self, Barrier, Pending};
+use crate::checkpoint::{Catalogue, CheckpointInfo};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::flush::Queue;
+use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
+use crate::key::Key;
+use crate::manifest::{Manifest, StateInfo, StoreInfo};
+use crate::metrics::{Metrics, StoreCounts};
+use crate::options::StoreOptions;
+use crate::platform::storage::{DirLock, Storage};
+use crate::reader::Reader;
+use crate::shard::Shard;
+use crate::stack::Version;
+use crate::states::{MergeOperator, StateDef, StateKind, StateOptions, Ttl};
+use crate::writer::Writer;
+use crate::{checkpoint, recover, write};
+use parking_lot::{Mutex, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// A state of a store, as [`Store::state`] returns it. Only good for the store (and its writers and readers) that it
+/// comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State(pub(crate) StateId);
+
+impl State {
+    /// The state's number in the store.
+    pub const fn id(self) -> StateId {
+        self.0
+    }
+}
+
+/// One directory of state: one operator subtask, or one stream task's store. Cheap to clone.
+///
+/// Dropping the last clone without [`Store::close`] is like a crash: what was not checkpointed is lost.
+///
+/// ```
+/// use alluvium::{Barrier, Engine, EngineOptions, Key, StateOptions, Store, StoreOptions};
+/// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+/// # let path = directory.path();
+/// let engine = Engine::open(EngineOptions::default())?;
+/// let store = Store::create(&engine, path, StoreOptions::default())?;
+/// let counts = store.state(StateOptions::value("counts"))?;
+/// let mut writer = store.writer(store.range())?;
+/// let key = store.key(b"JFK-SEA");
+/// writer.put(counts, key, &1_u64.to_le_bytes())?;
+/// store.barrier(Barrier::new(7))?.wait()?;
+/// assert_eq!(writer.get(counts, key)?, Some(1_u64.to_le_bytes().to_vec()));
+/// # Ok::<(), alluvium::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) inner: Arc<StoreInner>,
+}
+
+/// A checkpoint to restore from: its directory and label (`None`: the newest one there).
+#[derive(Clone, Debug)]
+pub struct CheckpointSource {
+    /// The store's directory, or one that a checkpoint was exported to.
+    pub directory: PathBuf,
+    /// Which checkpoint.
+    pub label: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StoreInner {
+    pub engine: Engine,
+    pub storage: Arc<dyn Storage>,
+    pub info: StoreInfo,
+    pub options: StoreOptions,
+    pub states: RwLock<Vec<Arc<StateDef>>>,
+    /// How many of the states were there when the store was opened: only they can have anything on disk then.
+    pub restored_states: usize,
+    /// Held while a range is being claimed.
+    pub claims: Mutex<()>,
+    pub shards: Mutex<Vec<Arc<Shard>>>,
+    /// The current arrangement. Changed under this lock only, together with the shards' views.
+    pub version: Mutex<Arc<Version>>,
+    pub epoch: AtomicU32,
+    pub attempt: u64,
+    pub segments_named: AtomicU64,
+    pub queue: Queue,
+    pub compaction: crate::compact::Schedule,
+    pub catalogue: Mutex<Catalogue>,
+    pub counts: StoreCounts,
+    pub purge_clock_ms: AtomicU64,
+    pub failure: Mutex<Option<Error>>,
+    /// What the flush that is being tried again failed with last; gone when it succeeds.
+    pub trouble: Mutex<Option<Error>>,
+    pub closed: AtomicBool,
+    pub restored: Option<CheckpointInfo>,
+    /// Held as long as the store is open.
+    pub lock: Mutex<Option<DirLock>>,
+}
+
+impl Store {
+    /// Creates a store in an empty or missing directory. A directory with a store in it is refused.
+    pub fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Self> {
+        recover::create(engine, path, options)
+    }
+
+    /// Opens a store at its newest checkpoint; a directory without one is refused.
+    ///
+    /// Key groups and seed are the checkpoint's; those in `options` must agree with them.
+    pub fn open(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Self> {
+        recover::open(engine, path, None, options)
+    }
+
+    /// Opens a store at the checkpoint of this label, which the caller so chooses instead of the newest. Younger
+    /// checkpoints stay on disk until the next one of this store is complete.
+    pub fn open_checkpoint(engine: &Engine, path: &Path, label: u64, options: StoreOptions) -> Result<Self> {
+        recover::open(engine, path, Some(label), options)
+    }
+
+    /// Makes a new store in `path` that holds the key groups of `options.range`, from checkpoints that together cover
+    /// them: one store from one, several from one, one from several. Metadata only: segments are linked, or copied
+    /// where the file system can't link.
+    pub fn restore(engine: &Engine, path: &Path, sources: &[CheckpointSource], options: StoreOptions) -> Result<Self> {
+        recover::restore(engine, path, sources, options)
+    }
+
+    /// The store's key groups.
+    pub fn range(&self) -> KeyGroupRange {
+        self.inner.info.range
+    }
+
+    /// A key in the key group that its hash gives it ([`crate::key::key_group_of`]).
+    pub fn key<'a>(&self, key: &'a [u8]) -> Key<'a> {
+        Key::hashed(self.inner.info.key_groups, key)
+    }
+
+    /// Registers a state, or finds it where there is one of this name and the same kind, operator and time to live
+    /// semantics. The time to live itself may change; it holds for what is written from then on.
+    pub fn state(&self, options: StateOptions) -> Result<State> {
+        options.validate()?;
+        self.inner.register(options)
+    }
+
+    /// The states, in the order of their numbers.
+    pub fn states(&self) -> Vec<Arc<StateDef>> {
+        self.inner.states.read().clone()
+    }
+
+    /// Claims a range of key groups for writing; refused while another writer holds any of them.
+    pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
+        write::claim(&self.inner, range)
+    }
+
+    /// A reader, which sees what writers did without holding them up.
+    pub fn reader(&self) -> Reader {
+        Reader::new(&self.inner)
+    }
+
+    /// Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. Returns at once;
+    /// the checkpoint becomes complete in the background.
+    pub fn barrier(&self, barrier: Barrier) -> Result<Pending> {
+        barrier::cut(&self.inner, barrier)
+    }
+
+    /// The retained checkpoints, oldest first.
+    pub fn checkpoints(&self) -> Vec<CheckpointInfo> {
+        self.inner.catalogue.lock().list()
+    }
+
+    /// The checkpoint that the store was opened at.
+    pub fn restored(&self) -> Option<&CheckpointInfo> {
+        self.inner.restored.as_ref()
+    }
+
+    /// Keeps a checkpoint until it is released, however many come after it.
+    pub fn retain(&self, label: u64) -> Result<()> {
+        self.inner.catalogue.lock().retain(label)
+    }
+
+    /// Lets go of a checkpoint. The newest one always stays.
+    pub fn release(&self, label: u64) -> Result<()> {
+        checkpoint::release(&self.inner, label)
+    }
+
+    /// Puts a checkpoint's files into another, existing directory: hard links, or copies where links can't be. The
+    /// directory can then be opened or restored from.
+    pub fn export(&self, label: u64, directory: &Path) -> Result<()> {
+        checkpoint::export(&self.inner, label, directory)
+    }
+
+    /// Everything in a checkpoint, in the order of key groups, then states, then keys.
+    pub fn iterate(&self, label: u64) -> Result<checkpoint::Iter> {
+        checkpoint::iterate(&self.inner, label)
+    }
+
+    /// What the store counted since it was opened.
+    pub fn metrics(&self) -> Metrics {
+        self.inner.metrics()
+    }
+
+    /// Merges all that can be merged now, and waits for it. Not needed for correctness; useful before measuring space.
+    pub fn compact(&self) -> Result<()> {
+        crate::compact::all(&self.inner)
+    }
+
+    /// Waits for what is under way and closes the store. What was written after the last barrier is lost, by design:
+    /// take a checkpoint first.
+    pub fn close(self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+impl StoreInner {
+    /// Fails where the store is closed or its background work failed for good.
+    pub fn check(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// The next epoch, above all earlier ones.
+    pub fn next_epoch(&self) -> u32 {
+        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub fn next_segment(&self) -> SegmentId {
+        SegmentId::new(self.attempt, self.segments_named.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Whether anything was flushed since the store was opened.
+    pub fn has_flushed(&self) -> bool {
+        self.counts.flushes.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn state_def(&self, state: State) -> Result<Arc<StateDef>> {
+        let states = self.states.read();
+        states.get(usize::from(state.0.0)).cloned().ok_or_else(|| Error::State {
+            state: format!("{:?}", state.0),
+            problem: "not a state of this store".into(),
+        })
+    }
+
+    fn register(&self, options: StateOptions) -> Result<State> {
+        let mut states = self.states.write();
+        if let Some(at) = states.iter().position(|state| state.name == options.name) {
+            let known = &states[at];
+            check_same(known, &options)?;
+            if known.ttl != options.ttl
+                || (known.merge.is_none() && options.merge.is_some())
+                || known.user != options.user
+            {
+                let ttl = options.ttl;
+                let merge = options.merge.or_else(|| known.merge.clone());
+                let user = if options.user.is_empty() { known.user.clone() } else { options.user };
+                states[at] = Arc::new(StateDef { ttl, merge, user, ..(**known).clone() });
+            }
+            return Ok(State(states[at].id));
+        }
+        let id = StateId(u16::try_from(states.len()).map_err(|_| Error::State {
+            state: options.name.clone(),
+            problem: "a store has at most 65,536 states".into(),
+        })?);
+        let merge_name = options.merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
+        states.push(Arc::new(StateDef {
+            id,
+            name: options.name,
+            kind: options.kind,
+            ttl: options.ttl,
+            merge: options.merge,
+            merge_name,
+            user: options.user,
+        }));
+        // Under the states' lock, so that shards get their tables in the order of the numbers.
+        for shard in self.shards.lock().iter() {
+            shard.add_state(false);
+        }
+        Ok(State(id))
+    }
+
+    pub fn state_infos(&self) -> Vec<StateInfo> {
+        let infos = self.states.read();
+        let info = |state: &Arc<StateDef>| StateInfo {
+            name: state.name.clone(),
+            id: state.id,
+            kind: state.kind as u8,
+            ttl: state.ttl.map(Ttl::encode),
+            merge: state.merge_name.clone(),
+            user: state.user.clone(),
+        };
+        infos.iter().map(info).collect()
+    }
+
+    /// Remembers a failure that background work can't get over.
+    pub fn fail(&self, error: &Error) {
+        tracing::error!(error = %error, "background work failed");
+        let mut failure = self.failure.lock();
+        failure.get_or_insert_with(|| error.clone());
+        drop(failure);
+        for shard in self.shards.lock().iter() {
+            shard.signal();
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::default();
+        self.counts.fill(&mut metrics);
+        for shard in self.shards.lock().iter() {
+            let core = shard.cell.borrow();
+            metrics.owner.add(&core.counts);
+            metrics.copies += core.hot.copies;
+            metrics.memory_bytes += core.hot.memory.held_bytes() as u64;
+            metrics.unflushed_bytes += core.hot.unflushed_bytes() as u64;
+        }
+        for segment in self.version.lock().segments() {
+            metrics.segments += 1;
+            metrics.segment_bytes += segment.meta().file_bytes;
+        }
+        metrics.io = self.storage.counters().snapshot();
+        metrics
+    }
+
+    fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.queue.wait_idle();
+        self.compaction.wait_idle();
+        *self.lock.lock() = None;
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+fn check_same(known: &StateDef, options: &StateOptions) -> Result<()> {
+    let problem = |problem: String| Err(Error::State { state: options.name.clone(), problem });
+    if known.kind != options.kind {
+        return problem(format!("registered as {:?}, asked for as {:?}", known.kind, options.kind));
+    }
+    let asked = options.merge.as_ref().map_or("", |operator| operator.name());
+    if known.merge_name != asked {
+        return problem(format!("merges by {:?}, asked for with {asked:?}", known.merge_name));
+    }
+    if known.kind == StateKind::List && known.ttl.is_some() != options.ttl.is_some() {
+        return problem("the elements of a list keep their expiry from the start, or never".into());
+    }
+    Ok(())
+}
+
+/// The states that a manifest lists.
+pub(crate) fn state_defs(manifest: &Manifest) -> Result<Vec<Arc<StateDef>>> {
+    let def = |info: &StateInfo| {
+        let problem = |problem: String| Error::State { state: info.name.clone(), problem };
+        let kind = StateKind::from_u8(info.kind).ok_or_else(|| problem(format!("unknown kind {}", info.kind)))?;
+        let ttl = match &info.ttl {
+            None => None,
+            Some(bytes) => Some(Ttl::decode(bytes).ok_or_else(|| problem("unreadable time to live".into()))?),
+        };
+        Ok(Arc::new(StateDef {
+            id: info.id,
+            name: info.name.clone(),
+            kind,
+            ttl,
+            merge: MergeOperator::built_in(&info.merge),
+            merge_name: info.merge.clone(),
+            user: info.user.clone(),
+        }))
+    };
+    manifest.states.iter().map(def).collect()
+}
+
+pub(crate) fn epoch_of(inner: &StoreInner) -> Epoch {
+    Epoch(inner.epoch.load(Ordering::Acquire))
+}

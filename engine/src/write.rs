@@ -1,0 +1,279 @@
+//! Writing: claiming a shard, admission, and making room when memory is out.
+//!
+//! Every operation of a writer runs inside its shard's gate. One that finds no memory has changed nothing; the writer
+//! makes room (evicts what is clean, spills what is dirty), leaves the gate while it waits for the flush, and tries
+//! again.
+
+use crate::error::{Error, Result};
+use crate::flush::Job;
+use crate::hot::{Memory, OutOfMemory};
+use crate::ids::KeyGroupRange;
+use crate::platform::arena::CHUNK_BYTES;
+use crate::platform::sync::gate::{GatedCell, OwnerToken};
+use crate::shard::{Core, Shard};
+use crate::states::StateDef;
+use crate::store::{State, StoreInner};
+use crate::writer::Writer;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Why an operation stopped half-way, having changed nothing.
+#[derive(Debug)]
+pub enum Halt {
+    /// No memory.
+    Memory(OutOfMemory),
+    /// Anything else.
+    Error(Error),
+}
+
+impl From<OutOfMemory> for Halt {
+    fn from(out: OutOfMemory) -> Self {
+        Self::Memory(out)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// How often an operation tries to make room before it gives up.
+const ATTEMPTS: u32 = 200;
+/// Operations between two looks at how much memory is left.
+const TICKS: u32 = 64;
+/// What eviction frees at once when memory runs low, in bytes.
+const EVICT_BYTES: usize = 128 << 10;
+
+/// Claims a range of a store's key groups for a writer.
+pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
+    store.check()?;
+    if !store.info.range.covers(range) {
+        return Err(Error::OutsideRange { group: crate::ids::KeyGroup(range.last()), range: store.info.range });
+    }
+    let claims = store.claims.lock();
+    let overlapping: Vec<Arc<Shard>> =
+        store.shards.lock().iter().filter(|shard| shard.range.intersect(range).is_some()).cloned().collect();
+    if let Some(shard) = overlapping.iter().find(|shard| shard.range == range) {
+        let token = GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?;
+        return Ok(Writer::new(store, shard, token));
+    }
+    // Shards cut otherwise: their writers are gone, so their state goes to disk and they go.
+    let mut tokens = Vec::with_capacity(overlapping.len());
+    for shard in &overlapping {
+        tokens.push(GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?);
+    }
+    for (shard, token) in overlapping.iter().zip(&mut tokens) {
+        drain(store, shard, token)?;
+    }
+    let states = store.states.read();
+    let version = store.version.lock();
+    let mut shards = store.shards.lock();
+    shards.retain(|shard| !overlapping.iter().any(|gone| Arc::ptr_eq(gone, shard)));
+    let memory = Memory::new(Arc::clone(&store.engine.inner.arena), &store.engine.inner.domain);
+    let shard = Arc::new(Shard::new(range, memory, store.info.hash_seed, store.next_epoch(), Arc::clone(&version)));
+    let empty = version.slices.iter().all(|slice| slice.layers.is_empty());
+    for def in states.iter() {
+        // A state that was registered after the store was opened can be on disk once a shard of this store spilled it.
+        shard.add_state(!empty && (usize::from(def.id.0) < store.restored_states || store.has_flushed()));
+    }
+    let token = GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?;
+    shards.push(Arc::clone(&shard));
+    drop(claims);
+    Ok(Writer::new(store, &shard, token))
+}
+
+/// Flushes everything of a shard that is about to go.
+fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Core>) -> Result<()> {
+    loop {
+        let seen = shard.progress();
+        let sealing = store.queue.sealing.lock();
+        let mut core = token.enter();
+        core.settle(shard);
+        if !core.hot.is_dirty() && core.hot.in_flight() == 0 {
+            return Ok(());
+        }
+        if let Some(sealed) = core.hot.seal(store.next_epoch()) {
+            store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None });
+        }
+        drop(core);
+        drop(sealing);
+        shard.wait(seen)?;
+        store.check()?;
+    }
+}
+
+/// Runs an operation in the shard's gate, making room and trying again when memory is out.
+#[inline]
+pub(crate) fn run<R>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
+) -> Result<R> {
+    if store.closed.load(Ordering::Relaxed) {
+        return Err(Error::Closed);
+    }
+    let mut attempts = 0;
+    loop {
+        let mut core = token.enter();
+        core.settle(shard);
+        core.ticks = core.ticks.wrapping_add(1);
+        if core.ticks.is_multiple_of(TICKS) {
+            relieve(store, shard, &mut core);
+        }
+        let halt = match operation(&mut core) {
+            Ok(value) => {
+                core.counts.operations += 1;
+                return Ok(value);
+            }
+            Err(halt) => halt,
+        };
+        let out = match halt {
+            Halt::Error(error) => return Err(error),
+            Halt::Memory(out) => out,
+        };
+        attempts += 1;
+        if attempts > ATTEMPTS {
+            let budget_bytes = store.engine.budget_bytes();
+            return Err(Error::Budget { bytes: out.bytes, budget_bytes });
+        }
+        let started = Instant::now();
+        let seen = shard.progress();
+        // What ended before `seen` was read is visible now; what ends later moves the progress on.
+        core.settle(shard);
+        let room = make_room(store, shard, &mut core, out, attempts);
+        if room == Room::Wait {
+            core.counts.stalls += 1;
+        }
+        drop(core);
+        await_room(store, shard, room, seen, out)?;
+        if room == Room::Wait {
+            token.enter().counts.stall_ns += started.elapsed().as_nanos() as u64;
+        }
+    }
+}
+
+/// Waits for what [`make_room`] set going, outside the gate.
+fn await_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, room: Room, seen: u64, out: OutOfMemory) -> Result<()> {
+    store.check()?;
+    match room {
+        Room::Made => Ok(()),
+        Room::Wait => {
+            shard.wait(seen)?;
+            store.check()?;
+            // A full disk: the caller learns of it and can go on reading. What was cut off stays in line.
+            store.trouble.lock().clone().map_or(Ok(()), Err)
+        }
+        Room::Elsewhere => {
+            if reclaim_elsewhere(store, shard, out.bytes)? {
+                return Ok(());
+            }
+            Err(Error::Budget { bytes: out.bytes, budget_bytes: store.engine.budget_bytes() })
+        }
+    }
+}
+
+/// What became of an attempt to make room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    /// Memory was freed here.
+    Made,
+    /// A flush is on its way.
+    Wait,
+    /// This shard has nothing left to give.
+    Elsewhere,
+}
+
+/// Looks at how much memory is left, and evicts or spills before it runs out.
+#[cold]
+fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
+    let arena = &store.engine.inner.arena;
+    let budget = arena.budget_bytes();
+    let low = budget / 16;
+    if arena.free_bytes() >= low {
+        return;
+    }
+    let dirty = core.hot.dirty_bytes();
+    if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / 4 {
+        spill(store, shard, core);
+    }
+    let slack = core.hot.memory.held_bytes().saturating_sub(core.hot.memory.used_bytes());
+    if slack < low / 2 && core.hot.memory.held_bytes() > low {
+        core.counts.evicted_bytes += core.hot.evict(EVICT_BYTES) as u64;
+    }
+}
+
+/// Cuts the current epoch off and has it flushed without a manifest. False where that can't be done now.
+fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> bool {
+    // A barrier that is being cut holds this, and waits for our gate: it will flush what is here.
+    let Some(_sealing) = store.queue.sealing.try_lock() else { return core.hot.in_flight() > 0 };
+    let Some(sealed) = core.hot.seal(store.next_epoch()) else { return false };
+    tracing::debug!(epoch = sealed.epoch, bytes = sealed.dirty_bytes, "spill");
+    store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None });
+    true
+}
+
+fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: OutOfMemory, attempt: u32) -> Room {
+    let wanted = (out.bytes * 2).max(EVICT_BYTES);
+    let evicted = core.hot.evict(wanted);
+    core.counts.evicted_bytes += evicted as u64;
+    // Free blocks may be of other sizes than the one wanted, so chunks are emptied as well. Each further attempt
+    // empties more of them.
+    let chunks = (out.bytes.div_ceil(CHUNK_BYTES) + 1) << (attempt - 1).min(6);
+    let given = core.hot.give_back(chunks);
+    if given > 0 {
+        return Room::Made;
+    }
+    if core.hot.in_flight() > 0 || spill(store, shard, core) {
+        return Room::Wait;
+    }
+    if evicted > 0 && attempt < 4 { Room::Made } else { Room::Elsewhere }
+}
+
+/// Takes memory from the engine's other shards, whose writers may be idle: what is clean goes, what is dirty is
+/// spilled. The caller is outside every gate. False where nobody has anything to give.
+fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) -> Result<bool> {
+    let chunks = bytes.div_ceil(CHUNK_BYTES) + 8;
+    let mut shards: Vec<(usize, Arc<StoreInner>, Arc<Shard>)> = Vec::new();
+    for other in store.engine.stores() {
+        for shard in other.shards.lock().iter().filter(|shard| !Arc::ptr_eq(shard, own)) {
+            let held = shard.cell.borrow().hot.memory.held_bytes();
+            shards.push((held, Arc::clone(&other), Arc::clone(shard)));
+        }
+    }
+    shards.sort_by_key(|&(held, ..)| std::cmp::Reverse(held));
+    for (_, other, shard) in shards {
+        let seen = shard.progress();
+        let mut core = shard.cell.borrow();
+        core.settle(&shard);
+        if core.hot.give_back(chunks) > 0 {
+            return Ok(true);
+        }
+        let waiting = core.hot.in_flight() > 0 || spill(&other, &shard, &mut core);
+        drop(core);
+        if waiting {
+            shard.wait(seen)?;
+            let mut core = shard.cell.borrow();
+            core.settle(&shard);
+            while core.hot.has_chores() {
+                core.hot.work();
+            }
+            if core.hot.give_back(chunks) > 0 {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The definition of a state, from the writer's copies.
+pub(crate) fn def(states: &mut Vec<Arc<StateDef>>, store: &StoreInner, state: State) -> Result<usize> {
+    let index = usize::from(state.0.0);
+    if index >= states.len() {
+        store.state_def(state)?;
+        *states = store.states.read().clone();
+    }
+    Ok(index)
+}

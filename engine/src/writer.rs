@@ -1,0 +1,566 @@
+//! A writer: the single owner of a range of key groups.
+
+use crate::batch::{self, Batch};
+use crate::error::{Error, Result};
+use crate::hot::cell::Below;
+use crate::hot::{Probe, record::VALUE};
+use crate::ids::KeyGroupRange;
+use crate::key::{Key, VALUE_BYTES_MAX};
+use crate::platform::sync::gate::OwnerToken;
+use crate::read::{self, Known};
+use crate::scan::{self, MapRange};
+use crate::shard::{Core, Shard};
+use crate::states::{StateDef, StateKind, frame, frames};
+use crate::store::{State, StoreInner};
+use crate::write::{self, Halt};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The exclusive owner of a store's key-group range: reads and writes without locks. It may move between threads, not
+/// be shared by them; for that there is [`SharedWriter`](crate::writer::SharedWriter).
+///
+/// Dropping it releases the range; what it wrote stays.
+///
+/// Every operation can fail with [`Error::Budget`] (nothing can be spilled any more), with a
+/// [`Class::Retry`](crate::Class::Retry) storage error while the disk is full, and with the errors of its arguments:
+/// a key, user key or value that is too long, a key group outside the range, a state of another kind.
+#[derive(Debug)]
+pub struct Writer {
+    store: Arc<StoreInner>,
+    shard: Arc<Shard>,
+    token: OwnerToken<Core>,
+    states: Vec<Arc<StateDef>>,
+}
+
+pub(crate) fn check_value(value: &[u8]) -> Result<()> {
+    let bytes = value.len();
+    if bytes > VALUE_BYTES_MAX {
+        return Err(Error::TooLong { what: "value", bytes, max_bytes: VALUE_BYTES_MAX });
+    }
+    Ok(())
+}
+
+impl Writer {
+    pub(crate) fn new(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: OwnerToken<Core>) -> Self {
+        let states = store.states.read().clone();
+        Self { store: Arc::clone(store), shard: Arc::clone(shard), token, states }
+    }
+
+    /// The key groups that this writer owns.
+    pub fn range(&self) -> KeyGroupRange {
+        self.shard.range
+    }
+
+    /// Sets the clock that decides what is expired, in ms; it belongs to the caller and is never read from the
+    /// machine. Compaction purges by the lowest time that the writers of the store had set at the last barrier.
+    pub fn set_time_ms(&mut self, now_ms: u64) {
+        self.token.enter().hot.now_ms = now_ms;
+    }
+
+    /// Runs an operation on one key of a state of one of these kinds.
+    #[inline]
+    fn at<R>(
+        &mut self,
+        state: State,
+        kinds: &[StateKind],
+        key: Key<'_>,
+        mut operation: impl FnMut(&mut Core, &StateDef, &Probe<'_>) -> Result<R, Halt>,
+    ) -> Result<R> {
+        let group = read::check_key(key, self.shard.range)?;
+        let index = write::def(&mut self.states, &self.store, state)?;
+        let def = &*self.states[index];
+        if !kinds.contains(&def.kind) {
+            return Err(wrong_kind(def, kinds));
+        }
+        write::run(&self.store, &self.shard, &mut self.token, |core| {
+            let mut scratch = std::mem::take(&mut core.scratch);
+            let (area, namespaced) = read::area(key, &mut scratch);
+            let probe = core.hot.probe(state.0.0, group, area, namespaced);
+            let outcome = operation(core, def, &probe);
+            core.scratch = scratch;
+            outcome
+        })
+    }
+
+    /// The value, copied. For value and merging states.
+    pub fn get(&mut self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
+        self.read(state, key, |value| value.map(<[u8]>::to_vec))
+    }
+
+    /// Gives the value to `use_it` where it lies. For value and merging states.
+    #[inline]
+    pub fn read<R>(&mut self, state: State, key: Key<'_>, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+        let mut use_it = Some(use_it);
+        let mut used = None;
+        self.at(state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
+            if def.kind == StateKind::Merging {
+                let value = read::folded(core, def, key, probe)?;
+                used = use_it.take().map(|use_it| use_it(value.as_deref()));
+                return Ok(());
+            }
+            read::value(core, def, key, probe, |value| {
+                if let Some(use_it) = use_it.take() {
+                    used = Some(use_it(value));
+                }
+            })
+        })?;
+        used.ok_or_else(|| Error::Background("a read ended without an answer".into()))
+    }
+
+    /// Puts a value. For value and merging states.
+    #[inline]
+    pub fn put(&mut self, state: State, key: Key<'_>, value: &[u8]) -> Result<()> {
+        check_value(value)?;
+        self.at(state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
+            put(core, def, key, probe, value)
+        })
+    }
+
+    /// Deletes a value, a list, or a merging state's value.
+    pub fn delete(&mut self, state: State, key: Key<'_>) -> Result<()> {
+        let kinds = [StateKind::Value, StateKind::Merging, StateKind::List];
+        self.at(state, &kinds, key, |core, def, probe| delete(core, def, key, probe))
+    }
+
+    /// Reads a value and writes what `change` makes of it; `None` deletes. `change` is called once. For value states.
+    #[inline]
+    pub fn update<V: AsRef<[u8]>>(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        change: impl FnOnce(Option<&[u8]>) -> Option<V>,
+    ) -> Result<()> {
+        let mut change = Some(change);
+        let mut changed: Option<Option<V>> = None;
+        self.at(state, &[StateKind::Value], key, |core, def, probe| {
+            update(core, def, key, probe, &mut change, &mut changed)
+        })
+    }
+
+    /// Appends an element to a list, without reading what is there.
+    pub fn append(&mut self, state: State, key: Key<'_>, element: &[u8]) -> Result<()> {
+        check_value(element)?;
+        self.at(state, &[StateKind::List], key, |core, def, probe| append(core, def, key, probe, element))
+    }
+
+    /// The elements of a list, in the order of their appending; empty where there is none.
+    pub fn list(&mut self, state: State, key: Key<'_>) -> Result<Vec<Vec<u8>>> {
+        let mut elements = Vec::new();
+        self.list_with(state, key, |element| elements.push(element.to_vec()))?;
+        Ok(elements)
+    }
+
+    /// Gives the elements of a list to `use_it`, in the order of their appending.
+    pub fn list_with(&mut self, state: State, key: Key<'_>, mut use_it: impl FnMut(&[u8])) -> Result<()> {
+        let (value, expiring, now_ms) = self.at(state, &[StateKind::List], key, |core, def, probe| {
+            Ok((read::folded(core, def, key, probe)?, def.ttl.is_some(), core.hot.now_ms))
+        })?;
+        for (expiry_ms, element) in frames(value.as_deref().unwrap_or(&[]), expiring) {
+            if !read::is_expired(expiry_ms, now_ms) {
+                use_it(element);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces a list; an empty one deletes it.
+    pub fn put_list(&mut self, state: State, key: Key<'_>, elements: &[&[u8]]) -> Result<()> {
+        if elements.is_empty() {
+            return self.delete(state, key);
+        }
+        self.at(state, &[StateKind::List], key, |core, def, probe| {
+            let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+            let mut value = Vec::new();
+            for element in elements {
+                value.extend_from_slice(frame(element, expiry_ms).as_bytes());
+                value.extend_from_slice(element);
+            }
+            check_value(&value)?;
+            let found = core.hot.find_cell(probe);
+            let below = if found.is_some() { Below::Perhaps } else { read::below_cell(core, def, key, probe)? };
+            Ok(core.hot.put_cell(probe, found, &value, None, below)?)
+        })
+    }
+
+    /// Merges an operand into a value, without reading what is on disk. For merging states.
+    pub fn merge(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<()> {
+        check_value(operand)?;
+        self.at(state, &[StateKind::Merging], key, |core, def, probe| merge(core, def, key, probe, operand))
+    }
+
+    /// The value of a map's entry, copied.
+    pub fn map_get(&mut self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.map_read(state, key, user_key, |value| value.map(<[u8]>::to_vec))
+    }
+
+    /// Gives the value of a map's entry to `use_it` where it lies.
+    #[inline]
+    pub fn map_read<R>(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        user_key: &[u8],
+        use_it: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
+        read::check_user_key(user_key)?;
+        let mut use_it = Some(use_it);
+        let mut used = None;
+        self.at(state, &[StateKind::Map], key, |core, def, probe| {
+            read::entry(core, def, key, probe, user_key, |value| {
+                if let Some(use_it) = use_it.take() {
+                    used = Some(use_it(value));
+                }
+            })
+        })?;
+        used.ok_or_else(|| Error::Background("a read ended without an answer".into()))
+    }
+
+    /// Whether a map has an entry.
+    pub fn map_contains(&mut self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<bool> {
+        self.map_read(state, key, user_key, |value| value.is_some())
+    }
+
+    /// Puts an entry into a map.
+    #[inline]
+    pub fn map_put(&mut self, state: State, key: Key<'_>, user_key: &[u8], value: &[u8]) -> Result<()> {
+        read::check_user_key(user_key)?;
+        check_value(value)?;
+        self.at(state, &[StateKind::Map], key, |core, def, probe| map_put(core, def, key, probe, user_key, value))
+    }
+
+    /// Deletes an entry of a map.
+    pub fn map_delete(&mut self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<()> {
+        read::check_user_key(user_key)?;
+        self.at(state, &[StateKind::Map], key, |core, def, probe| map_delete(core, def, key, probe, user_key))
+    }
+
+    /// Whether a map has no entry.
+    pub fn map_is_empty(&mut self, state: State, key: Key<'_>) -> Result<bool> {
+        let mut empty = true;
+        self.map_scan(state, key, &MapRange::all(), |_, _| {
+            empty = false;
+            ControlFlow::Break(())
+        })?;
+        Ok(empty)
+    }
+
+    /// Deletes all entries of a map.
+    pub fn map_clear(&mut self, state: State, key: Key<'_>) -> Result<()> {
+        self.at(state, &[StateKind::Map], key, |core, def, probe| {
+            let below = read::below_map(core, def, key, probe)?;
+            Ok(core.hot.clear_map(probe, below)?)
+        })
+    }
+
+    /// Calls `visit` with the (user key, value) of a map's entries in a range, in order, until it breaks.
+    pub fn map_scan(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        range: &MapRange<'_>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.at(state, &[StateKind::Map], key, |core, def, probe| scan::map(core, def, key, probe, range, &mut visit))
+    }
+
+    /// The entry of a map with the smallest user key.
+    pub fn map_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.at(state, &[StateKind::Map], key, |core, def, probe| crate::pop::first(core, def, key, probe))
+    }
+
+    /// The entry of a map with the greatest user key.
+    pub fn map_last(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let mut found = None;
+        self.map_scan(state, key, &MapRange::all().reversed(), |user_key, value| {
+            found = Some((user_key.to_vec(), value.to_vec()));
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// Takes the entry with the smallest user key out of a map.
+    pub fn map_pop_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.at(state, &[StateKind::Map], key, |core, def, probe| {
+            let Some((user_key, value)) = crate::pop::first(core, def, key, probe)? else { return Ok(None) };
+            map_delete(core, def, key, probe, &user_key)?;
+            if let Some((root, _)) = core.hot.find_root(probe) {
+                core.hot.raise_floor(root, &user_key);
+            }
+            Ok(Some((user_key, value)))
+        })
+    }
+
+    /// Reads many keys of a value state: all are hashed and fetched first, and what memory doesn't have is read from
+    /// disk together. `use_it` is called once for each key, with its index, in no particular order.
+    pub fn get_many(&mut self, state: State, keys: &[Key<'_>], use_it: impl FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        let index = self.batch_state(state, keys)?;
+        batch::get_many(&self.store, &self.shard, &mut self.token, &self.states[index], keys, use_it)
+    }
+
+    /// [`Writer::update`] of many keys of a value state: all are hashed and fetched first, and what memory doesn't
+    /// have is read from disk together. A key that occurs twice is changed twice, in order.
+    #[inline]
+    pub fn update_many<V: AsRef<[u8]>>(
+        &mut self,
+        state: State,
+        keys: &[Key<'_>],
+        change: impl FnMut(usize, Option<&[u8]>) -> Option<V>,
+    ) -> Result<()> {
+        let index = self.batch_state(state, keys)?;
+        batch::update_many(&self.store, &self.shard, &mut self.token, &self.states[index], keys, change)
+    }
+
+    fn batch_state(&mut self, state: State, keys: &[Key<'_>]) -> Result<usize> {
+        let index = write::def(&mut self.states, &self.store, state)?;
+        if self.states[index].kind != StateKind::Value {
+            return Err(wrong_kind(&self.states[index], &[StateKind::Value]));
+        }
+        for &key in keys {
+            read::check_key(key, self.shard.range)?;
+        }
+        Ok(index)
+    }
+
+    /// Does the operations of a batch, in order: all keys are hashed and fetched first. Where one fails, those before
+    /// it are done and those after it are not; the error says nothing of which, so check arguments before.
+    pub fn apply(&mut self, batch: &Batch) -> Result<()> {
+        batch::apply(self, batch)
+    }
+
+    pub(crate) fn prefetch(&mut self, state: State, keys: &[Key<'_>]) -> Result<()> {
+        let range = self.shard.range;
+        let core = self.token.enter();
+        let mut scratch = Vec::new();
+        for &key in keys {
+            let group = read::check_key(key, range)?;
+            let (area, namespaced) = read::area(key, &mut scratch);
+            if usize::from(state.0.0) < core.hot.states() {
+                let probe = core.hot.probe(state.0.0, group, area, namespaced);
+                core.hot.head(&probe).prefetch(core.hot.arena(), probe.hash);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {
+    let problem = format!("a {:?} state, the operation is for {kinds:?}", def.kind);
+    Error::State { state: def.name.clone(), problem }
+}
+
+/// Puts a full value.
+#[inline]
+pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, value: &[u8]) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
+    };
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
+}
+
+pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
+    };
+    match def.kind {
+        StateKind::Value => Ok(core.hot.delete_cell(probe, found, below)?),
+        _ => Ok(core.hot.delete_chain(probe, found, below)?),
+    }
+}
+
+/// Reads a value, changes it and writes it. `change` is used once however often memory runs out on the way.
+#[inline]
+pub(crate) fn update<V: AsRef<[u8]>>(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    change: &mut Option<impl FnOnce(Option<&[u8]>) -> Option<V>>,
+    changed: &mut Option<Option<V>>,
+) -> Result<(), Halt> {
+    let mut found = core.hot.find_cell(probe);
+    let mut below = Below::Perhaps;
+    match read::know(&core.hot, probe, found) {
+        Known::Value(record) => {
+            core.counts.hits += 1;
+            if let Some(change) = change.take() {
+                *changed = Some(change(Some(core.hot.value_of(record))));
+            }
+        }
+        Known::Absent => {
+            core.counts.hits += 1;
+            if found.is_none() {
+                below = Below::Nothing;
+            }
+            if let Some(change) = change.take() {
+                *changed = Some(change(None));
+            }
+        }
+        Known::Unknown => {
+            core.counts.cold_lookups += 1;
+            let lookup = read::cell_lookup(&core.view, def, key, core.hot.now_ms);
+            let cold = read::finish(lookup, &mut core.counts.blocks_read)?;
+            if let Some(change) = change.take() {
+                *changed = Some(change(cold.base.as_deref()));
+            }
+            // Where the lookup found no version at all, deleting what is written now takes no tombstone.
+            if cold.epoch.0 == 0 {
+                below = Below::Nothing;
+            }
+            found = core.hot.find_cell(probe);
+        }
+    }
+    match changed {
+        Some(Some(value)) => {
+            let value = value.as_ref();
+            check_value(value)?;
+            let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+            Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
+        }
+        _ => Ok(core.hot.delete_cell(probe, found, below)?),
+    }
+}
+
+pub(crate) fn append(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    element: &[u8],
+) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
+    };
+    let frame = frame(element, read::expiry_of(def.ttl, core.hot.now_ms));
+    Ok(core.hot.append_chain(probe, found, [frame.as_bytes(), element], None, below)?)
+}
+
+pub(crate) fn merge(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    operand: &[u8],
+) -> Result<(), Halt> {
+    let Some(operator) = &def.merge else {
+        let problem = format!("its merge operator {:?} was not registered since the store was opened", def.merge_name);
+        return Err(Error::State { state: def.name.clone(), problem }.into());
+    };
+    if !operator.accepts(operand) {
+        let problem = format!("{:?} takes operands of 8 bytes, not of {}", operator, operand.len());
+        return Err(Error::State { state: def.name.clone(), problem }.into());
+    }
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    let found = core.hot.find_cell(probe);
+    let Some((head, _)) = found else {
+        let below = read::below_cell(core, def, key, probe)?;
+        return match below {
+            Below::Nothing => Ok(core.hot.put_cell(probe, found, operand, expiry_ms, below)?),
+            Below::Perhaps => Ok(core.hot.append_chain(probe, found, [operand, &[]], expiry_ms, below)?),
+        };
+    };
+    let arena = core.hot.arena();
+    let expired = read::is_expired(head.expiry_ms(arena), core.hot.now_ms);
+    let current = head.stamp(arena) == core.hot.current;
+    match head.kind() {
+        VALUE if !expired => {
+            let mut merged = Vec::with_capacity(operand.len());
+            operator.merge(core.hot.value_of(head), operand, &mut merged);
+            Ok(core.hot.put_cell(probe, found, &merged, expiry_ms, Below::Perhaps)?)
+        }
+        crate::hot::record::CHAIN if current && !expired => {
+            let mut merged = Vec::with_capacity(operand.len());
+            operator.merge(core.hot.value_of(head), operand, &mut merged);
+            Ok(core.hot.replace_chunk(probe, found, &merged, expiry_ms)?)
+        }
+        crate::hot::record::CHAIN if !expired => {
+            Ok(core.hot.append_chain(probe, found, [operand, &[]], expiry_ms, Below::Perhaps)?)
+        }
+        // Deleted or expired: what is below is masked, so the operand is the value.
+        _ => Ok(core.hot.put_cell(probe, found, operand, expiry_ms, Below::Perhaps)?),
+    }
+}
+
+pub(crate) fn map_put(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+    value: &[u8],
+) -> Result<(), Halt> {
+    let root = core.hot.root_or_new(probe)?;
+    let found = core.hot.find_entry(probe, root, user_key);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_entry(core, def, key, probe, user_key)?,
+    };
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    Ok(core.hot.put_entry(probe, root, found, user_key, value, expiry_ms, below)?)
+}
+
+pub(crate) fn map_delete(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+) -> Result<(), Halt> {
+    let root = core.hot.find_root(probe).map(|(root, _)| root);
+    let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_entry(core, def, key, probe, user_key)?,
+    };
+    if found.is_none() && below == Below::Nothing {
+        return Ok(());
+    }
+    let root = core.hot.root_or_new(probe)?;
+    Ok(core.hot.delete_entry(probe, root, found, user_key, below)?)
+}
+
+/// A writer that many threads share: one lock around a [`Writer`], on the same path.
+///
+/// ```
+/// # use alluvium::{Engine, EngineOptions, StateOptions, Store, StoreOptions, writer::SharedWriter};
+/// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+/// # let engine = Engine::open(EngineOptions::default())?;
+/// # let store = Store::create(&engine, directory.path(), StoreOptions::default())?;
+/// let counts = store.state(StateOptions::value("counts"))?;
+/// let shared = SharedWriter::new(store.writer(store.range())?);
+/// std::thread::scope(|scope| {
+///     for name in [b"a", b"b"] {
+///         let (shared, store) = (&shared, &store);
+///         scope.spawn(move || shared.with(|writer| writer.put(counts, store.key(name), b"1")));
+///     }
+/// });
+/// assert_eq!(shared.with(|writer| writer.get(counts, store.key(b"a")))?, Some(b"1".to_vec()));
+/// # Ok::<(), alluvium::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SharedWriter {
+    writer: parking_lot::Mutex<Writer>,
+}
+
+impl SharedWriter {
+    /// Shares a writer.
+    pub const fn new(writer: Writer) -> Self {
+        Self { writer: parking_lot::Mutex::new(writer) }
+    }
+
+    /// Uses the writer alone for a while; other threads wait.
+    pub fn with<R>(&self, operation: impl FnOnce(&mut Writer) -> R) -> R {
+        operation(&mut self.writer.lock())
+    }
+
+    /// Takes the writer back.
+    pub fn into_inner(self) -> Writer {
+        self.writer.into_inner()
+    }
+}
