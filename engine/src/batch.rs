@@ -4,6 +4,8 @@
 use crate::error::Result;
 use crate::hot::Probe;
 use crate::hot::cell::Below;
+use crate::hot::record::Record;
+use crate::hot::table::Place;
 use crate::key::Key;
 use crate::platform::storage::ReadRequest;
 use crate::platform::sync::gate::OwnerToken;
@@ -75,7 +77,7 @@ pub(crate) fn get_many(
 }
 
 /// Calls `each` with the probes of a group of keys, after fetching what they lead to.
-#[inline]
+#[inline(always)]
 fn with_probes(
     core: &mut Core,
     shard: &Shard,
@@ -146,7 +148,8 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
                 }
                 let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
                 let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };
-                write_changed(core, def, probe, value.as_ref(), below)?;
+                let record = core.hot.find_cell(probe);
+                write_changed(core, def, probe, record, value.as_ref(), below)?;
                 changed = None;
                 Ok(())
             })
@@ -157,12 +160,12 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
 
 /// Changes a value that memory knows; false where it doesn't. `changed` keeps what `change` made of it while memory
 /// is short.
-#[inline]
+#[inline(always)]
 fn update_known<V: AsRef<[u8]>>(
     core: &mut Core,
     def: &StateDef,
     probe: &Probe<'_>,
-    change: &mut dyn FnMut(Option<&[u8]>) -> Option<V>,
+    change: &mut impl FnMut(Option<&[u8]>) -> Option<V>,
     changed: &mut Option<Option<V>>,
 ) -> Result<bool, Halt> {
     let found = core.hot.find_cell(probe);
@@ -178,20 +181,20 @@ fn update_known<V: AsRef<[u8]>>(
     }
     core.counts.hits += 1;
     let value = changed.as_ref().and_then(Option::as_ref);
-    write_changed(core, def, probe, value, below)?;
+    write_changed(core, def, probe, found, value, below)?;
     *changed = None;
     Ok(true)
 }
 
-#[inline]
+#[inline(always)]
 fn write_changed<V: AsRef<[u8]>>(
     core: &mut Core,
     def: &StateDef,
     probe: &Probe<'_>,
+    found: Option<(Record, Place)>,
     value: Option<&V>,
     below: Below,
 ) -> Result<(), Halt> {
-    let found = core.hot.find_cell(probe);
     match value {
         Some(value) => {
             let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);

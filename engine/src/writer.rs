@@ -73,6 +73,10 @@ impl Writer {
             return Err(wrong_kind(def, kinds));
         }
         write::run(&self.store, &self.shard, &mut self.token, |core| {
+            if key.namespace.is_empty() {
+                let probe = core.hot.probe(state.0.0, group, key.key, false);
+                return operation(core, def, &probe);
+            }
             let mut scratch = std::mem::take(&mut core.scratch);
             let (area, namespaced) = read::area(key, &mut scratch);
             let probe = core.hot.probe(state.0.0, group, area, namespaced);

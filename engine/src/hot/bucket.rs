@@ -35,7 +35,7 @@ pub struct Tags {
 
 impl Tags {
     /// The tags of the bucket at `at`.
-    #[inline]
+    #[inline(always)]
     pub fn load(arena: &Arena, at: Ref) -> Self {
         // Acquire pairs with the release stores in `put`.
         let high = arena.word(at + 1).load(Ordering::Acquire);
@@ -44,7 +44,7 @@ impl Tags {
     }
 
     /// A bit for every slot whose tag is `tag` (on other processors than x86-64, rarely for one whose tag is not).
-    #[inline]
+    #[inline(always)]
     pub fn matches(self, tag: u8) -> u32 {
         #[cfg(all(target_arch = "x86_64", not(loom)))]
         {
@@ -71,14 +71,15 @@ impl Tags {
 
 /// SSE2 belongs to every x86-64, so there is nothing to detect.
 #[cfg(all(target_arch = "x86_64", not(loom)))]
-#[inline]
+#[inline(always)]
 #[expect(unsafe_code, reason = "SIMD comparison")]
 fn simd_matches(low: u64, high: u64, tag: u8) -> u32 {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi64x};
     // SAFETY: SSE2 is part of the x86-64 baseline; the operands are values in registers.
     let mask = unsafe {
         let tags = _mm_set_epi64x(high.cast_signed(), low.cast_signed());
-        _mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8(tag.cast_signed())))
+        let wanted = _mm_set1_epi64x((u64::from(tag) * 0x0101_0101_0101_0101).cast_signed());
+        _mm_movemask_epi8(_mm_cmpeq_epi8(tags, wanted))
     };
     mask as u32 & ((1 << SLOTS) - 1)
 }
@@ -94,7 +95,7 @@ fn scalar_matches(low: u64, high: u64, tag: u8) -> u32 {
 }
 
 /// The reference in a slot.
-#[inline]
+#[inline(always)]
 pub fn reference(arena: &Arena, at: Ref, slot: u32) -> Ref {
     arena.half(at, 4 + slot as usize).load(Ordering::Acquire)
 }

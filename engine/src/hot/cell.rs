@@ -16,7 +16,7 @@ pub enum Below {
 
 impl Hot {
     /// The cell's record, of any kind.
-    #[inline]
+    #[inline(always)]
     pub fn find_cell(&self, probe: &Probe<'_>) -> Option<(Record, Place)> {
         let arena = self.memory.arena();
         let (at, place) = self.head(probe).find(arena, probe.hash, |at| {
@@ -33,7 +33,7 @@ impl Hot {
     }
 
     /// Puts a full value. `found` is what [`Hot::find_cell`] said just before.
-    #[inline]
+    #[inline(always)]
     pub fn put_cell(
         &mut self,
         probe: &Probe<'_>,
@@ -42,6 +42,12 @@ impl Hot {
         expiry_ms: Option<u64>,
         below: Below,
     ) -> Result<(), OutOfMemory> {
+        if let Some((record, _)) = found
+            && expiry_ms.is_none()
+            && record.overwrite_word(self.memory.arena(), self.current, value)
+        {
+            return Ok(());
+        }
         self.set_cell(probe, found, VALUE, value, expiry_ms, below)
     }
 
@@ -65,7 +71,7 @@ impl Hot {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn set_cell(
         &mut self,
         probe: &Probe<'_>,
@@ -88,7 +94,7 @@ impl Hot {
             && self.claim(probe, &mut old)?;
         if in_place {
             let fresh = old.tag() & FRESH;
-            old.replace(self.memory.arena(), kind | flags | fresh | old.tag() & USED, expiry_ms, value);
+            old.replace(self.memory.arena(), kind | flags | fresh | USED, expiry_ms, value);
             return Ok(());
         }
         let is_current = old.stamp(self.arena()) == self.current;

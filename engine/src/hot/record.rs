@@ -128,7 +128,7 @@ impl Record {
     }
 
     /// The record at `at`.
-    #[inline]
+    #[inline(always)]
     pub fn load(arena: &Arena, at: Ref) -> Self {
         Self { at, word: arena.word(at + 1).load(Ordering::Relaxed) }
     }
@@ -140,19 +140,19 @@ impl Record {
     }
 
     /// Kind and flags.
-    #[inline]
+    #[inline(always)]
     pub const fn tag(self) -> u8 {
         (self.word >> 56) as u8
     }
 
     /// The kind.
-    #[inline]
+    #[inline(always)]
     pub const fn kind(self) -> u8 {
         self.tag() & KIND
     }
 
     /// Whether a flag is set.
-    #[inline]
+    #[inline(always)]
     pub const fn has(self, flag: u8) -> bool {
         self.tag() & flag != 0
     }
@@ -164,13 +164,13 @@ impl Record {
     }
 
     /// The value's length in bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn value_len(self) -> usize {
         self.word as u32 as usize
     }
 
     /// The key area's length in bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn area_len(self) -> usize {
         (self.word >> 32) as u16 as usize
     }
@@ -180,13 +180,13 @@ impl Record {
     }
 
     /// Where the key area starts.
-    #[inline]
+    #[inline(always)]
     pub const fn area_at(self) -> Ref {
         self.at + lead_words(self.tag())
     }
 
     /// Where the value starts.
-    #[inline]
+    #[inline(always)]
     pub const fn value_at(self) -> Ref {
         self.area_at() + self.area_len().div_ceil(8) as Ref
     }
@@ -217,9 +217,12 @@ impl Record {
     }
 
     /// Whether its key area is `area`.
-    #[inline]
+    #[inline(always)]
     pub fn is_at(self, arena: &Arena, area: &[u8], namespaced: bool) -> bool {
-        self.area_len() == area.len() && self.has(NAMESPACE) == namespaced && arena.equals(self.area_at(), area)
+        // Key length and namespace flag, compared at once.
+        const MASK: u64 = 0xFFFF << 32 | (NAMESPACE as u64) << 56;
+        let wanted = (area.len() as u64) << 32 | if namespaced { (NAMESPACE as u64) << 56 } else { 0 };
+        self.word & MASK == wanted && arena.equals(self.area_at(), area)
     }
 
     /// The key area.
@@ -256,6 +259,21 @@ impl Record {
         word.store(word.load(Ordering::Relaxed) & !0xFFFF_FFFF | u64::from(stamp), Ordering::Relaxed);
     }
 
+    /// Overwrites a value of one word with another: the commonest change. False, and nothing done, where the record is
+    /// not such a value of the epoch `current` or carries an expiry.
+    #[inline(always)]
+    pub fn overwrite_word(self, arena: &Arena, current: u32, value: &[u8]) -> bool {
+        const MASK: u64 = 0xFFFF_FFFF | ((KIND | EXPIRY | USED) as u64) << 56;
+        const PLAIN: u64 = 8 | ((VALUE | USED) as u64) << 56;
+        let Ok(value) = <[u8; 8]>::try_from(value) else { return false };
+        if self.word & MASK != PLAIN || self.stamp(arena) != current {
+            return false;
+        }
+        // One aligned word: readers see the old value or the new one.
+        arena.word(self.value_at()).store(u64::from_le_bytes(value), Ordering::Relaxed);
+        true
+    }
+
     /// Replaces kind and flags; the layout must stay the same.
     #[inline]
     pub fn set_tag(&mut self, arena: &Arena, tag: u8) {
@@ -273,7 +291,7 @@ impl Record {
     }
 
     /// Changes tag, value and expiry in place. The value must fit the capacity.
-    #[inline]
+    #[inline(always)]
     pub fn replace(&mut self, arena: &Arena, tag: u8, expiry_ms: Option<u64>, value: &[u8]) {
         let word = self.word & !(0xFF << 56 | 0xFFFF_FFFF) | u64::from(tag) << 56 | value.len() as u64;
         if value.len() == 8 && word == self.word && expiry_ms.is_none() {

@@ -47,12 +47,12 @@ impl Page {
         Self { at: word as u32, buckets: (word >> 32) as u8, depth: (word >> 40) as u8 }
     }
 
-    #[inline]
+    #[inline(always)]
     const fn home(self, hash: u64) -> u32 {
         (((hash >> 8) as u32 as u64 * self.buckets as u64) >> 32) as u32
     }
 
-    #[inline]
+    #[inline(always)]
     const fn bucket(self, index: u32) -> Ref {
         self.at + index * BUCKET_WORDS
     }
@@ -92,12 +92,12 @@ impl Head {
         self.flags.store(if spilled { SPILLED } else { 0 }, Ordering::Release);
     }
 
-    #[inline]
+    #[inline(always)]
     fn root(&self) -> Page {
         Page::unpack(self.root.load(Ordering::Acquire))
     }
 
-    #[inline]
+    #[inline(always)]
     fn page(&self, arena: &Arena, hash: u64) -> Page {
         let root = self.root();
         if root.depth == 0 {
@@ -117,7 +117,7 @@ impl Head {
     }
 
     /// The record of this hash that `is_it` accepts, and where it lies.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, arena: &Arena, hash: u64, mut is_it: impl FnMut(Ref) -> bool) -> Option<(Ref, Place)> {
         let page = self.page(arena, hash);
         if page.at == NONE {

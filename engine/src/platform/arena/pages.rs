@@ -172,13 +172,13 @@ impl Arena {
     }
 
     /// The word at `at`, for atomic access.
-    #[inline]
+    #[inline(always)]
     pub fn word(&self, at: Ref) -> &AtomicU64 {
         self.memory.word(at as usize)
     }
 
     /// The `index`-th 32-bit half word after `at`. A place is used as words or as halves, never both.
-    #[inline]
+    #[inline(always)]
     pub fn half(&self, at: Ref, index: usize) -> &AtomicU32 {
         self.memory.half(at as usize * 2 + index)
     }
@@ -218,7 +218,7 @@ impl Arena {
     }
 
     /// Whether the bytes at `at` are `bytes`; they must be immutable while published.
-    #[inline]
+    #[inline(always)]
     pub fn equals(&self, at: Ref, bytes: &[u8]) -> bool {
         self.memory.equals(at as usize, bytes)
     }
@@ -343,23 +343,31 @@ mod mapped {
             unsafe { libc::madvise(self.base.add(offset).cast(), len, libc::MADV_DONTNEED) };
         }
 
-        #[inline]
+        #[inline(always)]
         fn at(&self, offset: usize, len: usize) -> *mut u8 {
             assert!(offset + len <= self.bytes);
             // SAFETY: in bounds of the mapping, as just asserted.
             unsafe { self.base.add(offset) }
         }
 
-        #[inline]
-        pub fn word(&self, index: usize) -> &AtomicU64 {
-            // SAFETY: in bounds, 8-aligned since the base is, zero-initialised, and mapped as long as `self` lives.
-            unsafe { &*self.at(index * 8, 8).cast::<AtomicU64>() }
+        /// The address of an aligned word of up to 8 bytes. An offset beyond the end, which no right reference makes,
+        /// is brought to the last word: without a branch, as this is on every path.
+        #[inline(always)]
+        fn at_word(&self, offset: usize) -> *mut u8 {
+            // SAFETY: at most the offset of the mapping's last word; a mapping has at least two chunks.
+            unsafe { self.base.add(offset.min(self.bytes - 8)) }
         }
 
-        #[inline]
+        #[inline(always)]
+        pub fn word(&self, index: usize) -> &AtomicU64 {
+            // SAFETY: in bounds, 8-aligned since base and length are, zero-initialised, and mapped while `self` lives.
+            unsafe { &*self.at_word(index * 8).cast::<AtomicU64>() }
+        }
+
+        #[inline(always)]
         pub fn half(&self, index: usize) -> &AtomicU32 {
-            // SAFETY: as for `word`, with 4 bytes.
-            unsafe { &*self.at(index * 4, 4).cast::<AtomicU32>() }
+            // SAFETY: as for `word`, with 4 bytes and their alignment.
+            unsafe { &*self.at_word(index * 4).cast::<AtomicU32>() }
         }
 
         #[inline]
@@ -382,13 +390,28 @@ mod mapped {
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         }
 
-        #[inline]
+        #[inline(always)]
         pub fn equals(&self, index: usize, bytes: &[u8]) -> bool {
             // SAFETY: the bytes are immutable while published, by the contract of `Arena::equals`.
-            unsafe { self.bytes(index, bytes.len()) == bytes }
+            let ours = unsafe { self.bytes(index, bytes.len()) };
+            // Keys are short: comparing words here beats a call.
+            if bytes.len() > 48 {
+                return ours == bytes;
+            }
+            let (words, rest) = bytes.as_chunks::<8>();
+            let (our_words, our_rest) = ours.as_chunks::<8>();
+            let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+            let mut differ = 0;
+            for (a, b) in words.iter().zip(our_words) {
+                differ |= word(a) ^ word(b);
+            }
+            for (a, b) in rest.iter().zip(our_rest) {
+                differ |= u64::from(a ^ b);
+            }
+            differ == 0
         }
 
-        #[inline]
+        #[inline(always)]
         pub unsafe fn bytes(&self, index: usize, len: usize) -> &[u8] {
             // SAFETY: in bounds and initialised (zero pages); the caller rules out writers.
             unsafe { std::slice::from_raw_parts(self.at(index * 8, len), len) }
