@@ -30,6 +30,8 @@ pub mod memory;
 pub mod order;
 pub mod record;
 pub mod table;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 #[cfg(not(loom))]
 pub use epoch::{Floor, Hot, Loaded, Sealed, Table};
