@@ -10,7 +10,7 @@
 //! A chunk that was flushed is never extended: it would be counted twice.
 
 use crate::hot::cell::Below;
-use crate::hot::record::{self, BASE, CHAIN, FRESH, Parts, Record, TOMBSTONE, USED, VALUE};
+use crate::hot::record::{self, BASE, CHAIN, EXPIRY, FRESH, Parts, Record, TOMBSTONE, USED, VALUE};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::{NONE, Ref};
@@ -72,10 +72,9 @@ impl Hot {
         };
         let is_current = head.stamp(self.arena()) == self.current;
         if matches!(head.kind(), CHAIN | VALUE) && is_current {
-            if head.value_len() + bytes <= head.capacity(&self.memory) {
-                for part in parts {
-                    head.extend(self.memory.arena(), part);
-                }
+            let fits = head.value_len() + bytes <= head.capacity(&self.memory);
+            if fits && head.has(EXPIRY) == expiry_ms.is_some() {
+                head.extend(self.memory.arena(), parts, expiry_ms);
                 return Ok(());
             }
             return self.regrow(probe, place, head, parts, expiry_ms);
@@ -86,6 +85,15 @@ impl Hot {
             return self.supersede(probe, place, head, record);
         }
         let head = self.join_flushed(probe, place, head);
+        let is_clean = head.stamp(self.arena()) <= self.flushed;
+        if is_clean && !self.chunks(head).complete {
+            // The chain goes on on disk, where its flushed chunks are as well.
+            let below = head.link(self.arena());
+            let record = self.new_chunk(probe, CHAIN, NONE, parts, bytes, expiry_ms)?;
+            self.supersede(probe, place, head, record)?;
+            self.dispose_chain(probe, below);
+            return Ok(());
+        }
         let record = self.new_chunk(probe, CHAIN, head.at, parts, bytes, expiry_ms)?;
         if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
             self.memory.retire_record(record.at, record.class());
@@ -197,13 +205,17 @@ impl Hot {
         self.dispose_chain(probe, u64::from(below));
     }
 
-    /// Joins the flushed chunks at the end of a complete chain into one clean chunk, where the chain is long. Returns
-    /// the chain's head. Does nothing where memory is out.
+    /// Joins the flushed chunks at the end of a complete chain into one clean chunk, where the chain is long, and drops
+    /// those below an incomplete one's. Returns the chain's head. Joins nothing where memory is out.
     fn join_flushed(&mut self, probe: &Probe<'_>, place: Place, head: Record) -> Record {
         let chunks = self.chunks(head);
         let arena = self.memory.arena();
         let clean = chunks.records.iter().filter(|record| record.stamp(arena) <= self.flushed).count();
-        if !chunks.complete || clean < CHUNKS_MAX {
+        if !chunks.complete {
+            self.cut_chain(probe, head);
+            return head;
+        }
+        if clean < CHUNKS_MAX {
             return head;
         }
         let first = chunks.records.len() - clean;
@@ -247,24 +259,16 @@ impl Hot {
         }
     }
 
-    /// Deletes a chain.
+    /// Deletes a chain: as a cell, since a fresh one is a single chunk.
     pub fn delete_chain(
         &mut self,
         probe: &Probe<'_>,
         found: Option<(Record, Place)>,
         below: Below,
     ) -> Result<(), OutOfMemory> {
-        let link = found.map_or(0, |(head, _)| head.link(self.arena()));
-        match found {
-            // A fresh head of the current epoch can still stand on chunks of epochs before.
-            Some((head, place))
-                if head.has(FRESH) && head.stamp(self.arena()) == self.current && link == u64::from(NONE) =>
-            {
-                self.discard(probe, place, head);
-                Ok(())
-            }
-            _ => self.delete_cell(probe, found, below),
-        }
+        let is_fresh = |head: Record| head.has(FRESH) && head.stamp(self.arena()) == self.current;
+        debug_assert!(found.is_none_or(|(head, _)| !is_fresh(head) || head.link(self.arena()) == u64::from(NONE)));
+        self.delete_cell(probe, found, below)
     }
 
     /// The value of a record that the owner may look at.

@@ -6,8 +6,10 @@
 //!
 //! While its epoch is current the owner appends to it. Once sealed it belongs to the flusher, until the owner takes it
 //! apart after the flush. A record that dies before its epoch is sealed stays in the list, marked dead, until there
-//! are as many dead ones as living.
+//! are as many dead ones as living. The dead are linked to each other: a list that is taken apart doesn't look at its
+//! records, as those that lived may have been freed and reused since the flush.
 
+use crate::hot::record::{DEAD, Record};
 use crate::hot::{Memory, OutOfMemory};
 use crate::platform::arena::{Arena, NONE, Ref};
 use crate::platform::sync::atomic::Ordering;
@@ -22,6 +24,8 @@ pub struct DirtyList {
     tail: Ref,
     count: u32,
     dead: u32,
+    /// The record that died last.
+    grave: Ref,
 }
 
 #[derive(Clone, Copy)]
@@ -102,8 +106,10 @@ impl DirtyList {
         Ok(())
     }
 
-    /// Counts a record of the list as dead; true where it pays to [`DirtyList::sweep`].
-    pub fn bury(&mut self) -> bool {
+    /// Marks a record of the list as dead; true where it pays to [`DirtyList::sweep`].
+    pub fn bury(&mut self, arena: &Arena, record: &mut Record) -> bool {
+        record.bury(arena, self.grave);
+        self.grave = record.at;
         self.dead += 1;
         self.dead > 32 && self.dead * 2 > self.count
     }
@@ -121,11 +127,29 @@ impl DirtyList {
         }
     }
 
-    /// Drops the references that `is_dead` picks out, keeping the others in order. Blocks left over are freed.
-    pub fn sweep(&mut self, memory: &mut Memory, mut is_dead: impl FnMut(&mut Memory, Ref) -> bool) {
+    /// Frees up to `limit` dead records; true while there are more.
+    pub fn free_dead(&mut self, memory: &mut Memory, limit: usize) -> bool {
+        for _ in 0..limit {
+            if self.grave == NONE {
+                return false;
+            }
+            let record = Record::load(memory.arena(), self.grave);
+            self.grave = record.next_dead(memory.arena());
+            memory.retire_record(record.at, record.class());
+        }
+        self.grave != NONE
+    }
+
+    /// Drops and frees the dead, keeping the others in order. Blocks left over are freed. Only for a list whose epoch
+    /// is current.
+    pub fn sweep(&mut self, memory: &mut Memory) {
         let mut kept = Vec::with_capacity((self.count - self.dead.min(self.count)) as usize);
-        self.for_each(memory.arena(), |record| kept.push(record));
-        kept.retain(|&record| !is_dead(memory, record));
+        self.for_each(memory.arena(), |at| {
+            if Record::load(memory.arena(), at).kind() != DEAD {
+                kept.push(at);
+            }
+        });
+        self.free_dead(memory, usize::MAX);
         // Refill the blocks from the front; what was allocated suffices, so this can't fail.
         let (mut at, mut rest) = (self.head, kept.as_slice());
         (self.count, self.dead) = (0, 0);
@@ -154,18 +178,14 @@ impl DirtyList {
         free_blocks(memory, at);
     }
 
-    /// Calls `visit` with the references of the first block and frees it; false where there was none left, or this
-    /// was the last.
-    pub fn pop_block(&mut self, memory: &mut Memory, mut visit: impl FnMut(&mut Memory, Ref)) -> bool {
+    /// Frees the first block; false where there was none left, or this was the last. The dead must be freed before.
+    pub fn pop_block(&mut self, memory: &mut Memory) -> bool {
+        debug_assert!(self.grave == NONE, "dead records left over");
         if self.head == NONE {
             return false;
         }
         let at = self.head;
         let head = BlockHead::load(memory.arena(), at);
-        for index in 0..head.filled {
-            let word = memory.arena().word(at + 1 + Ref::from(index / 2)).load(Ordering::Relaxed);
-            visit(memory, (word >> (u32::from(index % 2) * 32)) as Ref);
-        }
         memory.free_index(at, head.class);
         self.head = head.next;
         if head.next == NONE {

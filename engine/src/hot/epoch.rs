@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// Dirty lists per table: the current epoch's, two sealed ones in flight, one being taken apart.
 pub const SLOTS: usize = 4;
 
-/// How many superseded records one piece of work frees.
-const SUPERSEDED_AT_ONCE: usize = 256;
+/// How many dead or superseded records one piece of work frees.
+const FREED_AT_ONCE: usize = 256;
 
 /// What the owner keeps of a (key group, state).
 #[derive(Clone, Debug, Default)]
@@ -243,14 +243,30 @@ impl Hot {
         } else {
             self.copies += 1;
             let slot = self.sealed.iter().find(|sealed| sealed.epoch == stamp).map_or(0, |sealed| sealed.slot);
-            let list = &mut self.superseded[slot];
-            if list.len() == list.capacity() {
-                let more = list.capacity().max(64);
-                list.reserve_exact(more);
-                self.memory.arena().charge_forced(more * size_of::<Ref>());
-            }
-            list.push(old.at);
+            self.free_after(slot, old);
         }
+    }
+
+    /// Frees a record after the flush of the epoch in `slot`; until then it stays as it is, for the flusher.
+    fn free_after(&mut self, slot: usize, record: Record) {
+        let list = &mut self.superseded[slot];
+        if list.len() == list.capacity() {
+            let more = list.capacity().max(64);
+            list.reserve_exact(more);
+            self.memory.arena().charge_forced(more * size_of::<Ref>());
+        }
+        list.push(record.at);
+    }
+
+    /// Frees a container that nothing leads to any more but, perhaps, sealed entries: the flusher learns their keys
+    /// from it.
+    pub(super) fn free_root(&mut self, mut root: Record) {
+        if let Some(sealed) = self.sealed.back() {
+            self.free_after(sealed.slot, root);
+            return;
+        }
+        root.set_tag(self.memory.arena(), DEAD);
+        self.memory.retire_record(root.at, root.class());
     }
 
     /// Takes a record out of its table and disposes of it.
@@ -262,18 +278,10 @@ impl Hot {
 
     /// Marks a record of the current dirty list as dead; it is freed with the list, or when the dead outnumber.
     pub(super) fn bury(&mut self, state: u16, group: u16, mut record: Record) {
-        record.set_tag(self.memory.arena(), DEAD);
         self.dirty_bytes = self.dirty_bytes.saturating_sub(24 + record.area_len() + record.value_len());
         let list = &mut self.tables[state as usize][group as usize].lists[self.generation as usize % SLOTS];
-        if list.bury() {
-            list.sweep(&mut self.memory, |memory, at| {
-                let record = Record::load(memory.arena(), at);
-                let dead = record.kind() == DEAD;
-                if dead {
-                    memory.retire_record(at, record.class());
-                }
-                dead
-            });
+        if list.bury(self.memory.arena(), &mut record) {
+            list.sweep(&mut self.memory);
         }
     }
 
@@ -362,22 +370,13 @@ impl Hot {
         let slot = chore.slot;
         if let Some(&(state, group)) = chore.tables.get(chore.next) {
             let list = &mut self.tables[state as usize][group as usize].lists[slot];
-            let had_dead = list.dead() > 0;
-            let more = list.pop_block(&mut self.memory, |memory, at| {
-                if had_dead {
-                    let record = Record::load(memory.arena(), at);
-                    if record.kind() == DEAD {
-                        memory.retire_record(at, record.class());
-                    }
-                }
-            });
-            if !more {
+            if !list.free_dead(&mut self.memory, FREED_AT_ONCE) && !list.pop_block(&mut self.memory) {
                 chore.next += 1;
             }
             return true;
         }
         let list = &mut self.superseded[slot];
-        for at in list.drain(list.len().saturating_sub(SUPERSEDED_AT_ONCE)..) {
+        for at in list.drain(list.len().saturating_sub(FREED_AT_ONCE)..) {
             let mut record = Record::load(self.memory.arena(), at);
             record.set_tag(self.memory.arena(), DEAD);
             self.memory.retire_record(at, record.class());

@@ -33,17 +33,15 @@ impl Hot {
     /// Moves the hand on until about `bytes` of records have left memory, at most once around. Returns how many bytes
     /// left.
     pub fn evict(&mut self, bytes: usize) -> usize {
-        let before = self.memory.records().used_bytes();
+        // Counted as it leaves the tables: a reader that is inside keeps it from being reused for a moment.
+        let before = self.memory.retired_bytes();
         let mut around = 0;
-        let goal = before.saturating_sub(bytes);
-        while self.memory.records().used_bytes() > goal && around <= 1 {
-            if self.hand_on() {
-                around += 1;
-            }
+        while self.memory.retired_bytes().wrapping_sub(before) < bytes && around <= 1 {
+            around += u32::from(self.hand_on());
             self.sweep_page(None, Mercy::Used);
-            self.memory.collect();
         }
-        before - self.memory.records().used_bytes().min(before)
+        self.memory.collect();
+        self.memory.retired_bytes().wrapping_sub(before)
     }
 
     /// Gives back about `chunks` chunks by emptying those with the least in them. Returns how many were given back.
@@ -69,14 +67,13 @@ impl Hot {
         for index in (0..records.chunks().len()).rev() {
             freed += usize::from(condemned.contains(&records.chunks()[index]) && records.release_if_empty(index));
         }
-        freed
+        freed + self.memory.index().release_empty()
     }
 
     /// Gives back the chunks that happen to be empty.
     pub fn give_back_empty(&mut self) -> usize {
         self.memory.collect();
-        let records = self.memory.records();
-        (0..records.chunks().len()).rev().filter(|&index| records.release_if_empty(index)).count()
+        self.memory.records().release_empty() + self.memory.index().release_empty()
     }
 
     /// Moves the hand to the next page; true where it came round.
@@ -116,18 +113,24 @@ impl Hot {
             let mut record = Record::load(arena, at);
             let keeps = mercy == Mercy::Used && record.has(USED);
             match record.kind() {
-                FREE | DEAD | ROOT => {}
+                FREE | DEAD => {}
+                // One that was made for an entry for which there was no memory.
+                ROOT if self.entries(record) == 0 => leaving.push(record),
+                ROOT => {}
                 TOMBSTONE | ENTRY_TOMBSTONE => leaving.push(record),
                 _ if keeps => record.set_tag(arena, record.tag() & !USED),
                 _ => leaving.push(record),
             }
         });
-        leaving.retain(|record| record.kind() == CHAIN || record.stamp(arena) <= self.flushed);
+        leaving.retain(|record| matches!(record.kind(), CHAIN | ROOT) || record.stamp(arena) <= self.flushed);
         if leaving.iter().any(|record| matches!(record.kind(), VALUE | CHAIN | ENTRY)) {
             head.set_spilled(true);
         }
         for record in leaving {
             self.evict_record(state as u16, group as u16, record);
+        }
+        if self.tables[state][group].records == 0 {
+            self.heads[state][group].clear(&mut self.memory);
         }
     }
 
@@ -150,11 +153,9 @@ impl Hot {
             let user_key = record.area(arena).to_vec();
             self.unload(container);
             self.drop_entry(&probe, container, place, record, &user_key);
-            if self.entries(container) == 0
-                && let Some((root, place)) = self.find_root(&probe)
-            {
-                self.remove_root(&probe, place, root);
-            }
+            self.remove_if_empty(&probe, container);
+        } else if record.kind() == ROOT {
+            self.remove_root(&probe, place, record);
         } else if record.kind() == CHAIN && record.stamp(arena) > self.flushed {
             self.cut_chain(&probe, record);
         } else {
@@ -165,7 +166,7 @@ impl Hot {
     }
 
     /// Drops the flushed chunks below a chain's unflushed ones; the chain goes on on disk then.
-    fn cut_chain(&mut self, probe: &Probe<'_>, head: Record) {
+    pub(super) fn cut_chain(&mut self, probe: &Probe<'_>, head: Record) {
         let mut above = head;
         loop {
             let next = above.link(self.arena()) as Ref;

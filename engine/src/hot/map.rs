@@ -30,10 +30,12 @@ impl Hot {
         Some((Record::load(arena, at), place))
     }
 
-    /// Whether a clear of the map in memory masks all that is on disk.
+    /// Whether a clear of the map in memory masks all that is on disk. One that is on disk itself masks nothing more:
+    /// what was put after it may have been flushed and evicted since.
     #[inline]
     pub fn is_cleared(&self, probe: &Probe<'_>) -> bool {
-        self.find_cell(probe).is_some_and(|(record, _)| record.kind() == TOMBSTONE)
+        let marker = self.find_cell(probe);
+        marker.is_some_and(|(marker, _)| marker.kind() == TOMBSTONE && marker.stamp(self.arena()) > self.flushed)
     }
 
     /// The entry's record, live or not.
@@ -93,6 +95,7 @@ impl Hot {
     }
 
     /// Puts an entry. `found` is what [`Hot::find_entry`] said just before.
+    #[expect(clippy::too_many_arguments, reason = "one entry's address, value and what is known of both")]
     pub fn put_entry(
         &mut self,
         probe: &Probe<'_>,
@@ -107,7 +110,8 @@ impl Hot {
         self.set_entry(probe, root, found, ENTRY, user_key, value, expiry_ms, below)
     }
 
-    /// Deletes an entry: it goes at once where nothing older is on disk, else it becomes a tombstone.
+    /// Deletes an entry: it goes at once where nothing older is on disk, else it becomes a tombstone. With the last
+    /// entry goes the container, so `root` is not to be used any more.
     pub fn delete_entry(
         &mut self,
         probe: &Probe<'_>,
@@ -119,12 +123,7 @@ impl Hot {
         match found {
             Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
                 self.drop_entry(probe, root, place, record, user_key);
-                if self.entries(root) == 0
-                    && let Some((root, place)) = self.find_root(probe)
-                    && !root.has(HAS_FLOOR)
-                {
-                    self.remove_root(probe, place, root);
-                }
+                self.remove_if_empty(probe, root);
                 Ok(())
             }
             Some((record, _)) if record.kind() == ENTRY_TOMBSTONE => Ok(()),
@@ -174,10 +173,15 @@ impl Hot {
         }
         let fresh = if old.stamp(self.arena()) == self.current { kept } else { 0 };
         let record = self.new_entry(root, kind | expiry | fresh, self.current, user_key, value, expiry_ms)?;
-        self.supersede(probe, place, old, record)?;
-        let tree = self.tree(root);
-        let swung = tree.swing(self.memory.arena(), user_key, record.at);
+        if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
+            self.memory.retire_record(record.at, record.class());
+            return Err(error);
+        }
+        // Before the old record goes: the order compares keys through it.
+        let swung = self.tree(root).swing(self.memory.arena(), user_key, record.at);
         debug_assert!(swung, "an entry was missing from its order");
+        place.swing(self.memory.arena(), record.at);
+        self.dispose(probe.state, probe.group, old);
         Ok(())
     }
 
@@ -219,20 +223,21 @@ impl Hot {
             return Err(error);
         }
         self.set_tree(root, tree);
-        let hash = hash_entry(user_key, probe.hash);
-        let added = if dirty {
-            self.add(probe, hash, record)
-        } else {
-            self.insert(probe, hash, record).inspect_err(|_| self.memory.retire_record(record.at, record.class()))
-        };
-        if added.is_err() {
-            let mut tree = self.tree(root);
-            tree.remove(&mut self.memory, user_key);
-            self.set_tree(root, tree);
-            return added;
+        let listed = if dirty { self.push_dirty(probe.state, probe.group, record) } else { Ok(()) };
+        let added = listed.and_then(|()| self.insert(probe, hash_entry(user_key, probe.hash), record));
+        if added.is_ok() {
+            self.count(root, true);
+            return Ok(());
         }
-        self.count(root, true);
-        Ok(())
+        // Out of the order first, which compares keys through the record.
+        tree.remove(&mut self.memory, user_key);
+        self.set_tree(root, tree);
+        if dirty && listed.is_ok() {
+            self.bury(probe.state, probe.group, record);
+        } else {
+            self.memory.retire_record(record.at, record.class());
+        }
+        added
     }
 
     /// Keeps an entry that was read from disk, clean; nothing happens where memory is out.
@@ -251,6 +256,7 @@ impl Hot {
             // Out of memory here means that the entry is read again next time.
             let _ = self.add_entry(probe, root, record, user_key, false);
         }
+        self.remove_if_empty(probe, root);
     }
 
     /// Clears a map: all its entries leave memory, and where something may be on disk a tombstone masks it.
@@ -303,14 +309,21 @@ impl Hot {
         found
     }
 
-    /// Frees a container without entries.
+    /// Removes a container that has no entries.
+    pub(super) fn remove_if_empty(&mut self, probe: &Probe<'_>, root: Record) {
+        if self.entries(root) == 0
+            && let Some((root, place)) = self.find_root(probe)
+        {
+            self.remove_root(probe, place, root);
+        }
+    }
+
+    /// Takes a container without entries out of its table and frees it.
     pub(super) fn remove_root(&mut self, probe: &Probe<'_>, place: Place, root: Record) {
         self.floors.remove(&root.at);
         self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
         self.tables[probe.state as usize][probe.group as usize].records -= 1;
-        let mut root = root;
-        root.set_tag(self.memory.arena(), record::DEAD);
-        self.memory.retire_record(root.at, root.class());
+        self.free_root(root);
     }
 
     /// What is known of the map's front.
@@ -321,6 +334,11 @@ impl Hot {
     /// Remembers that nothing lives below `user_key`: a map that is popped from the front would otherwise pass all
     /// that was popped again and again.
     pub fn raise_floor(&mut self, root: Record, user_key: &[u8]) {
+        let root = Record::load(self.memory.arena(), root.at);
+        if root.kind() != ROOT {
+            // It went with its last entry.
+            return;
+        }
         let floor = self.floor_mut(root);
         floor.key.clear();
         floor.key.extend_from_slice(user_key);

@@ -17,6 +17,7 @@ pub struct Memory {
     records: Allocator,
     index: Allocator,
     limbo: Limbo,
+    retired_bytes: usize,
 }
 
 impl Memory {
@@ -27,6 +28,7 @@ impl Memory {
             index: Allocator::new(Arc::clone(&arena), 64),
             limbo: Limbo::new(domain, Limbo::BATCH_ITEMS),
             arena,
+            retired_bytes: 0,
         }
     }
 
@@ -49,6 +51,16 @@ impl Memory {
     /// Bytes in blocks in use by this shard.
     pub fn used_bytes(&self) -> usize {
         self.records.used_bytes() + self.index.used_bytes()
+    }
+
+    /// The index blocks.
+    pub fn index(&mut self) -> &mut Allocator {
+        &mut self.index
+    }
+
+    /// Bytes of records retired since the beginning, wrapping around.
+    pub fn retired_bytes(&self) -> usize {
+        self.retired_bytes
     }
 
     /// A block for a record.
@@ -85,6 +97,7 @@ impl Memory {
     /// Frees a record's block that readers may be looking at.
     #[inline]
     pub fn retire_record(&mut self, at: Ref, class: u8) {
+        self.retired_bytes = self.retired_bytes.wrapping_add(self.records.capacity(at, class));
         self.retire(u64::from(at) | u64::from(class) << 32);
     }
 

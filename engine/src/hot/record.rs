@@ -18,7 +18,7 @@ use crate::hot::Memory;
 use crate::platform::arena::{Arena, Ref};
 use crate::platform::sync::atomic::{Ordering, fence};
 
-/// A free block, or a dead record: stamps of dead records are kept so that a dirty list can tell them.
+/// A free block.
 pub const FREE: u8 = 0;
 /// The full value of a cell.
 pub const VALUE: u8 = 1;
@@ -32,7 +32,7 @@ pub const ROOT: u8 = 4;
 pub const ENTRY: u8 = 5;
 /// A deleted map entry.
 pub const ENTRY_TOMBSTONE: u8 = 6;
-/// A record that left the table but still stands in a dirty list.
+/// A record that left the table. It may still stand in a dirty list, and readers may still look at it.
 pub const DEAD: u8 = 7;
 const KIND: u8 = 0x07;
 
@@ -256,7 +256,8 @@ impl Record {
     #[inline]
     pub fn set_stamp(self, arena: &Arena, stamp: u32) {
         let word = arena.word(self.at);
-        word.store(word.load(Ordering::Relaxed) & !0xFFFF_FFFF | u64::from(stamp), Ordering::Relaxed);
+        // Release: a reader may take the sequence from this store, and needs the value that belongs to it.
+        word.store(word.load(Ordering::Relaxed) & !0xFFFF_FFFF | u64::from(stamp), Ordering::Release);
     }
 
     /// Overwrites a value of one word with another: the commonest change. False, and nothing done, where the record is
@@ -279,7 +280,22 @@ impl Record {
     pub fn set_tag(&mut self, arena: &Arena, tag: u8) {
         debug_assert!(lead_words(tag) == lead_words(self.tag()) || tag & KIND == DEAD);
         self.word = self.word & !(0xFF << 56) | u64::from(tag) << 56;
-        arena.word(self.at + 1).store(self.word, Ordering::Relaxed);
+        // Release: a reader that finds a dead record looks again, and finds what took its place.
+        arena.word(self.at + 1).store(self.word, Ordering::Release);
+    }
+
+    /// Marks the record as dead and links it to another dead one. The link lies where the sequence was: a reader that
+    /// is copying the value gets it as it was, or finds the sequence changed.
+    pub fn bury(&mut self, arena: &Arena, next: Ref) {
+        self.set_tag(arena, DEAD);
+        let word = arena.word(self.at);
+        // Release: as in `set_stamp`.
+        word.store(word.load(Ordering::Relaxed) & 0xFFFF_FFFF | u64::from(next) << 32, Ordering::Release);
+    }
+
+    /// The dead record that this dead one was linked to.
+    pub fn next_dead(self, arena: &Arena) -> Ref {
+        (arena.word(self.at).load(Ordering::Relaxed) >> 32) as Ref
     }
 
     /// Marks the record as used.
@@ -302,26 +318,29 @@ impl Record {
         self.guarded(arena, |record| {
             record.word = word;
             arena.word(record.at + 1).store(word, Ordering::Relaxed);
-            if let Some(expiry_ms) = expiry_ms {
-                arena.word(record.expiry_at()).store(expiry_ms, Ordering::Relaxed);
-            }
+            record.set_expiry_ms(arena, expiry_ms);
             arena.write_words(record.value_at(), value);
         });
     }
 
-    /// Extends the value by `bytes`, which must fit. What readers saw before stays as it is.
-    pub fn extend(&mut self, arena: &Arena, bytes: &[u8]) {
-        let len = self.value_len();
+    /// Extends the value by `parts`, put one after another, and sets the expiry where the layout has one; readers see
+    /// all of it or nothing. The parts must fit.
+    pub fn extend(&mut self, arena: &Arena, parts: [&[u8]; 2], expiry_ms: Option<u64>) {
         self.guarded(arena, |record| {
-            record.append_bytes(arena, len, bytes);
-            record.word += bytes.len() as u64;
+            for part in parts {
+                record.append_bytes(arena, record.value_len(), part);
+                record.word += part.len() as u64;
+            }
             arena.word(record.at + 1).store(record.word, Ordering::Relaxed);
+            record.set_expiry_ms(arena, expiry_ms);
         });
     }
 
-    /// Sets the expiry alone.
-    pub fn set_expiry_ms(self, arena: &Arena, expiry_ms: u64) {
-        if self.has(EXPIRY) {
+    /// Sets the expiry alone, where the layout has one.
+    pub fn set_expiry_ms(self, arena: &Arena, expiry_ms: Option<u64>) {
+        if let Some(expiry_ms) = expiry_ms
+            && self.has(EXPIRY)
+        {
             arena.word(self.expiry_at()).store(expiry_ms, Ordering::Relaxed);
         }
     }

@@ -2,8 +2,12 @@
 //!
 //! A run that failed is repeated alone with `HOT_SEED=<seed> cargo test -p alluvium hot::tests`.
 
+mod disk;
+mod model;
 mod order;
+mod stories;
 mod table;
+mod world;
 
 use crate::hot::Memory;
 use crate::platform::arena::{Arena, CHUNK_BYTES};

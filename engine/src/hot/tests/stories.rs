@@ -1,0 +1,203 @@
+//! Stories of bugs that were, each told once and slowly.
+
+use super::Random;
+use super::disk::{Address, MAPS};
+use super::world::World;
+use crate::hot::record::Record;
+use crate::platform::arena::CHUNK_BYTES;
+
+fn address(name: &str) -> Address {
+    (0, name.as_bytes().to_vec(), false)
+}
+
+fn barrier(world: &mut World) {
+    let mut random = Random::new(1);
+    assert!(world.seal(&mut random));
+    assert!(world.flush());
+}
+
+#[test]
+fn an_entry_that_outgrows_its_block_stays_in_its_order() {
+    // Disposing of the old record changed its layout before the order was searched for its key.
+    let mut world = World::new(50);
+    let map = address("map");
+    for key in ["same prefix a", "same prefix b", "same prefix c"] {
+        world.put_entry(&map, key.as_bytes(), b"small", Some(1)).unwrap();
+    }
+    for key in ["same prefix b", "same prefix a", "same prefix c"] {
+        world.put_entry(&map, key.as_bytes(), &[7; 1_000], Some(2)).unwrap();
+        world.check(std::slice::from_ref(&map));
+    }
+}
+
+#[test]
+fn a_record_of_a_flushed_list_is_freed_once() {
+    // The list has dead records, so it was searched for them after the flush, and took one for its own that had died
+    // since and been freed.
+    let mut world = World::new(50);
+    let (stays, dies) = (address("stays"), address("dies"));
+    world.put_cell(&dies, b"8 bytes.", None).unwrap();
+    world.put_cell(&stays, b"8 bytes.", None).unwrap();
+    world.delete_cell(&dies).unwrap();
+    barrier(&mut world);
+    world.put_cell(&stays, &[1; 100], None).unwrap();
+    while world.hot.work() {}
+    world.hot.memory.collect();
+    let blocks: std::collections::BTreeSet<_> =
+        (0..6).map(|_| world.hot.memory.allocate_record(32).unwrap().0).collect();
+    assert_eq!(blocks.len(), 6, "a block was handed out twice");
+}
+
+#[test]
+fn maps_that_come_and_go_leave_nothing() {
+    // Containers without entries stayed for ever.
+    let mut world = World::new(50);
+    let map = address("first");
+    world.put_entry(&map, b"key", b"value", None).unwrap();
+    world.delete_entry(&map, b"key").unwrap();
+    let before = world.hot.tables[usize::from(MAPS)][0].records;
+    for n in 0..1_000 {
+        let map = address(&format!("map {n}"));
+        world.put_entry(&map, b"key", b"value", None).unwrap();
+        world.delete_entry(&map, b"key").unwrap();
+    }
+    assert_eq!(world.hot.tables[usize::from(MAPS)][0].records, before);
+}
+
+#[test]
+fn a_cleared_map_is_flushed_with_its_container() {
+    // The flusher learns an entry's key from its container, which was freed when the map was cleared meanwhile.
+    let mut world = World::new(50);
+    let map = address("map");
+    world.put_entry(&map, b"key", b"value", None).unwrap();
+    world.seal(&mut Random::new(1));
+    world.clear_map(&map).unwrap();
+    world.hot.memory.collect();
+    for n in 0..50 {
+        world.put_entry(&address(&format!("ma{n}")), b"yek", b"other", None).unwrap();
+    }
+    assert!(world.flush());
+}
+
+#[test]
+fn a_flushed_clear_masks_nothing_newer() {
+    // The mark of a clear stayed in memory after its flush, and hid what was put, flushed and evicted later.
+    let mut world = World::new(50);
+    let map = address("map");
+    world.put_entry(&map, b"old", b"value", None).unwrap();
+    barrier(&mut world);
+    world.clear_map(&map).unwrap();
+    barrier(&mut world);
+    world.put_entry(&map, b"new", b"value", None).unwrap();
+    barrier(&mut world);
+    let probe = world.hot.probe(MAPS, map.0, &map.1, map.2);
+    world.hot.head(&probe).set_spilled(true);
+    assert!(!world.hot.is_cleared(&probe));
+    world.hot.evict(usize::MAX);
+    world.check(&[map]);
+}
+
+#[test]
+fn eviction_stops_though_a_reader_is_inside() {
+    // Blocks that a reader keeps from being reused didn't count as evicted, so everything went.
+    let (arena, domain) = super::arena(50);
+    let slot = crate::platform::sync::reclaim::Domain::register(&domain);
+    let mut world = World::in_memory(arena, &domain);
+    let cell = |n: u32| (0, n.to_be_bytes().to_vec(), false);
+    for n in 0..2_000 {
+        world.put_cell(&cell(n), &[0; 100], None).unwrap();
+    }
+    barrier(&mut world);
+    let pin = slot.pin();
+    let evicted = world.hot.evict(20_000);
+    // It goes page by page; a page holds some hundreds.
+    assert!((20_000..120_000).contains(&evicted), "{evicted} bytes of 256,000 went");
+    drop(pin);
+    assert!(world.hot.tables[0][0].records > 900);
+}
+
+#[test]
+fn a_list_takes_the_expiry_of_its_latest_element() {
+    // An element that found room in the chunk kept the chunk's expiry.
+    let mut world = World::new(50);
+    for (first, second) in [(None, Some(2)), (Some(1), Some(2)), (Some(1), None)] {
+        let list = address(&format!("{first:?} {second:?}"));
+        world.append(&list, b"element", first).unwrap();
+        world.append(&list, b"e", second).unwrap();
+        world.check(&[list]);
+    }
+}
+
+#[test]
+fn a_list_that_goes_on_on_disk_keeps_no_flushed_chunks() {
+    // Each epoch added a chunk to a chain whose flushed chunks counted for nothing, and were walked all the same.
+    let mut world = World::new(50);
+    let list = address("list");
+    world.append(&list, b"first", None).unwrap();
+    barrier(&mut world);
+    world.hot.evict(usize::MAX);
+    world.hot.evict(usize::MAX);
+    let probe = world.hot.probe(super::disk::LISTS, list.0, &list.1, list.2);
+    assert!(world.hot.find_cell(&probe).is_none());
+    for _ in 0..50 {
+        world.append(&list, b"more", None).unwrap();
+        barrier(&mut world);
+        while world.hot.work() {}
+    }
+    world.append(&list, b"last", None).unwrap();
+    world.check(std::slice::from_ref(&list));
+    let probe = world.hot.probe(super::disk::LISTS, list.0, &list.1, list.2);
+    let (head, _) = world.hot.find_cell(&probe).unwrap();
+    assert_eq!(head.link(world.hot.arena()), 0);
+}
+
+#[test]
+fn an_empty_table_gives_its_pages_and_chunks_back() {
+    // Pages, directories and the chunks that they lay in stayed at the largest that a table ever was.
+    let mut world = World::new(100);
+    let cell = |n: u32| (0, n.to_be_bytes().to_vec(), false);
+    for n in 0..20_000 {
+        world.put_cell(&cell(n), b"8 bytes.", None).unwrap();
+    }
+    assert!(world.hot.memory.held_bytes() > 20 * CHUNK_BYTES);
+    for n in 0..20_000 {
+        world.delete_cell(&cell(n)).unwrap();
+    }
+    barrier(&mut world);
+    while world.hot.work() {}
+    world.hot.evict(usize::MAX);
+    world.hot.give_back_empty();
+    assert_eq!(world.hot.memory.held_bytes(), 0);
+    world.put_cell(&cell(1), b"8 bytes.", None).unwrap();
+    world.check(&[cell(1)]);
+}
+
+#[test]
+fn a_dead_record_says_so_and_keeps_its_place_in_the_list() {
+    let mut world = World::new(50);
+    let cell = |n: u32| (0, n.to_be_bytes().to_vec(), false);
+    // Dead records are swept out when they outnumber the living; the others stay, each once.
+    for n in 0..1_000 {
+        world.put_cell(&cell(n), b"8 bytes.", None).unwrap();
+        if n % 10 > 0 {
+            world.delete_cell(&cell(n)).unwrap();
+        }
+    }
+    let mut living = 0;
+    world.hot.tables[0][0].lists.iter().for_each(|list| {
+        list.for_each(world.hot.arena(), |at| {
+            living += usize::from(Record::load(world.hot.arena(), at).kind() != crate::hot::record::DEAD);
+        });
+        assert!(list.len() < 300, "{} references", list.len());
+    });
+    assert_eq!(living, 100);
+    barrier(&mut world);
+    while world.hot.work() {}
+    for n in (0..1_000).step_by(10) {
+        world.delete_cell(&cell(n)).unwrap();
+    }
+    barrier(&mut world);
+    while world.hot.work() {}
+    world.hot.evict(usize::MAX);
+    assert_eq!(world.hot.memory.used_bytes(), 0);
+}
