@@ -1,7 +1,6 @@
 //! Cells in memory: full values and their tombstones.
 
-use crate::hot::epoch::is_cell;
-use crate::hot::record::{EXPIRY, FRESH, NAMESPACE, Parts, Record, TOMBSTONE, USED, VALUE};
+use crate::hot::record::{EXPIRY, FRESH, NAMESPACE, Parts, Record, TOMBSTONE, USED, VALUE, is_cell};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 

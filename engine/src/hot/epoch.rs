@@ -1,7 +1,7 @@
 //! Epochs of one key-group range: what is dirty, what is sealed, what is flushed.
 
 use crate::hot::dirty::DirtyList;
-use crate::hot::record::{self, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
+use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
 use crate::hot::table::{Head, Place};
 use crate::hot::{Memory, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
@@ -399,10 +399,4 @@ pub(super) fn hash_of(arena: &Arena, at: Ref, seed: u64) -> u64 {
         return hash_entry(record.area(arena), hash);
     }
     hash_area(record.area(arena), record.has(NAMESPACE), seed)
-}
-
-/// Whether the record is one of a cell: a value, its tombstone or a chain.
-#[inline]
-pub(super) const fn is_cell(kind: u8) -> bool {
-    matches!(kind, record::VALUE | record::TOMBSTONE | CHAIN)
 }

@@ -5,6 +5,7 @@
 //! after every reader that was inside a call has left it.
 
 use crate::platform::arena::{Allocator, Arena, Ref};
+use crate::platform::sync;
 use crate::platform::sync::reclaim::{Domain, Limbo};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub struct Memory {
 
 impl Memory {
     /// Nothing allocated yet.
-    pub fn new(arena: Arc<Arena>, domain: &Arc<Domain>) -> Self {
+    pub fn new(arena: Arc<Arena>, domain: &sync::Arc<Domain>) -> Self {
         Self {
             records: Allocator::new(Arc::clone(&arena), 8),
             index: Allocator::new(Arc::clone(&arena), 64),

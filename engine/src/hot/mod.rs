@@ -23,12 +23,15 @@ pub mod dirty;
 pub mod epoch;
 #[cfg(not(loom))]
 pub mod evict;
+#[cfg(all(test, loom))]
+mod loom_models;
 #[cfg(not(loom))]
 pub mod map;
 pub mod memory;
 #[cfg(not(loom))]
 pub mod order;
 pub mod record;
+pub mod shared;
 pub mod table;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -47,6 +47,12 @@ pub const USED: u8 = 0x40;
 /// Of a chain: nothing older counts, neither the link nor the disk.
 pub const BASE: u8 = 0x80;
 
+/// Whether a record of this kind is one of a cell: a value, its tombstone or a chain.
+#[inline]
+pub const fn is_cell(kind: u8) -> bool {
+    matches!(kind, VALUE | TOMBSTONE | CHAIN)
+}
+
 /// The seed of a container's or cell's hash, from its key area.
 #[inline]
 pub fn hash_area(area: &[u8], namespaced: bool, seed: u64) -> u64 {
@@ -84,6 +90,17 @@ pub struct Record {
     /// Its place.
     pub at: Ref,
     word: u64,
+}
+
+/// What a reader copied of a record, along with its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied {
+    /// The record as it was then.
+    pub record: Record,
+    /// The epoch of its last change.
+    pub stamp: u32,
+    /// When it expires, in ms of the writer's clock.
+    pub expiry_ms: Option<u64>,
 }
 
 #[inline]
@@ -201,6 +218,13 @@ impl Record {
     #[inline]
     pub fn link(self, arena: &Arena) -> u64 {
         if has_link(self.kind()) { arena.word(self.at + 2).load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// The link word as readers load it, who follow it.
+    #[inline]
+    pub fn link_shared(self, arena: &Arena) -> u64 {
+        // Acquire: pairs with the release store in `set_link`, and brings the record that the link leads to.
+        if has_link(self.kind()) { arena.word(self.at + 2).load(Ordering::Acquire) } else { 0 }
     }
 
     /// Changes the link word of a record whose kind has one. Only for words that readers don't follow, or that lead
@@ -367,18 +391,24 @@ impl Record {
         let head = arena.word(self.at);
         let before = head.load(Ordering::Relaxed);
         head.store(before.wrapping_add(1 << 32), Ordering::Relaxed);
-        // Pairs with the acquire fence in `copy_value`: a reader that saw any of the change sees the odd sequence.
+        // Pairs with the acquire fence in `copy`: a reader that saw any of the change sees the odd sequence.
         fence(Ordering::Release);
         change(self);
-        // Pairs with the acquire load at the start of `copy_value`.
+        // Pairs with the acquire load at the start of `copy`.
         head.store(before.wrapping_add(2 << 32), Ordering::Release);
     }
 
-    /// A reader's copy of a consistent (second word, expiry, value), appended to `out`; `None` where the owner changed
-    /// it meanwhile.
+    /// A reader's copy of a consistent (second word, expiry, value), the value appended to `out`; `None` where the
+    /// owner changed it meanwhile. The record may be dead.
     pub fn copy_value(arena: &Arena, at: Ref, out: &mut Vec<u8>) -> Option<(Self, Option<u64>)> {
+        Self::copy(arena, at, out).map(|copied| (copied.record, copied.expiry_ms))
+    }
+
+    /// As [`Record::copy_value`], with the stamp.
+    pub fn copy(arena: &Arena, at: Ref, out: &mut Vec<u8>) -> Option<Copied> {
         // Pairs with the release store at the end of `guarded`.
-        let before = arena.word(at).load(Ordering::Acquire) >> 32;
+        let head = arena.word(at).load(Ordering::Acquire);
+        let before = head >> 32;
         if before & 1 == 1 {
             return None;
         }
@@ -389,7 +419,7 @@ impl Record {
         // Pairs with the release fence in `guarded`.
         fence(Ordering::Acquire);
         if arena.word(at).load(Ordering::Relaxed) >> 32 == before {
-            return Some((record, expiry_ms));
+            return Some(Copied { record, stamp: head as u32, expiry_ms });
         }
         out.truncate(start);
         None

@@ -31,7 +31,7 @@ const FAIR: Weather = Weather {
     flush_every: 200,
     evict_every: 400,
     starve_every: usize::MAX >> 32,
-    steps: 20_000,
+    steps: 10_000,
 };
 
 fn addresses(count: usize) -> Vec<Address> {
@@ -244,7 +244,7 @@ fn few_keys_and_many_barriers() {
 #[test]
 fn large_maps() {
     let weather = Weather { addresses: 5, user_keys: 5_000, value_bytes: 20, evict_every: 2_000, ..FAIR };
-    with_seeds(200..203, |seed| Run::new(seed, Weather { steps: 40_000, ..weather }).run());
+    with_seeds(200..203, |seed| Run::new(seed, Weather { steps: 25_000, ..weather }).run());
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_small_budget() {
 #[test]
 fn starved_at_every_place() {
     with_seeds(400..408, |seed| {
-        let weather = Weather { chunks: 24, addresses: 20, starve_every: 40, steps: 8_000, ..FAIR };
+        let weather = Weather { chunks: 24, addresses: 20, starve_every: 40, steps: 6_000, ..FAIR };
         let mut run = Run::new(seed, weather);
         run.run();
         assert!(run.world.refused > 100, "the budget never ran out");
