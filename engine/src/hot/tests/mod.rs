@@ -5,6 +5,7 @@
 mod disk;
 mod model;
 mod order;
+mod readers;
 mod stories;
 mod table;
 mod world;
