@@ -133,3 +133,12 @@ impl Memory {
         });
     }
 }
+
+impl Drop for Memory {
+    /// Waits for the readers that are inside: the chunks go to others, and any block of theirs may be looked at. The
+    /// caller has seen to it that no further reader gets here, and is none itself.
+    fn drop(&mut self) {
+        self.limbo.retire(0);
+        self.limbo.drain(|_| {});
+    }
+}

@@ -81,7 +81,7 @@ impl Reader {
                 check_value(n, &out);
             }
             SharedGet::Found { .. } => {}
-            SharedGet::Absent => assert!(!self.present || n % 4 > 0, "key {n} was there"),
+            SharedGet::Absent => assert!(!self.present || !n.is_multiple_of(4), "key {n} was there"),
             SharedGet::Contended => self.contended += 1,
         }
     }
@@ -102,7 +102,7 @@ fn check_list(n: usize, list: &[u8]) {
 /// Every fourth key is always there; the others come and go.
 fn operate(world: &mut World, random: &mut Random, numbers: &mut [u32; KEYS]) {
     let n = random.below(KEYS);
-    let (address, value, stays) = (address(n), value(random, n), n % 4 == 0);
+    let (address, value, stays) = (address(n), value(random, n), n.is_multiple_of(4));
     let user_key = user_key(random.below(USER_KEYS));
     let done = match random.below(10) {
         0..3 => world.put_cell(&address, &value, None),

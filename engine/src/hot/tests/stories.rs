@@ -5,6 +5,8 @@ use super::disk::{Address, MAPS};
 use super::world::World;
 use crate::hot::record::Record;
 use crate::platform::arena::CHUNK_BYTES;
+use crate::platform::sync::reclaim::Domain;
+use std::sync::Arc;
 
 fn address(name: &str) -> Address {
     (0, name.as_bytes().to_vec(), false)
@@ -101,7 +103,7 @@ fn a_flushed_clear_masks_nothing_newer() {
 fn eviction_stops_though_a_reader_is_inside() {
     // Blocks that a reader keeps from being reused didn't count as evicted, so everything went.
     let (arena, domain) = super::arena(50);
-    let slot = crate::platform::sync::reclaim::Domain::register(&domain);
+    let slot = Domain::register(&domain);
     let mut world = World::in_memory(arena, &domain);
     let cell = |n: u32| (0, n.to_be_bytes().to_vec(), false);
     for n in 0..2_000 {
@@ -200,4 +202,20 @@ fn a_dead_record_says_so_and_keeps_its_place_in_the_list() {
     while world.hot.work() {}
     world.hot.evict(usize::MAX);
     assert_eq!(world.hot.memory.used_bytes(), 0);
+}
+
+#[test]
+fn a_shard_that_goes_waits_for_its_readers() {
+    // Its chunks went to others at once, while a reader could still look at the records in them.
+    let (arena, domain) = super::arena(50);
+    let mut world = World::in_memory(Arc::clone(&arena), &domain);
+    world.put_cell(&address("key"), b"value", None).unwrap();
+    let slot = Domain::register(&domain);
+    let inside = slot.pin();
+    let gone = std::thread::spawn(move || drop(world));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!gone.is_finished() && arena.used_bytes() > 0);
+    drop(inside);
+    gone.join().unwrap();
+    assert_eq!(arena.used_bytes(), 0);
 }
