@@ -309,10 +309,12 @@ impl Hot {
         found
     }
 
-    /// Removes a container that has no entries.
+    /// Removes a container that has no entries; one that is popped from the front stays while the segments may have
+    /// more of it, as it knows how far they were popped.
     pub(super) fn remove_if_empty(&mut self, probe: &Probe<'_>, root: Record) {
         if self.entries(root) == 0
             && let Some((root, place)) = self.find_root(probe)
+            && !(root.has(HAS_FLOOR) && self.head(probe).is_spilled())
         {
             self.remove_root(probe, place, root);
         }
