@@ -326,7 +326,7 @@ impl Block {
     /// The memory that the block takes, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let bytes = match &self.bytes {
-            Bytes::Read(bytes) => bytes.len(),
+            Bytes::Read(bytes) => bytes.capacity(),
             Bytes::Owned(bytes) => bytes.capacity(),
         };
         size_of::<Self>() + bytes

@@ -74,7 +74,7 @@ impl SegmentCursor {
     /// The memory that it holds on to, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let block = self.block.as_ref().map_or(0, |(_, block)| block.memory_bytes());
-        size_of::<Self>() + block + self.position.memory_bytes() + self.window.bytes.len()
+        size_of::<Self>() + block + self.position.memory_bytes() + self.window.bytes.capacity()
     }
 
     /// The record that it stands on; `None` past the ends.

@@ -29,11 +29,10 @@ pub fn meta(bytes: &[u8]) {
 
 /// Searches an index node for `key`.
 pub fn index_node(bytes: &[u8], key: &[u8]) {
-    if let Ok(header) = NodeHeader::decode(bytes) {
-        if let Ok(node) = Node::decode(header, bytes) {
-            let _ = node.step(key);
-            let _ = node.child(0);
-        }
+    let Ok(header) = NodeHeader::decode(bytes) else { return };
+    if let Ok(node) = Node::decode(header, bytes) {
+        let _ = node.step(key);
+        let _ = node.child(0);
     }
 }
 

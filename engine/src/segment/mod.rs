@@ -35,11 +35,6 @@ pub use format::{DirectoryEntry, SORT_KEY_BYTES_MAX, Section, SegmentMeta, VERSI
 pub use reader::{BlockRef, Segment};
 pub use writer::{SegmentOptions, SegmentWriter};
 
-/// The name of a segment's file.
-fn file_name(id: crate::ids::SegmentId) -> String {
-    format!("{id}.segment")
-}
-
 /// What a record says about its sort key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

@@ -6,12 +6,12 @@
 use crate::checksum::{checksum, hash_key, place};
 use crate::codec::{DecodeError, Reader, u32_at};
 use crate::ids::{KeyGroup, SegmentId, StateId};
+use crate::platform::storage::names::segment_name;
 use crate::platform::storage::{Buffer, Fault, ReadFile, ReadRequest, Storage, StorageError};
 use std::sync::Arc;
 
 use super::block::{Block, TRAILER_BYTES};
 use super::cursor::{BlockSource, SegmentCursor};
-use super::file_name;
 use super::filter::{self, FILTER_BLOCK_BYTES};
 use super::format::{
     BLOCK_BYTES_MAX, DIRECTORY_ENTRY_BYTES, DirectoryEntry, Layout, META_BYTES_MAX, PAGE_BYTES, SUPERBLOCK_BYTES,
@@ -47,7 +47,7 @@ impl Segment {
     /// [`Fault::Missing`], [`Fault::Length`], [`Fault::Foreign`] (no segment, or another one than its name says),
     /// [`Fault::NewerVersion`], [`Fault::Corrupt`].
     pub fn open(storage: &dyn Storage, meta: SegmentMeta) -> Result<Self, StorageError> {
-        let file = storage.open(&file_name(meta.id))?;
+        let file = storage.open(&segment_name(meta.id.0))?;
         let fail = |fault, detail: String| StorageError::new(fault, file.path(), 0, detail);
         if file.len() != meta.file_bytes {
             let detail = format!("{} bytes long, but should be {}", file.len(), meta.file_bytes);
@@ -73,7 +73,7 @@ impl Segment {
 
     /// Reads a segment's description from the file itself, where no manifest is at hand.
     pub fn read_meta(storage: &dyn Storage, id: SegmentId) -> Result<SegmentMeta, StorageError> {
-        let file = storage.open(&file_name(id))?;
+        let file = storage.open(&segment_name(id.0))?;
         let corrupt = |offset, detail| StorageError::new(Fault::Corrupt, file.path(), offset, detail);
         // First the opening one: it tells a foreign or newer file from one that was cut short.
         if read_superblock(&*file, 0)?.id != id {

@@ -14,8 +14,10 @@ use std::path::PathBuf;
 use crate::checksum::{Checksum, checksum, hash_key, place};
 use crate::codec::{DecodeError, common_prefix};
 use crate::ids::{Epoch, KeyGroupRange, SegmentId};
+use crate::platform::storage::names::segment_name;
 use crate::platform::storage::{AppendFile, Fault, Storage, StorageError};
 
+use super::Entry;
 use super::block::{
     Block, BlockBuilder, COMPRESSED_RAW_BYTES_MAX, Codec, Position, TRAILER_BYTES, single_record, trailer,
 };
@@ -23,7 +25,6 @@ use super::filter::FilterBuilder;
 use super::format::{METADATA_PAGE_BYTES, PAGE_BYTES, SUPERBLOCK_BYTES, Section, SegmentMeta, Superblock, UNIT_BYTES};
 use super::index::{IndexBuilder, separator};
 use super::summary::Summary;
-use super::{Entry, file_name};
 
 /// How a segment is written.
 #[derive(Clone, Debug)]
@@ -85,7 +86,7 @@ impl<'s> SegmentWriter<'s> {
     pub fn create(storage: &'s dyn Storage, id: SegmentId, options: SegmentOptions) -> Result<Self, StorageError> {
         let mut options = options;
         options.block_bytes = options.block_bytes.clamp(4096, 16 << 10);
-        let name = file_name(id);
+        let name = segment_name(id.0);
         let mut file = storage.create(&name)?;
         let opening = Superblock {
             id,
@@ -216,7 +217,7 @@ impl<'s> SegmentWriter<'s> {
         self.check_intact()?;
         if self.summary.entries() == 0 {
             drop(self.out.file);
-            self.storage.remove(&file_name(self.id))?;
+            self.storage.remove(&segment_name(self.id.0))?;
             return Ok(None);
         }
         while !self.block.is_empty() {
