@@ -7,7 +7,10 @@ use crate::platform::storage::StorageError;
 /// A small segment with every kind of part, its bytes, and what it holds.
 fn small(random: &mut Random, directory: &Path, compress: bool) -> (SegmentMeta, Vec<u8>, Model) {
     let storage = storage(directory);
-    let model = random_model(random, 130, 400);
+    let mut model = random_model(random, if compress { 130 } else { 60 }, if compress { 1200 } else { 400 });
+    if compress {
+        model.values_mut().for_each(|record| record.2 = random.text(record.2.len()));
+    }
     let meta = write(&*storage, &model, SegmentOptions { compress, ..options(model.len()) });
     let bytes = std::fs::read(directory.join(format!("{ID}.segment"))).unwrap();
     (meta, bytes, model)
