@@ -7,7 +7,7 @@ use crate::platform::storage::StorageError;
 /// A small segment with every kind of part, its bytes, and what it holds.
 fn small(random: &mut Random, directory: &Path, compress: bool) -> (SegmentMeta, Vec<u8>, Model) {
     let storage = storage(directory);
-    let mut model = random_model(random, if compress { 130 } else { 60 }, if compress { 1200 } else { 400 });
+    let mut model = random_model(random, if compress { 200 } else { 60 }, if compress { 1200 } else { 1000 });
     if compress {
         model.values_mut().for_each(|record| record.2 = random.text(record.2.len()));
     }
