@@ -124,12 +124,17 @@ pub(super) fn single_record(entry: &Entry<'_>) -> (Vec<u8>, [u8; 2]) {
 }
 
 fn push_header(out: &mut Vec<u8>, entry: &Entry<'_>, shared: usize) {
+    let rest = entry.sort_key.len() - shared;
+    if shared | rest < 0x80 && entry.value.len() <= VALUE_BYTES_INLINE_MAX && entry.expiry_ms.is_none() {
+        out.extend_from_slice(&[entry.kind as u8 | (entry.value.len() as u8) << 3, shared as u8, rest as u8]);
+        return;
+    }
     let more = entry.value.len() > VALUE_BYTES_INLINE_MAX;
     let len_bits = if more { VALUE_BYTES_FOLLOW } else { entry.value.len() as u8 };
     let expiry_bit = if entry.expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
     out.push(entry.kind as u8 | expiry_bit | len_bits << 3);
     push_varint(out, shared as u64);
-    push_varint(out, (entry.sort_key.len() - shared) as u64);
+    push_varint(out, rest as u64);
     if more {
         push_varint(out, (entry.value.len() - usize::from(VALUE_BYTES_FOLLOW)) as u64);
     }
@@ -172,8 +177,22 @@ struct Item {
 
 impl Item {
     /// The record that starts at `at`.
-    #[inline]
+    #[inline(always)]
     fn parse(bytes: &[u8], at: usize) -> Option<Self> {
+        // Most records: short key, short value, no expiry.
+        let [head, shared, rest] = *bytes.get(at..)?.first_chunk()?;
+        if head & HAS_EXPIRY == 0 && head < VALUE_BYTES_FOLLOW << 3 && (shared | rest) < 0x80 {
+            let value = at + 3 + usize::from(rest);
+            let end = value + usize::from(head >> 3);
+            let kind = Kind::from_bits(head);
+            let item = Self { kind, expiry_ms: None, shared: usize::from(shared), key: at + 3, value, end };
+            return (end <= bytes.len()).then_some(item);
+        }
+        Self::parse_any(bytes, at)
+    }
+
+    #[inline(never)]
+    fn parse_any(bytes: &[u8], at: usize) -> Option<Self> {
         let head = *bytes.get(at)?;
         let (shared, at) = varint_at(bytes, at + 1)?;
         let (rest, mut at) = varint_at(bytes, at)?;

@@ -4,18 +4,19 @@ use crate::codec::{DecodeError, common_prefix};
 use crate::ids::KeyGroupRange;
 use crate::key::{SortKey, VALUE_BYTES_MAX};
 
-use super::format::{DirectoryEntry, SORT_KEY_BYTES_MAX, SegmentMeta};
+use super::format::{DIRECTORY_ENTRY_BYTES, DirectoryEntry, SORT_KEY_BYTES_MAX, SegmentMeta};
 use super::{Entry, Kind};
 
 /// Counts over records in ascending order of their sort keys.
 #[derive(Default)]
 pub(super) struct Summary {
-    /// Over all records; its key group and state are those of the last one.
+    entries: u64,
+    /// Over all finished pairs; key group and state mean nothing here.
     total: DirectoryEntry,
     /// The finished directory, encoded.
     directory: Vec<u8>,
-    /// Over the records of the last key group and state.
-    current: Option<DirectoryEntry>,
+    /// Over the records of the last (key group, state), which may go on.
+    current: DirectoryEntry,
     first_key: Vec<u8>,
     last_key: Vec<u8>,
     /// How much of the last key is its container's key.
@@ -40,7 +41,7 @@ impl Summary {
             return Err(error("a record longer than its limit"));
         }
         let shared = common_prefix(&self.last_key, key);
-        if self.total.entries > 0 && self.last_key.get(shared) >= key.get(shared) {
+        if self.entries > 0 && self.last_key.get(shared) >= key.get(shared) {
             return Err(error("a sort key out of order"));
         }
         if entry.kind.is_tombstone() && (entry.expiry_ms.is_some() || !entry.value.is_empty()) {
@@ -51,9 +52,9 @@ impl Summary {
         }
         let user_key_bytes = parts.user_key.map_or(0, <[u8]>::len);
         let container = if parts.user_key.is_some() { key.len() - user_key_bytes - 1 } else { key.len() };
-        let same_container = self.last_container == container && shared >= container && self.total.entries > 0;
+        let same_container = self.last_container == container && shared >= container && self.entries > 0;
         self.count(entry, &parts, user_key_bytes);
-        if self.first_key.is_empty() {
+        if self.entries == 1 {
             self.first_key.extend_from_slice(key);
         }
         self.last_key.truncate(shared);
@@ -65,34 +66,47 @@ impl Summary {
 
     fn count(&mut self, entry: &Entry<'_>, parts: &SortKey<'_>, user_key_bytes: usize) {
         let (group, state) = (parts.key.group.0, parts.state.0);
-        if self.current.is_none_or(|current| (current.group, current.state) != (group, state)) {
+        if (self.current.group, self.current.state) != (group, state) {
             self.close_pair();
-            self.current = Some(DirectoryEntry { group, state, ..DirectoryEntry::default() });
         }
+        let counts = &mut self.current;
+        (counts.group, counts.state) = (group, state);
+        counts.entries += 1;
+        counts.tombstones += u64::from(entry.kind.is_tombstone());
+        counts.clears += u64::from(entry.kind == Kind::Clear);
         let logical = parts.key.key.len() + parts.key.namespace.len() + user_key_bytes + entry.value.len();
-        for counts in self.current.iter_mut().chain([&mut self.total]) {
-            counts.entries += 1;
-            counts.tombstones += u64::from(entry.kind.is_tombstone());
-            counts.clears += u64::from(entry.kind == Kind::Clear);
-            counts.logical_bytes += logical as u64;
-            if let Some(expiry_ms) = entry.expiry_ms {
-                let first = counts.expiring == 0;
-                counts.expiry_min_ms = if first { expiry_ms } else { counts.expiry_min_ms.min(expiry_ms) };
-                counts.expiry_max_ms = counts.expiry_max_ms.max(expiry_ms);
-                counts.expiring += 1;
-            }
+        counts.logical_bytes += logical as u64;
+        if let Some(expiry_ms) = entry.expiry_ms {
+            counts.expiring += 1;
+            let first = counts.expiring == 1;
+            counts.expiry_min_ms = if first { expiry_ms } else { counts.expiry_min_ms.min(expiry_ms) };
+            counts.expiry_max_ms = counts.expiry_max_ms.max(expiry_ms);
         }
+        self.entries += 1;
     }
 
     fn close_pair(&mut self) {
-        if let Some(current) = self.current.take() {
-            current.encode(&mut self.directory);
+        let pair = std::mem::take(&mut self.current);
+        if pair.entries == 0 {
+            return;
         }
+        pair.encode(&mut self.directory);
+        let total = &mut self.total;
+        if pair.expiring > 0 {
+            let first = total.expiring == 0;
+            total.expiry_min_ms = if first { pair.expiry_min_ms } else { total.expiry_min_ms.min(pair.expiry_min_ms) };
+            total.expiry_max_ms = total.expiry_max_ms.max(pair.expiry_max_ms);
+        }
+        total.entries += pair.entries;
+        total.tombstones += pair.tombstones;
+        total.clears += pair.clears;
+        total.expiring += pair.expiring;
+        total.logical_bytes += pair.logical_bytes;
     }
 
     /// How many records there were.
     pub fn entries(&self) -> u64 {
-        self.total.entries
+        self.entries
     }
 
     /// The directory of what has come so far, encoded.
@@ -115,7 +129,7 @@ impl Summary {
         meta.logical_bytes = total.logical_bytes;
         meta.expiry_min_ms = (total.expiring > 0).then_some(total.expiry_min_ms);
         meta.expiry_max_ms = all_expire.then_some(total.expiry_max_ms);
-        meta.directory_entries = (self.directory.len() / super::format::DIRECTORY_ENTRY_BYTES) as u32;
+        meta.directory_entries = (self.directory.len() / DIRECTORY_ENTRY_BYTES) as u32;
         meta.first_key.clone_from(&self.first_key);
         meta.last_key.clone_from(&self.last_key);
     }
