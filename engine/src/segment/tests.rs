@@ -3,6 +3,7 @@
 //! Every random test prints its seed; `ALLUVIUM_SEED` replays one.
 
 mod damage;
+mod document;
 mod figures;
 
 use std::collections::BTreeMap;
