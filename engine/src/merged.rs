@@ -123,11 +123,6 @@ impl Merged {
         Ok(Self { sources, bounds, now_ms, cleared: None, resolved: Resolved::default() })
     }
 
-    /// Heap memory of the cursors, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.sources.iter().map(|source| source.cursor.memory_bytes()).sum()
-    }
-
     /// Goes to the next sort key; `None` at the end.
     pub fn next(&mut self) -> Result<Option<&Resolved>, StorageError> {
         loop {

@@ -1,16 +1,310 @@
 //! A reader: sees what writers did without holding them up.
+//!
+//! A read looks at the hot tables without a lock, then at the segments. In between a record may be flushed and evicted;
+//! so the view of the segments is noted first, and where it has changed in the end the read starts again.
 
-use crate::store::StoreInner;
+use crate::error::{Error, Result};
+use crate::hot::Probe;
+use crate::hot::record::{ENTRY, VALUE, hash_area};
+use crate::hot::shared::{self, SharedChain, SharedChunk, SharedGet};
+use crate::hot::table::Head;
+use crate::ids::KeyGroupRange;
+use crate::key::Key;
+use crate::platform::sync::reclaim::{Domain, Slot};
+use crate::read::{self, is_expired};
+use crate::shard::{Core, Shard, View};
+use crate::stack::Found;
+use crate::states::{StateDef, StateKind, frames};
+use crate::store::{State, StoreInner};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Reads a store beside its writers. Cheap to clone; every thread has its own.
+/// How often a read starts again because the segments changed, before it asks the shard's owner.
+const ATTEMPTS: u32 = 16;
+/// Reads that can be under way through one reader without waiting for each other.
+const SLOTS: usize = 8;
+
+/// What a reader knows of a shard.
+#[derive(Debug)]
+struct Known {
+    shard: Arc<Shard>,
+    heads: Vec<Arc<[Head]>>,
+    heads_number: u64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<StoreInner>,
+    slots: Vec<Mutex<Slot>>,
+    known: RwLock<Arc<Vec<Known>>>,
+    now_ms: AtomicU64,
+}
+
+/// Reads a store beside its writers, from any thread; cheap to clone.
+///
+/// A read sees a key as it was at some moment during the call. It promotes nothing and refreshes nothing.
+///
+/// ```
+/// # use alluvium::{Engine, EngineOptions, StateOptions, Store, StoreOptions};
+/// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+/// # let engine = Engine::open(EngineOptions::default())?;
+/// # let store = Store::create(&engine, directory.path(), StoreOptions::default())?;
+/// let counts = store.state(StateOptions::value("counts"))?;
+/// let mut writer = store.writer(store.range())?;
+/// let reader = store.reader();
+/// writer.put(counts, store.key(b"JFK"), b"1")?;
+/// let seen = std::thread::scope(|scope| scope.spawn(|| reader.get(counts, store.key(b"JFK"))).join());
+/// assert_eq!(seen.ok().transpose()?.flatten(), Some(b"1".to_vec()));
+/// # Ok::<(), alluvium::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reader {
-    store: Arc<StoreInner>,
+    inner: Arc<Inner>,
 }
 
 impl Reader {
     pub(crate) fn new(store: &Arc<StoreInner>) -> Self {
-        Self { store: Arc::clone(store) }
+        let domain: &Arc<Domain> = &store.engine.inner.domain;
+        Self {
+            inner: Arc::new(Inner {
+                store: Arc::clone(store),
+                slots: (0..SLOTS).map(|_| Mutex::new(Domain::register(domain))).collect(),
+                known: RwLock::new(Arc::default()),
+                now_ms: AtomicU64::new(0),
+            }),
+        }
     }
+
+    /// Sets the clock that decides what is expired, in ms, for this reader and its clones.
+    pub fn set_time_ms(&self, now_ms: u64) {
+        self.inner.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The value of a key of a value or merging state.
+    pub fn get(&self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
+        let def = self.def(state, &[StateKind::Value, StateKind::Merging])?;
+        if def.kind == StateKind::Merging { self.folded(&def, key) } else { self.cell(&def, key, None) }
+    }
+
+    /// The elements of a list, in the order of their appending.
+    pub fn list(&self, state: State, key: Key<'_>) -> Result<Vec<Vec<u8>>> {
+        let def = self.def(state, &[StateKind::List])?;
+        let value = self.folded(&def, key)?.unwrap_or_default();
+        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
+        let live = frames(&value, def.ttl.is_some()).filter(|(expiry_ms, _)| !is_expired(*expiry_ms, now_ms));
+        Ok(live.map(|(_, element)| element.to_vec()).collect())
+    }
+
+    /// The value of a map's entry.
+    pub fn map_get(&self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<Option<Vec<u8>>> {
+        read::check_user_key(user_key)?;
+        let def = self.def(state, &[StateKind::Map])?;
+        self.cell(&def, key, Some(user_key))
+    }
+
+    /// Whether a map has an entry.
+    pub fn map_contains(&self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<bool> {
+        Ok(self.map_get(state, key, user_key)?.is_some())
+    }
+
+    fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
+        let def = self.inner.store.state_def(state)?;
+        if !kinds.contains(&def.kind) {
+            let problem = format!("a {:?} state, the operation is for {kinds:?}", def.kind);
+            return Err(Error::State { state: def.name.clone(), problem });
+        }
+        Ok(def)
+    }
+
+    /// A value, or a map's entry.
+    fn cell(&self, def: &StateDef, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
+        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
+        let seen = self.look(def, key, |hot, view| {
+            let mut out = Vec::new();
+            if let Some(Hot { head, probe }) = &hot {
+                let arena = &self.inner.store.engine.inner.arena;
+                let seen = match user_key {
+                    None => shared::get_cell(head, arena, probe, &mut out),
+                    Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
+                };
+                match seen {
+                    SharedGet::Found { kind, expiry_ms, .. } => {
+                        let live = matches!(kind, VALUE | ENTRY) && !is_expired(expiry_ms, now_ms);
+                        return Ok(Look::Seen(live.then_some(out)));
+                    }
+                    SharedGet::Contended => return Ok(Look::Contended),
+                    SharedGet::Absent if !head.is_spilled() => return Ok(Look::Seen(None)),
+                    SharedGet::Absent => {}
+                }
+                // A clear of the whole map that isn't flushed yet masks what is on disk.
+                if user_key.is_some() {
+                    match shared::get_cell(head, arena, probe, &mut out) {
+                        SharedGet::Found { .. } => return Ok(Look::Seen(None)),
+                        SharedGet::Contended => return Ok(Look::Contended),
+                        SharedGet::Absent => {}
+                    }
+                }
+            }
+            let lookup = match user_key {
+                None => read::cell_lookup(view, def, key, now_ms),
+                Some(user_key) => read::entry_lookup(view, def, key, user_key, now_ms),
+            };
+            Ok(Look::Seen(read::finish(lookup, &mut 0)?.base))
+        })?;
+        match seen {
+            Some(seen) => Ok(seen),
+            None => self.through_owner(key, |core, group, area, namespaced| {
+                let probe = core.hot.probe(def.id.0, group, area, namespaced);
+                match user_key {
+                    None => read::value(core, def, key, &probe, |value| value.map(<[u8]>::to_vec)),
+                    Some(user_key) => read::entry(core, def, key, &probe, user_key, |value| value.map(<[u8]>::to_vec)),
+                }
+            }),
+        }
+    }
+
+    /// A list's frames, or a merging state's value.
+    fn folded(&self, def: &StateDef, key: Key<'_>) -> Result<Option<Vec<u8>>> {
+        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
+        let seen = self.look(def, key, |hot, view| {
+            let (mut chunks, mut out) = (Vec::new(), Vec::new());
+            let mut complete = false;
+            if let Some(Hot { head, probe }) = &hot {
+                let arena = &self.inner.store.engine.inner.arena;
+                match shared::get_chain(head, arena, probe, &mut chunks, &mut out) {
+                    SharedChain::Found { complete: all } => complete = all,
+                    SharedChain::Contended => return Ok(Look::Contended),
+                    SharedChain::Absent => complete = !head.is_spilled(),
+                }
+            }
+            let mut cold = Found::default();
+            if !complete {
+                cold = read::finish(read::cell_lookup(view, def, key, now_ms), &mut 0)?;
+                // What is flushed is on disk as well.
+                chunks.retain(|chunk: &SharedChunk| chunk.stamp > view.flushed);
+            }
+            let live = |chunk: &&SharedChunk| def.kind == StateKind::List || !is_expired(chunk.expiry_ms, now_ms);
+            let newer = chunks.iter().rev().filter(live).map(|chunk| &out[chunk.bytes.clone()]);
+            let operands: Vec<&[u8]> = cold.operands.iter().rev().map(Vec::as_slice).chain(newer).collect();
+            if cold.base.is_none() && operands.is_empty() {
+                return Ok(Look::Seen(None));
+            }
+            Ok(Look::Seen(Some(def.fold(cold.base.as_deref(), operands.into_iter(), now_ms))))
+        })?;
+        match seen {
+            Some(seen) => Ok(seen),
+            None => self.through_owner(key, |core, group, area, namespaced| {
+                let probe = core.hot.probe(def.id.0, group, area, namespaced);
+                read::folded(core, def, key, &probe)
+            }),
+        }
+    }
+
+    /// Looks at memory and segments until both belong to one view; `None` where the owner was faster each time.
+    fn look<R>(
+        &self,
+        def: &StateDef,
+        key: Key<'_>,
+        mut once: impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
+    ) -> Result<Option<R>> {
+        let inner = &*self.inner;
+        let range = inner.store.info.range;
+        read::check_key(key, range)?;
+        inner.store.check()?;
+        let Some((known, at)) = self.known(def, key) else {
+            // Nobody ever wrote here since the store was opened: all there is is on disk.
+            let version = Arc::clone(&inner.store.version.lock());
+            return match once(None, &View { version, flushed: 0 })? {
+                Look::Seen(seen) => Ok(Some(seen)),
+                Look::Contended => Ok(None),
+            };
+        };
+        let Known { shard, heads, .. } = &known[at];
+        let group = read::check_key(key, shard.range)?;
+        let mut scratch = Vec::new();
+        let (area, namespaced) = read::area(key, &mut scratch);
+        let hash = hash_area(area, namespaced, inner.store.info.hash_seed);
+        let probe = Probe { state: def.id.0, group, area, namespaced, hash };
+        let head = &heads[usize::from(def.id.0)][usize::from(group)];
+        for _ in 0..ATTEMPTS {
+            let (number, view) = shard.view();
+            let slot = self.slot();
+            let pin = slot.pin();
+            let seen = once(Some(Hot { head, probe }), &view)?;
+            drop(pin);
+            match seen {
+                Look::Contended => return Ok(None),
+                Look::Seen(seen) if shard.view_number() == number => return Ok(Some(seen)),
+                Look::Seen(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads inside the shard's gate, while its owner waits.
+    fn through_owner<R>(
+        &self,
+        key: Key<'_>,
+        read_it: impl FnOnce(&mut Core, u16, &[u8], bool) -> Result<R, crate::write::Halt>,
+    ) -> Result<R> {
+        let shards = self.inner.store.shards.lock().clone();
+        let shard = shards.iter().find(|shard| shard.range.contains(key.group));
+        let range: KeyGroupRange = self.inner.store.info.range;
+        let shard = shard.ok_or(Error::OutsideRange { group: key.group, range })?;
+        let group = read::check_key(key, shard.range)?;
+        let mut scratch = Vec::new();
+        let (area, namespaced) = read::area(key, &mut scratch);
+        let mut core = shard.cell.borrow();
+        core.settle(shard);
+        read_it(&mut core, group, area, namespaced).map_err(|halt| match halt {
+            crate::write::Halt::Error(error) => error,
+            crate::write::Halt::Memory(out) => {
+                Error::Budget { bytes: out.bytes, budget_bytes: self.inner.store.engine.budget_bytes() }
+            }
+        })
+    }
+
+    /// The shard of a key, with the heads of the state; brought up to date where it changed.
+    fn known(&self, def: &StateDef, key: Key<'_>) -> Option<(Arc<Vec<Known>>, usize)> {
+        let known = Arc::clone(&self.inner.known.read());
+        let find = |known: &[Known]| known.iter().position(|known| known.shard.range.contains(key.group));
+        if let Some(at) = find(&known) {
+            let Known { shard, heads, heads_number } = &known[at];
+            let current = *heads_number == shard.heads_number() && usize::from(def.id.0) < heads.len();
+            if current && !shard.is_gone() {
+                return Some((known, at));
+            }
+        }
+        let fresh: Vec<Known> = self.inner.store.shards.lock().iter().map(Known::of).collect();
+        let fresh = Arc::new(fresh);
+        *self.inner.known.write() = Arc::clone(&fresh);
+        find(&fresh).map(|at| (fresh, at))
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        let slots = &self.inner.slots;
+        slots.iter().find_map(Mutex::try_lock).unwrap_or_else(|| slots[0].lock())
+    }
+}
+
+impl Known {
+    fn of(shard: &Arc<Shard>) -> Self {
+        let (heads_number, heads) = shard.heads();
+        Self { shard: Arc::clone(shard), heads, heads_number }
+    }
+}
+
+/// What memory has of a key: its table, and what it is found by.
+struct Hot<'a> {
+    head: &'a Head,
+    probe: Probe<'a>,
+}
+
+/// What one look came to.
+enum Look<R> {
+    /// This was seen.
+    Seen(R),
+    /// The owner was faster.
+    Contended,
 }

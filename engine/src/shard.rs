@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::hot::table::Head;
 use crate::hot::{Hot, Memory};
 use crate::ids::KeyGroupRange;
-use crate::platform::sync::atomic::{AtomicU64, Ordering};
+use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
 use crate::stack::Version;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -50,6 +50,8 @@ pub struct Shard {
     view_number: AtomicU64,
     heads: RwLock<Vec<Arc<[Head]>>>,
     heads_number: AtomicU64,
+    /// Set when its state went to disk and the shard left its store, as another range was claimed.
+    gone: AtomicBool,
     /// How many flushes have ended, for those who wait for memory.
     progress: Mutex<u64>,
     moved: Condvar,
@@ -75,6 +77,7 @@ impl Shard {
             view_number: AtomicU64::new(0),
             heads: RwLock::new(Vec::new()),
             heads_number: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
             progress: Mutex::new(0),
             moved: Condvar::new(),
         }
@@ -101,6 +104,16 @@ impl Shard {
     /// The number of [`Shard::heads`].
     pub fn heads_number(&self) -> u64 {
         self.heads_number.load(Ordering::Acquire)
+    }
+
+    /// Says that the shard left its store.
+    pub fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// Whether the shard left its store; its tables are not looked at any more then.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// The current view and its number.

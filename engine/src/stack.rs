@@ -105,7 +105,7 @@ impl Version {
 }
 
 /// What a lookup came to.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Found {
     /// The newest full value, if there is one under the operands. `None`: there is none, or it is deleted.
     pub base: Option<Vec<u8>>,
@@ -157,7 +157,7 @@ impl Lookup {
     /// The lookup of a cell (`container` 0) or of a map entry whose container's key is the first `container` bytes.
     /// What expired up to `now_ms` counts as deleted.
     pub fn new(slice: Arc<Slice>, state: StateId, sort_key: Vec<u8>, container: usize, now_ms: u64) -> Self {
-        let found = Found { base: None, operands: Vec::new(), expiry_ms: None, epoch: Epoch(0) };
+        let found = Found::default();
         Self { slice, state, sort_key, container, layer: 0, step: Step::Key, done: false, hashed: None, now_ms, found }
     }
 

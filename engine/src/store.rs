@@ -128,6 +128,11 @@ impl Store {
         self.inner.info.range
     }
 
+    /// How many key groups the whole job has.
+    pub fn key_groups(&self) -> u32 {
+        self.inner.info.key_groups
+    }
+
     /// A key in the key group that its hash gives it ([`crate::key::key_group_of`]).
     pub fn key<'a>(&self, key: &'a [u8]) -> Key<'a> {
         Key::hashed(self.inner.info.key_groups, key)

@@ -70,6 +70,7 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     let states = store.states.read();
     let version = store.version.lock();
     let mut shards = store.shards.lock();
+    overlapping.iter().for_each(|shard| shard.leave());
     shards.retain(|shard| !overlapping.iter().any(|gone| Arc::ptr_eq(gone, shard)));
     let memory = Memory::new(Arc::clone(&store.engine.inner.arena), &store.engine.inner.domain);
     let shard = Arc::new(Shard::new(range, memory, store.info.hash_seed, store.next_epoch(), Arc::clone(&version)));

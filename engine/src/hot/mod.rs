@@ -37,7 +37,7 @@ pub mod table;
 mod tests;
 
 #[cfg(not(loom))]
-pub use epoch::{Floor, Hot, Loaded, Sealed, Table};
+pub use epoch::{Floor, Hot, Loaded, Sealed};
 pub use memory::Memory;
 
 #[cfg(not(loom))]
