@@ -196,6 +196,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions) -> Stor
         options,
         restored_states: described.states.len(),
         states: RwLock::new(described.states),
+        states_number: AtomicU64::new(1),
         claims: Mutex::new(()),
         shards: Mutex::new(Vec::new()),
         version: Mutex::new(Arc::new(described.version)),

@@ -73,6 +73,8 @@ pub(crate) struct StoreInner {
     pub info: StoreInfo,
     pub options: StoreOptions,
     pub states: RwLock<Vec<Arc<StateDef>>>,
+    /// Moves on, under the lock of the states, whenever one is registered or changes.
+    pub states_number: AtomicU64,
     /// How many of the states were there when the store was opened: only they can have anything on disk then.
     pub restored_states: usize,
     /// Held while a range is being claimed.
@@ -237,14 +239,6 @@ impl StoreInner {
         self.counts.flushes.load(Ordering::Relaxed) > 0
     }
 
-    pub fn state_def(&self, state: State) -> Result<Arc<StateDef>> {
-        let states = self.states.read();
-        states.get(usize::from(state.0.0)).cloned().ok_or_else(|| Error::State {
-            state: format!("{:?}", state.0),
-            problem: "not a state of this store".into(),
-        })
-    }
-
     fn register(&self, options: StateOptions) -> Result<State> {
         let mut states = self.states.write();
         if let Some(at) = states.iter().position(|state| state.name == options.name) {
@@ -258,6 +252,7 @@ impl StoreInner {
                 let merge = options.merge.or_else(|| known.merge.clone());
                 let user = if options.user.is_empty() { known.user.clone() } else { options.user };
                 states[at] = Arc::new(StateDef { ttl, merge, user, ..(**known).clone() });
+                self.states_number.fetch_add(1, Ordering::Release);
             }
             return Ok(State(states[at].id));
         }
@@ -279,6 +274,7 @@ impl StoreInner {
         for shard in self.shards.lock().iter() {
             shard.add_state(false);
         }
+        self.states_number.fetch_add(1, Ordering::Release);
         Ok(State(id))
     }
 

@@ -269,12 +269,36 @@ fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) ->
     Ok(false)
 }
 
-/// The definition of a state, from the writer's copies.
-pub(crate) fn def(states: &mut Vec<Arc<StateDef>>, store: &StoreInner, state: State) -> Result<usize> {
-    let index = usize::from(state.0.0);
-    if index >= states.len() {
-        store.state_def(state)?;
-        *states = store.states.read().clone();
+/// A writer's copies of the states' definitions, and the number of the registration that they are as of.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions {
+    defs: Vec<Arc<StateDef>>,
+    number: u64,
+}
+
+impl Definitions {
+    /// The definition of a state.
+    #[inline]
+    pub fn get(&mut self, store: &StoreInner, state: State) -> Result<&StateDef> {
+        if self.number != store.states_number.load(Ordering::Acquire) {
+            self.renew(store);
+        }
+        match self.defs.get(usize::from(state.0.0)) {
+            Some(def) => Ok(def),
+            None => Err(unknown(state)),
+        }
     }
-    Ok(index)
+
+    /// A host may bring a merge operator, or another time to live, after the writer was made.
+    #[cold]
+    fn renew(&mut self, store: &StoreInner) {
+        let states = store.states.read();
+        self.number = store.states_number.load(Ordering::Acquire);
+        self.defs.clone_from(&states);
+    }
+}
+
+#[cold]
+fn unknown(state: State) -> Error {
+    Error::State { state: format!("{:?}", state.0), problem: "not a state of this store".into() }
 }

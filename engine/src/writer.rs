@@ -29,7 +29,7 @@ pub struct Writer {
     store: Arc<StoreInner>,
     shard: Arc<Shard>,
     token: OwnerToken<Core>,
-    states: Vec<Arc<StateDef>>,
+    states: write::Definitions,
 }
 
 pub(crate) fn check_value(value: &[u8]) -> Result<()> {
@@ -42,8 +42,7 @@ pub(crate) fn check_value(value: &[u8]) -> Result<()> {
 
 impl Writer {
     pub(crate) fn new(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: OwnerToken<Core>) -> Self {
-        let states = store.states.read().clone();
-        Self { store: Arc::clone(store), shard: Arc::clone(shard), token, states }
+        Self { store: Arc::clone(store), shard: Arc::clone(shard), token, states: write::Definitions::default() }
     }
 
     /// The key groups that this writer owns.
@@ -67,8 +66,7 @@ impl Writer {
         mut operation: impl FnMut(&mut Core, &StateDef, &Probe<'_>) -> Result<R, Halt>,
     ) -> Result<R> {
         let group = read::check_key(key, self.shard.range)?;
-        let index = write::def(&mut self.states, &self.store, state)?;
-        let def = &*self.states[index];
+        let def = self.states.get(&self.store, state)?;
         if !kinds.contains(&def.kind) {
             return Err(wrong_kind(def, kinds));
         }
@@ -297,8 +295,8 @@ impl Writer {
     /// Reads many keys of a value state: all are hashed and fetched first, and what memory doesn't have is read from
     /// disk together. `use_it` is called once for each key, with its index, in no particular order.
     pub fn get_many(&mut self, state: State, keys: &[Key<'_>], use_it: impl FnMut(usize, Option<&[u8]>)) -> Result<()> {
-        let index = self.batch_state(state, keys)?;
-        batch::get_many(&self.store, &self.shard, &mut self.token, &self.states[index], keys, use_it)
+        let def = batch_state(&mut self.states, &self.store, self.shard.range, state, keys)?;
+        batch::get_many(&self.store, &self.shard, &mut self.token, def, keys, use_it)
     }
 
     /// [`Writer::update`] of many keys of a value state: all are hashed and fetched first, and what memory doesn't
@@ -310,19 +308,8 @@ impl Writer {
         keys: &[Key<'_>],
         change: impl FnMut(usize, Option<&[u8]>) -> Option<V>,
     ) -> Result<()> {
-        let index = self.batch_state(state, keys)?;
-        batch::update_many(&self.store, &self.shard, &mut self.token, &self.states[index], keys, change)
-    }
-
-    fn batch_state(&mut self, state: State, keys: &[Key<'_>]) -> Result<usize> {
-        let index = write::def(&mut self.states, &self.store, state)?;
-        if self.states[index].kind != StateKind::Value {
-            return Err(wrong_kind(&self.states[index], &[StateKind::Value]));
-        }
-        for &key in keys {
-            read::check_key(key, self.shard.range)?;
-        }
-        Ok(index)
+        let def = batch_state(&mut self.states, &self.store, self.shard.range, state, keys)?;
+        batch::update_many(&self.store, &self.shard, &mut self.token, def, keys, change)
     }
 
     /// Does the operations of a batch, in order: all keys are hashed and fetched first. Where one fails, those before
@@ -345,6 +332,23 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn batch_state<'a>(
+    states: &'a mut write::Definitions,
+    store: &StoreInner,
+    range: KeyGroupRange,
+    state: State,
+    keys: &[Key<'_>],
+) -> Result<&'a StateDef> {
+    let def = states.get(store, state)?;
+    if def.kind != StateKind::Value {
+        return Err(wrong_kind(def, &[StateKind::Value]));
+    }
+    for &key in keys {
+        read::check_key(key, range)?;
+    }
+    Ok(def)
 }
 
 fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {

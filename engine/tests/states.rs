@@ -1,0 +1,58 @@
+//! States that are registered again: what a host brings later holds for writers that are there already.
+
+use alluvium::{Barrier, Engine, EngineOptions, Merge, MergeOperator, StateOptions, Store, StoreOptions, Ttl};
+use std::sync::Arc;
+
+fn engine() -> Engine {
+    Engine::open(EngineOptions { memory_budget_bytes: 8 << 20, ..Default::default() }).unwrap()
+}
+
+#[derive(Debug)]
+struct Concat;
+
+impl Merge for Concat {
+    fn name(&self) -> &str {
+        "concat"
+    }
+
+    fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(older);
+        out.extend_from_slice(newer);
+    }
+}
+
+#[test]
+fn a_writer_learns_of_an_operator_that_is_registered_after_it_was_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let options = || StateOptions::merging("concat", MergeOperator::User(Arc::new(Concat)));
+    let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+    let state = store.state(options()).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.merge(state, store.key(b"k"), b"a").unwrap();
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    drop(writer);
+    store.close().unwrap();
+
+    let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let state = store.state(options()).unwrap();
+    writer.merge(state, store.key(b"k"), b"b").unwrap();
+    assert_eq!(writer.get(state, store.key(b"k")).unwrap().unwrap(), b"ab");
+}
+
+#[test]
+fn another_time_to_live_holds_for_what_is_written_from_then_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+    let options = |duration_ms| StateOptions::value("v").ttl(Ttl { duration_ms, refresh_on_read: false });
+    let state = store.state(options(10)).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.put(state, store.key(b"short"), b"1").unwrap();
+    assert_eq!(store.state(options(1_000)).unwrap(), state);
+    writer.put(state, store.key(b"long"), b"2").unwrap();
+    writer.set_time_ms(10);
+    assert_eq!(writer.get(state, store.key(b"short")).unwrap(), None);
+    assert_eq!(writer.get(state, store.key(b"long")).unwrap().unwrap(), b"2");
+}
