@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
-//! [`batch`], [`state`]); flows, one verb a file (`write`, `read`, [`scan`], `barrier`, `flush`, `compact`,
+//! [`batch`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, [`scan`], `barrier`, `flush`, `compact`,
 //! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -14,6 +14,8 @@
 pub mod batch;
 #[cfg(not(loom))]
 pub mod engine;
+#[cfg(not(loom))]
+pub mod inspect;
 #[cfg(not(loom))]
 pub mod reader;
 #[cfg(not(loom))]

@@ -1,0 +1,110 @@
+//! Crashes: a process is killed, and what it leaves is one of its checkpoints, at least the last one it saw complete.
+
+use crate::support::child::Place;
+use crate::support::trace;
+use crate::support::workload::{Model, Plan, Rng, Subject, check_store, engine, store_options};
+use alluvium::inspect::{self, Severity};
+use alluvium::platform::storage::Fault;
+use alluvium::{Error, StorageChoice, Store};
+use std::time::Duration;
+
+/// How many rounds the tests below do; `all` steps through every change.
+const ROUNDS: &str = "ALLUVIUM_CRASH_ROUNDS";
+/// The seed, to do again what failed.
+const SEED: &str = "ALLUVIUM_CRASH_SEED";
+
+fn rounds(default: u64) -> u64 {
+    match std::env::var(ROUNDS).as_deref() {
+        Ok("all") => u64::MAX,
+        Ok(number) => number.parse().expect("a number of rounds, or all"),
+        Err(_) => default,
+    }
+}
+
+fn seed() -> u64 {
+    let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a seed"));
+    let seed = given.unwrap_or_else(|| std::process::id().into());
+    println!("{SEED}={seed}");
+    seed
+}
+
+/// Opens what is left in a place and compares it with the model. Returns the label of the checkpoint.
+fn check_left(place: &Place, plan: Plan, model: &mut Model, what: &str) -> u64 {
+    let log = || place.log();
+    let last_complete = place.reported("complete").into_iter().max().unwrap_or(0);
+    let engine = engine(StorageChoice::Posix, 4 << 20);
+    let store = match Store::open(&engine, &place.store(), store_options()) {
+        Ok(store) => store,
+        Err(Error::Storage(error)) if error.fault == Fault::Missing && last_complete == 0 => return 0,
+        Err(error) => panic!("{what}: complete {last_complete}, but: {error}\n{}", log()),
+    };
+    let faults: Vec<_> = inspect::verify(&place.store()).unwrap();
+    let faults: Vec<_> = faults.iter().filter(|finding| finding.severity == Severity::Fault).collect();
+    assert!(faults.is_empty(), "{what}: {faults:?}");
+    let mut subject = Subject::over(store).unwrap();
+    let info = check_store(plan, model, &mut subject, what);
+    assert!(place.reported("started").contains(&info.label), "{what}: checkpoint {} was never asked for", info.label);
+    assert!(info.label >= last_complete, "{what}: {} after {last_complete} was complete\n{}", info.label, log());
+    subject.store.close().unwrap();
+    info.label
+}
+
+#[test]
+fn killed_at_random_moments() {
+    let mut rng = Rng(seed());
+    let rounds = rounds(30);
+    let mut round = 0;
+    while round < rounds {
+        let plan =
+            Plan { seed: rng.next(), steps: 60_000, every: 700, keys: 600, value_bytes_max: 6_000, waits: false };
+        let place = Place::new();
+        let mut model = Model::new(plan);
+        // Ten kills of one store, so that crashes come on top of what crashes left.
+        for _ in 0..10.min(rounds - round) {
+            let storage = if rng.below(2) == 0 { StorageChoice::Posix } else { StorageChoice::Auto };
+            let mut child = place.process("work", plan, storage).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(20 + rng.below(250)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let log = place.log();
+            assert!(!log.contains("panicked"), "round {round}: {log}");
+            check_left(&place, plan, &mut model, &format!("round {round} of {plan:?}"));
+            round += 1;
+        }
+    }
+}
+
+#[test]
+fn killed_between_any_two_changes() {
+    let plan = Plan { seed: 11, steps: 4_400, every: 400, keys: 250, value_bytes_max: 9_000, waits: true };
+    let mut model = Model::new(plan);
+    let place = Place::new();
+    let whole = trace::run(&mut place.process("work", plan, StorageChoice::Posix), None);
+    assert_eq!(whole.code, Some(0), "{}", place.log());
+    assert_eq!(check_left(&place, plan, &mut model, "undisturbed"), plan.steps);
+    // A step that shares no factor with the regular course of a checkpoint, from a start that differs each time.
+    let count = rounds(40).min(whole.changes);
+    let mut rng = Rng(seed());
+    let start = rng.below(whole.changes);
+    println!("{} changes, {count} of them stepped through", whole.changes);
+    for round in 0..count {
+        let at = 1 + (start + round * whole.changes / count) % whole.changes;
+        let place = Place::new();
+        let what = format!("killed at change {at}");
+        let killed = trace::run(&mut place.process("work", plan, StorageChoice::Posix), Some(at));
+        assert!(killed.killed || killed.code == Some(0), "{what}: {killed:?}\n{}", place.log());
+        check_left(&place, plan, &mut model, &what);
+        // A second crash, on the way up from the first or soon after.
+        let again = 1 + rng.below(40);
+        let what = format!("{what}, then at {again}");
+        let killed = trace::run(&mut place.process("work", plan, StorageChoice::Posix), Some(again));
+        assert!(killed.killed || killed.code == Some(0), "{what}: {killed:?}\n{}", place.log());
+        let label = check_left(&place, plan, &mut model, &what);
+        // It goes on to the end from there.
+        if round % 8 == 0 {
+            let ended = place.process("work", plan, StorageChoice::Auto).status().unwrap();
+            assert!(ended.success(), "{what}, from {label}: {}", place.log());
+            assert_eq!(check_left(&place, plan, &mut model, &what), plan.steps);
+        }
+    }
+}

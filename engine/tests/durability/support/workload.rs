@@ -1,0 +1,338 @@
+//! A seeded workload and the model that says what its state is after any number of steps.
+//!
+//! Each step follows from the seed and its number alone, so a process that continues from a checkpoint does what the
+//! killed one would have done, and the contents of the checkpoint labelled `n` are what `n` steps make of nothing.
+
+use alluvium::states::{frame, frames};
+use alluvium::{
+    Barrier, CheckpointInfo, Engine, EngineOptions, Key, MapRange, MergeOperator, State, StateOptions, StorageChoice,
+    Store, StoreOptions, Writer,
+};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// Deterministic numbers (splitmix64).
+#[derive(Clone, Debug)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// What a workload looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub steps: u64,
+    /// A barrier each so many steps.
+    pub every: u64,
+    pub keys: u64,
+    pub value_bytes_max: u64,
+    /// Whether each checkpoint is waited for before the next step.
+    pub waits: bool,
+}
+
+impl Plan {
+    /// As one word, for an environment variable.
+    pub fn to_word(self) -> String {
+        let Self { seed, steps, every, keys, value_bytes_max, waits } = self;
+        format!("{seed},{steps},{every},{keys},{value_bytes_max},{}", u64::from(waits))
+    }
+
+    pub fn from_word(word: &str) -> Self {
+        let parts: Vec<u64> = word.split(',').map(|part| part.parse().unwrap()).collect();
+        let [seed, steps, every, keys, value_bytes_max, waits] = parts[..] else { panic!("no plan: {word}") };
+        Self { seed, steps, every, keys, value_bytes_max, waits: waits != 0 }
+    }
+
+    fn step(self, n: u64) -> Step {
+        let mut rng = Rng(self.seed ^ n.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+        let kind = rng.below(100);
+        let id = rng.below(self.keys);
+        let namespace = if rng.below(3) == 0 { format!("w{}", rng.below(3)).into_bytes() } else { Vec::new() };
+        let key = format!("key-{id}").into_bytes();
+        let user_key = format!("u{:03}", rng.below(40)).into_bytes();
+        // Empty values are legal, so they come up; most are short, some are not.
+        let len = if rng.below(4) == 0 { rng.below(self.value_bytes_max + 1) } else { rng.below(40) };
+        let value: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();
+        let change = match kind {
+            0..35 => Change::Put(value),
+            35..42 => Change::Delete,
+            42..57 => Change::Append(value),
+            57..60 => Change::DeleteList,
+            60..78 => Change::MapPut(user_key, value),
+            78..84 => Change::MapDelete(user_key),
+            84..86 => Change::MapClear,
+            86..89 => Change::MapPopFirst,
+            89..98 => Change::Merge(rng.next()),
+            _ => Change::DeleteSum,
+        };
+        Step { key, namespace, change }
+    }
+}
+
+struct Step {
+    key: Vec<u8>,
+    namespace: Vec<u8>,
+    change: Change,
+}
+
+enum Change {
+    Put(Vec<u8>),
+    Delete,
+    Append(Vec<u8>),
+    DeleteList,
+    MapPut(Vec<u8>, Vec<u8>),
+    MapDelete(Vec<u8>),
+    MapClear,
+    MapPopFirst,
+    Merge(u64),
+    DeleteSum,
+}
+
+/// State, key, namespace, user key.
+type Place = (String, Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+/// Everything in a store; lists in their frames.
+pub type Contents = BTreeMap<Place, Vec<u8>>;
+
+/// The state after a number of steps, computed without the engine.
+#[derive(Clone, Debug)]
+pub struct Model {
+    plan: Plan,
+    pub done: u64,
+    pub contents: Contents,
+}
+
+impl Model {
+    pub fn new(plan: Plan) -> Self {
+        Self { plan, done: 0, contents: Contents::new() }
+    }
+
+    /// Goes on (or starts again) to the state after `n` steps.
+    pub fn at(&mut self, n: u64) -> &Contents {
+        if n < self.done {
+            *self = Self::new(self.plan);
+        }
+        while self.done < n {
+            let step = self.plan.step(self.done);
+            self.apply(step);
+            self.done += 1;
+        }
+        &self.contents
+    }
+
+    fn apply(&mut self, Step { key, namespace, change }: Step) {
+        let place =
+            |state: &str, user_key: Option<Vec<u8>>| (state.to_owned(), key.clone(), namespace.clone(), user_key);
+        let contents = &mut self.contents;
+        let first_of = |contents: &Contents| {
+            let mut after = contents.range(place("maps", Some(Vec::new()))..);
+            after
+                .next()
+                .map(|(found, _)| found.clone())
+                .filter(|found| (found.0.as_str(), &found.1, &found.2) == ("maps", &key, &namespace))
+        };
+        match change {
+            Change::Put(value) => {
+                contents.insert(place("values", None), value);
+            }
+            Change::Delete => {
+                contents.remove(&place("values", None));
+            }
+            Change::Append(element) => {
+                let list = contents.entry(place("lists", None)).or_default();
+                list.extend_from_slice(frame(&element, None).as_bytes());
+                list.extend_from_slice(&element);
+            }
+            Change::DeleteList => {
+                contents.remove(&place("lists", None));
+            }
+            Change::MapPut(user_key, value) => {
+                contents.insert(place("maps", Some(user_key)), value);
+            }
+            Change::MapDelete(user_key) => {
+                contents.remove(&place("maps", Some(user_key)));
+            }
+            Change::MapClear => {
+                while let Some(first) = first_of(contents) {
+                    contents.remove(&first);
+                }
+            }
+            Change::MapPopFirst => {
+                if let Some(first) = first_of(contents) {
+                    contents.remove(&first);
+                }
+            }
+            Change::Merge(number) => {
+                let sum = contents.entry(place("sums", None)).or_insert_with(|| vec![0; 8]);
+                let old = u64::from_le_bytes(sum[..].try_into().unwrap());
+                *sum = old.wrapping_add(number).to_le_bytes().to_vec();
+            }
+            Change::DeleteSum => {
+                contents.remove(&place("sums", None));
+            }
+        }
+    }
+}
+
+/// The store under test, with its states and one writer.
+pub struct Subject {
+    pub store: Store,
+    pub writer: Writer,
+    values: State,
+    lists: State,
+    maps: State,
+    sums: State,
+}
+
+/// A small engine.
+pub fn engine(storage: StorageChoice, budget_bytes: usize) -> Engine {
+    Engine::open(EngineOptions { memory_budget_bytes: budget_bytes, threads: 1, storage, ..Default::default() })
+        .unwrap()
+}
+
+/// The options of all stores under test.
+pub fn store_options() -> StoreOptions {
+    StoreOptions {
+        key_groups: 16,
+        range: alluvium::KeyGroupRange::new(0, 15),
+        retained_checkpoints: 2,
+        hash_seed: Some(7),
+        ..Default::default()
+    }
+}
+
+impl Subject {
+    pub fn over(store: Store) -> alluvium::Result<Self> {
+        let values = store.state(StateOptions::value("values"))?;
+        let lists = store.state(StateOptions::list("lists"))?;
+        let maps = store.state(StateOptions::map("maps"))?;
+        let sums = store.state(StateOptions::merging("sums", MergeOperator::U64Add))?;
+        let writer = store.writer(store.range())?;
+        Ok(Self { store, writer, values, lists, maps, sums })
+    }
+
+    /// Does step `n` of a plan.
+    pub fn step(&mut self, plan: Plan, n: u64) -> alluvium::Result<()> {
+        let Step { key, namespace, change } = plan.step(n);
+        let key = self.store.key(&key).group;
+        let Step { key: name, .. } = plan.step(n);
+        let key = Key::new(key, &name).in_namespace(&namespace);
+        let writer = &mut self.writer;
+        match change {
+            Change::Put(value) => writer.put(self.values, key, &value),
+            Change::Delete => writer.delete(self.values, key),
+            Change::Append(element) => writer.append(self.lists, key, &element),
+            Change::DeleteList => writer.delete(self.lists, key),
+            Change::MapPut(user_key, value) => writer.map_put(self.maps, key, &user_key, &value),
+            Change::MapDelete(user_key) => writer.map_delete(self.maps, key, &user_key),
+            Change::MapClear => writer.map_clear(self.maps, key),
+            Change::MapPopFirst => writer.map_pop_first(self.maps, key).map(drop),
+            Change::Merge(number) => writer.merge(self.sums, key, &number.to_le_bytes()),
+            Change::DeleteSum => writer.delete(self.sums, key),
+        }
+    }
+
+    /// The barrier after `n` steps.
+    pub fn barrier(n: u64) -> Barrier {
+        Barrier { label: n, offsets: vec![(store_options().range, offset(n))], metadata: offset(!n) }
+    }
+
+    /// Compares all that the writer reads, key by key, with the model.
+    pub fn check_reads(&mut self, wanted: &Contents, what: &str) {
+        let mut maps: BTreeMap<(&[u8], &[u8]), Vec<(&[u8], &[u8])>> = BTreeMap::new();
+        for ((state, name, namespace, user_key), value) in wanted {
+            let key = Key::new(self.store.key(name).group, name).in_namespace(namespace);
+            let found = match state.as_str() {
+                "values" => self.writer.get(self.values, key).unwrap(),
+                "sums" => self.writer.get(self.sums, key).unwrap(),
+                "lists" => {
+                    let wanted: Vec<&[u8]> = frames(value, false).map(|(_, element)| element).collect();
+                    assert_eq!(self.writer.list(self.lists, key).unwrap(), wanted, "{what}: list of {key:?}");
+                    continue;
+                }
+                _ => {
+                    let user_key = user_key.as_deref().unwrap();
+                    maps.entry((name, namespace)).or_default().push((user_key, value));
+                    self.writer.map_get(self.maps, key, user_key).unwrap()
+                }
+            };
+            assert_eq!(found.as_deref(), Some(&value[..]), "{what}: {state} of {key:?}");
+        }
+        for ((name, namespace), entries) in maps {
+            let key = Key::new(self.store.key(name).group, name).in_namespace(namespace);
+            let mut found = Vec::new();
+            let each = |user_key: &[u8], value: &[u8]| {
+                found.push((user_key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            };
+            self.writer.map_scan(self.maps, key, &MapRange::all(), each).unwrap();
+            let found: Vec<(&[u8], &[u8])> =
+                found.iter().map(|(user_key, value)| (&user_key[..], &value[..])).collect();
+            assert_eq!(found, entries, "{what}: map of {key:?}");
+        }
+    }
+
+    /// Compares what is absent in the model: none of it is there.
+    pub fn check_absences(&mut self, plan: Plan, wanted: &Contents, what: &str) {
+        for id in 0..plan.keys {
+            let name = format!("key-{id}").into_bytes();
+            for namespace in [&b""[..], b"w0", b"w1", b"w2"] {
+                let key = Key::new(self.store.key(&name).group, &name).in_namespace(namespace);
+                let there =
+                    |state: &str| wanted.contains_key(&(state.to_owned(), name.clone(), namespace.to_vec(), None));
+                assert_eq!(self.writer.get(self.values, key).unwrap().is_some(), there("values"), "{what}: {key:?}");
+                assert_eq!(self.writer.get(self.sums, key).unwrap().is_some(), there("sums"), "{what}: {key:?}");
+                assert_eq!(!self.writer.list(self.lists, key).unwrap().is_empty(), there("lists"), "{what}: {key:?}");
+            }
+        }
+    }
+}
+
+/// The offset (and, inverted, the metadata) that goes with a label.
+fn offset(n: u64) -> Vec<u8> {
+    n.to_be_bytes().to_vec()
+}
+
+/// Everything in a retained checkpoint.
+pub fn contents_of(store: &Store, label: u64) -> alluvium::Result<Contents> {
+    let place = |item: alluvium::checkpoint::Item| ((item.state, item.key, item.namespace, item.user_key), item.value);
+    store.iterate(label)?.map(|item| item.map(place)).collect()
+}
+
+/// Compares all that a store holds with the model: each retained checkpoint as a whole, then all reads.
+pub fn check_store(plan: Plan, model: &mut Model, subject: &mut Subject, what: &str) -> CheckpointInfo {
+    let restored = subject.store.restored().cloned().expect("the store was opened at a checkpoint");
+    for info in subject.store.checkpoints() {
+        let Ok(found) = contents_of(&subject.store, info.label) else { panic!("{what}: checkpoint {}", info.label) };
+        let mut older = Model::new(plan);
+        let wanted = if info.label == restored.label { model.at(info.label) } else { older.at(info.label) };
+        assert_same(&found, wanted, &format!("{what}: checkpoint {}", info.label));
+        assert_eq!(info.offsets, [(subject.store.range(), offset(info.label))], "{what}");
+        assert_eq!(info.metadata, offset(!info.label), "{what}");
+    }
+    let wanted = model.at(restored.label).clone();
+    subject.check_reads(&wanted, what);
+    subject.check_absences(plan, &wanted, what);
+    restored
+}
+
+/// Fails with the first difference, not with both whole contents.
+pub fn assert_same(found: &Contents, wanted: &Contents, what: &str) {
+    if found == wanted {
+        return;
+    }
+    let missing = wanted.iter().find(|&(place, value)| found.get(place) != Some(value));
+    let extra = found.iter().find(|&(place, value)| wanted.get(place) != Some(value));
+    panic!("{what}: wanted {missing:?}, found {extra:?}; {} and {} places", wanted.len(), found.len());
+}
