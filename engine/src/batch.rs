@@ -7,6 +7,7 @@ use crate::hot::cell::Below;
 use crate::hot::record::Record;
 use crate::hot::table::Place;
 use crate::key::Key;
+use crate::metrics::OperationKind;
 use crate::platform::storage::ReadRequest;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
@@ -34,7 +35,7 @@ pub(crate) fn get_many(
     let mut misses = Vec::new();
     for start in (0..keys.len()).step_by(GROUP) {
         let group = &keys[start..keys.len().min(start + GROUP)];
-        write::run(store, shard, token, |core| {
+        write::run(store, shard, token, OperationKind::Batch, |core| {
             with_probes(core, shard, def, group, |core, index, probe| {
                 let found = core.hot.find_cell(probe);
                 match read::know(&core.hot, probe, found) {
@@ -63,7 +64,7 @@ pub(crate) fn get_many(
     for (index, found) in cold {
         use_it(index, found.base.as_deref());
         let Some(value) = &found.base else { continue };
-        write::run(store, shard, token, |core| {
+        write::run(store, shard, token, OperationKind::Batch, |core| {
             with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
                 // The same key may have come up twice.
                 if core.hot.find_cell(probe).is_none() {
@@ -125,7 +126,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     while at < keys.len() {
         let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
-        write::run(store, shard, token, |core| {
+        write::run(store, shard, token, OperationKind::Batch, |core| {
             // After memory was short, what is done already is left out.
             let done = at - start;
             with_probes(core, shard, def, &group[done..], |core, index, probe| {
@@ -141,7 +142,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     }
     let cold = read_together(store, misses, token)?;
     for (index, found) in cold {
-        write::run(store, shard, token, |core| {
+        write::run(store, shard, token, OperationKind::Batch, |core| {
             with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
                 if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
                     return Ok(());
@@ -242,6 +243,7 @@ fn read_together(
     let mut core = token.enter();
     core.counts.cold_lookups += lookups.len() as u64;
     core.counts.blocks_read += blocks_read;
+    core.counts.filter_probes += lookups.iter().map(|(_, lookup)| lookup.filter_probes).sum::<u64>();
     Ok(lookups.into_iter().map(|(index, lookup)| (index, lookup.finish())).collect())
 }
 

@@ -1,8 +1,51 @@
 //! Metrics: what the engine counts, as a struct and as Prometheus text.
 
 use crate::platform::storage::IoCounts;
-use crate::stats::Histogram;
+use crate::stats::{Histogram, HistogramSnapshot, MetricKind, prometheus, prometheus_summary};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Kinds of operations that are timed apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OperationKind {
+    /// Reading a value, list or merging state.
+    Read,
+    /// Putting or deleting one.
+    Write,
+    /// Reading and writing a value in one.
+    Update,
+    /// Appending to a list or merging an operand.
+    Append,
+    /// Reading a map's entry.
+    MapRead,
+    /// Putting, deleting or popping a map's entry, or clearing a map.
+    MapWrite,
+    /// Scanning a map.
+    Scan,
+    /// A group of operations of a batch.
+    Batch,
+}
+
+impl OperationKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 8;
+    /// All kinds.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Read, Self::Write, Self::Update, Self::Append, Self::MapRead, Self::MapWrite, Self::Scan, Self::Batch];
+
+    /// The kind's name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Update => "update",
+            Self::Append => "append",
+            Self::MapRead => "map_read",
+            Self::MapWrite => "map_write",
+            Self::Scan => "scan",
+            Self::Batch => "batch",
+        }
+    }
+}
 
 /// What the owner of a shard counts without sharing; gathered when asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +58,8 @@ pub struct OwnerCounts {
     pub cold_lookups: u64,
     /// Blocks read for lookups.
     pub blocks_read: u64,
+    /// Filters asked by lookups.
+    pub filter_probes: u64,
     /// Times that a write had to wait for a flush to make room.
     pub stalls: u64,
     /// How long those waits took together, in ns.
@@ -30,6 +75,7 @@ impl OwnerCounts {
         self.hits += other.hits;
         self.cold_lookups += other.cold_lookups;
         self.blocks_read += other.blocks_read;
+        self.filter_probes += other.filter_probes;
         self.stalls += other.stalls;
         self.stall_ns += other.stall_ns;
         self.evicted_bytes += other.evicted_bytes;
@@ -91,6 +137,61 @@ pub struct Metrics {
     pub unflushed_bytes: u64,
     /// What went through the file system.
     pub io: IoCounts,
+    /// How long operations took, by [`OperationKind`]; one in 64 is timed.
+    pub latency: [HistogramSnapshot; OperationKind::COUNT],
+}
+
+impl Metrics {
+    /// The metrics as Prometheus text; `labels` go with every sample (the store's name, say).
+    pub fn prometheus(&self, labels: &[(&str, &str)]) -> String {
+        let mut out = String::new();
+        let owner = &self.owner;
+        let counters = [
+            ("operations", "Operations of writers.", owner.operations),
+            ("hits", "Operations answered from memory.", owner.hits),
+            ("cold_lookups", "Lookups that went to the segments.", owner.cold_lookups),
+            ("blocks_read", "Blocks read for lookups.", owner.blocks_read),
+            ("filter_probes", "Filters asked by lookups.", owner.filter_probes),
+            ("stalls", "Writes that waited for a flush.", owner.stalls),
+            ("stall_nanoseconds", "How long they waited.", owner.stall_ns),
+            ("evicted_bytes", "Records that left memory.", owner.evicted_bytes),
+            ("copies", "Records copied while their epoch was being flushed.", self.copies),
+            ("flushes", "Flushes.", self.flushes),
+            ("spills", "Flushes to free memory alone.", self.spills),
+            ("flushed_bytes", "Bytes of segments that flushes wrote.", self.flushed_bytes),
+            ("flushed_logical_bytes", "Bytes of keys and values in them.", self.flushed_logical_bytes),
+            ("compactions", "Compactions.", self.compactions),
+            ("compacted_bytes", "Bytes of segments that compactions wrote.", self.compacted_bytes),
+            ("checkpoints", "Checkpoints that became complete.", self.checkpoints),
+            ("manifest_bytes", "Bytes of manifests.", self.manifest_bytes),
+            ("segments_removed", "Segments deleted.", self.segments_removed),
+            ("io_reads", "Reads of files.", self.io.reads),
+            ("io_read_bytes", "Bytes read.", self.io.read_bytes),
+            ("io_writes", "Writes to files.", self.io.writes),
+            ("io_written_bytes", "Bytes written.", self.io.written_bytes),
+            ("io_fsyncs", "Syncs of files and directories.", self.io.fsyncs),
+            ("io_uring_fallbacks", "Times that io_uring was denied.", self.io.uring_fallbacks),
+            ("io_direct_fallbacks", "Times that direct I/O was denied.", self.io.direct_fallbacks),
+        ];
+        for (name, help, value) in counters {
+            prometheus(&mut out, &format!("alluvium_{name}_total"), help, MetricKind::Counter, labels, value);
+        }
+        let gauges = [
+            ("segments", "Segments in use.", self.segments),
+            ("segment_bytes", "Their bytes.", self.segment_bytes),
+            ("memory_bytes", "Memory that the store holds.", self.memory_bytes),
+            ("unflushed_bytes", "Changed and not yet flushed.", self.unflushed_bytes),
+        ];
+        for (name, help, value) in gauges {
+            prometheus(&mut out, &format!("alluvium_{name}"), help, MetricKind::Gauge, labels, value);
+        }
+        for (kind, latency) in OperationKind::ALL.iter().zip(&self.latency) {
+            let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("operation", kind.name())]).collect();
+            let help = "How long operations took; one in 64 is timed.";
+            prometheus_summary(&mut out, "alluvium_operation_seconds", help, &labels, latency);
+        }
+        out
+    }
 }
 
 pub(crate) fn percentiles(histogram: &Histogram) -> [u64; 4] {

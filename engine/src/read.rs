@@ -7,6 +7,7 @@ use crate::hot::table::Place;
 use crate::hot::{Hot, Probe};
 use crate::ids::KeyGroupRange;
 use crate::key::{KEY_BYTES_MAX, Key, USER_KEY_BYTES_MAX, push_entry_key, push_sort_key};
+use crate::metrics::OwnerCounts;
 use crate::shard::{Core, View};
 use crate::stack::{Found, Lookup};
 use crate::states::{StateDef, StateKind, Ttl};
@@ -65,12 +66,13 @@ pub fn entry_lookup(view: &View, def: &StateDef, key: Key<'_>, user_key: &[u8], 
 }
 
 /// Runs a lookup to its end, a block at a time; counts the blocks read.
-pub fn finish(mut lookup: Lookup, blocks_read: &mut u64) -> Result<Found, Error> {
+pub fn finish(mut lookup: Lookup, counts: &mut OwnerCounts) -> Result<Found, Error> {
     while let Some((segment, block)) = lookup.next()? {
         let block = segment.read_block(block)?;
-        *blocks_read += 1;
+        counts.blocks_read += 1;
         lookup.offer(&segment, &block);
     }
+    counts.filter_probes += lookup.filter_probes;
     Ok(lookup.finish())
 }
 
@@ -185,7 +187,7 @@ pub fn value<R>(
             let now_ms = core.hot.now_ms;
             core.counts.cold_lookups += 1;
             let lookup = cell_lookup(&core.view, def, key, now_ms);
-            let cold = finish(lookup, &mut core.counts.blocks_read)?;
+            let cold = finish(lookup, &mut core.counts)?;
             let Some(value) = cold.base else { return Ok(use_it(None)) };
             core.hot.promote_cell(probe, &value, cold.expiry_ms, cold.epoch.0);
             if let Some((record, _)) = core.hot.find_cell(probe) {
@@ -225,7 +227,7 @@ pub fn folded(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
     } else {
         core.counts.cold_lookups += 1;
         let lookup = cell_lookup(&core.view, def, key, now_ms);
-        let cold = finish(lookup, &mut core.counts.blocks_read)?;
+        let cold = finish(lookup, &mut core.counts)?;
         if !cold.is_absent() {
             let operands = cold.operands.iter().rev().map(Vec::as_slice);
             let value = def.fold(cold.base.as_deref(), operands, now_ms);
@@ -276,7 +278,7 @@ pub fn entry<R>(
     }
     core.counts.cold_lookups += 1;
     let lookup = entry_lookup(&core.view, def, key, user_key, core.hot.now_ms);
-    let cold = finish(lookup, &mut core.counts.blocks_read)?;
+    let cold = finish(lookup, &mut core.counts)?;
     let Some(value) = cold.base else { return Ok(use_it(None)) };
     core.hot.promote_entry(probe, user_key, &value, cold.expiry_ms, cold.epoch.0);
     Ok(use_it(Some(&value)))

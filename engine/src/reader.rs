@@ -10,6 +10,7 @@ use crate::hot::shared::{self, SharedChain, SharedChunk, SharedGet};
 use crate::hot::table::Head;
 use crate::ids::KeyGroupRange;
 use crate::key::Key;
+use crate::metrics::OwnerCounts;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
 use crate::shard::{Core, Shard, View};
@@ -154,7 +155,7 @@ impl Reader {
                 None => read::cell_lookup(view, def, key, now_ms),
                 Some(user_key) => read::entry_lookup(view, def, key, user_key, now_ms),
             };
-            Ok(Look::Seen(read::finish(lookup, &mut 0)?.base))
+            Ok(Look::Seen(read::finish(lookup, &mut OwnerCounts::default())?.base))
         })?;
         match seen {
             Some(seen) => Ok(seen),
@@ -184,7 +185,7 @@ impl Reader {
             }
             let mut cold = Found::default();
             if !complete {
-                cold = read::finish(read::cell_lookup(view, def, key, now_ms), &mut 0)?;
+                cold = read::finish(read::cell_lookup(view, def, key, now_ms), &mut OwnerCounts::default())?;
                 // What is flushed is on disk as well.
                 chunks.retain(|chunk: &SharedChunk| chunk.stamp > view.flushed);
             }

@@ -8,9 +8,11 @@ use crate::error::{Error, Result};
 use crate::hot::table::Head;
 use crate::hot::{Hot, Memory};
 use crate::ids::KeyGroupRange;
+use crate::metrics::OperationKind;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
 use crate::stack::Version;
+use crate::stats::Histogram;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
 
@@ -31,8 +33,6 @@ pub struct Core {
     /// The view that the owner goes by.
     pub view: Arc<View>,
     view_number: u64,
-    /// Counts operations, to look at slowly changing things now and then.
-    pub ticks: u32,
     /// Buffers for building keys, reused.
     pub scratch: Vec<u8>,
     /// What the owner counts; see [`crate::metrics`].
@@ -52,6 +52,8 @@ pub struct Shard {
     heads_number: AtomicU64,
     /// Set when its state went to disk and the shard left its store, as another range was claimed.
     gone: AtomicBool,
+    /// How long operations took, by kind; one in 64 is timed.
+    pub latency: [Histogram; OperationKind::COUNT],
     /// How many flushes have ended, for those who wait for memory.
     progress: Mutex<u64>,
     moved: Condvar,
@@ -66,7 +68,6 @@ impl Shard {
             hot,
             view: Arc::clone(&view),
             view_number: 0,
-            ticks: 0,
             scratch: Vec::new(),
             counts: crate::metrics::OwnerCounts::default(),
         };
@@ -78,6 +79,7 @@ impl Shard {
             heads: RwLock::new(Vec::new()),
             heads_number: AtomicU64::new(0),
             gone: AtomicBool::new(false),
+            latency: std::array::from_fn(|_| Histogram::new()),
             progress: Mutex::new(0),
             moved: Condvar::new(),
         }
@@ -168,6 +170,12 @@ impl Core {
         self.hot.adopt_flushed(view.flushed);
         self.view = view;
         self.view_number = number;
+    }
+
+    /// Whether there is a newer view, or something left behind by a flush: then [`Core::settle`] is due.
+    #[inline(always)]
+    pub fn is_unsettled(&self, shard: &Shard) -> bool {
+        shard.view_number() != self.view_number || self.hot.has_chores()
     }
 
     /// What is done at the start of every operation: the newest view, and a little of what flushes left behind.

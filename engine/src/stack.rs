@@ -150,6 +150,8 @@ pub struct Lookup {
     /// The last sort key hashed, with its seed: most layers share one.
     hashed: Option<(u64, StateId, u64)>,
     now_ms: u64,
+    /// How many filters were asked.
+    pub filter_probes: u64,
     found: Found,
 }
 
@@ -158,7 +160,19 @@ impl Lookup {
     /// What expired up to `now_ms` counts as deleted.
     pub fn new(slice: Arc<Slice>, state: StateId, sort_key: Vec<u8>, container: usize, now_ms: u64) -> Self {
         let found = Found::default();
-        Self { slice, state, sort_key, container, layer: 0, step: Step::Key, done: false, hashed: None, now_ms, found }
+        Self {
+            slice,
+            state,
+            sort_key,
+            container,
+            layer: 0,
+            step: Step::Key,
+            done: false,
+            hashed: None,
+            now_ms,
+            filter_probes: 0,
+            found,
+        }
     }
 
     /// The segment and block to be read next; `None` when the lookup is complete.
@@ -212,6 +226,7 @@ impl Lookup {
             _ => segment.hash(&self.sort_key),
         };
         self.hashed = Some((meta.hash_seed, state, hash));
+        self.filter_probes += 1;
         if !segment.may_contain(hash) {
             return Ok(None);
         }

@@ -308,6 +308,9 @@ impl StoreInner {
         for shard in self.shards.lock().iter() {
             let core = shard.cell.borrow();
             metrics.owner.add(&core.counts);
+            for (sum, latency) in metrics.latency.iter_mut().zip(&shard.latency) {
+                latency.add_to(sum);
+            }
             metrics.copies += core.hot.copies;
             metrics.memory_bytes += core.hot.memory.held_bytes() as u64;
             metrics.unflushed_bytes += core.hot.unflushed_bytes() as u64;
@@ -323,6 +326,13 @@ impl StoreInner {
     fn close(&self) -> Result<()> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
+        }
+        {
+            // A new number for the same view: each writer's next operation looks, and learns that the store is closed.
+            let version = self.version.lock();
+            for shard in self.shards.lock().iter() {
+                shard.publish(Arc::clone(&version), None);
+            }
         }
         self.queue.wait_idle();
         self.compaction.wait_idle();

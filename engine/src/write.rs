@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::flush::Job;
 use crate::hot::{Memory, OutOfMemory};
 use crate::ids::KeyGroupRange;
+use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
 use crate::platform::sync::gate::{GatedCell, OwnerToken};
 use crate::shard::{Core, Shard};
@@ -42,7 +43,7 @@ impl<E: Into<Error>> From<E> for Halt {
 /// How often an operation tries to make room before it gives up.
 const ATTEMPTS: u32 = 200;
 /// Operations between two looks at how much memory is left.
-const TICKS: u32 = 64;
+const TICKS: u64 = 64;
 /// What eviction frees at once when memory runs low, in bytes.
 const EVICT_BYTES: usize = 128 << 10;
 
@@ -106,54 +107,93 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
 }
 
 /// Runs an operation in the shard's gate, making room and trying again when memory is out.
-#[inline]
+#[inline(always)]
 pub(crate) fn run<R>(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
     token: &mut OwnerToken<Core>,
+    kind: OperationKind,
+    mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
+) -> Result<R> {
+    let mut core = token.enter();
+    core.counts.operations += 1;
+    if core.counts.operations.is_multiple_of(TICKS) || core.is_unsettled(shard) {
+        drop(core);
+        return run_with_care(store, shard, token, kind, operation);
+    }
+    let out = match operation(&mut core) {
+        Ok(value) => return Ok(value),
+        Err(Halt::Error(error)) => return Err(error),
+        Err(Halt::Memory(out)) => out,
+    };
+    drop(core);
+    run_again(store, shard, token, operation, out)
+}
+
+/// Every so many operations: looks at what changes slowly, and times the operation.
+#[cold]
+#[inline(never)]
+fn run_with_care<R>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    kind: OperationKind,
     mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
 ) -> Result<R> {
     if store.closed.load(Ordering::Relaxed) {
         return Err(Error::Closed);
     }
-    let mut attempts = 0;
-    loop {
-        let mut core = token.enter();
-        core.settle(shard);
-        core.ticks = core.ticks.wrapping_add(1);
-        if core.ticks.is_multiple_of(TICKS) {
-            relieve(store, shard, &mut core);
-        }
-        let halt = match operation(&mut core) {
-            Ok(value) => {
-                core.counts.operations += 1;
-                return Ok(value);
-            }
-            Err(halt) => halt,
-        };
-        let out = match halt {
-            Halt::Error(error) => return Err(error),
-            Halt::Memory(out) => out,
-        };
-        attempts += 1;
-        if attempts > ATTEMPTS {
-            let budget_bytes = store.engine.budget_bytes();
-            return Err(Error::Budget { bytes: out.bytes, budget_bytes });
-        }
+    let mut core = token.enter();
+    let started = core.counts.operations.is_multiple_of(TICKS).then(Instant::now);
+    core.settle(shard);
+    if started.is_some() {
+        relieve(store, shard, &mut core);
+    }
+    let outcome = operation(&mut core);
+    drop(core);
+    let outcome = match outcome {
+        Ok(value) => Ok(value),
+        Err(Halt::Error(error)) => Err(error),
+        Err(Halt::Memory(out)) => run_again(store, shard, token, operation, out),
+    };
+    if let Some(started) = started {
+        shard.latency[kind as usize].record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    }
+    outcome
+}
+
+/// Makes room and tries the operation again, until it has found memory.
+#[cold]
+#[inline(never)]
+fn run_again<R>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
+    mut out: OutOfMemory,
+) -> Result<R> {
+    for attempt in 1..=ATTEMPTS {
         let started = Instant::now();
+        let mut core = token.enter();
         let seen = shard.progress();
         // What ended before `seen` was read is visible now; what ends later moves the progress on.
         core.settle(shard);
-        let room = make_room(store, shard, &mut core, out, attempts);
-        if room == Room::Wait {
-            core.counts.stalls += 1;
-        }
+        let room = make_room(store, shard, &mut core, out, attempt);
         drop(core);
         await_room(store, shard, room, seen, out)?;
+        let mut core = token.enter();
+        core.settle(shard);
         if room == Room::Wait {
-            token.enter().counts.stall_ns += started.elapsed().as_nanos() as u64;
+            core.counts.stalls += 1;
+            core.counts.stall_ns += started.elapsed().as_nanos() as u64;
+        }
+        match operation(&mut core) {
+            Ok(value) => return Ok(value),
+            Err(Halt::Error(error)) => return Err(error),
+            Err(Halt::Memory(again)) => out = again,
         }
     }
+    Err(Error::Budget { bytes: out.bytes, budget_bytes: store.engine.budget_bytes() })
 }
 
 /// Waits for what [`make_room`] set going, outside the gate.

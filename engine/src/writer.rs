@@ -6,6 +6,7 @@ use crate::hot::cell::Below;
 use crate::hot::{Probe, record::VALUE};
 use crate::ids::KeyGroupRange;
 use crate::key::{Key, VALUE_BYTES_MAX};
+use crate::metrics::OperationKind;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
 use crate::scan::{self, MapRange};
@@ -60,6 +61,7 @@ impl Writer {
     #[inline]
     fn at<R>(
         &mut self,
+        timed_as: OperationKind,
         state: State,
         kinds: &[StateKind],
         key: Key<'_>,
@@ -70,7 +72,7 @@ impl Writer {
         if !kinds.contains(&def.kind) {
             return Err(wrong_kind(def, kinds));
         }
-        write::run(&self.store, &self.shard, &mut self.token, |core| {
+        write::run(&self.store, &self.shard, &mut self.token, timed_as, |core| {
             if key.namespace.is_empty() {
                 let probe = core.hot.probe(state.0.0, group, key.key, false);
                 return operation(core, def, &probe);
@@ -94,7 +96,7 @@ impl Writer {
     pub fn read<R>(&mut self, state: State, key: Key<'_>, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
         let mut use_it = Some(use_it);
         let mut used = None;
-        self.at(state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
+        self.at(OperationKind::Read, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             if def.kind == StateKind::Merging {
                 let value = read::folded(core, def, key, probe)?;
                 used = use_it.take().map(|use_it| use_it(value.as_deref()));
@@ -113,7 +115,7 @@ impl Writer {
     #[inline]
     pub fn put(&mut self, state: State, key: Key<'_>, value: &[u8]) -> Result<()> {
         check_value(value)?;
-        self.at(state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
+        self.at(OperationKind::Write, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             put(core, def, key, probe, value)
         })
     }
@@ -121,7 +123,7 @@ impl Writer {
     /// Deletes a value, a list, or a merging state's value.
     pub fn delete(&mut self, state: State, key: Key<'_>) -> Result<()> {
         let kinds = [StateKind::Value, StateKind::Merging, StateKind::List];
-        self.at(state, &kinds, key, |core, def, probe| delete(core, def, key, probe))
+        self.at(OperationKind::Write, state, &kinds, key, |core, def, probe| delete(core, def, key, probe))
     }
 
     /// Reads a value and writes what `change` makes of it; `None` deletes. `change` is called once. For value states.
@@ -134,7 +136,7 @@ impl Writer {
     ) -> Result<()> {
         let mut change = Some(change);
         let mut changed: Option<Option<V>> = None;
-        self.at(state, &[StateKind::Value], key, |core, def, probe| {
+        self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
             update(core, def, key, probe, &mut change, &mut changed)
         })
     }
@@ -142,7 +144,9 @@ impl Writer {
     /// Appends an element to a list, without reading what is there.
     pub fn append(&mut self, state: State, key: Key<'_>, element: &[u8]) -> Result<()> {
         check_value(element)?;
-        self.at(state, &[StateKind::List], key, |core, def, probe| append(core, def, key, probe, element))
+        self.at(OperationKind::Append, state, &[StateKind::List], key, |core, def, probe| {
+            append(core, def, key, probe, element)
+        })
     }
 
     /// The elements of a list, in the order of their appending; empty where there is none.
@@ -154,9 +158,10 @@ impl Writer {
 
     /// Gives the elements of a list to `use_it`, in the order of their appending.
     pub fn list_with(&mut self, state: State, key: Key<'_>, mut use_it: impl FnMut(&[u8])) -> Result<()> {
-        let (value, expiring, now_ms) = self.at(state, &[StateKind::List], key, |core, def, probe| {
-            Ok((read::folded(core, def, key, probe)?, def.ttl.is_some(), core.hot.now_ms))
-        })?;
+        let (value, expiring, now_ms) =
+            self.at(OperationKind::Read, state, &[StateKind::List], key, |core, def, probe| {
+                Ok((read::folded(core, def, key, probe)?, def.ttl.is_some(), core.hot.now_ms))
+            })?;
         for (expiry_ms, element) in frames(value.as_deref().unwrap_or(&[]), expiring) {
             if !read::is_expired(expiry_ms, now_ms) {
                 use_it(element);
@@ -170,7 +175,7 @@ impl Writer {
         if elements.is_empty() {
             return self.delete(state, key);
         }
-        self.at(state, &[StateKind::List], key, |core, def, probe| {
+        self.at(OperationKind::Write, state, &[StateKind::List], key, |core, def, probe| {
             let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
             let mut value = Vec::new();
             for element in elements {
@@ -187,7 +192,9 @@ impl Writer {
     /// Merges an operand into a value, without reading what is on disk. For merging states.
     pub fn merge(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<()> {
         check_value(operand)?;
-        self.at(state, &[StateKind::Merging], key, |core, def, probe| merge(core, def, key, probe, operand))
+        self.at(OperationKind::Append, state, &[StateKind::Merging], key, |core, def, probe| {
+            merge(core, def, key, probe, operand)
+        })
     }
 
     /// The value of a map's entry, copied.
@@ -207,7 +214,7 @@ impl Writer {
         read::check_user_key(user_key)?;
         let mut use_it = Some(use_it);
         let mut used = None;
-        self.at(state, &[StateKind::Map], key, |core, def, probe| {
+        self.at(OperationKind::MapRead, state, &[StateKind::Map], key, |core, def, probe| {
             read::entry(core, def, key, probe, user_key, |value| {
                 if let Some(use_it) = use_it.take() {
                     used = Some(use_it(value));
@@ -227,13 +234,17 @@ impl Writer {
     pub fn map_put(&mut self, state: State, key: Key<'_>, user_key: &[u8], value: &[u8]) -> Result<()> {
         read::check_user_key(user_key)?;
         check_value(value)?;
-        self.at(state, &[StateKind::Map], key, |core, def, probe| map_put(core, def, key, probe, user_key, value))
+        self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+            map_put(core, def, key, probe, user_key, value)
+        })
     }
 
     /// Deletes an entry of a map.
     pub fn map_delete(&mut self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<()> {
         read::check_user_key(user_key)?;
-        self.at(state, &[StateKind::Map], key, |core, def, probe| map_delete(core, def, key, probe, user_key))
+        self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+            map_delete(core, def, key, probe, user_key)
+        })
     }
 
     /// Whether a map has no entry.
@@ -248,7 +259,7 @@ impl Writer {
 
     /// Deletes all entries of a map.
     pub fn map_clear(&mut self, state: State, key: Key<'_>) -> Result<()> {
-        self.at(state, &[StateKind::Map], key, |core, def, probe| {
+        self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
             let below = read::below_map(core, def, key, probe)?;
             Ok(core.hot.clear_map(probe, below)?)
         })
@@ -262,12 +273,16 @@ impl Writer {
         range: &MapRange<'_>,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.at(state, &[StateKind::Map], key, |core, def, probe| scan::map(core, def, key, probe, range, &mut visit))
+        self.at(OperationKind::Scan, state, &[StateKind::Map], key, |core, def, probe| {
+            scan::map(core, def, key, probe, range, &mut visit)
+        })
     }
 
     /// The entry of a map with the smallest user key.
     pub fn map_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        self.at(state, &[StateKind::Map], key, |core, def, probe| crate::pop::first(core, def, key, probe))
+        self.at(OperationKind::Scan, state, &[StateKind::Map], key, |core, def, probe| {
+            crate::pop::first(core, def, key, probe)
+        })
     }
 
     /// The entry of a map with the greatest user key.
@@ -282,7 +297,7 @@ impl Writer {
 
     /// Takes the entry with the smallest user key out of a map.
     pub fn map_pop_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        self.at(state, &[StateKind::Map], key, |core, def, probe| {
+        self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
             let Some((user_key, value)) = crate::pop::first(core, def, key, probe)? else { return Ok(None) };
             map_delete(core, def, key, probe, &user_key)?;
             if let Some((root, _)) = core.hot.find_root(probe) {
@@ -411,7 +426,7 @@ pub(crate) fn update<V: AsRef<[u8]>>(
         Known::Unknown => {
             core.counts.cold_lookups += 1;
             let lookup = read::cell_lookup(&core.view, def, key, core.hot.now_ms);
-            let cold = read::finish(lookup, &mut core.counts.blocks_read)?;
+            let cold = read::finish(lookup, &mut core.counts)?;
             if let Some(change) = change.take() {
                 *changed = Some(change(cold.base.as_deref()));
             }
