@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::hot::cell::Below;
 use crate::hot::record::{ENTRY, Record, TOMBSTONE, VALUE};
 use crate::hot::table::Place;
-use crate::hot::{Hot, Probe};
+use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::ids::KeyGroupRange;
 use crate::key::{KEY_BYTES_MAX, Key, USER_KEY_BYTES_MAX, push_entry_key, push_sort_key};
 use crate::metrics::OwnerCounts;
@@ -189,13 +189,27 @@ pub fn value<R>(
             let lookup = cell_lookup(&core.view, def, key, now_ms);
             let cold = finish(lookup, &mut core.counts)?;
             let Some(value) = cold.base else { return Ok(use_it(None)) };
-            core.hot.promote_cell(probe, &value, cold.expiry_ms, cold.epoch.0);
-            if let Some((record, _)) = core.hot.find_cell(probe) {
-                refresh_cell(core, def, probe, record)?;
-            }
+            keep_cell(core, def, probe, &value, cold.expiry_ms, cold.epoch.0)?;
             Ok(use_it(Some(&value)))
         }
     }
+}
+
+/// Keeps a value that was read from the segments and that memory has nothing of: clean, or changed where the read
+/// starts its time anew.
+pub fn keep_cell(
+    core: &mut Core,
+    def: &StateDef,
+    probe: &Probe<'_>,
+    value: &[u8],
+    expiry_ms: Option<u64>,
+    epoch: u32,
+) -> Result<(), Halt> {
+    match refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
+        None => core.hot.promote_cell(probe, value, expiry_ms, epoch),
+        wanted => core.hot.put_cell(probe, None, value, wanted, Below::Perhaps)?,
+    }
+    Ok(())
 }
 
 fn refresh_cell(core: &mut Core, def: &StateDef, probe: &Probe<'_>, record: Record) -> Result<(), Halt> {
@@ -204,6 +218,22 @@ fn refresh_cell(core: &mut Core, def: &StateDef, probe: &Probe<'_>, record: Reco
     let value = core.hot.value_of(record).to_vec();
     let found = core.hot.find_cell(probe);
     Ok(core.hot.put_cell(probe, found, &value, Some(wanted), Below::Perhaps)?)
+}
+
+/// Reads a merging state's cell. Refreshes it where the state says so.
+pub fn merged(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<Option<Vec<u8>>, Halt> {
+    let value = folded(core, def, key, probe)?;
+    let Some(read) = value.as_deref().filter(|_| def.ttl.is_some_and(|ttl| ttl.refresh_on_read)) else {
+        return Ok(value);
+    };
+    // Memory has it now, unless there was no room: then it is read again when there is.
+    let found = core.hot.find_cell(probe);
+    let Some((record, _)) = found else { return Err(OutOfMemory { bytes: read.len() }.into()) };
+    let expiry_ms = record.expiry_ms(core.hot.arena());
+    if let wanted @ Some(_) = refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
+        core.hot.put_cell(probe, found, read, wanted, Below::Perhaps)?;
+    }
+    Ok(value)
 }
 
 /// Reads a list's or merging state's cell: its folded value, `None` where there is nothing.
@@ -280,6 +310,12 @@ pub fn entry<R>(
     let lookup = entry_lookup(&core.view, def, key, user_key, core.hot.now_ms);
     let cold = finish(lookup, &mut core.counts)?;
     let Some(value) = cold.base else { return Ok(use_it(None)) };
-    core.hot.promote_entry(probe, user_key, &value, cold.expiry_ms, cold.epoch.0);
+    match refreshed(def.ttl, cold.expiry_ms, core.hot.now_ms) {
+        None => core.hot.promote_entry(probe, user_key, &value, cold.expiry_ms, cold.epoch.0),
+        wanted => {
+            let root = core.hot.root_or_new(probe)?;
+            core.hot.put_entry(probe, root, None, user_key, &value, wanted, Below::Perhaps)?;
+        }
+    }
     Ok(use_it(Some(&value)))
 }

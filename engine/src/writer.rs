@@ -11,7 +11,7 @@ use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, Shard};
-use crate::states::{StateDef, StateKind, frame, frames};
+use crate::states::{MergeOperator, StateDef, StateKind, frame, frames};
 use crate::store::{State, StoreInner};
 use crate::write::{self, Halt};
 use std::ops::ControlFlow;
@@ -98,7 +98,7 @@ impl Writer {
         let mut used = None;
         self.at(OperationKind::Read, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             if def.kind == StateKind::Merging {
-                let value = read::folded(core, def, key, probe)?;
+                let value = read::merged(core, def, key, probe)?;
                 used = use_it.take().map(|use_it| use_it(value.as_deref()));
                 return Ok(());
             }
@@ -189,7 +189,7 @@ impl Writer {
         })
     }
 
-    /// Merges an operand into a value, without reading what is on disk. For merging states.
+    /// Merges an operand into a value, without reading what is on disk unless values expire. For merging states.
     pub fn merge(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<()> {
         check_value(operand)?;
         self.at(OperationKind::Append, state, &[StateKind::Merging], key, |core, def, probe| {
@@ -479,13 +479,15 @@ pub(crate) fn merge(
         let problem = format!("{:?} takes operands of 8 bytes, not of {}", operator, operand.len());
         return Err(Error::State { state: def.name.clone(), problem }.into());
     }
-    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    if def.ttl.is_some() {
+        return merge_expiring(core, def, operator, key, probe, operand);
+    }
     let found = core.hot.find_cell(probe);
     let Some((head, _)) = found else {
         let below = read::below_cell(core, def, key, probe)?;
         return match below {
-            Below::Nothing => Ok(core.hot.put_cell(probe, found, operand, expiry_ms, below)?),
-            Below::Perhaps => Ok(core.hot.append_chain(probe, found, [operand, &[]], expiry_ms, below)?),
+            Below::Nothing => Ok(core.hot.put_cell(probe, found, operand, None, below)?),
+            Below::Perhaps => Ok(core.hot.append_chain(probe, found, [operand, &[]], None, below)?),
         };
     };
     let arena = core.hot.arena();
@@ -495,19 +497,40 @@ pub(crate) fn merge(
         VALUE if !expired => {
             let mut merged = Vec::with_capacity(operand.len());
             operator.merge(core.hot.value_of(head), operand, &mut merged);
-            Ok(core.hot.put_cell(probe, found, &merged, expiry_ms, Below::Perhaps)?)
+            Ok(core.hot.put_cell(probe, found, &merged, None, Below::Perhaps)?)
         }
         crate::hot::record::CHAIN if current && !expired => {
             let mut merged = Vec::with_capacity(operand.len());
             operator.merge(core.hot.value_of(head), operand, &mut merged);
-            Ok(core.hot.replace_chunk(probe, found, &merged, expiry_ms)?)
+            Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
         }
         crate::hot::record::CHAIN if !expired => {
-            Ok(core.hot.append_chain(probe, found, [operand, &[]], expiry_ms, Below::Perhaps)?)
+            Ok(core.hot.append_chain(probe, found, [operand, &[]], None, Below::Perhaps)?)
         }
         // Deleted or expired: what is below is masked, so the operand is the value.
-        _ => Ok(core.hot.put_cell(probe, found, operand, expiry_ms, Below::Perhaps)?),
+        _ => Ok(core.hot.put_cell(probe, found, operand, None, Below::Perhaps)?),
     }
+}
+
+/// Merges into a value that expires, which takes reading it: whether it still lived decides what the operand adds to,
+/// and that can't be told any more when operands are folded later.
+fn merge_expiring(
+    core: &mut Core,
+    def: &StateDef,
+    operator: &MergeOperator,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    operand: &[u8],
+) -> Result<(), Halt> {
+    let value = match read::folded(core, def, key, probe)? {
+        None => operand.to_vec(),
+        Some(old) => {
+            let mut merged = Vec::with_capacity(old.len());
+            operator.merge(&old, operand, &mut merged);
+            merged
+        }
+    };
+    put(core, def, key, probe, &value)
 }
 
 pub(crate) fn map_put(
