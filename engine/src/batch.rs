@@ -13,7 +13,7 @@ use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
 use crate::segment::{BlockRef, Segment};
 use crate::shard::{Core, Shard};
-use crate::stack::{Found, Lookup};
+use crate::stack::{Found, Lookup, Slice};
 use crate::states::StateDef;
 use crate::store::{State, StoreInner};
 use crate::write::{self, Halt};
@@ -33,42 +33,48 @@ pub(crate) fn get_many(
     mut use_it: impl FnMut(usize, Option<&[u8]>),
 ) -> Result<()> {
     let mut misses = Vec::new();
-    for start in (0..keys.len()).step_by(GROUP) {
+    let mut at = 0;
+    while at < keys.len() {
+        let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
         write::run(store, shard, token, OperationKind::Batch, |core| {
-            with_probes(core, shard, def, group, |core, index, probe| {
+            // After memory was short, what was answered already is left out.
+            let done = at - start;
+            with_probes(core, shard, def, &group[done..], |core, index, probe| {
+                let index = start + done + index;
                 let found = core.hot.find_cell(probe);
                 match read::know(&core.hot, probe, found) {
                     Known::Value(record) if def.ttl.is_none() => {
                         core.counts.hits += 1;
                         record.touch(core.hot.arena());
-                        use_it(start + index, Some(core.hot.value_of(record)));
+                        use_it(index, Some(core.hot.value_of(record)));
                     }
                     Known::Value(_) => {
-                        read::value(core, def, group[index], probe, |value| use_it(start + index, value))?;
+                        read::value(core, def, keys[index], probe, |value| use_it(index, value))?;
                     }
                     Known::Absent => {
                         core.counts.hits += 1;
-                        use_it(start + index, None);
+                        use_it(index, None);
                     }
                     Known::Unknown => {
-                        let lookup = read::cell_lookup(&core.view, def, group[index], core.hot.now_ms);
-                        misses.push((start + index, lookup));
+                        let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
+                        misses.push((index, lookup));
                     }
                 }
+                at = index + 1;
                 Ok(())
             })
         })?;
     }
     let cold = read_together(store, misses, token)?;
-    for (index, found) in cold {
+    for (index, _, found) in cold {
         use_it(index, found.base.as_deref());
         let Some(value) = &found.base else { continue };
         write::run(store, shard, token, OperationKind::Batch, |core| {
             with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
                 // The same key may have come up twice.
                 if core.hot.find_cell(probe).is_none() {
-                    core.hot.promote_cell(probe, value, found.expiry_ms, found.epoch.0);
+                    read::keep_cell(core, def, probe, value, found.expiry_ms, found.epoch.0)?;
                 }
                 Ok(())
             })
@@ -141,11 +147,17 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
         })?;
     }
     let cold = read_together(store, misses, token)?;
-    for (index, found) in cold {
+    for (index, slice, mut found) in cold {
         write::run(store, shard, token, OperationKind::Batch, |core| {
             with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
                 if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
                     return Ok(());
+                }
+                // The same key may have come up twice, and what it was changed to may have been flushed and have left
+                // memory since: then the segments are others than those that were read.
+                if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
+                    let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
+                    found = read::finish(lookup, &mut core.counts.blocks_read)?;
                 }
                 let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
                 let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };
@@ -212,7 +224,7 @@ fn read_together(
     store: &StoreInner,
     mut lookups: Vec<(usize, Lookup)>,
     token: &mut OwnerToken<Core>,
-) -> Result<Vec<(usize, Found)>> {
+) -> Result<Vec<(usize, Arc<Slice>, Found)>> {
     if lookups.is_empty() {
         return Ok(Vec::new());
     }
@@ -244,7 +256,7 @@ fn read_together(
     core.counts.cold_lookups += lookups.len() as u64;
     core.counts.blocks_read += blocks_read;
     core.counts.filter_probes += lookups.iter().map(|(_, lookup)| lookup.filter_probes).sum::<u64>();
-    Ok(lookups.into_iter().map(|(index, lookup)| (index, lookup.finish())).collect())
+    Ok(lookups.into_iter().map(|(index, lookup)| (index, Arc::clone(lookup.slice()), lookup.finish())).collect())
 }
 
 /// One operation of a [`Batch`].

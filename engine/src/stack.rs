@@ -268,6 +268,11 @@ impl Lookup {
         self.advance();
     }
 
+    /// Where it looks.
+    pub fn slice(&self) -> &Arc<Slice> {
+        &self.slice
+    }
+
     /// What it came to.
     pub fn finish(self) -> Found {
         self.found
