@@ -81,6 +81,8 @@ pub struct Catalogue {
     pub(crate) next_number: u64,
     /// Segments that may be needed no more, held weakly: a file goes when nobody holds its segment.
     pub(crate) garbage: HashMap<SegmentId, std::sync::Weak<LazySegment>>,
+    /// Checkpoints that are gone, but that somebody may still be reading: whoever does holds the manifest.
+    pub(crate) gone: Vec<std::sync::Weak<Manifest>>,
 }
 
 impl Catalogue {
@@ -249,14 +251,12 @@ pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
 
 /// Puts a checkpoint's files into another directory.
 pub(crate) fn export(store: &Arc<StoreInner>, label: u64, directory: &Path) -> Result<()> {
+    // Held while the files are being linked, so that they aren't reclaimed meanwhile.
     let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
-    // Held while their files are being linked, so that they aren't reclaimed meanwhile.
-    let pinned = version_of(&store.storage, &manifest);
     for meta in &manifest.segments {
         store.storage.link_to(&names::segment_name(meta.id.0), directory)?;
     }
     store.storage.link_to(&names::manifest_name(manifest.number), directory)?;
-    drop(pinned);
     Ok(())
 }
 
@@ -284,6 +284,8 @@ pub struct Item {
 /// It reads the checkpoint's own segments and holds up neither writers nor later checkpoints.
 #[derive(Debug)]
 pub struct Iter {
+    /// Held while the checkpoint's segments are needed, so that they aren't reclaimed meanwhile.
+    _pinned: Arc<Manifest>,
     slices: std::vec::IntoIter<Arc<Slice>>,
     states: Vec<Arc<StateDef>>,
     now_ms: u64,
@@ -298,13 +300,13 @@ pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
     let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
     let states = store.states.read().clone();
     let version = version_of(&store.storage, &manifest);
-    Ok(Iter::new(&version, states, manifest.purge_clock_ms))
+    Ok(Iter::new(manifest, &version, states))
 }
 
 impl Iter {
-    pub(crate) fn new(version: &Version, states: Vec<Arc<StateDef>>, now_ms: u64) -> Self {
-        let slices = version.slices.clone().into_iter();
-        Self { slices, states, now_ms, bounds: Vec::new(), slice: None, merged: None }
+    fn new(manifest: Arc<Manifest>, version: &Version, states: Vec<Arc<StateDef>>) -> Self {
+        let (slices, now_ms) = (version.slices.clone().into_iter(), manifest.purge_clock_ms);
+        Self { _pinned: manifest, slices, states, now_ms, bounds: Vec::new(), slice: None, merged: None }
     }
 
     fn advance(&mut self) -> Result<Option<Item>> {

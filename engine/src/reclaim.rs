@@ -1,7 +1,7 @@
 //! Reclaim: deleting the files that no retained checkpoint and no stack names any more.
 //!
 //! A segment is deleted only after the manifest that drops it is durable, and while nobody holds it: iterators and
-//! views keep their segments by holding them.
+//! views keep their segments by holding them, or the manifest that names them.
 
 use crate::checkpoint::Catalogue;
 use crate::ids::SegmentId;
@@ -46,6 +46,7 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
 /// Takes a checkpoint out of the catalogue and notes its segments as possible garbage.
 pub(crate) fn drop_checkpoint(catalogue: &mut Catalogue, number: u64, version: &Version) {
     let Some(kept) = catalogue.kept.remove(&number) else { return };
+    catalogue.gone.push(Arc::downgrade(&kept.manifest));
     let live: std::collections::HashMap<SegmentId, Weak<LazySegment>> =
         version.segments().iter().map(|segment| (segment.id(), Arc::downgrade(segment))).collect();
     for meta in &kept.manifest.segments {
@@ -64,11 +65,19 @@ pub(crate) fn note(store: &StoreInner, dropped: &[Arc<LazySegment>]) {
 }
 
 fn remove_segments(store: &StoreInner) {
+    // A shard whose writer is idle would hold the segments of its last operation's view.
+    let shards = store.shards.lock().clone();
+    for shard in shards {
+        shard.cell.borrow().settle(&shard);
+    }
     let version = Arc::clone(&store.version.lock());
     let in_use: HashSet<SegmentId> = version.segments().iter().map(|segment| segment.id()).collect();
     let mut catalogue = store.catalogue.lock();
+    catalogue.gone.retain(|manifest| manifest.strong_count() > 0);
+    let read = catalogue.gone.iter().filter_map(Weak::upgrade);
+    let manifests = catalogue.kept.values().map(|kept| Arc::clone(&kept.manifest)).chain(read);
     let named: HashSet<SegmentId> =
-        catalogue.kept.values().flat_map(|kept| kept.manifest.segments.iter().map(|meta| meta.id)).collect();
+        manifests.flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id).collect::<Vec<_>>()).collect();
     let dead: Vec<SegmentId> = catalogue
         .garbage
         .iter()
