@@ -103,6 +103,7 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
         drop(sealing);
         shard.wait(seen)?;
         store.check()?;
+        store.trouble.lock().clone().map_or(Ok(()), Err)?;
     }
 }
 
@@ -207,6 +208,11 @@ fn await_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, room: Room, seen: u64
             // A full disk: the caller learns of it and can go on reading. What was cut off stays in line.
             store.trouble.lock().clone().map_or(Ok(()), Err)
         }
+        Room::Barrier => {
+            // Until it is cut. It takes what changed here along.
+            drop(store.queue.sealing.lock());
+            Ok(())
+        }
         Room::Elsewhere => {
             if reclaim_elsewhere(store, shard, out.bytes)? {
                 return Ok(());
@@ -223,6 +229,8 @@ enum Room {
     Made,
     /// A flush is on its way.
     Wait,
+    /// A barrier is being cut: nothing can be spilled meanwhile.
+    Barrier,
     /// This shard has nothing left to give.
     Elsewhere,
 }
@@ -246,14 +254,27 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     }
 }
 
-/// Cuts the current epoch off and has it flushed without a manifest. False where that can't be done now.
-fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> bool {
-    // A barrier that is being cut holds this, and waits for our gate: it will flush what is here.
-    let Some(_sealing) = store.queue.sealing.try_lock() else { return core.hot.in_flight() > 0 };
-    let Some(sealed) = core.hot.seal(store.next_epoch()) else { return false };
+/// What became of an attempt to spill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Spill {
+    /// A flush is on its way.
+    Begun,
+    /// A barrier is being cut, which may be waiting for our gate.
+    Barrier,
+    /// Nothing changed since the last flush.
+    Nothing,
+}
+
+/// Cuts the current epoch off and has it flushed without a manifest.
+fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill {
+    if !core.hot.is_dirty() {
+        return Spill::Nothing;
+    }
+    let Some(_sealing) = store.queue.sealing.try_lock() else { return Spill::Barrier };
+    let Some(sealed) = core.hot.seal(store.next_epoch()) else { return Spill::Nothing };
     tracing::debug!(epoch = sealed.epoch, bytes = sealed.dirty_bytes, "spill");
     store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None });
-    true
+    Spill::Begun
 }
 
 fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: OutOfMemory, attempt: u32) -> Room {
@@ -267,10 +288,15 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     if given > 0 {
         return Room::Made;
     }
-    if core.hot.in_flight() > 0 || spill(store, shard, core) {
+    if core.hot.in_flight() > 0 {
         return Room::Wait;
     }
-    if evicted > 0 && attempt < 4 { Room::Made } else { Room::Elsewhere }
+    match spill(store, shard, core) {
+        Spill::Begun => Room::Wait,
+        Spill::Barrier => Room::Barrier,
+        Spill::Nothing if evicted > 0 && attempt < 4 => Room::Made,
+        Spill::Nothing => Room::Elsewhere,
+    }
 }
 
 /// Takes memory from the engine's other shards, whose writers may be idle: what is clean goes, what is dirty is
@@ -292,9 +318,12 @@ fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) ->
         if core.hot.give_back(chunks) > 0 {
             return Ok(true);
         }
-        let waiting = core.hot.in_flight() > 0 || spill(&other, &shard, &mut core);
+        let spilled = if core.hot.in_flight() > 0 { Spill::Begun } else { spill(&other, &shard, &mut core) };
         drop(core);
-        if waiting {
+        if spilled == Spill::Barrier {
+            drop(other.queue.sealing.lock());
+        }
+        if spilled != Spill::Nothing && shard.cell.borrow().hot.in_flight() > 0 {
             shard.wait(seen)?;
             let mut core = shard.cell.borrow();
             core.settle(&shard);
