@@ -10,7 +10,6 @@ use crate::ids::KeyGroupRange;
 use crate::store::StoreInner;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// What a checkpoint is to carry.
@@ -138,13 +137,11 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> 
             store.check()?;
         }
     }
-    if !all.is_empty() {
-        store.purge_clock_ms.fetch_max(lowest_ms, Ordering::Relaxed);
-    }
+    let purge_clock_ms = if all.is_empty() { 0 } else { lowest_ms };
     let shared = Arc::new(Shared::default());
     let label = barrier.label;
     let epoch = crate::store::epoch_of(store);
-    let request = Request::new(barrier, epoch, started, Arc::clone(&shared));
+    let request = Request::new(barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
     store.queue.push(store, Job { shards, request: Some(request) });
     drop(sealing);
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));

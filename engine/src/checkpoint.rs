@@ -50,14 +50,15 @@ pub struct CheckpointInfo {
 pub struct Request {
     barrier: Barrier,
     epoch: Epoch,
+    purge_clock_ms: u64,
     started: Instant,
     shared: Arc<Shared>,
 }
 
 impl Request {
-    /// What `barrier` asked for, when the cut had reached `epoch`.
-    pub fn new(barrier: Barrier, epoch: Epoch, started: Instant, shared: Arc<Shared>) -> Self {
-        Self { barrier, epoch, started, shared }
+    /// What `barrier` asked for, when the cut had reached `epoch` and the writers' clocks `purge_clock_ms`.
+    pub fn new(barrier: Barrier, epoch: Epoch, purge_clock_ms: u64, started: Instant, shared: Arc<Shared>) -> Self {
+        Self { barrier, epoch, purge_clock_ms, started, shared }
     }
 
     /// It can't become complete.
@@ -137,6 +138,9 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
 }
 
 fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo> {
+    // Not at the cut: a compaction that purged by a later barrier's clock would take from this checkpoint what was
+    // alive then.
+    store.purge_clock_ms.fetch_max(request.purge_clock_ms, Ordering::Relaxed);
     let version = Arc::clone(&store.version.lock());
     let (number, parent) = {
         let mut catalogue = store.catalogue.lock();
