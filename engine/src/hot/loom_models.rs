@@ -110,11 +110,12 @@ impl Owner {
         self.dirty.bury(&self.table.arena, &mut record);
     }
 
-    /// Takes back what no reader keeps, and writes over as much of it as there is.
+    /// Takes back what no reader keeps, and writes over as much of it as there is: with records that a reader which
+    /// should not be there takes for its own, and then finds [`REUSED`] in.
     fn reuse(&mut self, blocks: usize) {
         self.memory.collect();
         for _ in 0..blocks {
-            self.create(VALUE, CURRENT, 0, OTHER, &REUSED);
+            self.create(VALUE, CURRENT, 0, KEY, &REUSED);
         }
     }
 }
@@ -241,6 +242,23 @@ fn loom_hot_remove_and_reuse() {
 }
 
 #[test]
+fn loom_hot_slot_and_block_are_used_again() {
+    // The slot still names the block that went: whoever sees its new tag must see its new reference.
+    beside(
+        4,
+        |owner| owner.insert(VALUE, CURRENT, KEY, &value(1)),
+        |owner, old| {
+            let new = owner.create(VALUE, CURRENT, 0, KEY, &value(2));
+            owner.remove(hash(KEY), old);
+            owner.retire(old);
+            owner.reuse(1);
+            owner.add(hash(KEY), new);
+        },
+        |seen| assert!(matches!(seen, None | Some((1 | 2, CURRENT, VALUE) | (0, 0, 0))), "{seen:?}"),
+    );
+}
+
+#[test]
 fn loom_hot_update_in_place_of_several_words() {
     beside(
         4,
@@ -343,7 +361,10 @@ fn loom_hot_entry_beside_its_container_s_end() {
         owner.retire(entry);
         owner.remove(hash(KEY), root);
         owner.retire(root);
-        owner.reuse(2);
+        owner.memory.collect();
+        for _ in 0..2 {
+            owner.create(ENTRY, CURRENT, u64::from(root.at), b"user", &REUSED);
+        }
         reading.join().unwrap();
     });
 }
