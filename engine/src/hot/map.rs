@@ -123,7 +123,10 @@ impl Hot {
         match found {
             Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
                 self.drop_entry(probe, root, place, record, user_key);
-                self.remove_if_empty(probe, root);
+                // One that is popped from the front is kept for its floor, until it is evicted.
+                if !Record::load(self.arena(), root.at).has(HAS_FLOOR) {
+                    self.remove_if_empty(probe, root);
+                }
                 Ok(())
             }
             Some((record, _)) if record.kind() == ENTRY_TOMBSTONE => Ok(()),
