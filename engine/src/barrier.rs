@@ -6,7 +6,9 @@
 use crate::checkpoint::{CheckpointInfo, Request};
 use crate::error::{Error, Result};
 use crate::flush::Job;
+use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
+use crate::shard::Shard;
 use crate::store::StoreInner;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -116,26 +118,14 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> 
     let started = Instant::now();
     let sealing = store.queue.sealing.lock();
     let mut shards = Vec::new();
-    let all = store.shards.lock().clone();
     let mut lowest_ms = u64::MAX;
-    for shard in &all {
-        loop {
-            let seen = shard.progress();
-            let mut core = shard.cell.borrow();
-            core.settle(shard);
-            lowest_ms = lowest_ms.min(core.hot.now_ms);
-            if !core.hot.is_dirty() {
-                break;
-            }
-            if let Some(sealed) = core.hot.seal(store.next_epoch()) {
-                shards.push((Arc::clone(shard), sealed));
-                break;
-            }
-            drop(core);
-            // Two epochs are in flight: checkpoints come faster than the disk takes them.
-            shard.wait(seen)?;
-            store.check()?;
+    let all = store.shards.lock().clone();
+    if let Err(error) = all.iter().try_for_each(|shard| seal(store, shard, &mut shards, &mut lowest_ms)) {
+        // What was cut off before the barrier failed is flushed all the same: nothing else leads to it any more.
+        if !shards.is_empty() {
+            store.queue.push(store, Job { shards, request: None });
         }
+        return Err(error);
     }
     let purge_clock_ms = if all.is_empty() { 0 } else { lowest_ms };
     let shared = Arc::new(Shared::default());
@@ -146,4 +136,34 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> 
     drop(sealing);
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     Ok(Pending { label, shared, store: Arc::downgrade(store) })
+}
+
+/// Cuts one shard, and waits for room where two of its epochs are in flight: checkpoints come faster than the disk
+/// takes them.
+fn seal(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    cut: &mut Vec<(Arc<Shard>, Sealed)>,
+    lowest_ms: &mut u64,
+) -> Result<()> {
+    loop {
+        let seen = shard.progress();
+        let mut core = shard.cell.borrow();
+        core.settle(shard);
+        *lowest_ms = (*lowest_ms).min(core.hot.now_ms);
+        if !core.hot.is_dirty() {
+            return Ok(());
+        }
+        if let Some(sealed) = core.hot.seal(store.next_epoch()) {
+            cut.push((Arc::clone(shard), sealed));
+            return Ok(());
+        }
+        drop(core);
+        shard.wait(seen)?;
+        store.check()?;
+        // A full disk: the host learns of it, and what is in flight stays in line.
+        if let Some(error) = store.trouble.lock().clone() {
+            return Err(error);
+        }
+    }
 }

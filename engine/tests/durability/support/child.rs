@@ -88,7 +88,7 @@ fn process() {
     // Whoever traces the process counts from this call on.
     let _ = std::os::unix::process::parent_id();
     match role.as_str() {
-        "work" => work(&store, &mut report, plan, storage),
+        "work" => run_plan(&store, &mut report, plan, storage),
         _ => crate::faults::role(&role, &store, &mut report, plan, storage),
     }
 }
@@ -121,7 +121,7 @@ fn open_or_create(path: &Path, storage: StorageChoice) -> Subject {
 }
 
 /// Goes through the plan from where the store stands to its end.
-fn work(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
+pub fn run_plan(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
     let mut subject = open_or_create(path, storage);
     let mut n = subject.store.restored().map_or(0, |info| info.label);
     report.say("opened", n);
@@ -151,6 +151,7 @@ fn work(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
     if let Some(pending) = pending {
         report.say("complete", pending.wait().unwrap().label);
     }
+    report.say("fallbacks", subject.store.metrics().io.uring_fallbacks);
     subject.store.close().unwrap();
     report.say("closed", n);
 }

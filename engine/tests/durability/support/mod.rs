@@ -1,5 +1,6 @@
 //! What the tests share.
 
 pub mod child;
+pub mod limits;
 pub mod trace;
 pub mod workload;

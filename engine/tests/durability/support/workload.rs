@@ -3,7 +3,7 @@
 //! Each step follows from the seed and its number alone, so a process that continues from a checkpoint does what the
 //! killed one would have done, and the contents of the checkpoint labelled `n` are what `n` steps make of nothing.
 
-use alluvium::states::{frame, frames};
+use alluvium::states::frame;
 use alluvium::{
     Barrier, CheckpointInfo, Engine, EngineOptions, Key, MapRange, MergeOperator, State, StateOptions, StorageChoice,
     Store, StoreOptions, Writer,
@@ -225,9 +225,7 @@ impl Subject {
     /// Does step `n` of a plan.
     pub fn step(&mut self, plan: Plan, n: u64) -> alluvium::Result<()> {
         let Step { key, namespace, change } = plan.step(n);
-        let key = self.store.key(&key).group;
-        let Step { key: name, .. } = plan.step(n);
-        let key = Key::new(key, &name).in_namespace(&namespace);
+        let key = self.store.key(&key).in_namespace(&namespace);
         let writer = &mut self.writer;
         match change {
             Change::Put(value) => writer.put(self.values, key, &value),
@@ -243,6 +241,25 @@ impl Subject {
         }
     }
 
+    /// The map state.
+    pub fn maps(&self) -> State {
+        self.maps
+    }
+
+    /// What a writer reads at a place; lists in their frames.
+    pub fn read(&mut self, state: &str, key: Key<'_>, user_key: Option<&[u8]>) -> alluvium::Result<Option<Vec<u8>>> {
+        match (state, user_key) {
+            ("values", _) => self.writer.get(self.values, key),
+            ("sums", _) => self.writer.get(self.sums, key),
+            ("maps", Some(user_key)) => self.writer.map_get(self.maps, key, user_key),
+            _ => {
+                let elements = self.writer.list(self.lists, key)?;
+                let framed = elements.iter().map(|element| [frame(element, None).as_bytes(), element].concat());
+                Ok(Some(framed.collect::<Vec<_>>().concat()))
+            }
+        }
+    }
+
     /// The barrier after `n` steps.
     pub fn barrier(n: u64) -> Barrier {
         Barrier { label: n, offsets: vec![(store_options().range, offset(n))], metadata: offset(!n) }
@@ -253,20 +270,10 @@ impl Subject {
         let mut maps: BTreeMap<(&[u8], &[u8]), Vec<(&[u8], &[u8])>> = BTreeMap::new();
         for ((state, name, namespace, user_key), value) in wanted {
             let key = Key::new(self.store.key(name).group, name).in_namespace(namespace);
-            let found = match state.as_str() {
-                "values" => self.writer.get(self.values, key).unwrap(),
-                "sums" => self.writer.get(self.sums, key).unwrap(),
-                "lists" => {
-                    let wanted: Vec<&[u8]> = frames(value, false).map(|(_, element)| element).collect();
-                    assert_eq!(self.writer.list(self.lists, key).unwrap(), wanted, "{what}: list of {key:?}");
-                    continue;
-                }
-                _ => {
-                    let user_key = user_key.as_deref().unwrap();
-                    maps.entry((name, namespace)).or_default().push((user_key, value));
-                    self.writer.map_get(self.maps, key, user_key).unwrap()
-                }
-            };
+            let found = self.read(state, key, user_key.as_deref()).unwrap();
+            if let Some(user_key) = user_key {
+                maps.entry((name, namespace)).or_default().push((user_key, value));
+            }
             assert_eq!(found.as_deref(), Some(&value[..]), "{what}: {state} of {key:?}");
         }
         for ((name, namespace), entries) in maps {
