@@ -23,7 +23,7 @@ pub struct Row<'a> {
 
 /// Appends a list's element to the list's value: its length in four little-endian bytes, then the element.
 pub fn push_element(list: &mut Vec<u8>, element: &[u8]) {
-    #[expect(clippy::cast_possible_truncation, reason = "the store takes no value of more than 1 GiB")]
+    // The store takes no value of more than 1 GiB.
     list.extend_from_slice(&(element.len() as u32).to_le_bytes());
     list.extend_from_slice(element);
 }

@@ -35,7 +35,7 @@ impl Names {
         if let Some(&id) = self.ids.get(name) {
             return id;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "there are fewer names than bytes of input memory / 16")]
+        // There are fewer names than bytes of input memory / 16.
         let id = self.list.len() as NameId;
         self.list.push(name.into());
         self.ids.insert(name.into(), id);
@@ -180,7 +180,7 @@ fn assemble(
     if span_ms > SPAN_MS_MAX {
         return Err(format!("the flights span {} days; {} are the most", span_ms / DAY_MS, SPAN_MS_MAX / DAY_MS));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "the span is at most 36,525 days, checked above")]
+    // The span is at most 36,525 days, checked above.
     let relative_s = |time_ms: u64| ((time_ms - origin_ms) / 1_000) as u32;
     let mut slots = Vec::with_capacity(planes.len() + weather.len() + flights.len());
     for (row, (hour_ms, weather)) in (0..).zip(&mut weather) {

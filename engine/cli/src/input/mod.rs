@@ -183,7 +183,7 @@ impl Replay {
     /// At an index beyond the 65,536th period: the number of periods is checked before a run begins.
     pub fn event(&self, index: u64) -> Event<'_> {
         let period = u16::try_from(index / self.period_events()).unwrap_or(u16::MAX);
-        #[expect(clippy::cast_possible_truncation, reason = "a period has fewer than 2^32 events: rows are u32")]
+        // A period has fewer than 2^32 events: rows are u32.
         let ordinal = (index % self.period_events()) as u32;
         let slot = self.slots[ordinal as usize];
         let base_ms = self.origin_ms + u64::from(period) * self.period_ms;

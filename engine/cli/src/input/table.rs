@@ -116,7 +116,7 @@ impl Line<'_> {
         }
         let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f64>().ok());
         let number = number.filter(|number| number.abs() <= 1e6);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 1e8 in magnitude")]
+        // At most 1e8 in magnitude.
         let hundredths = number.map(|number| (number * 100.0).round() as i32);
         hundredths.map(Some).ok_or_else(|| self.wrong(column, "a number"))
     }

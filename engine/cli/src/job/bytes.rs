@@ -35,7 +35,7 @@ impl ShortBytes {
     #[must_use]
     pub fn with_text(self, text: &[u8]) -> Self {
         debug_assert!(text.len() < SHORT_BYTES_MAX);
-        #[expect(clippy::cast_possible_truncation, reason = "shorter than SHORT_BYTES_MAX")]
+        // Shorter than SHORT_BYTES_MAX.
         self.with(&[text.len() as u8]).with(text)
     }
 }

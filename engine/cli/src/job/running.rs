@@ -49,7 +49,7 @@ impl<S: JobStore> Job<S> {
     /// Counts a departure for its airport and hour of the day.
     pub(super) fn count_departure(&mut self, period: u16, flight: &Flight<'_>) -> Result<()> {
         let key = name_key(period, flight.origin);
-        #[expect(clippy::cast_possible_truncation, reason = "less than 24")]
+        // Less than 24.
         let hour_of_day = [(flight.scheduled_ms % DAY_MS / HOUR_MS) as u8];
         self.store.add(Table::Departures, at(&key).in_namespace(&hour_of_day), 1)
     }

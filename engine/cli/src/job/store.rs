@@ -18,11 +18,6 @@ pub struct Span<'a> {
     pub reverse: bool,
 }
 
-impl Span<'_> {
-    /// The whole map, from its start.
-    pub const ALL: Span<'static> = Span { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false };
-}
-
 /// Keyed state, owned by one thread: exactly the operations that the job uses, one call each.
 pub trait JobStore {
     /// Hands the value under a key to `with`.

@@ -228,7 +228,7 @@ fn take_field(field: Field, rest: &mut &[u8], sorted: bool) -> Option<String> {
     }
     let ordered: Vec<u8> = if sorted { bytes.to_vec() } else { bytes.iter().rev().copied().collect() };
     let number = ordered.iter().fold(0_u128, |number, &byte| number << 8 | u128::from(byte));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the width says how many bits")]
+    // The width says how many bits.
     let text = match field {
         Field::I32 if number as u32 as i32 == i32::MIN => "unknown".to_owned(),
         Field::I32 => (number as u32 as i32).to_string(),

@@ -3,14 +3,12 @@
 //! A timer is an entry (due time, kind, key, namespace) of the map of its key's group, so setting one twice is setting
 //! it once. Beside the store only the least due time of each group is remembered, as a lower bound.
 
-use std::ops::ControlFlow;
-
 use alluvium::error::Result;
 use alluvium::ids::KeyGroup;
 use alluvium::key::{Key, key_group_of};
 
 use super::bytes::{Fields, ShortBytes};
-use super::store::{JobStore, Span};
+use super::store::JobStore;
 use super::table::{KEY_GROUPS, Table};
 
 /// What a timer is for.
@@ -85,8 +83,7 @@ impl Timers {
     pub fn load(store: &mut impl JobStore) -> Result<Self> {
         let mut due_ms = Vec::with_capacity(KEY_GROUPS as usize);
         for group in 0..KEY_GROUPS as usize {
-            let first = store.map_first(Table::Timers, map_of(group))?;
-            due_ms.push(first.map_or(u64::MAX, |(user_key, _)| Fields(&user_key).sorted_u64()));
+            due_ms.push(first_due_ms(store, group)?);
         }
         Ok(Self { due_ms })
     }
@@ -126,10 +123,6 @@ impl Timers {
 }
 
 fn first_due_ms(store: &mut impl JobStore, group: usize) -> Result<u64> {
-    let mut due_ms = u64::MAX;
-    store.map_scan(Table::Timers, map_of(group), Span::ALL, |user_key, _| {
-        due_ms = Fields(user_key).sorted_u64();
-        ControlFlow::Break(())
-    })?;
-    Ok(due_ms)
+    let first = store.map_first(Table::Timers, map_of(group))?;
+    Ok(first.map_or(u64::MAX, |(user_key, _)| Fields(&user_key).sorted_u64()))
 }

@@ -71,7 +71,7 @@ impl PeriodView<'_, '_, '_> {
         self.count(Table::Late, &key, b"join", late);
         let mut by_hour = [0; 24];
         for departure in departures {
-            #[expect(clippy::cast_possible_truncation, reason = "less than 24")]
+            // Less than 24.
             let hour_of_day = ((departure.flight.scheduled_ms % DAY_MS) / HOUR_MS) as usize;
             by_hour[hour_of_day] += 1;
         }
@@ -109,7 +109,7 @@ impl PeriodView<'_, '_, '_> {
         let end_ms = last.flight.scheduled_ms + self.shift_ms;
         let miles: u64 = run.iter().map(|departure| u64::from(departure.flight.distance)).sum();
         let mut value = end_ms.to_le_bytes().to_vec();
-        #[expect(clippy::cast_possible_truncation, reason = "a period has fewer than 2^32 events")]
+        // A period has fewer than 2^32 events.
         value.extend_from_slice(&(run.len() as u32).to_le_bytes());
         value.extend_from_slice(&miles.to_le_bytes());
         value.extend_from_slice(&(seats * run.len() as u64).to_le_bytes());

@@ -184,7 +184,7 @@ fn route_of_all(origin: &str, dest: &str) -> Vec<u8> {
 }
 
 fn push_text(out: &mut Vec<u8>, text: &[u8]) {
-    #[expect(clippy::cast_possible_truncation, reason = "keys and names are shorter than 64 bytes")]
+    // Keys and names are shorter than 64 bytes.
     out.push(text.len() as u8);
     out.extend_from_slice(text);
 }

@@ -40,7 +40,7 @@ impl PeriodView<'_, '_, '_> {
         let (end_ms, namespace) = (start_ms + HOUR_MS, start_ms.to_be_bytes());
         let mut delays: Vec<i32> = window.iter().map(|departure| departure.delay).collect();
         delays.sort_unstable();
-        #[expect(clippy::cast_possible_truncation, reason = "a period has fewer than 2^32 events")]
+        // A period has fewer than 2^32 events.
         let count = (window.len() as u32).to_le_bytes();
         let sum: i64 = delays.iter().copied().map(i64::from).sum();
         let (min, max) = (delays[0].to_le_bytes(), delays[delays.len() - 1].to_le_bytes());
@@ -49,7 +49,7 @@ impl PeriodView<'_, '_, '_> {
         if end_ms <= oracle_end_ms {
             // Once for all that came before the end, once for each that came after it.
             let late = window.iter().filter(|departure| departure.watermark_ms + self.shift_ms >= end_ms).count();
-            #[expect(clippy::cast_possible_truncation, reason = "a period has fewer than 2^32 events")]
+            // A period has fewer than 2^32 events.
             let firings = late as u32 + u32::from(late < window.len());
             let value = [&count[..], &sum.to_le_bytes(), &min, &median, &max, &firings.to_le_bytes()].concat();
             self.row(Table::WindowResults, key, &namespace, None, &value);
