@@ -157,7 +157,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
                 // memory since: then the segments are others than those that were read.
                 if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
                     let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
-                    found = read::finish(lookup, &mut core.counts.blocks_read)?;
+                    found = read::finish(lookup, &mut core.counts)?;
                 }
                 let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
                 let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };

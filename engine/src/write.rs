@@ -281,6 +281,9 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     let wanted = (out.bytes * 2).max(EVICT_BYTES);
     let evicted = core.hot.evict(wanted);
     core.counts.evicted_bytes += evicted as u64;
+    if attempt == 1 && evicted >= wanted {
+        return Room::Made;
+    }
     // Free blocks may be of other sizes than the one wanted, so chunks are emptied as well. Each further attempt
     // empties more of them.
     let chunks = (out.bytes.div_ceil(CHUNK_BYTES) + 1) << (attempt - 1).min(6);

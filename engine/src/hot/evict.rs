@@ -10,7 +10,6 @@ use crate::hot::record::{
 };
 use crate::hot::{Hot, Probe};
 use crate::platform::arena::{CHUNK_BYTES, NONE, Ref};
-use std::collections::HashSet;
 
 /// Where the clock's hand stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +18,9 @@ pub struct Hand {
     group: usize,
     page: usize,
 }
+
+/// At least one in so many chunks is emptied by a sweep that empties any.
+const CONDEMNED_SHARE: usize = 16;
 
 /// What a sweep does with records that were used lately.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,8 +52,9 @@ impl Hot {
         let mut candidates: Vec<(u32, Ref)> =
             records.chunks().iter().map(|&chunk| (records.live_bytes(chunk), chunk)).collect();
         candidates.sort_unstable();
-        candidates.truncate(chunks);
-        let condemned: HashSet<Ref> = candidates.into_iter().map(|(_, chunk)| chunk).collect();
+        // One sweep over the tables costs the same for many chunks as for one.
+        candidates.truncate(chunks.max(candidates.len() / CONDEMNED_SHARE));
+        let condemned = Condemned::new(candidates.into_iter().map(|(_, chunk)| chunk));
         let hand = self.hand;
         self.hand = Hand::default();
         loop {
@@ -65,7 +68,7 @@ impl Hot {
         let mut freed = 0;
         let records = self.memory.records();
         for index in (0..records.chunks().len()).rev() {
-            freed += usize::from(condemned.contains(&records.chunks()[index]) && records.release_if_empty(index));
+            freed += usize::from(condemned.contains(records.chunks()[index]) && records.release_if_empty(index));
         }
         freed + self.memory.index().release_empty()
     }
@@ -98,7 +101,7 @@ impl Hot {
     }
 
     /// Evicts from the page under the hand.
-    fn sweep_page(&mut self, condemned: Option<&HashSet<Ref>>, mercy: Mercy) {
+    fn sweep_page(&mut self, condemned: Option<&Condemned>, mercy: Mercy) {
         let Hand { state, group, page } = self.hand;
         let Some(head) = self.heads.get(state).and_then(|heads| heads.get(group)) else { return };
         if page >= head.page_count() {
@@ -107,7 +110,7 @@ impl Hot {
         let mut leaving = Vec::new();
         let arena = self.memory.arena();
         head.visit_page(arena, page, |at| {
-            if condemned.is_some_and(|condemned| !condemned.contains(&chunk_start(at))) {
+            if condemned.is_some_and(|condemned| !condemned.contains(at)) {
                 return;
             }
             let mut record = Record::load(arena, at);
@@ -184,6 +187,29 @@ impl Hot {
     }
 }
 
-const fn chunk_start(at: Ref) -> Ref {
-    at - at % (CHUNK_BYTES / 8) as Ref
+/// Chunks to be emptied, by number.
+struct Condemned {
+    chunks: Vec<bool>,
+}
+
+impl Condemned {
+    fn new(chunks: impl Iterator<Item = Ref>) -> Self {
+        let mut condemned = Vec::new();
+        for chunk in chunks.map(chunk_number) {
+            if condemned.len() <= chunk {
+                condemned.resize(chunk + 1, false);
+            }
+            condemned[chunk] = true;
+        }
+        Self { chunks: condemned }
+    }
+
+    #[inline]
+    fn contains(&self, at: Ref) -> bool {
+        self.chunks.get(chunk_number(at)).copied().unwrap_or(false)
+    }
+}
+
+const fn chunk_number(at: Ref) -> usize {
+    at as usize / (CHUNK_BYTES / 8)
 }
