@@ -76,7 +76,7 @@ fn seal(bytes: &mut [u8], meta: &SegmentMeta) -> SegmentMeta {
 fn read(meta: &SegmentMeta, check: impl Fn(&[u8], Option<&[u8]>)) -> Result<(), StorageError> {
     let segment = Arc::new(Segment::open(&*SAMPLE.storage, meta.clone())?);
     let mut failed = segment.verify(&mut |_| {});
-    for sort_key in SAMPLE.records.keys().step_by(7) {
+    for sort_key in SAMPLE.records.keys().step_by(37) {
         let block = match segment.locate(sort_key) {
             Ok(place) => place.map(|place| segment.read_block(place)).transpose(),
             Err(error) => Err(error),
