@@ -42,6 +42,8 @@ impl<E: Into<Error>> From<E> for Halt {
 
 /// How often an operation tries to make room before it gives up.
 const ATTEMPTS: u32 = 200;
+/// From this attempt on everything that is on disk leaves memory.
+const EVERYTHING_AT: u32 = 6;
 /// Operations between two looks at how much memory is left.
 const TICKS: u64 = 64;
 /// What eviction frees at once when memory runs low, in bytes.
@@ -286,7 +288,11 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     }
     // Free blocks may be of other sizes than the one wanted, so chunks are emptied as well. Each further attempt
     // empties more of them.
-    let chunks = (out.bytes.div_ceil(CHUNK_BYTES) + 1) << (attempt - 1).min(6);
+    let chunks = if attempt < EVERYTHING_AT {
+        (out.bytes.div_ceil(CHUNK_BYTES) + 1) << (attempt - 1).min(6)
+    } else {
+        usize::MAX
+    };
     let given = core.hot.give_back(chunks);
     if given > 0 {
         return Room::Made;

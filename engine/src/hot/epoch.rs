@@ -5,7 +5,7 @@ use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record,
 use crate::hot::table::{Head, Place};
 use crate::hot::{Memory, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Dirty lists per table: the current epoch's, two sealed ones in flight, one being taken apart.
@@ -91,7 +91,7 @@ pub struct Hot {
     chores: VecDeque<Chore>,
     superseded: [Vec<Ref>; SLOTS],
     /// What is known of the front of a map, by container; kept for maps that are popped from the front.
-    pub(super) floors: HashMap<Ref, Floor>,
+    pub(super) floors: BTreeMap<Ref, Floor>,
     pub(super) hand: super::evict::Hand,
     /// The caller's clock, in ms.
     pub now_ms: u64,
@@ -117,7 +117,7 @@ impl Hot {
             sealed: VecDeque::new(),
             chores: VecDeque::new(),
             superseded: [const { Vec::new() }; SLOTS],
-            floors: HashMap::new(),
+            floors: BTreeMap::new(),
             hand: super::evict::Hand::default(),
             now_ms: 0,
             copies: 0,

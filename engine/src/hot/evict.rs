@@ -7,6 +7,7 @@
 use crate::hot::epoch::hash_of;
 use crate::hot::record::{
     BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, FREE, NAMESPACE, ROOT, Record, TOMBSTONE, USED, VALUE, hash_area,
+    hash_entry,
 };
 use crate::hot::{Hot, Probe};
 use crate::platform::arena::{CHUNK_BYTES, NONE, Ref};
@@ -110,15 +111,17 @@ impl Hot {
         let mut leaving = Vec::new();
         let arena = self.memory.arena();
         head.visit_page(arena, page, |at| {
-            if condemned.is_some_and(|condemned| !condemned.contains(at)) {
+            let mut record = Record::load(arena, at);
+            if condemned.is_some_and(|condemned| !self.is_condemned(condemned, record)) {
                 return;
             }
-            let mut record = Record::load(arena, at);
             let keeps = mercy == Mercy::Used && record.has(USED);
             match record.kind() {
                 FREE | DEAD => {}
                 // One that was made for an entry for which there was no memory.
                 ROOT if self.entries(record) == 0 => leaving.push(record),
+                // A container doesn't move, so to empty its chunk all its entries have to go.
+                ROOT if condemned.is_some() => leaving.push(record),
                 ROOT => {}
                 TOMBSTONE | ENTRY_TOMBSTONE => leaving.push(record),
                 _ if keeps => record.set_tag(arena, record.tag() & !USED),
@@ -126,7 +129,7 @@ impl Hot {
             }
         });
         leaving.retain(|record| matches!(record.kind(), CHAIN | ROOT) || record.stamp(arena) <= self.flushed);
-        if leaving.iter().any(|record| matches!(record.kind(), VALUE | CHAIN | ENTRY)) {
+        if leaving.iter().any(|record| matches!(record.kind(), VALUE | CHAIN | ENTRY | ROOT)) {
             head.set_spilled(true);
         }
         for record in leaving {
@@ -135,6 +138,43 @@ impl Hot {
         if self.tables[state][group].records == 0 {
             self.heads[state][group].clear(&mut self.memory);
         }
+    }
+
+    /// Whether the record, or a chunk of the chain below it, lies in a condemned chunk.
+    fn is_condemned(&self, condemned: &Condemned, record: Record) -> bool {
+        let mut at = record;
+        loop {
+            if condemned.contains(at.at) {
+                return true;
+            }
+            let below = if at.kind() == CHAIN { at.link(self.arena()) as Ref } else { NONE };
+            if below == NONE {
+                return false;
+            }
+            at = Record::load(self.arena(), below);
+        }
+    }
+
+    /// Evicts all of a map's entries that are on disk, and its container if none is left.
+    fn evict_map(&mut self, probe: &Probe<'_>, root: Record) {
+        let mut entries = Vec::with_capacity(self.entries(root) as usize);
+        self.tree(root).ascend(self.arena(), None, |at| {
+            entries.push(at);
+            true
+        });
+        self.unload(root);
+        for at in entries {
+            let record = Record::load(self.arena(), at);
+            if record.stamp(self.arena()) > self.flushed {
+                continue;
+            }
+            let user_key = record.area(self.arena()).to_vec();
+            let hash = hash_entry(&user_key, probe.hash);
+            if let Some((_, place)) = self.head(probe).find(self.arena(), hash, |found| found == at) {
+                self.drop_entry(probe, root, place, record, &user_key);
+            }
+        }
+        self.remove_if_empty(probe, root);
     }
 
     fn evict_record(&mut self, state: u16, group: u16, record: Record) {
@@ -158,7 +198,7 @@ impl Hot {
             self.drop_entry(&probe, container, place, record, &user_key);
             self.remove_if_empty(&probe, container);
         } else if record.kind() == ROOT {
-            self.remove_root(&probe, place, record);
+            self.evict_map(&probe, record);
         } else if record.kind() == CHAIN && record.stamp(arena) > self.flushed {
             self.cut_chain(&probe, record);
         } else {

@@ -8,7 +8,7 @@
 
 use super::{Arena, CHUNK_BYTES, NONE, Ref};
 use crate::platform::sync::atomic::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 const EXACT: usize = 64;
@@ -70,7 +70,7 @@ pub struct Allocator {
     bump: Ref,
     bump_end: Ref,
     chunks: Vec<Ref>,
-    spans: HashMap<Ref, u32>,
+    spans: BTreeMap<Ref, u32>,
     used_bytes: usize,
     /// Sizes are rounded up to this, which keeps blocks aligned to it.
     grain_bytes: usize,
@@ -86,7 +86,7 @@ impl Allocator {
             bump: NONE,
             bump_end: NONE,
             chunks: Vec::new(),
-            spans: HashMap::new(),
+            spans: BTreeMap::new(),
             used_bytes: 0,
             grain_bytes,
         }
