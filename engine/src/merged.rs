@@ -232,11 +232,9 @@ impl Source {
                 }
                 continue;
             }
-            let inside = if bounds.reverse {
-                self.key >= bounds.from
-            } else {
-                bounds.to.as_ref().is_none_or(|to| self.key < *to)
-            };
+            // Both ends, whatever the direction: where states are numbered otherwise, what comes after this state in the
+            // segment may come before it in the store.
+            let inside = self.key >= bounds.from && bounds.to.as_ref().is_none_or(|to| self.key < *to);
             if !inside {
                 self.key.clear();
             }
