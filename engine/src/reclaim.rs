@@ -70,9 +70,10 @@ fn remove_segments(store: &StoreInner) {
     for shard in shards {
         shard.cell.borrow().settle(&shard);
     }
+    let mut catalogue = store.catalogue.lock();
+    // After the catalogue: what a compaction drops from now on is noted after this, and not forgotten below.
     let version = Arc::clone(&store.version.lock());
     let in_use: HashSet<SegmentId> = version.segments().iter().map(|segment| segment.id()).collect();
-    let mut catalogue = store.catalogue.lock();
     catalogue.gone.retain(|manifest| manifest.strong_count() > 0);
     let read = catalogue.gone.iter().filter_map(Weak::upgrade);
     let manifests = catalogue.kept.values().map(|kept| Arc::clone(&kept.manifest)).chain(read);
