@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{self, Request};
 use crate::engine::Engine;
-use crate::error::{Class, Result};
+use crate::error::{Class, Error, Result};
 use crate::hot::dirty::DirtyList;
 use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, NAMESPACE, Record, TOMBSTONE, VALUE};
 use crate::hot::{Sealed, order};
@@ -65,6 +65,16 @@ impl Queue {
         }
     }
 
+    /// Puts a job that found no room back in front. The checkpoints behind it fail as its own did: who waits for them
+    /// would wait for room. Their changes stay in line.
+    fn put_back(&self, job: Job, error: &Error) {
+        let mut line = self.line.lock();
+        for request in line.jobs.iter_mut().filter_map(|behind| behind.request.take()) {
+            request.fail(error);
+        }
+        line.jobs.push_front(job);
+    }
+
     /// Waits until no job is left.
     pub fn wait_idle(&self) {
         let mut line = self.line.lock();
@@ -86,8 +96,8 @@ pub fn run_next(store: &Arc<StoreInner>) {
         }
         let closed = store.closed.load(Ordering::Acquire);
         if error.class() == Class::Retry && !closed {
+            store.queue.put_back(job, &error);
             *store.trouble.lock() = Some(error);
-            store.queue.line.lock().jobs.push_front(job);
             again = true;
         } else {
             store.fail(&error);
