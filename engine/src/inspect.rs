@@ -80,6 +80,66 @@ impl DirectoryReport {
     }
 }
 
+/// How much of a state lies in segments of one level.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// The state's name.
+    pub state: String,
+    /// What kind of state it is, as [`StateKind`] numbers them.
+    pub kind: u8,
+    /// The segments' level: 0 as flushed, 1 merged, 2 merged to the bottom.
+    pub level: u8,
+    /// How many segments have anything of it.
+    pub segments: u64,
+    /// How many records, tombstones and older versions included.
+    pub records: u64,
+    /// How many of them are tombstones, clears included.
+    pub tombstones: u64,
+    /// Bytes of keys, namespaces, user keys and values.
+    pub logical_bytes: u64,
+}
+
+/// How much each state takes in the segments that a checkpoint names, by the states' numbers and levels. It is read
+/// from the segments' directories, not from their records; what a slice clips away counts too.
+pub fn usage(directory: &Path, checkpoint: &Manifest) -> Result<Vec<Usage>> {
+    let storage = open(directory)?;
+    let mut usage: BTreeMap<(StateId, u8), Usage> = BTreeMap::new();
+    for (meta, map) in with_maps(checkpoint) {
+        let segment = Segment::open(&*storage, meta.clone())?;
+        let mut seen = BTreeSet::new();
+        for index in 0..segment.directory_len() {
+            let Some(entry) = segment.directory_entry(index)? else { continue };
+            let Some(id) = map.to_store(StateId(entry.state)) else { continue };
+            let Some(state) = checkpoint.states.get(usize::from(id.0)) else { continue };
+            let used = usage.entry((id, meta.level)).or_insert_with(|| Usage {
+                state: state.name.clone(),
+                kind: state.kind,
+                level: meta.level,
+                segments: 0,
+                records: 0,
+                tombstones: 0,
+                logical_bytes: 0,
+            });
+            used.segments += u64::from(seen.insert(id));
+            used.records += entry.entries;
+            used.tombstones += entry.tombstones;
+            used.logical_bytes += entry.logical_bytes;
+        }
+    }
+    Ok(usage.into_values().collect())
+}
+
+/// The segments of a manifest, each with the map of its first place in a stack.
+fn with_maps(manifest: &Manifest) -> impl Iterator<Item = (&SegmentMeta, &StateMap)> {
+    let mut maps = vec![0; manifest.segments.len()];
+    for entry in manifest.slices.iter().rev().flat_map(|slice| &slice.stack) {
+        if let Some(map) = maps.get_mut(entry.segment as usize) {
+            *map = entry.map as usize;
+        }
+    }
+    manifest.segments.iter().zip(maps).filter_map(|(meta, map)| Some((meta, manifest.maps.get(map)?)))
+}
+
 /// How bad a [`Finding`] is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Severity {

@@ -3,11 +3,12 @@
 //!
 //! One run is several processes. The parent (`run`) draws, kills and reports; workers (`run::worker`) run the job
 //! (`job`) on the input (`input`) with all its state in the engine (`engine_store`); the check (`check`) compares the
-//! last checkpoint with an independent computation (`oracle`).
+//! last checkpoint with an independent computation (`oracle`). `directory` is what looks at a store from outside.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
 mod args;
 mod check;
+mod directory;
 mod engine_store;
 mod failure;
 mod format;
@@ -40,18 +41,14 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Outcome<u8> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Inspect(_) => todo(),
-        Command::Verify(_) => todo(),
-        Command::Stats(_) => todo(),
+        Command::Inspect(arguments) => directory::inspect(&arguments),
+        Command::Verify(arguments) => directory::verify(&arguments),
+        Command::Stats(arguments) => directory::stats(&arguments),
         Command::Worker(arguments) => child(task_of(&arguments.task).and_then(|task| run::worker::run(&task))),
         Command::Check(arguments) => {
             child(task_of(&arguments.task).and_then(|task| check::process::run(&task, &arguments.scratch)))
         }
     }
-}
-
-fn todo() -> Outcome<u8> {
-    Err(Failure::new("later"))
 }
 
 fn task_of(text: &str) -> Outcome<Task> {

@@ -84,12 +84,17 @@ impl Scene {
 
     /// Opens, reads and verifies the damaged store. `damaged` are the files that an error may name.
     fn check(&self, damaged: &[&str], what: &str) {
+        self.check_older(damaged, what);
+        self.check_newest(damaged, what);
+    }
+
+    /// The same without the older checkpoint.
+    fn check_newest(&self, damaged: &[&str], what: &str) {
         let allowed = |error: &Error| self.assert_allowed(error, damaged, what);
         match Store::open(&self.engine, self.directory.path(), store_options()) {
             Ok(store) => read_all(store, PLAN.steps, &self.newer, &allowed, what),
             Err(error) => allowed(&error),
         }
-        self.check_older(damaged, what);
         self.check_verify(damaged, what);
     }
 
@@ -189,7 +194,13 @@ fn flip_each_byte(scene: &Scene, names: &[String]) {
             let bits = if thorough() { 0..8 } else { offset % 8..offset % 8 + 1 };
             for bit in bits {
                 file.write_all_at(&[whole[offset] ^ 1 << bit], offset as u64).unwrap();
-                scene.check(&[name], &format!("bit {bit} of byte {offset} of {name} flipped"));
+                let what = format!("bit {bit} of byte {offset} of {name} flipped");
+                // Both checkpoints read a segment alike, so the older one is asked now and then.
+                if name.ends_with(".manifest") || offset % 16 == 0 || thorough() {
+                    scene.check(&[name], &what);
+                } else {
+                    scene.check_newest(&[name], &what);
+                }
             }
             file.write_all_at(&whole[offset..=offset], offset as u64).unwrap();
         }

@@ -19,9 +19,17 @@ static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 #[derive(Debug)]
 pub struct DirLock {
     path: PathBuf,
-    // Fields are dropped in order: the file is unlocked before the registry forgets the directory.
-    _file: OwnedFd,
+    // Unlocked by `drop`, and so before the registry forgets the directory.
+    file: OwnedFd,
     _entry: Entry,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Not left to closing the file: a process that another thread is forking just now has it open too until it
+        // executes its program, and would go on holding the directory. Should this fail, closing is what is left.
+        let _ = sys::unlock(self.file.as_fd());
+    }
 }
 
 #[derive(Debug)]
@@ -50,10 +58,26 @@ pub fn lock(root: &Path) -> Result<DirLock, StorageError> {
     let entry = Entry(identity);
     let file = files::open_lock_file(&path)?;
     match sys::lock_exclusive(file.as_fd()) {
-        Ok(()) => Ok(DirLock { path, _file: file, _entry: entry }),
+        Ok(()) => Ok(DirLock { path, file, _entry: entry }),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
             Err(StorageError::new(Fault::Locked, path, 0, "another process has the directory open"))
         }
         Err(error) => Err(StorageError::from_io(&error, path, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_process_holds_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock(directory.path()).unwrap();
+        // What a fork leaves open in the child until it executes its program.
+        let inherited = held.file.try_clone().unwrap();
+        drop(held);
+        assert!(lock(directory.path()).is_ok());
+        drop(inherited);
     }
 }

@@ -63,6 +63,12 @@ pub fn lock_exclusive(file: BorrowedFd<'_>) -> Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
 }
 
+/// Gives up a lock of [`lock_exclusive`], for every descriptor of this open of the file.
+pub fn unlock(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes a descriptor and a number only.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) })
+}
+
 /// How many bytes an unprivileged user can still write to the file system that holds `file`;
 /// `u64::MAX` where it doesn't say.
 pub fn free_bytes(file: BorrowedFd<'_>) -> Result<u64> {

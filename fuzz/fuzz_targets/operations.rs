@@ -1,0 +1,186 @@
+//! Any sequence of operations on a small store, beside a model: what is read is what the model says, also after
+//! checkpoints, compactions, crashes and reopenings, with too little memory for all of it.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use alluvium::{
+    Barrier, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, State, StateOptions, StorageChoice,
+    Store, StoreOptions, Writer,
+};
+use libfuzzer_sys::fuzz_target;
+
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let options = EngineOptions {
+            memory_budget_bytes: 4 << 20,
+            threads: 1,
+            storage: StorageChoice::Posix,
+            direct_io: false,
+            ..Default::default()
+        };
+        Engine::open(options).expect("an engine")
+    })
+}
+
+fn options() -> StoreOptions {
+    StoreOptions { key_groups: 4, range: KeyGroupRange::new(0, 3), hash_seed: Some(1), ..Default::default() }
+}
+
+#[derive(Clone, Default)]
+struct Model {
+    values: BTreeMap<u8, Vec<u8>>,
+    lists: BTreeMap<u8, Vec<Vec<u8>>>,
+    maps: BTreeMap<u8, BTreeMap<Vec<u8>, Vec<u8>>>,
+    sums: BTreeMap<u8, u64>,
+}
+
+struct Subject {
+    store: Store,
+    writer: Writer,
+    values: State,
+    lists: State,
+    maps: State,
+    sums: State,
+}
+
+impl Subject {
+    fn over(store: Store) -> Self {
+        let state = |options| store.state(options).expect("a state");
+        let values = state(StateOptions::value("values"));
+        let lists = state(StateOptions::list("lists"));
+        let maps = state(StateOptions::map("maps"));
+        let sums = state(StateOptions::merging("sums", MergeOperator::U64Add));
+        let writer = store.writer(store.range()).expect("a writer");
+        Self { store, writer, values, lists, maps, sums }
+    }
+
+    fn check(&mut self, model: &Model, id: u8) {
+        let name = [id];
+        let key = self.store.key(&name);
+        assert_eq!(self.writer.get(self.values, key).unwrap().as_ref(), model.values.get(&id));
+        let list = self.writer.list(self.lists, key).unwrap();
+        assert_eq!(&list, model.lists.get(&id).unwrap_or(&Vec::new()));
+        let sum = self.writer.get(self.sums, key).unwrap();
+        assert_eq!(sum, model.sums.get(&id).map(|sum| sum.to_le_bytes().to_vec()));
+        for range in [MapRange::all(), MapRange::all().reversed()] {
+            let mut wanted: Vec<_> = model.maps.get(&id).into_iter().flatten().collect();
+            if range.reverse {
+                wanted.reverse();
+            }
+            let mut wanted = wanted.into_iter();
+            let each = |user_key: &[u8], value: &[u8]| {
+                let next = wanted.next().map(|(user_key, value)| (&user_key[..], &value[..]));
+                assert_eq!(next, Some((user_key, value)));
+                ControlFlow::Continue(())
+            };
+            self.writer.map_scan(self.maps, key, &range, each).unwrap();
+            assert_eq!(wanted.next(), None);
+        }
+    }
+}
+
+/// Takes the operations from the fuzzer's bytes; `None` at their end.
+struct Source<'a>(std::slice::Iter<'a, u8>);
+
+impl Source<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        self.0.next().copied()
+    }
+
+    /// Mostly short values; some fill much of the memory.
+    fn value(&mut self) -> Option<Vec<u8>> {
+        let (len, fill) = (self.byte()?, self.byte()?);
+        let len = if len >= 224 { (usize::from(len) - 223) << 13 } else { usize::from(len) };
+        Some(vec![fill; len])
+    }
+}
+
+fn run(path: &Path, source: &mut Source<'_>) -> Option<()> {
+    let mut model = Model::default();
+    let mut saved: Option<Model> = None;
+    let mut subject = Subject::over(Store::create(engine(), path, options()).expect("a store"));
+    let mut label = 0;
+    loop {
+        let (operation, id) = (source.byte()?, source.byte()? % 24);
+        let name = [id];
+        let key: Key<'_> = subject.store.key(&name);
+        let writer = &mut subject.writer;
+        match operation % 20 {
+            0..3 => {
+                let value = source.value()?;
+                writer.put(subject.values, key, &value).unwrap();
+                model.values.insert(id, value);
+            }
+            3 => {
+                writer.delete(subject.values, key).unwrap();
+                model.values.remove(&id);
+            }
+            4..6 => {
+                let element = source.value()?;
+                writer.append(subject.lists, key, &element).unwrap();
+                model.lists.entry(id).or_default().push(element);
+            }
+            6 => {
+                writer.delete(subject.lists, key).unwrap();
+                model.lists.remove(&id);
+            }
+            7..10 => {
+                let (user_key, value) = ([source.byte()? % 16], source.value()?);
+                writer.map_put(subject.maps, key, &user_key, &value).unwrap();
+                model.maps.entry(id).or_default().insert(user_key.to_vec(), value);
+            }
+            10 => {
+                let user_key = [source.byte()? % 16];
+                writer.map_delete(subject.maps, key, &user_key).unwrap();
+                model.maps.entry(id).or_default().remove(&user_key[..]);
+            }
+            11 => {
+                writer.map_clear(subject.maps, key).unwrap();
+                model.maps.remove(&id);
+            }
+            12 => {
+                let popped = writer.map_pop_first(subject.maps, key).unwrap();
+                assert_eq!(popped, model.maps.entry(id).or_default().pop_first());
+            }
+            13 => {
+                let number = u64::from(source.byte()?);
+                writer.merge(subject.sums, key, &number.to_le_bytes()).unwrap();
+                *model.sums.entry(id).or_default() += number;
+            }
+            14 => {
+                writer.delete(subject.sums, key).unwrap();
+                model.sums.remove(&id);
+            }
+            15 => {
+                label += 1;
+                subject.store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+                saved = Some(model.clone());
+            }
+            16 => subject.store.compact().unwrap(),
+            17 if saved.is_some() => {
+                let Subject { store, writer, .. } = subject;
+                drop(writer);
+                store.close().unwrap();
+                let store = Store::open(engine(), path, options()).unwrap();
+                assert_eq!(store.restored().map(|info| info.label), Some(label));
+                subject = Subject::over(store);
+                model.clone_from(saved.as_ref()?);
+            }
+            _ => subject.check(&model, id),
+        }
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let path = base.join(format!("alluvium-fuzz-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    run(&path, &mut Source(bytes.iter()));
+    let _ = std::fs::remove_dir_all(&path);
+});
