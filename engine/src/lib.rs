@@ -9,6 +9,11 @@
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
+/// The example of the README is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 // api
 #[cfg(not(loom))]
 pub mod batch;
