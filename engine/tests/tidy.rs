@@ -195,10 +195,8 @@ fn test_lines(lines: &[String]) -> (Vec<bool>, Vec<String>) {
             at += 1;
         }
         let end = item_end(lines, at);
-        let item = lines[at].trim().trim_start_matches("pub(crate) ");
-        if let Some(module) = item.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-            modules.push(module.to_owned());
-        }
+        let module = lines[at].split_once("mod ").and_then(|(_, rest)| rest.strip_suffix(';'));
+        modules.extend(module.map(str::to_owned));
         in_tests[start..=end].fill(true);
         at = end + 1;
     }
