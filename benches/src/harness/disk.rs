@@ -1,0 +1,93 @@
+//! The disk under the stores: what is on it, an empty page cache, and what it can do.
+
+use super::generate::Random;
+use super::{Outcome, wrong};
+use alluvium::StorageChoice;
+use alluvium::platform::storage::{self, ReadFile, ReadRequest, Storage};
+use rustix::fs::{Advice, fadvise};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Bytes of a random read.
+const PAGE_BYTES: usize = 4096;
+
+/// The bytes of all files in a directory.
+pub fn directory_bytes(path: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path)? {
+        // A file may be reclaimed between the listing and the look.
+        bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
+    }
+    Ok(bytes)
+}
+
+/// Has the page cache forget a directory's files; they must be synced.
+pub fn drop_cache(path: &Path) -> Outcome {
+    for entry in std::fs::read_dir(path)? {
+        let file = std::fs::File::open(entry?.path())?;
+        file.sync_all()?;
+        fadvise(&file, 0, None, Advice::DontNeed)?;
+    }
+    // As root, directory entries and inodes too.
+    let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
+    Ok(())
+}
+
+/// Random reads of 4 KiB from the segments of a directory, past the engine.
+#[derive(Debug)]
+pub struct RawReads {
+    storage: Arc<dyn Storage>,
+    files: Vec<Arc<dyn ReadFile>>,
+    /// Where each file's pages end in the numbering of all pages.
+    ends: Vec<u64>,
+    random: Random,
+}
+
+impl RawReads {
+    pub fn open(path: &Path, seed: u64) -> Outcome<Self> {
+        let storage = storage::open(path, StorageChoice::Auto, true, false)?;
+        let (mut files, mut ends, mut pages) = (Vec::new(), Vec::new(), 0);
+        for entry in storage.list()? {
+            let count = entry.len / PAGE_BYTES as u64;
+            if entry.name.ends_with(".segment") && count > 0 {
+                // It may be reclaimed between the listing and the opening.
+                let Ok(file) = storage.open(&entry.name) else { continue };
+                files.push(file);
+                pages += count;
+                ends.push(pages);
+            }
+        }
+        if files.is_empty() {
+            return wrong("no segments to read from");
+        }
+        Ok(Self { storage, files, ends, random: Random::new(seed) })
+    }
+
+    /// Reads `count` pages, `depth` at once; gives reads/s.
+    pub fn rate(&mut self, count: usize, depth: usize) -> Outcome<f64> {
+        let pages = self.ends.last().copied().unwrap_or(1);
+        let draw = |random: &mut Random| {
+            let page = random.below(pages);
+            let file = self.ends.partition_point(|&end| end <= page);
+            let first = if file == 0 { 0 } else { self.ends[file - 1] };
+            ReadRequest::new(Arc::clone(&self.files[file]), (page - first) * PAGE_BYTES as u64, PAGE_BYTES)
+        };
+        let mut ns = 0;
+        let mut left = count;
+        while left > 0 {
+            let mut batch: Vec<ReadRequest> = (0..left.min(depth)).map(|_| draw(&mut self.random)).collect();
+            let started = Instant::now();
+            self.storage.read_batch(&mut batch);
+            ns += started.elapsed().as_nanos();
+            left -= batch.len();
+            for request in batch {
+                match request.outcome {
+                    Some(outcome) => drop(outcome?),
+                    None => return wrong("a read was left undone"),
+                }
+            }
+        }
+        Ok(count as f64 * 1e9 / ns as f64)
+    }
+}
