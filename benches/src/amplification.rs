@@ -55,7 +55,7 @@ fn steady_state(run: &mut Run) -> Outcome {
     // Steady once the state was written over so often, or when time is out.
     let (rounds, limit) = run.pick((3, Duration::from_secs(90)), (6, Duration::from_secs(1800)));
     let started = Instant::now();
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut period = Every::new(Duration::from_secs(10));
     let mut marks = vec![mark(&table, 0)];
     let mut disk = Vec::new();
@@ -113,7 +113,7 @@ fn windows(run: &mut Run) -> Outcome {
     let keys = 2 * budget as u64 / open / (KEY_BYTES + 8 + VALUE_BYTES) as u64;
     let windows = run.pick(24, 64);
     run.note(&format!("{windows} windows of {keys} keys"));
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut most = 0;
     for window in 0..windows + open {
         if window < windows {

@@ -31,7 +31,7 @@ pub fn run(run: &mut Run) -> Outcome {
         run.note(&format!("{size} keys: loading"));
         table.load_counters(n)?;
         table.checkpoint()?;
-        let ops = Draw::zipf(n).sequence(run.pick(4_000_000, 16_000_000), run.seed);
+        let ops = Draw::zipf(n).sequence(run.pick(4_000_000, 16_000_000), run.seed());
         let mut load = Load { table, ops, at: 0 };
         load.updates_for(Duration::from_secs(1))?;
         pauses(run, &mut load, &size)?;

@@ -87,7 +87,7 @@ fn gets(run: &mut Run, both: &mut Both, case: &str) -> Outcome {
         let count = if cold { run.pick(20_000, 200_000) } else { run.pick(500_000, 2_000_000) };
         let (mut entries, mut cells, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for turn in 0..run.pick(3, 7) {
-            let numbers = draw.numbers(count, run.seed + turn);
+            let numbers = draw.numbers(count, run.seed() + turn);
             let entry = entry_gets(both, &numbers)?;
             let cell = cell_gets(both, &numbers)?;
             entries.push(entry);
@@ -133,7 +133,7 @@ fn all_right(right: usize, count: usize, started: Instant) -> Outcome<f64> {
 fn scans(run: &mut Run, both: &mut Both, case: &str) -> Outcome {
     run.note(&format!("{case}: scans"));
     // Changes here and there, so that scans merge memory and disk.
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     for _ in 0..10_000 {
         let i = random.below(both.n);
         both.table.writer.map_put(both.map, container(), &i.to_be_bytes(), &i.to_le_bytes())?;
@@ -197,7 +197,7 @@ fn pops(run: &mut Run, both: &mut Both, case: &str) -> Outcome {
     run.figure(case, "pop_first, after them", late, "ns")?;
     run.result(case, "pop_first, after them / the first", late / early, "x", Target::AtMost(3.0))?;
     // As a queue of timers: put somewhere behind the front, pop the front.
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let started = Instant::now();
     for _ in 0..counted {
         let at = next + 1 + random.below(both.n - next - 1);

@@ -24,7 +24,7 @@ pub fn run(run: &mut Run) -> Outcome {
     run.note(&format!("loading {n} records"));
     table.load_values::<VALUE_BYTES>(n, n / 8)?;
     table.check_values::<VALUE_BYTES>(n, 1000)?;
-    let mut raw = RawReads::open(directory.path(), run.seed)?;
+    let mut raw = RawReads::open(directory.path(), run.seed())?;
     for (name, rocksdb, factor) in ROCKSDB {
         if !run.wants(name) {
             continue;
@@ -32,14 +32,14 @@ pub fn run(run: &mut Run) -> Outcome {
         let draw = if name == "zipf" { Draw::zipf(n) } else { Draw::uniform(n) };
         one_draw(run, &mut table, &mut raw, &draw, name, rocksdb * factor)?;
         // Compaction has taken files away meanwhile; those that are held open can still be read.
-        raw = RawReads::open(directory.path(), run.seed)?;
+        raw = RawReads::open(directory.path(), run.seed())?;
     }
     table.close()
 }
 
 fn one_draw(run: &mut Run, table: &mut Table, raw: &mut RawReads, draw: &Draw, name: &str, goal: f64) -> Outcome {
     let time = run.pick(Duration::from_secs(3), Duration::from_secs(10));
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut latency = Latency::new()?;
     run.note(&format!("{name}: warming up"));
     batched(table, draw, &mut random, time * 2)?;

@@ -74,14 +74,14 @@ fn one_case(run: &mut Run, case: &Case) -> Outcome {
     let directory = run.directory()?;
     let options = StoreOptions { compress: case.compress, ..store_options() };
     let mut table = Table::create(&engine(2 << 30)?, directory.path(), options)?;
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut value = vec![0; case.value_bytes];
     for i in 0..n {
         table.writer.put(table.state, Op::of(i).key(), &value)?;
     }
     table.checkpoint()?;
     let draw = if case.zipf { Draw::zipf(n) } else { Draw::uniform(n) };
-    let numbers = draw.numbers(1 << 20, run.seed);
+    let numbers = draw.numbers(1 << 20, run.seed());
     let mut changed = Changed { seen: vec![false; n as usize], keys: Vec::new() };
     let mut results: Vec<(u64, CheckpointInfo)> = Vec::new();
     let mut turn = 0_u64;

@@ -50,7 +50,7 @@ fn one_size(run: &mut Run, n: u64, size: &str) -> Outcome {
     let count = run.pick(2_000_000, 8_000_000);
     for (name, draw) in [("zipf", Draw::zipf(n)), ("uniform", Draw::uniform(n))] {
         run.note(&format!("{size} keys: {name}"));
-        let ops = draw.sequence(count, run.seed);
+        let ops = draw.sequence(count, run.seed());
         let figures = compare(run, &mut table, &mut map, &ops)?;
         report(run, &format!("{size} {name}"), &figures)?;
     }

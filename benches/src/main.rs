@@ -14,8 +14,7 @@ mod memory;
 mod recover;
 
 use clap::{Parser, ValueEnum};
-use harness::{Outcome, Run};
-use std::path::PathBuf;
+use harness::{Outcome, Run, Settings};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -27,21 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Arguments {
     /// Which benchmark.
     bench: Bench,
-    /// Smaller and shorter: to see that it works, not for figures.
-    #[arg(long)]
-    quick: bool,
-    /// Only the cases whose name contains this.
-    #[arg(long)]
-    case: Option<String>,
-    /// The seed of everything random.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Where to make the stores' directories: on the disk that is to be measured.
-    #[arg(long, default_value = ".")]
-    directory: PathBuf,
-    /// Append the results to this file, one JSON object per line.
-    #[arg(long)]
-    record: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -77,14 +63,7 @@ fn main() -> ExitCode {
         if arguments.bench != bench && arguments.bench != Bench::All {
             continue;
         }
-        let mut run = Run::new(
-            name,
-            arguments.quick,
-            arguments.case.clone(),
-            arguments.seed,
-            arguments.directory.clone(),
-            arguments.record.clone(),
-        );
+        let mut run = Run::new(name, arguments.settings.clone());
         let outcome = function(&mut run);
         run.print_table();
         if let Err(error) = outcome {

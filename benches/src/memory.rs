@@ -74,9 +74,9 @@ fn one_case_of(run: &Run) -> impl FnMut(&Case) -> Outcome {
 
 fn in_child(run: &mut Run, case: Case) -> Outcome {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["memory", "--case", case.name, "--seed", &run.seed.to_string(), "--directory"]);
-    command.arg(run.parent()).env(CHILD, "1").stderr(Stdio::inherit());
-    if run.quick {
+    command.args(["memory", "--case", case.name, "--seed", &run.seed().to_string(), "--directory"]);
+    command.arg(&run.settings().directory).env(CHILD, "1").stderr(Stdio::inherit());
+    if run.settings().quick {
         command.arg("--quick");
     }
     let output = command.output()?;
@@ -126,7 +126,7 @@ fn one_case(run: &Run, case: &Case) -> Outcome<Vec<(&'static str, f64)>> {
     let watch = Watch::start();
     let engine = engine(case.budget_bytes)?;
     let (mut shops, directories) = open_shops(run, &engine, case.stores)?;
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut used = 0;
     let started = Instant::now();
     let mut operations = 0_u64;

@@ -18,14 +18,14 @@ const TURNS: usize = 4;
 const BATCH: usize = 512;
 
 pub fn run(run: &mut Run) -> Outcome {
-    let sizes: &[u64] = if run.quick { &[100, 1_000] } else { &[500, 5_000] };
+    let sizes: &[u64] = if run.settings().quick { &[100, 1_000] } else { &[500, 5_000] };
     for &megabytes in sizes {
         let case = format!("{megabytes} MB");
         if run.wants(&case) {
             by_bytes(run, megabytes * 1_000_000, &case)?;
         }
     }
-    for stores in if run.quick { [25, 250] } else { [250, 2_500] } {
+    for stores in if run.settings().quick { [25, 250] } else { [250, 2_500] } {
         let case = format!("{} segments", stores * SEGMENTS_EACH);
         if run.wants(&case) {
             by_segments(run, stores, &case)?;
@@ -44,14 +44,14 @@ fn by_bytes(run: &mut Run, bytes: u64, case: &str) -> Outcome {
     table.close()?;
     let disk = directory_bytes(directory.path())?;
     run.figure(case, "on disk", disk as f64 / 1e6, "MB")?;
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut times = Vec::new();
     for turn in 0..run.pick(3, 7) {
-        let (mut table, ms, open_ms) = first_read(directory.path(), random.below(n))?;
+        let (mut table, ms, open_ms) = first_read(run, directory.path(), random.below(n))?;
         times.push(ms);
         run.note(&format!("{case}: first read after {ms:.2} ms, {open_ms:.2} of them to open"));
         if turn == 0 {
-            drop_cache(directory.path())?;
+            drop_cache(run, directory.path())?;
             next_reads(run, &mut table, directory.path(), n, case)?;
             if directory_bytes(directory.path())? > disk + disk / 100 {
                 return wrong("recovery copied segments");
@@ -64,12 +64,12 @@ fn by_bytes(run: &mut Run, bytes: u64, case: &str) -> Outcome {
 }
 
 /// Opens with an empty page cache and reads the `i`-th key: gives the store, and how long both took and opening took.
-fn first_read(path: &Path, i: u64) -> Outcome<(Table, f64, f64)> {
+fn first_read(run: &Run, path: &Path, i: u64) -> Outcome<(Table, f64, f64)> {
     let engine = engine(BUDGET_BYTES)?;
     let mut wanted = [0; VALUE_BYTES];
     value(i, 0, &mut wanted);
     let op = Op::of(i);
-    drop_cache(path)?;
+    drop_cache(run, path)?;
     let started = Instant::now();
     let mut table = Table::open(&engine, path)?;
     let opened = started.elapsed();
@@ -83,8 +83,8 @@ fn first_read(path: &Path, i: u64) -> Outcome<(Table, f64, f64)> {
 
 /// Random reads through batches, in turns with raw reads of the same files.
 fn next_reads(run: &mut Run, table: &mut Table, path: &Path, n: u64, case: &str) -> Outcome {
-    let mut raw = RawReads::open(path, run.seed)?;
-    let mut random = Random::new(run.seed + 1);
+    let mut raw = RawReads::open(path, run.seed())?;
+    let mut random = Random::new(run.seed() + 1);
     let (mut ours, mut disk) = (0.0, 0.0);
     for _ in 0..TURNS {
         let numbers: Vec<u64> = (0..READS / TURNS).map(|_| random.below(n)).collect();
@@ -178,14 +178,14 @@ fn grouped(op: &Op, store: u64) -> Key<'_> {
 
 fn reopen_segments(run: &mut Run, path: &Path, stores: u64, case: &str, options: &StoreOptions) -> Outcome {
     debug_assert!(u32::from(GROUPS) > KEY_GROUPS);
-    let mut random = Random::new(run.seed);
+    let mut random = Random::new(run.seed());
     let mut times = Vec::new();
     let n = stores * SEGMENTS_EACH * RECORDS_EACH;
     for turn in 0..run.pick(3, 7) {
         let engine = engine(BUDGET_BYTES)?;
         let i = random.below(n);
         let op = Op::of(i);
-        drop_cache(path)?;
+        drop_cache(run, path)?;
         let started = Instant::now();
         let mut table = Table::of(Store::open(&engine, path, options.clone())?)?;
         let opened = started.elapsed();

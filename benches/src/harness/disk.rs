@@ -1,7 +1,7 @@
 //! The disk under the stores: what is on it, an empty page cache, and what it can do.
 
 use super::generate::Random;
-use super::{Outcome, wrong};
+use super::{Outcome, Run, wrong};
 use alluvium::StorageChoice;
 use alluvium::platform::storage::{self, ReadFile, ReadRequest, Storage};
 use rustix::fs::{Advice, fadvise};
@@ -23,14 +23,15 @@ pub fn directory_bytes(path: &Path) -> Outcome<u64> {
 }
 
 /// Has the page cache forget a directory's files; they must be synced.
-pub fn drop_cache(path: &Path) -> Outcome {
+pub fn drop_cache(run: &Run, path: &Path) -> Outcome {
     for entry in std::fs::read_dir(path)? {
         let file = std::fs::File::open(entry?.path())?;
         file.sync_all()?;
         fadvise(&file, 0, None, Advice::DontNeed)?;
     }
-    // As root, directory entries and inodes too.
-    let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
+    if run.settings().drop_caches {
+        std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    }
     Ok(())
 }
 

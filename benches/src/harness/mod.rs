@@ -7,7 +7,7 @@ pub mod process;
 mod report;
 pub mod table;
 
-pub use report::{Run, Target};
+pub use report::{Run, Settings, Target};
 
 /// How a bench, or a step of it, ends.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;

@@ -57,6 +57,29 @@ fn grouped(value: i64) -> String {
     out
 }
 
+/// What a run is asked for, of every bench alike.
+#[derive(Clone, clap::Args, Debug)]
+pub struct Settings {
+    /// Smaller and shorter: to see that it works, not for figures.
+    #[arg(long)]
+    pub quick: bool,
+    /// Only the cases whose name contains this.
+    #[arg(long)]
+    pub case: Option<String>,
+    /// The seed of everything random.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Where to make the stores' directories: on the disk that is to be measured.
+    #[arg(long, default_value = ".")]
+    pub directory: PathBuf,
+    /// Drop all of the machine's caches for cold reads (as root), not only the store's files from the page cache.
+    #[arg(long)]
+    pub drop_caches: bool,
+    /// Append the results to this file, one JSON object per line.
+    #[arg(long)]
+    pub record: Option<PathBuf>,
+}
+
 #[derive(Debug)]
 struct Row {
     case: String,
@@ -70,48 +93,37 @@ struct Row {
 #[derive(Debug)]
 pub struct Run {
     bench: &'static str,
-    /// Small and short.
-    pub quick: bool,
-    /// The cases asked for; all without it.
-    case: Option<String>,
-    /// The seed of everything random.
-    pub seed: u64,
-    directory: PathBuf,
-    record: Option<PathBuf>,
+    settings: Settings,
     rows: Vec<Row>,
 }
 
 impl Run {
-    pub fn new(
-        bench: &'static str,
-        quick: bool,
-        case: Option<String>,
-        seed: u64,
-        directory: PathBuf,
-        record: Option<PathBuf>,
-    ) -> Self {
-        Self { bench, quick, case, seed, directory, record, rows: Vec::new() }
+    pub fn new(bench: &'static str, settings: Settings) -> Self {
+        Self { bench, settings, rows: Vec::new() }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.settings.seed
     }
 
     /// The first where the run is quick, else the second.
     pub fn pick<T>(&self, quick: T, full: T) -> T {
-        if self.quick { quick } else { full }
+        if self.settings.quick { quick } else { full }
     }
 
     /// Whether a case is to be run.
     pub fn wants(&self, case: &str) -> bool {
-        self.case.as_ref().is_none_or(|wanted| case.contains(wanted))
+        self.settings.case.as_ref().is_none_or(|wanted| case.contains(wanted))
     }
 
     /// A new directory, removed when dropped.
     pub fn directory(&self) -> Outcome<tempfile::TempDir> {
-        std::fs::create_dir_all(&self.directory)?;
-        Ok(tempfile::Builder::new().prefix("alluvium-bench-").tempdir_in(&self.directory)?)
-    }
-
-    /// Where directories are made.
-    pub fn parent(&self) -> &std::path::Path {
-        &self.directory
+        std::fs::create_dir_all(&self.settings.directory)?;
+        Ok(tempfile::Builder::new().prefix("alluvium-bench-").tempdir_in(&self.settings.directory)?)
     }
 
     /// Says what is being done.
@@ -129,11 +141,11 @@ impl Run {
             "unit": unit,
             "target": target.text(),
             "met": target.is_met(value),
-            "quick": self.quick,
-            "seed": self.seed,
+            "quick": self.settings.quick,
+            "seed": self.settings.seed,
         });
         println!("{line}");
-        if let Some(record) = &self.record {
+        if let Some(record) = &self.settings.record {
             let mut file = std::fs::OpenOptions::new().create(true).append(true).open(record)?;
             writeln!(file, "{line}")?;
         }
@@ -161,7 +173,7 @@ impl Run {
         let rows: Vec<[String; 5]> = std::iter::once(header).chain(self.rows.iter().map(row)).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: [usize; 5] = std::array::from_fn(width);
-        eprintln!("\n## {}{}", self.bench, if self.quick { " (quick)" } else { "" });
+        eprintln!("\n## {}{}", self.bench, if self.settings.quick { " (quick)" } else { "" });
         for (index, row) in rows.iter().enumerate() {
             let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
             eprintln!("| {} |", cells.collect::<Vec<_>>().join(" | "));
