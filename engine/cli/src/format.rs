@@ -41,6 +41,11 @@ pub fn nanoseconds(number: u64) -> String {
     format!("{scaled:.digits$} {unit}")
 }
 
+/// `1 crash`, `3 crashes`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { many })
+}
+
 /// Lines of equally many cells, as columns: the first one to the left, others to the right.
 pub fn columns(lines: &[Vec<String>]) -> String {
     let mut widths = Vec::new();

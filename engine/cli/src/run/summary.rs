@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::record::{Record, ratio};
 use crate::failure::{Failure, Outcome};
-use crate::format::{bytes, columns, nanoseconds, thousands};
+use crate::format::{bytes, columns, counted, nanoseconds, thousands};
 use crate::job::table::TABLES;
 
 /// The JSON file: its keys are an interface.
@@ -98,8 +98,8 @@ pub fn lines(record: &Record) -> Vec<[String; 3]> {
             "recoveries",
             thousands(record.recoveries.len() as u64),
             format!(
-                "from {} crashes; first read after {:.1} ms at most",
-                record.crashes.len(),
+                "from {}; first read after {:.1} ms at most",
+                counted(record.crashes.len() as u64, "crash", "crashes"),
                 record.recovery_first_read_ms_max()
             ),
         ),
