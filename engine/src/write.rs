@@ -280,6 +280,9 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
 }
 
 fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: OutOfMemory, attempt: u32) -> Room {
+    if core.hot.give_back_empty() > 0 {
+        return Room::Made;
+    }
     let wanted = (out.bytes * 2).max(EVICT_BYTES);
     let evicted = core.hot.evict(wanted);
     core.counts.evicted_bytes += evicted as u64;
@@ -303,7 +306,7 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     match spill(store, shard, core) {
         Spill::Begun => Room::Wait,
         Spill::Barrier => Room::Barrier,
-        Spill::Nothing if evicted > 0 && attempt < 4 => Room::Made,
+        Spill::Nothing if evicted > 0 && attempt <= EVERYTHING_AT => Room::Made,
         Spill::Nothing => Room::Elsewhere,
     }
 }

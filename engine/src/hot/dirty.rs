@@ -53,16 +53,6 @@ impl DirtyList {
         self.count as usize
     }
 
-    /// Whether it holds nothing.
-    pub const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// How many of the references are to dead records.
-    pub const fn dead(&self) -> usize {
-        self.dead as usize
-    }
-
     /// Appends a reference.
     #[inline]
     pub fn push(&mut self, memory: &mut Memory, record: Ref) -> Result<(), OutOfMemory> {

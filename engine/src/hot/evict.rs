@@ -74,7 +74,7 @@ impl Hot {
         freed + self.memory.index().release_empty()
     }
 
-    /// Gives back the chunks that happen to be empty.
+    /// Gives back the chunks that happen to be empty. Returns how many there were.
     pub fn give_back_empty(&mut self) -> usize {
         self.memory.collect();
         self.memory.records().release_empty() + self.memory.index().release_empty()

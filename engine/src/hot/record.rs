@@ -150,12 +150,6 @@ impl Record {
         Self { at, word: arena.word(at + 1).load(Ordering::Relaxed) }
     }
 
-    /// A record whose second word was loaded by the caller.
-    #[inline]
-    pub const fn from_word(at: Ref, word: u64) -> Self {
-        Self { at, word }
-    }
-
     /// Kind and flags.
     #[inline(always)]
     pub const fn tag(self) -> u8 {
@@ -398,13 +392,8 @@ impl Record {
         head.store(before.wrapping_add(2 << 32), Ordering::Release);
     }
 
-    /// A reader's copy of a consistent (second word, expiry, value), the value appended to `out`; `None` where the
-    /// owner changed it meanwhile. The record may be dead.
-    pub fn copy_value(arena: &Arena, at: Ref, out: &mut Vec<u8>) -> Option<(Self, Option<u64>)> {
-        Self::copy(arena, at, out).map(|copied| (copied.record, copied.expiry_ms))
-    }
-
-    /// As [`Record::copy_value`], with the stamp.
+    /// A reader's copy of a consistent version, its value appended to `out`; `None` where the owner changed it
+    /// meanwhile. The record may be dead.
     pub fn copy(arena: &Arena, at: Ref, out: &mut Vec<u8>) -> Option<Copied> {
         // Pairs with the release store at the end of `guarded`.
         let head = arena.word(at).load(Ordering::Acquire);
