@@ -63,6 +63,8 @@ impl Shard {
     /// An empty shard over what is on disk.
     pub fn new(range: KeyGroupRange, memory: Memory, seed: u64, epoch: u32, version: Arc<Version>) -> Self {
         let view = Arc::new(View { version, flushed: epoch - 1 });
+        let mut memory = memory;
+        memory.set_floor();
         let hot = Hot::new(memory, seed, range.count(), epoch);
         let core = Core {
             hot,

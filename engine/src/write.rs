@@ -42,8 +42,10 @@ impl<E: Into<Error>> From<E> for Halt {
 
 /// How often an operation tries to make room before it gives up.
 const ATTEMPTS: u32 = 200;
+/// From this attempt on whole chunks are emptied.
+const CHUNKS_AT: u32 = 4;
 /// From this attempt on everything that is on disk leaves memory.
-const EVERYTHING_AT: u32 = 6;
+const EVERYTHING_AT: u32 = 7;
 /// Operations between two looks at how much memory is left.
 const TICKS: u64 = 64;
 /// What eviction frees at once when memory runs low, in bytes.
@@ -241,11 +243,11 @@ enum Room {
 #[cold]
 fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     let arena = &store.engine.inner.arena;
-    let budget = arena.budget_bytes();
-    let low = budget / 16;
+    let low = arena.budget_bytes() / 10;
     if arena.free_bytes() >= low {
         return;
     }
+    core.hot.memory.set_floor();
     let dirty = core.hot.dirty_bytes();
     if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / 4 {
         spill(store, shard, core);
@@ -283,22 +285,23 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     if core.hot.give_back_empty() > 0 {
         return Room::Made;
     }
-    let wanted = (out.bytes * 2).max(EVICT_BYTES);
+    // Blocks come free here and there. If that doesn't help, more do, and neighbours are joined; to empty whole chunks
+    // is the last resort, as it takes a sweep over all tables.
+    let wanted = ((out.bytes * 2).max(EVICT_BYTES) << (attempt - 1).min(5)).min(core.hot.memory.held_bytes() / 4);
     let evicted = core.hot.evict(wanted);
     core.counts.evicted_bytes += evicted as u64;
-    if attempt == 1 && evicted >= wanted {
+    if attempt > 1 {
+        core.hot.memory.records().coalesce();
+    }
+    if attempt < CHUNKS_AT && evicted >= wanted {
         return Room::Made;
     }
-    // Free blocks may be of other sizes than the one wanted, so chunks are emptied as well. Each further attempt
-    // empties more of them.
-    let chunks = if attempt < EVERYTHING_AT {
-        (out.bytes.div_ceil(CHUNK_BYTES) + 1) << (attempt - 1).min(6)
-    } else {
-        usize::MAX
-    };
-    let given = core.hot.give_back(chunks);
-    if given > 0 {
-        return Room::Made;
+    let mostly_dirty = core.hot.unflushed_bytes() > core.hot.memory.held_bytes() / 8;
+    if attempt >= CHUNKS_AT || !mostly_dirty {
+        let chunks = if attempt < EVERYTHING_AT { out.bytes.div_ceil(CHUNK_BYTES) + 1 } else { usize::MAX };
+        if core.hot.give_back(chunks) > 0 {
+            return Room::Made;
+        }
     }
     if core.hot.in_flight() > 0 {
         return Room::Wait;

@@ -511,7 +511,7 @@ fn loom_hot_flusher_reads_what_the_owner_supersedes() {
             };
             list.for_each(&arena, |at| {
                 let mut out = Vec::new();
-                let (record, _) = Record::copy_value(&arena, at, &mut out).unwrap();
+                let record = Record::copy(&arena, at, &mut out).unwrap().record;
                 assert_eq!((record.kind(), record.stamp(&arena)), (VALUE, epoch));
                 // As it was when the epoch was cut: before the owner's update, or after it.
                 assert!(out == value(1) || out == value(2), "{out:?}");
@@ -522,7 +522,7 @@ fn loom_hot_flusher_reads_what_the_owner_supersedes() {
         flusher.join().unwrap();
         let mut shard = token.enter();
         let mut out = Vec::new();
-        Record::copy_value(&shard.owner.table.arena, shard.record.at, &mut out).unwrap();
+        Record::copy(&shard.owner.table.arena, shard.record.at, &mut out).unwrap();
         assert_eq!(out, value(2));
         assert_eq!((shard.current, shard.flushed), (CURRENT + 1, CURRENT));
         shard.owner.reuse(1);

@@ -39,6 +39,13 @@ impl Memory {
         &self.arena
     }
 
+    /// Sees to it that records leave room for what finds them: index lines, dirty lists and map nodes can't be evicted,
+    /// and chunks full of records of many ages are hard to empty.
+    pub fn set_floor(&mut self) {
+        let floor = (self.arena.budget_bytes() / 16).max(self.index.held_bytes() / 4);
+        self.records.set_floor_bytes(floor);
+    }
+
     /// The record blocks.
     pub fn records(&mut self) -> &mut Allocator {
         &mut self.records

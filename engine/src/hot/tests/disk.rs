@@ -63,7 +63,7 @@ pub fn same(key: &impl std::fmt::Debug, found: Option<&Item>, expected: Option<&
 
 fn item(arena: &Arena, record: Record) -> Item {
     let mut value = Vec::new();
-    let copied = Record::copy_value(arena, record.at, &mut value);
+    let copied = Record::copy(arena, record.at, &mut value);
     assert!(copied.is_some(), "nobody changes a sealed record");
     (value, record.has(EXPIRY).then(|| record.expiry_ms(arena).unwrap()))
 }

@@ -74,6 +74,8 @@ pub struct Allocator {
     used_bytes: usize,
     /// Sizes are rounded up to this, which keeps blocks aligned to it.
     grain_bytes: usize,
+    /// No chunk is taken while less than this is free in the arena: it is left to others.
+    floor_bytes: usize,
 }
 
 impl Allocator {
@@ -89,7 +91,13 @@ impl Allocator {
             spans: BTreeMap::new(),
             used_bytes: 0,
             grain_bytes,
+            floor_bytes: 0,
         }
+    }
+
+    /// Leaves the last `bytes` of the arena to others.
+    pub fn set_floor_bytes(&mut self, bytes: usize) {
+        self.floor_bytes = bytes;
     }
 
     /// The arena.
@@ -116,7 +124,14 @@ impl Allocator {
             return self.allocate_span(bytes).map(|at| (at, class));
         }
         let head = self.free[class as usize];
-        let at = if head == NONE { self.carve(class)? } else { self.unlink(head, class) };
+        let at = if head == NONE {
+            match self.carve(class) {
+                Some(at) => at,
+                None => self.split(class)?,
+            }
+        } else {
+            self.unlink(head, class)
+        };
         let size = class_bytes(class);
         self.used_bytes += size;
         let live = self.arena.live(at);
@@ -132,8 +147,57 @@ impl Allocator {
         Some(at)
     }
 
+    /// Cuts a block out of a larger free one.
+    #[cold]
+    fn split(&mut self, class: u8) -> Option<Ref> {
+        let size = class_bytes(class);
+        // A rest of one word could hold no free block.
+        let larger = (class as usize + 1..CLASSES).find(|&larger| {
+            self.free[larger] != NONE && class_bytes(larger as u8) >= size && class_bytes(larger as u8) - size != 8
+        })?;
+        let at = self.unlink(self.free[larger], larger as u8);
+        self.link_run(at + (size / 8) as Ref, class_bytes(larger as u8) - size);
+        Some(at)
+    }
+
+    /// Makes free blocks of a run of bytes, the largest first.
+    fn link_run(&mut self, mut at: Ref, mut bytes: usize) {
+        while bytes > 0 {
+            let mut class = class_of(bytes.min(SMALL_BYTES_MAX));
+            while class_bytes(class) > bytes || bytes - class_bytes(class) == 8 {
+                class -= 1;
+            }
+            self.link(at, class);
+            at += (class_bytes(class) / 8) as Ref;
+            bytes -= class_bytes(class);
+        }
+    }
+
+    /// Joins free blocks that lie side by side; only for owners whose blocks in use have a second word whose highest
+    /// byte is not 0.
+    pub fn coalesce(&mut self) {
+        for chunk in self.chunks.clone() {
+            let blocks: Vec<Walk> = self.walk(chunk).collect();
+            for run in blocks.chunk_by(|a, b| a.word >> 56 == 0 && b.word >> 56 == 0) {
+                if run.len() < 2 {
+                    continue;
+                }
+                let mut bytes = 0;
+                for block in run {
+                    let class = (block.word >> CLASS_SHIFT) as u8;
+                    self.unlink(block.at, class);
+                    bytes += class_bytes(class);
+                }
+                self.link_run(run[0].at, bytes);
+            }
+        }
+    }
+
     #[cold]
     fn refill(&mut self) -> Option<()> {
+        if self.arena.free_bytes() < self.floor_bytes + CHUNK_BYTES {
+            return None;
+        }
         let at = self.arena.take(1)?;
         self.retire_tail();
         self.chunks.push(at);
@@ -144,16 +208,9 @@ impl Allocator {
 
     /// Turns what is left of the current chunk into free blocks, so that the chunk can be walked to its end.
     fn retire_tail(&mut self) {
-        while self.bump < self.bump_end {
-            let left = (self.bump_end - self.bump) as usize * 8;
-            let mut class = class_of(left.min(SMALL_BYTES_MAX));
-            while class_bytes(class) > left || (left - class_bytes(class)) == 8 {
-                class -= 1;
-            }
-            let at = self.bump;
-            self.bump += (class_bytes(class) / 8) as Ref;
-            self.link(at, class);
-        }
+        let (at, end) = (self.bump, self.bump_end);
+        self.bump = end;
+        self.link_run(at, (end - at) as usize * 8);
     }
 
     fn carve(&mut self, class: u8) -> Option<Ref> {
@@ -352,6 +409,8 @@ mod tests {
                     arena.write(at + 2, &vec![fill; bytes.saturating_sub(16)]);
                     live.push((at, class, bytes, fill));
                 }
+            } else if random(200) == 0 {
+                allocator.coalesce();
             } else if !live.is_empty() {
                 let (at, class, bytes, fill) = live.swap_remove(random(live.len()));
                 assert_eq!(arena.word(at).load(Ordering::Relaxed), u64::from(fill));
