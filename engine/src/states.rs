@@ -250,6 +250,12 @@ pub struct StateDef {
 }
 
 impl StateDef {
+    /// What an operation fails with that needs an operator which the host has not brought yet.
+    pub(crate) fn lacks_operator(&self) -> Error {
+        let problem = format!("its merge operator {:?} was not registered since the store was opened", self.merge_name);
+        Error::State { state: self.name.clone(), problem }
+    }
+
     /// Folds operands (oldest first) over a base into one value or operand.
     ///
     /// Lists are put one after another; where their elements expire, those up to `now_ms` are left out.

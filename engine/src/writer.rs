@@ -471,10 +471,7 @@ pub(crate) fn merge(
     probe: &Probe<'_>,
     operand: &[u8],
 ) -> Result<(), Halt> {
-    let Some(operator) = &def.merge else {
-        let problem = format!("its merge operator {:?} was not registered since the store was opened", def.merge_name);
-        return Err(Error::State { state: def.name.clone(), problem }.into());
-    };
+    let Some(operator) = &def.merge else { return Err(def.lacks_operator().into()) };
     if !operator.accepts(operand) {
         let problem = format!("{:?} takes operands of 8 bytes, not of {}", operator, operand.len());
         return Err(Error::State { state: def.name.clone(), problem }.into());

@@ -1,6 +1,7 @@
 //! States that are registered again: what a host brings later holds for writers that are there already.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use alluvium::{Barrier, Engine, EngineOptions, Merge, MergeOperator, StateOptions, Store, StoreOptions, Ttl};
+use alluvium::{Barrier, Engine, EngineOptions, Error, Merge, MergeOperator, StateOptions, Store, StoreOptions, Ttl};
 use std::sync::Arc;
 
 fn engine() -> Engine {
@@ -55,4 +56,43 @@ fn another_time_to_live_holds_for_what_is_written_from_then_on() {
     writer.set_time_ms(10);
     assert_eq!(writer.get(state, store.key(b"short")).unwrap(), None);
     assert_eq!(writer.get(state, store.key(b"long")).unwrap().unwrap(), b"2");
+}
+
+/// Keeps the older of two.
+#[derive(Debug)]
+struct First;
+
+impl Merge for First {
+    fn name(&self) -> &str {
+        "first"
+    }
+
+    fn merge(&self, older: &[u8], _newer: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(older);
+    }
+}
+
+/// A value and an operand of a later segment were put one behind the other where the operator was not known.
+#[test]
+fn a_checkpoint_is_not_iterated_without_the_operator_that_a_value_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let options = || StateOptions::merging("first", MergeOperator::User(Arc::new(First)));
+    let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+    store.barrier(Barrier::new(0)).unwrap().wait().unwrap();
+    store.close().unwrap();
+    for (label, operand) in [(1, b"a"), (2, b"b")] {
+        let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let state = store.state(options()).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        writer.merge(state, store.key(b"k"), operand).unwrap();
+        store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+        store.close().unwrap();
+    }
+    let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+    let refused = store.iterate(2).unwrap().next().unwrap().unwrap_err();
+    assert!(matches!(&refused, Error::State { state, .. } if state == "first"), "{refused}");
+    store.state(options()).unwrap();
+    let items: Vec<Vec<u8>> = store.iterate(2).unwrap().map(|item| item.unwrap().value).collect();
+    assert_eq!(items, [b"a"]);
 }
