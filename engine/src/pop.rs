@@ -17,13 +17,11 @@ use crate::write::Halt;
 /// How many entries of the segments are loaded at once.
 const RUN: usize = 128;
 
+/// User key and value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
 /// The entry with the smallest user key.
-pub(crate) fn first(
-    core: &mut Core,
-    def: &StateDef,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, Halt> {
+pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<Option<Pair>, Halt> {
     if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
         return Ok(first_in_memory(core, probe));
     }
@@ -50,7 +48,7 @@ pub(crate) fn first(
     }
 }
 
-fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<Pair> {
     let (root, _) = core.hot.find_root(probe)?;
     let from = core.hot.floor(root).map(|floor| floor.key.as_slice());
     let arena = core.hot.arena();

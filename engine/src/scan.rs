@@ -73,6 +73,9 @@ impl<'a> MapRange<'a> {
     }
 }
 
+/// What is called with each (user key, value).
+pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Calls `visit` with every live entry of a map in the range, in order, until it breaks.
 pub(crate) fn map(
     core: &Core,
@@ -80,7 +83,7 @@ pub(crate) fn map(
     key: Key<'_>,
     probe: &Probe<'_>,
     range: &MapRange<'_>,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), Halt> {
     let (from, to) = range.ends();
     if to.as_ref().is_some_and(|to| *to <= from) {
@@ -174,7 +177,7 @@ struct Scan<'a> {
     core: &'a Core,
     cold: Option<Cold>,
     reverse: bool,
-    visit: &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &'a mut Visit<'a>,
     failed: Option<Error>,
     stopped: bool,
 }

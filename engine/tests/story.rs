@@ -1,4 +1,5 @@
 //! Whole-store stories: what a host does in a day.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 use alluvium::{
     Barrier, CheckpointSource, Engine, EngineOptions, KeyGroupRange, MapRange, MergeOperator, StateOptions, Store,
