@@ -100,6 +100,62 @@ impl Source<'_> {
     }
 }
 
+/// One change of what `id` names, in the store and in the model.
+fn change(subject: &mut Subject, model: &mut Model, source: &mut Source<'_>, operation: u8, id: u8) -> Option<()> {
+    let name = [id];
+    let key: Key<'_> = subject.store.key(&name);
+    let writer = &mut subject.writer;
+    match operation {
+        0..3 => {
+            let value = source.value()?;
+            writer.put(subject.values, key, &value).unwrap();
+            model.values.insert(id, value);
+        }
+        3 => {
+            writer.delete(subject.values, key).unwrap();
+            model.values.remove(&id);
+        }
+        4..6 => {
+            let element = source.value()?;
+            writer.append(subject.lists, key, &element).unwrap();
+            model.lists.entry(id).or_default().push(element);
+        }
+        6 => {
+            writer.delete(subject.lists, key).unwrap();
+            model.lists.remove(&id);
+        }
+        7..10 => {
+            let (user_key, value) = ([source.byte()? % 16], source.value()?);
+            writer.map_put(subject.maps, key, &user_key, &value).unwrap();
+            model.maps.entry(id).or_default().insert(user_key.to_vec(), value);
+        }
+        10 => {
+            let user_key = [source.byte()? % 16];
+            writer.map_delete(subject.maps, key, &user_key).unwrap();
+            model.maps.entry(id).or_default().remove(&user_key[..]);
+        }
+        11 => {
+            writer.map_clear(subject.maps, key).unwrap();
+            model.maps.remove(&id);
+        }
+        12 => {
+            let popped = writer.map_pop_first(subject.maps, key).unwrap();
+            assert_eq!(popped, model.maps.entry(id).or_default().pop_first());
+        }
+        13 => {
+            let number = u64::from(source.byte()?);
+            writer.merge(subject.sums, key, &number.to_le_bytes()).unwrap();
+            *model.sums.entry(id).or_default() += number;
+        }
+        14 => {
+            writer.delete(subject.sums, key).unwrap();
+            model.sums.remove(&id);
+        }
+        _ => {}
+    }
+    Some(())
+}
+
 fn run(path: &Path, source: &mut Source<'_>) -> Option<()> {
     let mut model = Model::default();
     let mut saved: Option<Model> = None;
@@ -107,55 +163,8 @@ fn run(path: &Path, source: &mut Source<'_>) -> Option<()> {
     let mut label = 0;
     loop {
         let (operation, id) = (source.byte()?, source.byte()? % 24);
-        let name = [id];
-        let key: Key<'_> = subject.store.key(&name);
-        let writer = &mut subject.writer;
         match operation % 20 {
-            0..3 => {
-                let value = source.value()?;
-                writer.put(subject.values, key, &value).unwrap();
-                model.values.insert(id, value);
-            }
-            3 => {
-                writer.delete(subject.values, key).unwrap();
-                model.values.remove(&id);
-            }
-            4..6 => {
-                let element = source.value()?;
-                writer.append(subject.lists, key, &element).unwrap();
-                model.lists.entry(id).or_default().push(element);
-            }
-            6 => {
-                writer.delete(subject.lists, key).unwrap();
-                model.lists.remove(&id);
-            }
-            7..10 => {
-                let (user_key, value) = ([source.byte()? % 16], source.value()?);
-                writer.map_put(subject.maps, key, &user_key, &value).unwrap();
-                model.maps.entry(id).or_default().insert(user_key.to_vec(), value);
-            }
-            10 => {
-                let user_key = [source.byte()? % 16];
-                writer.map_delete(subject.maps, key, &user_key).unwrap();
-                model.maps.entry(id).or_default().remove(&user_key[..]);
-            }
-            11 => {
-                writer.map_clear(subject.maps, key).unwrap();
-                model.maps.remove(&id);
-            }
-            12 => {
-                let popped = writer.map_pop_first(subject.maps, key).unwrap();
-                assert_eq!(popped, model.maps.entry(id).or_default().pop_first());
-            }
-            13 => {
-                let number = u64::from(source.byte()?);
-                writer.merge(subject.sums, key, &number.to_le_bytes()).unwrap();
-                *model.sums.entry(id).or_default() += number;
-            }
-            14 => {
-                writer.delete(subject.sums, key).unwrap();
-                model.sums.remove(&id);
-            }
+            operation @ 0..15 => change(&mut subject, &mut model, source, operation, id)?,
             15 => {
                 label += 1;
                 subject.store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
