@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The exclusive owner of a store's key-group range: reads and writes without locks. It may move between threads, not
-/// be shared by them; for that there is [`SharedWriter`](crate::writer::SharedWriter).
+/// be shared by them; for that there is [`SharedWriter`].
 ///
 /// Dropping it releases the range; what it wrote stays.
 ///
