@@ -1,4 +1,5 @@
 //! Rescaling between stores that number their states differently.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{
     Barrier, CheckpointSource, Engine, EngineOptions, KeyGroup, KeyGroupRange, MapRange, State, StateOptions, Store,
