@@ -84,6 +84,8 @@ pub struct Catalogue {
     pub(crate) garbage: HashMap<SegmentId, std::sync::Weak<LazySegment>>,
     /// Checkpoints that are gone, but that somebody may still be reading: whoever does holds the manifest.
     pub(crate) gone: Vec<std::sync::Weak<Manifest>>,
+    /// Manifests that were let go of and whose files may still be there: as long as one is, no segment is deleted.
+    pub(crate) doomed: Vec<u64>,
 }
 
 impl Catalogue {
@@ -246,9 +248,10 @@ pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
         if newest == Some(number) {
             return Ok(());
         }
-        reclaim::drop_checkpoint(&mut catalogue, number, &store.version.lock());
-        store.storage.remove(&names::manifest_name(number))?;
+        let version = Arc::clone(&store.version.lock());
+        reclaim::drop_checkpoint(&mut catalogue, number, &version);
     }
+    reclaim::remove_manifests(store)?;
     reclaim::run(store);
     Ok(())
 }

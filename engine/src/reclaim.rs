@@ -5,7 +5,7 @@
 
 use crate::checkpoint::Catalogue;
 use crate::ids::SegmentId;
-use crate::platform::storage::names;
+use crate::platform::storage::{StorageError, names};
 use crate::stack::{LazySegment, Version};
 use crate::store::StoreInner;
 use std::collections::HashSet;
@@ -15,7 +15,6 @@ use std::sync::{Arc, Weak};
 /// Drops the checkpoints that are subsumed and deletes what nothing needs. Failures are left for the next time: the
 /// files are still in the catalogue's garbage.
 pub(crate) fn run(store: &Arc<StoreInner>) {
-    let mut removed = Vec::new();
     {
         let version = Arc::clone(&store.version.lock());
         let mut catalogue = store.catalogue.lock();
@@ -24,28 +23,34 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
             catalogue.kept.iter().take(excess).filter(|(_, kept)| !kept.retained).map(|(&number, _)| number).collect();
         for number in old {
             drop_checkpoint(&mut catalogue, number, &version);
-            removed.push(number);
         }
     }
-    for &number in &removed {
-        if let Err(error) = store.storage.remove(&names::manifest_name(number)) {
-            tracing::warn!(%error, "a manifest could not be removed");
-            return;
-        }
-    }
-    // Were a segment's removal to become durable before its manifest's, that manifest would name a missing file.
-    if !removed.is_empty()
-        && let Err(error) = store.storage.sync_dir()
-    {
-        tracing::warn!(%error, "the directory could not be synced");
+    if let Err(error) = remove_manifests(store) {
+        tracing::warn!(%error, "a manifest could not be removed");
         return;
     }
     remove_segments(store);
 }
 
-/// Takes a checkpoint out of the catalogue and notes its segments as possible garbage.
+/// Deletes the manifests of checkpoints that were let go of, for good: a manifest that is left, or that comes back with
+/// a crash, must not name a segment that is gone.
+pub(crate) fn remove_manifests(store: &StoreInner) -> Result<(), StorageError> {
+    let doomed = store.catalogue.lock().doomed.clone();
+    if doomed.is_empty() {
+        return Ok(());
+    }
+    for &number in &doomed {
+        store.storage.remove(&names::manifest_name(number))?;
+    }
+    store.storage.sync_dir()?;
+    store.catalogue.lock().doomed.retain(|number| !doomed.contains(number));
+    Ok(())
+}
+
+/// Takes a checkpoint out of the catalogue; its manifest is to be deleted, and its segments may be garbage.
 pub(crate) fn drop_checkpoint(catalogue: &mut Catalogue, number: u64, version: &Version) {
     let Some(kept) = catalogue.kept.remove(&number) else { return };
+    catalogue.doomed.push(number);
     catalogue.gone.push(Arc::downgrade(&kept.manifest));
     let live: std::collections::HashMap<SegmentId, Weak<LazySegment>> =
         version.segments().iter().map(|segment| (segment.id(), Arc::downgrade(segment))).collect();

@@ -315,6 +315,19 @@ fn a_failed_sync_or_write_poisons() {
 }
 
 #[test]
+fn a_manifest_that_stays_names_no_missing_segment() {
+    let place = Place::new();
+    fs::create_dir(place.store()).unwrap();
+    let manifest = place.store().canonicalize().unwrap().join("0000000000000002.manifest");
+    let options = ["-P", manifest.to_str().unwrap(), "-e", "trace=/^unlink", "-e", "inject=/^unlink:error=EBUSY"];
+    let ended = place.under_strace(&options, "work", PLAN, StorageChoice::Posix).status().expect("strace");
+    assert!(ended.success(), "{}", place.log());
+    assert!(manifest.exists(), "its removal failed");
+    assert_no_faults(&place.store());
+    contents_after(&place.store(), PLAN);
+}
+
+#[test]
 fn without_io_uring_all_is_the_same() {
     let place = Place::new();
     let options = ["-e", "trace=io_uring_setup", "-e", "inject=io_uring_setup:error=EPERM"];
