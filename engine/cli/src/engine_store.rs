@@ -1,5 +1,8 @@
 //! The job's store in the engine.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
