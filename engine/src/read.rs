@@ -195,6 +195,17 @@ pub fn value<R>(
     }
 }
 
+/// What eviction frees to make room for a record that was read, in bytes.
+const EVICT_BYTES: usize = 128 << 10;
+
+/// Makes room for a record that was read from the segments: were what is read not kept while memory is full, the same
+/// would be read again and again, and what was used long ago would stay. Only where no record is held on to.
+fn make_way(core: &mut Core, bytes: usize) {
+    if !core.hot.memory.has_room(bytes + 48) {
+        core.counts.evicted_bytes += core.hot.evict(EVICT_BYTES) as u64;
+    }
+}
+
 /// Keeps a value that was read from the segments and that memory has nothing of: clean, or changed where the read
 /// starts its time anew.
 pub fn keep_cell(
@@ -205,6 +216,7 @@ pub fn keep_cell(
     expiry_ms: Option<u64>,
     epoch: u32,
 ) -> Result<(), Halt> {
+    make_way(core, probe.area.len() + value.len());
     match refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
         None => core.hot.promote_cell(probe, value, expiry_ms, epoch),
         wanted => core.hot.put_cell(probe, None, value, wanted, Below::Perhaps)?,
@@ -262,6 +274,9 @@ pub fn folded(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
             let operands = cold.operands.iter().rev().map(Vec::as_slice);
             let value = def.fold(cold.base.as_deref(), operands, now_ms);
             let expiry_ms = if def.kind == StateKind::List { None } else { cold.expiry_ms };
+            if found.is_none() {
+                make_way(core, probe.area.len() + value.len());
+            }
             core.hot.complete_chain(probe, found, &value, expiry_ms, cold.epoch.0);
             base = Some(value);
         } else if found.is_none() {
@@ -310,6 +325,7 @@ pub fn entry<R>(
     let lookup = entry_lookup(&core.view, def, key, user_key, core.hot.now_ms);
     let cold = finish(lookup, &mut core.counts)?;
     let Some(value) = cold.base else { return Ok(use_it(None)) };
+    make_way(core, user_key.len() + value.len());
     match refreshed(def.ttl, cold.expiry_ms, core.hot.now_ms) {
         None => core.hot.promote_entry(probe, user_key, &value, cold.expiry_ms, cold.epoch.0),
         wanted => {

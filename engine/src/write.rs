@@ -48,6 +48,8 @@ const CHUNKS_AT: u32 = 4;
 const EVERYTHING_AT: u32 = 7;
 /// Operations between two looks at how much memory is left.
 const TICKS: u64 = 64;
+/// How many flushes of another shard are waited for to take memory from it.
+const TAKES: u32 = 8;
 /// What eviction frees at once when memory runs low, in bytes.
 const EVICT_BYTES: usize = 128 << 10;
 
@@ -299,7 +301,9 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     let mostly_dirty = core.hot.unflushed_bytes() > core.hot.memory.held_bytes() / 8;
     if attempt >= CHUNKS_AT || !mostly_dirty {
         let chunks = if attempt < EVERYTHING_AT { out.bytes.div_ceil(CHUNK_BYTES) + 1 } else { usize::MAX };
-        if core.hot.give_back(chunks) > 0 {
+        let held = core.hot.memory.held_bytes();
+        core.hot.give_back(chunks);
+        if core.hot.memory.held_bytes() < held {
             return Room::Made;
         }
     }
@@ -327,28 +331,43 @@ fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) ->
     }
     shards.sort_by_key(|&(held, ..)| std::cmp::Reverse(held));
     for (_, other, shard) in shards {
-        let seen = shard.progress();
-        let mut core = shard.cell.borrow();
-        core.settle(&shard);
-        if core.hot.give_back(chunks) > 0 {
+        if take_from(&other, &shard, bytes, chunks)? {
             return Ok(true);
         }
-        let spilled = if core.hot.in_flight() > 0 { Spill::Begun } else { spill(&other, &shard, &mut core) };
+    }
+    Ok(false)
+}
+
+/// Takes memory from one shard; false where it has none to give.
+fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: usize) -> Result<bool> {
+    for _ in 0..TAKES {
+        let seen = shard.progress();
+        let mut core = shard.cell.borrow();
+        core.settle(shard);
+        while core.hot.has_chores() {
+            core.hot.work();
+        }
+        // Long values have chunks of their own, which eviction gives back at once.
+        let held = core.hot.memory.held_bytes();
+        core.hot.evict(bytes.max(EVICT_BYTES));
+        core.hot.give_back(chunks);
+        if core.hot.memory.held_bytes() < held {
+            return Ok(true);
+        }
+        let spilled = if core.hot.in_flight() > 0 { Spill::Begun } else { spill(store, shard, &mut core) };
+        if spilled == Spill::Nothing {
+            // All is clean: it goes, down to what lies in chunks that others keep busy.
+            core.hot.give_back(usize::MAX);
+            return Ok(core.hot.memory.held_bytes() < held);
+        }
         drop(core);
         if spilled == Spill::Barrier {
-            drop(other.queue.sealing.lock());
+            drop(store.queue.sealing.lock());
+            continue;
         }
-        if spilled != Spill::Nothing && shard.cell.borrow().hot.in_flight() > 0 {
-            shard.wait(seen)?;
-            let mut core = shard.cell.borrow();
-            core.settle(&shard);
-            while core.hot.has_chores() {
-                core.hot.work();
-            }
-            if core.hot.give_back(chunks) > 0 {
-                return Ok(true);
-            }
-        }
+        shard.wait(seen)?;
+        store.check()?;
+        store.trouble.lock().clone().map_or(Ok(()), Err)?;
     }
     Ok(false)
 }

@@ -77,6 +77,15 @@ impl Memory {
         self.records.allocate(bytes)
     }
 
+    /// Whether a record of so many bytes would find a block now.
+    pub fn has_room(&mut self, bytes: usize) -> bool {
+        let block = self.records.allocate(bytes);
+        if let Some((at, class)) = block {
+            self.records.free(at, class);
+        }
+        block.is_some()
+    }
+
     /// How many bytes a record's block holds.
     #[inline]
     pub fn record_capacity(&self, at: Ref, class: u8) -> usize {
