@@ -153,9 +153,22 @@ pub fn below_map(core: &Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -
     if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
         return Ok(Below::Nothing);
     }
-    // The filter holds the container's key of every map that has entries.
-    let mut lookup = cell_lookup(&core.view, def, key, 0);
-    Ok(if lookup.next()?.is_some() { Below::Perhaps } else { Below::Nothing })
+    let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
+    push_sort_key(&mut container, def.id, key);
+    for layer in &core.view.version.slice_of(key.group).layers {
+        let Some(state) = layer.map.to_segment(def.id) else { continue };
+        container[2..4].copy_from_slice(&state.0.to_be_bytes());
+        // The filter holds the container's key of every map that has entries, though no record of that key is there:
+        // so a first key above it says nothing, the first entry may be that.
+        if layer.segment.meta().last_key < container {
+            continue;
+        }
+        let segment = layer.segment.get()?;
+        if segment.may_contain(segment.hash(&container)) {
+            return Ok(Below::Perhaps);
+        }
+    }
+    Ok(Below::Nothing)
 }
 
 /// Reads a value state's cell: gives its value to `use_it`. Refreshes it where the state says so.
