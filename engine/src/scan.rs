@@ -8,7 +8,7 @@ use crate::merged::{Base, Bounds, Merged};
 use crate::read::is_expired;
 use crate::segment::Kind;
 use crate::shard::Core;
-use crate::stack::{Layer, Slice};
+use crate::stack::{Layer, Slice, has_clears};
 use crate::states::StateDef;
 use crate::write::Halt;
 use std::ops::{Bound, ControlFlow};
@@ -156,6 +156,7 @@ pub(crate) fn uncleared(slice: &Slice, def: &StateDef, container: &[u8]) -> Resu
         }
         layers.push(layer.clone());
         if segment.meta().clears > 0
+            && has_clears(segment, &key)?
             && let Some(block) = segment.locate(&key)?
         {
             let block = segment.read_block(block)?;

@@ -124,6 +124,13 @@ impl Found {
     }
 }
 
+/// Whether the segment clears any map of the container's key group and state.
+pub fn has_clears(segment: &Segment, container: &[u8]) -> Result<bool, StorageError> {
+    let Some(&[a, b, c, d]) = container.first_chunk::<4>() else { return Ok(false) };
+    let (group, state) = (KeyGroup(u16::from_be_bytes([a, b])), StateId(u16::from_be_bytes([c, d])));
+    Ok(segment.find_directory(group, state)?.is_some_and(|entry| entry.clears > 0))
+}
+
 /// What the next block to be read is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
@@ -239,6 +246,10 @@ impl Lookup {
         }
         let segment = layer.segment.get()?;
         let container = &self.sort_key[..self.container];
+        // Every map that has entries is in the filter; that a map of this state was cleared is rarer.
+        if !has_clears(segment, container)? {
+            return Ok(None);
+        }
         if !segment.may_contain(segment.hash(container)) {
             return Ok(None);
         }
