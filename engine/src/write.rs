@@ -298,12 +298,16 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     if attempt < CHUNKS_AT && evicted >= wanted {
         return Room::Made;
     }
+    let mut freed = false;
     let mostly_dirty = core.hot.unflushed_bytes() > core.hot.memory.held_bytes() / 8;
     if attempt >= CHUNKS_AT || !mostly_dirty {
         let chunks = if attempt < EVERYTHING_AT { out.bytes.div_ceil(CHUNK_BYTES) + 1 } else { usize::MAX };
         let held = core.hot.memory.held_bytes();
         core.hot.give_back(chunks);
-        if core.hot.memory.held_bytes() < held {
+        freed = core.hot.memory.held_bytes() < held;
+        // What was freed may be too little each time anew: an operation that needs a chunk for a record and one for the
+        // index takes the first, and gives it back when it doesn't get the second. So what is dirty has to go as well.
+        if freed && attempt < EVERYTHING_AT {
             return Room::Made;
         }
     }
@@ -313,6 +317,7 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     match spill(store, shard, core) {
         Spill::Begun => Room::Wait,
         Spill::Barrier => Room::Barrier,
+        Spill::Nothing if freed && attempt < 2 * EVERYTHING_AT => Room::Made,
         Spill::Nothing if evicted > 0 && attempt <= EVERYTHING_AT => Room::Made,
         Spill::Nothing => Room::Elsewhere,
     }
