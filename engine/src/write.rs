@@ -187,7 +187,7 @@ fn run_again<R>(
         core.settle(shard);
         let room = make_room(store, shard, &mut core, out, attempt);
         drop(core);
-        await_room(store, shard, room, seen, out)?;
+        await_room(store, shard, room, seen, out, attempt)?;
         let mut core = token.enter();
         core.settle(shard);
         if room == Room::Wait {
@@ -204,7 +204,14 @@ fn run_again<R>(
 }
 
 /// Waits for what [`make_room`] set going, outside the gate.
-fn await_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, room: Room, seen: u64, out: OutOfMemory) -> Result<()> {
+fn await_room(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    room: Room,
+    seen: u64,
+    out: OutOfMemory,
+    attempt: u32,
+) -> Result<()> {
     store.check()?;
     match room {
         Room::Made => Ok(()),
@@ -220,7 +227,8 @@ fn await_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, room: Room, seen: u64
             Ok(())
         }
         Room::Elsewhere => {
-            if reclaim_elsewhere(store, shard, out.bytes)? {
+            // Until everything was asked of this shard, it may have more to give than it gave.
+            if reclaim_elsewhere(store, shard, out.bytes)? || attempt <= EVERYTHING_AT {
                 return Ok(());
             }
             Err(Error::Budget { bytes: out.bytes, budget_bytes: store.engine.budget_bytes() })
@@ -284,6 +292,9 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
 }
 
 fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: OutOfMemory, attempt: u32) -> Room {
+    while core.hot.has_chores() {
+        core.hot.work();
+    }
     if core.hot.give_back_empty() > 0 {
         return Room::Made;
     }
