@@ -1,4 +1,5 @@
 //! Maps between memory and disk.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{Barrier, Engine, EngineOptions, KeyGroup, StateOptions, Store, StoreOptions};
 
