@@ -68,10 +68,18 @@ impl Timer {
     }
 }
 
+/// What is remembered of a key group's timers.
+#[derive(Clone, Copy)]
+struct Front {
+    /// A lower bound of the least due time; `u64::MAX` for a group without timers.
+    due_ms: u64,
+    /// Whether it is the least due time itself.
+    exact: bool,
+}
+
 /// The timers of all key groups.
 pub struct Timers {
-    /// A lower bound of the least due time of each group; `u64::MAX` for a group without timers.
-    due_ms: Vec<u64>,
+    fronts: Vec<Front>,
 }
 
 fn map_of(group: usize) -> Key<'static> {
@@ -81,40 +89,40 @@ fn map_of(group: usize) -> Key<'static> {
 impl Timers {
     /// Finds the least timer of each key group in the store.
     pub fn load(store: &mut impl JobStore) -> Result<Self> {
-        let mut due_ms = Vec::with_capacity(KEY_GROUPS as usize);
-        for group in 0..KEY_GROUPS as usize {
-            due_ms.push(first_due_ms(store, group)?);
-        }
-        Ok(Self { due_ms })
+        let fronts = (0..KEY_GROUPS as usize).map(|group| front_of(store, group)).collect::<Result<_>>()?;
+        Ok(Self { fronts })
     }
 
     /// Sets a timer; setting it again changes nothing.
     pub fn set(&mut self, store: &mut impl JobStore, timer: &Timer) -> Result<()> {
         let group = usize::from(key_group_of(&timer.key, KEY_GROUPS).0);
-        self.due_ms[group] = self.due_ms[group].min(timer.due_ms);
+        let front = &mut self.fronts[group];
+        // A bound that the new timer lies below becomes exact: nothing else does.
+        front.exact |= timer.due_ms <= front.due_ms;
+        front.due_ms = front.due_ms.min(timer.due_ms);
         store.map_put(Table::Timers, map_of(group), &timer.encode(), b"")
     }
 
     /// Takes a timer back.
     pub fn cancel(&mut self, store: &mut impl JobStore, timer: &Timer) -> Result<()> {
-        let group = key_group_of(&timer.key, KEY_GROUPS);
-        store.map_delete(Table::Timers, Key::new(group, b""), &timer.encode())
+        let group = usize::from(key_group_of(&timer.key, KEY_GROUPS).0);
+        self.fronts[group].exact &= timer.due_ms > self.fronts[group].due_ms;
+        store.map_delete(Table::Timers, map_of(group), &timer.encode())
     }
 
     /// Removes and returns the timer with the least due time of all groups, if it is due at `watermark_ms`.
     pub fn pop_due(&mut self, store: &mut impl JobStore, watermark_ms: u64) -> Result<Option<Timer>> {
         loop {
-            let least = self.due_ms.iter().enumerate().min_by_key(|&(group, &due_ms)| (due_ms, group));
-            let Some((group, &bound_ms)) = least.filter(|&(_, &due_ms)| due_ms <= watermark_ms) else {
+            let least = self.fronts.iter().enumerate().min_by_key(|&(group, front)| (front.due_ms, group));
+            let Some((group, front)) = least.filter(|&(_, front)| front.due_ms <= watermark_ms) else {
                 return Ok(None);
             };
-            let found_ms = first_due_ms(store, group)?;
-            self.due_ms[group] = found_ms;
-            if found_ms > bound_ms {
-                // The bound was stale: another group may be earlier.
+            if !front.exact {
+                self.fronts[group] = front_of(store, group)?;
                 continue;
             }
             let popped = store.map_pop_first(Table::Timers, map_of(group))?;
+            self.fronts[group].exact = false;
             if let Some(timer) = popped.and_then(|(user_key, _)| Timer::decode(&user_key)) {
                 return Ok(Some(timer));
             }
@@ -122,7 +130,7 @@ impl Timers {
     }
 }
 
-fn first_due_ms(store: &mut impl JobStore, group: usize) -> Result<u64> {
+fn front_of(store: &mut impl JobStore, group: usize) -> Result<Front> {
     let first = store.map_first(Table::Timers, map_of(group))?;
-    Ok(first.map_or(u64::MAX, |(user_key, _)| Fields(&user_key).sorted_u64()))
+    Ok(Front { due_ms: first.map_or(u64::MAX, |(user_key, _)| Fields(&user_key).sorted_u64()), exact: true })
 }
