@@ -36,7 +36,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// How many years to replay, each under keys of its own
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000), value_name = "YEARS")]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000), value_name = "YEARS")]
     pub scale: u16,
     /// The memory budget of the engine
     #[arg(long, default_value = "32MiB", value_parser = parse_bytes, value_name = "SIZE")]
