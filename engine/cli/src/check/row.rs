@@ -2,7 +2,7 @@
 
 use alluvium::ids::KeyGroup;
 
-use crate::job::table::{Kind, Table, show_fields, show_hex};
+use crate::job::table::{Kind, SESSION_BYTES, Table, show_fields, show_hex};
 
 /// An entry of a state: a value, a whole list, a sum, or one entry of a map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +58,10 @@ impl Row<'_> {
         const SHOWN_MAX: usize = 3;
         let info = self.table.info();
         match info.kind {
+            _ if self.table == Table::Sessions => {
+                let sessions = value.chunks(SESSION_BYTES).map(|session| show_fields(info.value, session, false));
+                format!("[{}]", sessions.collect::<Vec<_>>().join("; "))
+            }
             Kind::List => {
                 let count = elements(value).count();
                 let mut shown: Vec<String> =

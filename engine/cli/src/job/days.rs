@@ -49,7 +49,7 @@ impl<S: JobStore> Job<S> {
         let mut week = (0_u64, 0_i64);
         if let Some(last) = Fields(day).sorted_u32().checked_sub(self.period_days) {
             let (first, last) = (last.saturating_sub(6).to_be_bytes(), last.to_be_bytes());
-            let span = Span { from: Bound::Included(&first), to: Bound::Included(&last), reverse: false };
+            let span = Span { from: Bound::Included(&first), to: Bound::Included(&last), reverse: true };
             self.store.map_scan(Table::RouteDays, at(route), span, |_, value| {
                 let (count, sum) = decode(value);
                 week = (week.0 + count, week.1 + sum);

@@ -5,13 +5,14 @@
 //! can still touch it: a flight at `t` is taken while `t + lateness > watermark`, and touches a session that ends at `e`
 //! only if `t <= e + gap`, so `e + gap + lateness > watermark`.
 
-use std::ops::{Bound, ControlFlow};
+//!
+//! An aircraft's open sessions lie in one value, in the order of their starts: mostly there is one, rarely two.
 
 use alluvium::error::Result;
 
 use super::bytes::{Fields, at, name_key};
-use super::store::{JobStore, Span};
-use super::table::Table;
+use super::store::JobStore;
+use super::table::{SESSION_BYTES, Table};
 use super::timers::{Timer, TimerKind};
 use super::{Job, LATENESS_MS, SESSION_GAP_MS};
 use crate::input::Flight;
@@ -26,20 +27,28 @@ struct Session {
 }
 
 impl Session {
-    fn decode(user_key: &[u8], value: &[u8]) -> Self {
-        let mut fields = Fields(value);
-        let start_ms = Fields(user_key).sorted_u64();
-        let (end_ms, flights) = (fields.u64(), fields.u32());
-        Self { start_ms, end_ms, flights, miles: fields.u64(), seats: fields.u64() }
+    /// The sessions in a value.
+    fn decode_all(value: &[u8]) -> impl Iterator<Item = Self> {
+        value.chunks(SESSION_BYTES).map(|bytes| {
+            let mut fields = Fields(bytes);
+            let (start_ms, end_ms, flights) = (fields.u64(), fields.u64(), fields.u32());
+            Self { start_ms, end_ms, flights, miles: fields.u64(), seats: fields.u64() }
+        })
     }
 
-    fn encode(&self) -> [u8; 28] {
-        let mut value = [0; 28];
-        value[..8].copy_from_slice(&self.end_ms.to_le_bytes());
-        value[8..12].copy_from_slice(&self.flights.to_le_bytes());
-        value[12..20].copy_from_slice(&self.miles.to_le_bytes());
-        value[20..].copy_from_slice(&self.seats.to_le_bytes());
+    fn encode(&self) -> [u8; SESSION_BYTES] {
+        let mut value = [0; SESSION_BYTES];
+        value[..8].copy_from_slice(&self.start_ms.to_le_bytes());
+        value[8..16].copy_from_slice(&self.end_ms.to_le_bytes());
+        value[16..20].copy_from_slice(&self.flights.to_le_bytes());
+        value[20..28].copy_from_slice(&self.miles.to_le_bytes());
+        value[28..].copy_from_slice(&self.seats.to_le_bytes());
         value
+    }
+
+    /// Whether a departure at `time_ms` belongs to the session.
+    fn takes(&self, time_ms: u64) -> bool {
+        self.start_ms <= time_ms + SESSION_GAP_MS && time_ms <= self.end_ms + SESSION_GAP_MS
     }
 
     fn merged(self, other: Self) -> Self {
@@ -73,41 +82,42 @@ impl<S: JobStore> Job<S> {
             miles: u64::from(flight.distance),
             seats: u64::from(seats),
         };
-        let touched = self.sessions_near(&key, time_ms)?;
-        let merged = touched.iter().fold(one, |merged, &session| merged.merged(session));
-        for session in &touched {
-            let kept = session.start_ms == merged.start_ms;
-            if !kept {
-                self.store.map_delete(Table::Sessions, at(&key), &session.start_ms.to_be_bytes())?;
-            }
-            if !(kept && session.end_ms == merged.end_ms) {
-                self.timers.cancel(&mut self.store, &session.timer(&key))?;
-            }
-        }
-        self.store.map_put(Table::Sessions, at(&key), &merged.start_ms.to_be_bytes(), &merged.encode())?;
-        self.set_timer(&merged.timer(&key))
-    }
-
-    /// The open sessions within the gap of a time. Sessions lie apart, so their ends are in the order of their starts.
-    fn sessions_near(&mut self, key: &[u8], time_ms: u64) -> Result<Vec<Session>> {
-        let latest_start = (time_ms + SESSION_GAP_MS).to_be_bytes();
-        let span = Span { from: Bound::Unbounded, to: Bound::Included(&latest_start), reverse: true };
-        let mut near = Vec::new();
-        self.store.map_scan(Table::Sessions, at(key), span, |user_key, value| {
-            let session = Session::decode(user_key, value);
-            if session.end_ms + SESSION_GAP_MS < time_ms {
-                return ControlFlow::Break(());
-            }
-            near.push(session);
-            ControlFlow::Continue(())
+        let mut touched = Vec::new();
+        let mut merged = one;
+        self.store.update(Table::Sessions, at(&key), |old| {
+            let (near, apart) = Session::decode_all(old.unwrap_or_default()).partition(|open| open.takes(time_ms));
+            touched = near;
+            merged = touched.iter().fold(one, |merged, &session| merged.merged(session));
+            let mut open: Vec<Session> = apart;
+            open.push(merged);
+            open.sort_by_key(|session| session.start_ms);
+            Some(open.iter().flat_map(Session::encode).collect::<Vec<u8>>())
         })?;
-        Ok(near)
+        for session in &touched {
+            if (session.start_ms, session.end_ms) == (merged.start_ms, merged.end_ms) {
+                // Its timer stays as it is.
+                return Ok(());
+            }
+            self.timers.cancel(&mut self.store, &session.timer(&key))?;
+        }
+        self.set_timer(&merged.timer(&key))
     }
 
     /// Moves a session from the open ones to the results.
     pub(super) fn close_session(&mut self, key: &[u8], start: &[u8]) -> Result<()> {
-        let Some(session) = self.store.map_get(Table::Sessions, at(key), start)? else { return Ok(()) };
-        self.store.map_delete(Table::Sessions, at(key), start)?;
-        self.store.map_put(Table::SessionResults, at(key), start, &session)
+        let start_ms = Fields(start).sorted_u64();
+        let mut closed = None;
+        self.store.update(Table::Sessions, at(key), |old| {
+            let mut open: Vec<Session> = Session::decode_all(old.unwrap_or_default()).collect();
+            let index = open.iter().position(|session| session.start_ms == start_ms);
+            closed = index.map(|index| open.remove(index));
+            let rest: Vec<u8> = open.iter().flat_map(Session::encode).collect();
+            (!rest.is_empty()).then_some(rest)
+        })?;
+        match closed {
+            // The start is in the result's user key.
+            Some(session) => self.store.map_put(Table::SessionResults, at(key), start, &session.encode()[8..]),
+            None => Ok(()),
+        }
     }
 }

@@ -74,7 +74,7 @@ pub enum Table {
     Unmatched,
     /// Departures per airport and hour of the day.
     Departures,
-    /// Open sessions per aircraft.
+    /// Open sessions per aircraft, several in one value.
     Sessions,
     /// Closed sessions per aircraft.
     SessionResults,
@@ -124,6 +124,15 @@ const AIRPORT: Layout = &[("period", Field::U16), ("origin", Field::Rest)];
 const HOUR: Layout = &[("hour", Field::Time)];
 const COUNT: Layout = &[("count", Field::U64)];
 const NONE: Layout = &[];
+/// The bytes of one open session.
+pub const SESSION_BYTES: usize = 36;
+const OPEN_SESSION: Layout = &[
+    ("start", Field::Time),
+    ("end", Field::Time),
+    ("flights", Field::U32),
+    ("miles", Field::U64),
+    ("seats", Field::U64),
+];
 const SESSION: Layout = &[("end", Field::Time), ("flights", Field::U32), ("miles", Field::U64), ("seats", Field::U64)];
 
 macro_rules! table {
@@ -160,7 +169,7 @@ pub static TABLES: [TableInfo; 20] = [
           ("wind", Field::I32), ("rain", Field::I32), ("visibility", Field::I32)]),
     table!(Unmatched "unmatched" Sum, AIRPORT, NONE, NONE, COUNT),
     table!(Departures "departures" Sum, AIRPORT, &[("hour_of_day", Field::U8)], NONE, COUNT),
-    table!(Sessions "sessions" Map, AIRCRAFT, NONE, &[("start", Field::Time)], SESSION),
+    table!(Sessions "sessions" Value, AIRCRAFT, NONE, NONE, OPEN_SESSION),
     table!(SessionResults "session_results" Map, AIRCRAFT, NONE, &[("start", Field::Time)], SESSION),
     table!(LastFlight "last_flight" Value, AIRCRAFT, NONE, NONE,
         &[("scheduled", Field::Time), ("delay", Field::I32), ("origin", Field::Text), ("dest", Field::Text)]),

@@ -98,14 +98,19 @@ impl PeriodView<'_, '_, '_> {
                     right.flight.scheduled_ms - left.flight.scheduled_ms <= SESSION_GAP_MS
                 };
                 let seats = oracle.planes.get(tail).map_or(0, |plane| u64::from(plane.seats));
-                taken.chunk_by(close).for_each(|run| self.session(&key, run, seats));
+                let mut open = Vec::new();
+                taken.chunk_by(close).for_each(|run| self.session(&key, run, seats, &mut open));
+                if !open.is_empty() {
+                    self.row(Table::Sessions, &key, &[], None, &open);
+                }
             },
         );
     }
 
-    fn session(&mut self, key: &[u8], run: &[&Departure<'_>], seats: u64) {
+    /// A session's result, or its part of the value with the open ones.
+    fn session(&mut self, key: &[u8], run: &[&Departure<'_>], seats: u64, open: &mut Vec<u8>) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
-        let start = (first.flight.scheduled_ms + self.shift_ms).to_be_bytes();
+        let start_ms = first.flight.scheduled_ms + self.shift_ms;
         let end_ms = last.flight.scheduled_ms + self.shift_ms;
         let miles: u64 = run.iter().map(|departure| u64::from(departure.flight.distance)).sum();
         let mut value = end_ms.to_le_bytes().to_vec();
@@ -114,9 +119,13 @@ impl PeriodView<'_, '_, '_> {
         value.extend_from_slice(&miles.to_le_bytes());
         value.extend_from_slice(&(seats * run.len() as u64).to_le_bytes());
         let due_ms = end_ms + SESSION_GAP_MS + LATENESS_MS;
-        let table = if due_ms <= self.oracle.end_ms { Table::SessionResults } else { Table::Sessions };
-        self.row(table, key, &[], Some(&start), &value);
-        self.timer(due_ms, SESSION_END, key, &start);
+        if due_ms <= self.oracle.end_ms {
+            self.row(Table::SessionResults, key, &[], Some(&start_ms.to_be_bytes()), &value);
+        } else {
+            open.extend_from_slice(&start_ms.to_le_bytes());
+            open.extend_from_slice(&value);
+        }
+        self.timer(due_ms, SESSION_END, key, &start_ms.to_be_bytes());
     }
 
     /// Each aircraft's departures and the latest of them.
