@@ -232,8 +232,15 @@ fn read_together(
     loop {
         let mut wanted: Vec<(usize, Arc<Segment>, BlockRef)> = Vec::new();
         for (index, (_, lookup)) in lookups.iter_mut().enumerate() {
-            if let Some((segment, block)) = lookup.next()? {
-                wanted.push((index, segment, block));
+            while let Some((segment, block)) = lookup.next()? {
+                blocks_read += 1;
+                match segment.cached(block) {
+                    Some(cached) => lookup.offer(&segment, &cached),
+                    None => {
+                        wanted.push((index, segment, block));
+                        break;
+                    }
+                }
             }
         }
         if wanted.is_empty() {
@@ -247,9 +254,9 @@ fn read_together(
                 Some(outcome) => outcome?,
                 None => return Err(crate::error::Error::Background("a read was left undone".into())),
             };
-            blocks_read += 1;
-            let block = segment.decode(*block, buffer)?;
-            lookups[*index].1.offer(segment, &block);
+            let content = Arc::new(segment.decode(*block, buffer)?);
+            segment.offer_to_cache(*block, &content);
+            lookups[*index].1.offer(segment, &content);
         }
     }
     let mut core = token.enter();

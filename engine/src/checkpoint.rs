@@ -1,13 +1,14 @@
 //! Checkpoints: manifests with a label, how they become complete, and which are kept.
 
 use crate::barrier::{Barrier, Shared, aborted};
+use crate::cache::BlockCache;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange, SegmentId};
 use crate::key::SortKey;
 use crate::manifest::{self, Manifest, Parent, StackEntry, StateMap};
 use crate::merged::{Base, Bounds, Merged};
 use crate::options::Durability;
-use crate::platform::storage::names;
+use crate::platform::storage::{Storage, names};
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::{StateDef, StateKind};
@@ -223,9 +224,9 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
 }
 
 /// The arrangement that a manifest describes; its segments are opened when they are needed.
-pub(crate) fn version_of(storage: &Arc<dyn crate::platform::storage::Storage>, manifest: &Manifest) -> Version {
+pub(crate) fn version_of(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, manifest: &Manifest) -> Version {
     let segments: Vec<Arc<LazySegment>> =
-        manifest.segments.iter().map(|meta| Arc::new(LazySegment::new(Arc::clone(storage), meta.clone()))).collect();
+        manifest.segments.iter().map(|meta| Arc::new(LazySegment::new(storage, cache, meta.clone()))).collect();
     let maps: Vec<Arc<StateMap>> = manifest.maps.iter().cloned().map(Arc::new).collect();
     let slice = |slice: &manifest::Slice| {
         let layer = |entry: &StackEntry| Layer {
@@ -306,7 +307,7 @@ pub struct Iter {
 pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
     let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
     let states = store.states.read().clone();
-    let version = version_of(&store.storage, &manifest);
+    let version = version_of(&store.storage, &store.engine.inner.cache, &manifest);
     Ok(Iter::new(manifest, &version, states))
 }
 

@@ -1,5 +1,6 @@
 //! The engine: one per process; the memory budget and the background threads that all its stores share.
 
+use crate::cache::BlockCache;
 use crate::error::{Error, Result};
 use crate::options::EngineOptions;
 use crate::platform::arena::Arena;
@@ -26,6 +27,7 @@ pub struct Engine {
 #[derive(Debug)]
 pub(crate) struct EngineInner {
     pub arena: Arc<Arena>,
+    pub cache: Arc<BlockCache>,
     pub domain: Arc<Domain>,
     pub options: EngineOptions,
     pub workers: Workers,
@@ -39,8 +41,10 @@ impl Engine {
         let arena = Arena::new(options.memory_budget_bytes, options.memory_ceiling_bytes)
             .map_err(|error| Error::Background(error.to_string()))?;
         let workers = Workers::start(options.threads)?;
+        let arena = Arc::new(arena);
         let inner = EngineInner {
-            arena: Arc::new(arena),
+            cache: Arc::new(BlockCache::new(&arena)),
+            arena,
             domain: Arc::new(Domain::new()),
             options,
             workers,
@@ -54,7 +58,8 @@ impl Engine {
         self.inner.arena.budget_bytes()
     }
 
-    /// How much of the budget is in use, in bytes. What was freed but not given back by a store counts as used.
+    /// How much of the budget is in use, in bytes. What was freed but not given back by a store counts as
+    /// used, and so does the room of the block cache, a sixteenth of the budget.
     pub fn used_bytes(&self) -> usize {
         self.inner.arena.used_bytes()
     }

@@ -56,6 +56,7 @@ mod worker;
 mod write;
 
 // structures
+mod cache;
 mod hot;
 pub mod manifest;
 mod merged;

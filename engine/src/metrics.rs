@@ -150,7 +150,7 @@ impl Metrics {
             ("operations", "Operations of writers.", owner.operations),
             ("hits", "Operations answered from memory.", owner.hits),
             ("cold_lookups", "Lookups that went to the segments.", owner.cold_lookups),
-            ("blocks_read", "Blocks read for lookups.", owner.blocks_read),
+            ("blocks_read", "Blocks that lookups looked into.", owner.blocks_read),
             ("filter_probes", "Filters asked by lookups.", owner.filter_probes),
             ("stalls", "Writes that waited for a flush.", owner.stalls),
             ("stall_nanoseconds", "How long they waited.", owner.stall_ns),

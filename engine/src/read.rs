@@ -65,10 +65,10 @@ pub fn entry_lookup(view: &View, def: &StateDef, key: Key<'_>, user_key: &[u8], 
     Lookup::new(Arc::clone(view.version.slice_of(key.group)), def.id, sort_key, container, now_ms)
 }
 
-/// Runs a lookup to its end, a block at a time; counts the blocks read.
+/// Runs a lookup to its end, a block at a time; counts the blocks that it looked into.
 pub fn finish(mut lookup: Lookup, counts: &mut OwnerCounts) -> Result<Found, Error> {
     while let Some((segment, block)) = lookup.next()? {
-        let block = segment.read_block(block)?;
+        let block = segment.block(block)?;
         counts.blocks_read += 1;
         lookup.offer(&segment, &block);
     }

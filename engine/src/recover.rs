@@ -94,7 +94,7 @@ fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
     let located = locate(engine, path, false)?;
-    let described = describe(located, label)?;
+    let described = describe(engine, located, label)?;
     check_options(&described.info, &options)?;
     if label.is_none() {
         remove_orphans(&described)?;
@@ -115,7 +115,7 @@ fn check_options(info: &StoreInfo, options: &StoreOptions) -> Result<()> {
     Ok(())
 }
 
-fn describe(located: Located, label: Option<u64>) -> Result<Described> {
+fn describe(engine: &Engine, located: Located, label: Option<u64>) -> Result<Described> {
     let storage = &*located.storage;
     let missing = |what: &str| StorageError::new(Fault::Missing, storage.root(), 0, what.to_owned());
     let ManifestFile { manifest, .. } = match label {
@@ -129,7 +129,7 @@ fn describe(located: Located, label: Option<u64>) -> Result<Described> {
     Ok(Described {
         info: manifest.store,
         states: state_defs(&manifest)?,
-        version: checkpoint::version_of(&located.storage, &manifest),
+        version: checkpoint::version_of(&located.storage, &engine.inner.cache, &manifest),
         epoch: manifest.epoch.0 + 1,
         purge_clock_ms: manifest.purge_clock_ms,
         catalogue,
@@ -249,7 +249,7 @@ pub(crate) fn restore(
     let manifest = Manifest { number: 1, label, ..combined };
     let durable = options.durability == crate::options::Durability::Checkpoint;
     manifest::writer::publish(&*located.storage, &manifest, durable)?;
-    let described = describe(located, None)?;
+    let described = describe(engine, located, None)?;
     Ok(go_live(engine, described, options))
 }
 

@@ -8,7 +8,7 @@ use crate::merged::{Base, Bounds, Merged};
 use crate::read::is_expired;
 use crate::segment::Kind;
 use crate::shard::Core;
-use crate::stack::{Layer, Slice, has_clears};
+use crate::stack::{Layer, Slice};
 use crate::states::StateDef;
 use crate::write::Halt;
 use std::ops::{Bound, ControlFlow};
@@ -155,11 +155,10 @@ pub(crate) fn uncleared(slice: &Slice, def: &StateDef, container: &[u8]) -> Resu
             continue;
         }
         layers.push(layer.clone());
-        if segment.meta().clears > 0
-            && has_clears(segment, &key)?
+        if segment.may_clear(segment.hash(&key))
             && let Some(block) = segment.locate(&key)?
         {
-            let block = segment.read_block(block)?;
+            let block = segment.block(block)?;
             if block.get(&key).is_some_and(|entry| entry.kind == Kind::Clear) {
                 break;
             }

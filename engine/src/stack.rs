@@ -4,10 +4,11 @@
 //! newest first. What is newer masks what is older. A layer is a segment as this store sees it: clipped to the slice's
 //! key groups, its states renumbered.
 
+use crate::cache::BlockCache;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::StateMap;
 use crate::platform::storage::{Storage, StorageError};
-use crate::segment::{Block, BlockRef, Kind, Segment, SegmentMeta};
+use crate::segment::{Block, BlockRef, BlockSource, Kind, Segment, SegmentMeta};
 use std::sync::{Arc, OnceLock};
 
 /// A segment that is opened when it is first needed, so that recovery doesn't depend on how many there are.
@@ -15,13 +16,15 @@ use std::sync::{Arc, OnceLock};
 pub struct LazySegment {
     meta: SegmentMeta,
     storage: Arc<dyn Storage>,
+    cache: Arc<BlockCache>,
     opened: OnceLock<Arc<Segment>>,
 }
 
 impl LazySegment {
     /// A segment that is on disk.
-    pub fn new(storage: Arc<dyn Storage>, meta: SegmentMeta) -> Self {
-        Self { meta, storage, opened: OnceLock::new() }
+    pub fn new(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, meta: SegmentMeta) -> Self {
+        let (storage, cache) = (Arc::clone(storage), Arc::clone(cache));
+        Self { meta, storage, cache, opened: OnceLock::new() }
     }
 
     /// Its identity.
@@ -39,8 +42,9 @@ impl LazySegment {
         if let Some(segment) = self.opened.get() {
             return Ok(segment);
         }
-        let segment = Arc::new(Segment::open(&*self.storage, self.meta.clone())?);
-        Ok(self.opened.get_or_init(|| segment))
+        let segment = Segment::open(&*self.storage, self.meta.clone())?;
+        let cache = Arc::clone(&self.cache) as Arc<dyn BlockSource>;
+        Ok(self.opened.get_or_init(|| Arc::new(segment.with_cache(cache))))
     }
 }
 
@@ -122,13 +126,6 @@ impl Found {
     pub fn is_absent(&self) -> bool {
         self.base.is_none() && self.operands.is_empty()
     }
-}
-
-/// Whether the segment clears any map of the container's key group and state.
-pub fn has_clears(segment: &Segment, container: &[u8]) -> Result<bool, StorageError> {
-    let Some(&[a, b, c, d]) = container.first_chunk::<4>() else { return Ok(false) };
-    let (group, state) = (KeyGroup(u16::from_be_bytes([a, b])), StateId(u16::from_be_bytes([c, d])));
-    Ok(segment.find_directory(group, state)?.is_some_and(|entry| entry.clears > 0))
 }
 
 /// What the next block to be read is for.
@@ -246,11 +243,7 @@ impl Lookup {
         }
         let segment = layer.segment.get()?;
         let container = &self.sort_key[..self.container];
-        // Every map that has entries is in the filter; that a map of this state was cleared is rarer.
-        if !has_clears(segment, container)? {
-            return Ok(None);
-        }
-        if !segment.may_contain(segment.hash(container)) {
+        if !segment.may_clear(segment.hash(container)) {
             return Ok(None);
         }
         segment.locate(container)

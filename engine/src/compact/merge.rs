@@ -28,7 +28,7 @@ pub struct Output {
 impl Output {
     /// The segment as a layer of this store.
     pub fn layer(&self, store: &StoreInner) -> Layer {
-        let segment = LazySegment::new(Arc::clone(&store.storage), self.meta.clone());
+        let segment = LazySegment::new(&store.storage, &store.engine.inner.cache, self.meta.clone());
         Layer { segment: Arc::new(segment), map: Arc::new(StateMap::Identity) }
     }
 }

@@ -12,14 +12,17 @@ use crate::platform::storage::{Buffer, StorageError};
 use super::Entry;
 use super::block::{Block, Position};
 use super::reader::{BlockRef, Segment};
+use crate::ids::SegmentId;
 
 /// The most that is read at once, unless a single block is longer.
 const READ_BYTES_MAX: u64 = 256 << 10;
 
-/// Where a cursor takes the blocks from that it seeks to: a cache in front of the segment.
+/// A cache in front of segments: of what is read one block at a time, by lookups and by seeks.
 pub trait BlockSource: Send + Sync + Debug {
-    /// The block at `block` of `segment`.
-    fn block(&self, segment: &Segment, block: BlockRef) -> Result<Arc<Block>, StorageError>;
+    /// The block, if it is there.
+    fn get(&self, segment: SegmentId, block: BlockRef) -> Option<Arc<Block>>;
+    /// Offers a block that wasn't there.
+    fn put(&self, segment: SegmentId, block: BlockRef, content: &Arc<Block>);
 }
 
 /// The bytes of several neighbouring blocks.
@@ -43,7 +46,6 @@ impl Window {
 #[derive(Debug)]
 pub struct SegmentCursor {
     segment: Arc<Segment>,
-    source: Option<Arc<dyn BlockSource>>,
     /// The block that `position` stands in, and its number.
     block: Option<(u32, Arc<Block>)>,
     position: Position,
@@ -54,10 +56,9 @@ pub struct SegmentCursor {
 }
 
 impl SegmentCursor {
-    pub(super) fn new(segment: Arc<Segment>, source: Option<Arc<dyn BlockSource>>) -> Self {
+    pub(super) fn new(segment: Arc<Segment>) -> Self {
         Self {
             segment,
-            source,
             block: None,
             position: Position::default(),
             window: Window::default(),
@@ -175,10 +176,7 @@ impl SegmentCursor {
         }
         self.window = Window::default();
         if self.direction == Ordering::Equal {
-            return match &self.source {
-                Some(source) => source.block(&self.segment, block),
-                None => self.segment.read_block(block).map(Arc::new),
-            };
+            return self.segment.block(block);
         }
         self.read_ahead(block)
     }

@@ -34,6 +34,12 @@ fn bits_of(hash: u64) -> [usize; PROBES] {
     })
 }
 
+/// The hash under which the filter holds that a container was cleared, from the hash of the container's key.
+#[inline]
+pub(super) fn clear_mark(hash: u64) -> u64 {
+    (hash ^ 0x00C1_EA4E_D000_0001).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+}
+
 /// Whether all bits of a hash are set in its block.
 #[inline]
 pub(super) fn holds(block: &[u8; FILTER_BLOCK_BYTES], hash: u64) -> bool {

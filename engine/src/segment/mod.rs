@@ -25,7 +25,7 @@ mod metadata;
 mod reader;
 mod summary;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod verify;
 mod writer;
 

@@ -38,6 +38,7 @@ pub struct Segment {
     file: Arc<dyn ReadFile>,
     metadata: Metadata,
     layout: Layout,
+    cache: Option<Arc<dyn BlockSource>>,
 }
 
 impl Segment {
@@ -68,7 +69,13 @@ impl Segment {
             return Err(fail(Fault::Corrupt, "the superblock contradicts the segment's description".to_owned()));
         }
         let metadata = Metadata::map(&*file, meta.metadata, &layout)?;
-        Ok(Self { meta, file, metadata, layout })
+        Ok(Self { meta, file, metadata, layout, cache: None })
+    }
+
+    /// The same with a cache in front of its blocks.
+    #[must_use]
+    pub fn with_cache(self, cache: Arc<dyn BlockSource>) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// Reads a segment's description from the file itself, where no manifest is at hand.
@@ -139,6 +146,12 @@ impl Segment {
     pub fn may_contain(&self, hash: u64) -> bool {
         let bytes = self.metadata.bytes(self.filter_block(hash), FILTER_BLOCK_BYTES).ok();
         bytes.and_then(<[u8]>::first_chunk).is_none_or(|block| filter::holds(block, hash))
+    }
+
+    /// Whether the container whose key has this hash may have been cleared here; as sure as [`Segment::may_contain`].
+    #[inline]
+    pub fn may_clear(&self, hash: u64) -> bool {
+        self.meta.clears > 0 && self.may_contain(filter::clear_mark(hash))
     }
 
     /// Asks for the memory that [`Segment::may_contain`] will look at.
@@ -268,20 +281,37 @@ impl Segment {
         self.corrupt(block.offset + error.at.min(block.len as usize) as u64, error.problem)
     }
 
-    /// Reads and decodes a block.
+    /// The block, if the cache has it.
+    pub fn cached(&self, block: BlockRef) -> Option<Arc<Block>> {
+        self.cache.as_ref()?.get(self.meta.id, block)
+    }
+
+    /// Offers the cache a block that it didn't have.
+    pub fn offer_to_cache(&self, block: BlockRef, content: &Arc<Block>) {
+        if let Some(cache) = &self.cache {
+            cache.put(self.meta.id, block, content);
+        }
+    }
+
+    /// The block, from the cache or the file.
+    pub fn block(&self, block: BlockRef) -> Result<Arc<Block>, StorageError> {
+        if let Some(found) = self.cached(block) {
+            return Ok(found);
+        }
+        let content = Arc::new(self.read_block(block)?);
+        self.offer_to_cache(block, &content);
+        Ok(content)
+    }
+
+    /// Reads and decodes a block, past the cache.
     pub fn read_block(&self, block: BlockRef) -> Result<Block, StorageError> {
         self.decode(block, self.file.read_at(block.offset, block.len as usize)?)
     }
 
-    /// A cursor over all records, which stands nowhere yet.
+    /// A cursor over all records, which stands nowhere yet. It takes the blocks that it seeks to from the cache, and
+    /// reads ahead past it.
     pub fn cursor(self: &Arc<Self>) -> SegmentCursor {
-        SegmentCursor::new(Arc::clone(self), None)
-    }
-
-    /// A cursor that takes the blocks it seeks to from `source`, such as a cache; those that it goes on to it reads
-    /// ahead itself.
-    pub fn cursor_through(self: &Arc<Self>, source: Arc<dyn BlockSource>) -> SegmentCursor {
-        SegmentCursor::new(Arc::clone(self), Some(source))
+        SegmentCursor::new(Arc::clone(self))
     }
 }
 

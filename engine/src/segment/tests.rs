@@ -383,17 +383,17 @@ fn records_that_break_the_rules_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn a_cursor_takes_what_it_seeks_to_from_its_source() {
+fn seeks_go_through_the_cache_and_reading_ahead_past_it() {
     #[derive(Debug, Default)]
-    struct Counting(std::sync::atomic::AtomicUsize);
+    struct Counting(parking_lot::Mutex<std::collections::HashMap<u32, Arc<Block>>>);
     impl BlockSource for Counting {
-        fn block(
-            &self,
-            segment: &Segment,
-            block: BlockRef,
-        ) -> Result<Arc<Block>, crate::platform::storage::StorageError> {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            segment.read_block(block).map(Arc::new)
+        fn get(&self, segment: SegmentId, block: BlockRef) -> Option<Arc<Block>> {
+            assert_eq!(segment, ID);
+            self.0.lock().get(&block.index).cloned()
+        }
+        fn put(&self, segment: SegmentId, block: BlockRef, content: &Arc<Block>) {
+            assert_eq!(segment, ID);
+            assert!(self.0.lock().insert(block.index, Arc::clone(content)).is_none(), "read though it was cached");
         }
     }
     let mut random = Random::new(10);
@@ -401,17 +401,47 @@ fn a_cursor_takes_what_it_seeks_to_from_its_source() {
     let storage = storage(directory.path());
     let model = random_model(&mut random, 2000, 300);
     let meta = write(&*storage, &model, options(model.len()));
-    let segment = Arc::new(Segment::open(&*storage, meta).unwrap());
-    let source = Arc::new(Counting::default());
-    let mut cursor = segment.cursor_through(Arc::clone(&source) as Arc<dyn BlockSource>);
+    let cache = Arc::new(Counting::default());
+    let segment = Segment::open(&*storage, meta).unwrap().with_cache(Arc::clone(&cache) as Arc<dyn BlockSource>);
+    let mut cursor = Arc::new(segment).cursor();
     for expected in model.iter().take(500) {
         cursor.seek(expected.0).unwrap();
         check_entry(&cursor, Some(expected));
     }
-    let seeks = source.0.load(std::sync::atomic::Ordering::Relaxed);
-    assert!((2..=segment.blocks() as usize).contains(&seeks), "{seeks} blocks from the source");
+    let seeks = cache.0.lock().len();
+    assert!((2..=cursor.segment().blocks() as usize).contains(&seeks), "{seeks} blocks in the cache");
     while cursor.entry().is_some() {
         cursor.next().unwrap();
     }
-    assert_eq!(source.0.load(std::sync::atomic::Ordering::Relaxed), seeks, "read-ahead goes past the source");
+    assert_eq!(cache.0.lock().len(), seeks, "reading ahead goes past the cache");
+}
+
+#[test]
+fn the_filter_tells_cleared_containers_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = storage(directory.path());
+    let mut model = Model::new();
+    for number in 0..2000_u32 {
+        let name = number.to_be_bytes();
+        model.insert(map_key(1, 2, &name, b"entry"), (Kind::Put, None, b"value".to_vec()));
+        if number % 2 == 0 {
+            model.insert(cell_key(1, 2, &name, b""), (Kind::Clear, None, Vec::new()));
+        }
+    }
+    let meta = write(&*storage, &model, options(model.len()));
+    let segment = Segment::open(&*storage, meta).unwrap();
+    let may_clear = |number: u32| segment.may_clear(segment.hash(&cell_key(1, 2, &number.to_be_bytes(), b"")));
+    assert!((0..2000).step_by(2).all(may_clear));
+    let wrong = (1..2000).step_by(2).filter(|&number| may_clear(number)).count();
+    assert!(wrong < 100, "{wrong} of 1,000 containers with entries alone pass for cleared");
+}
+
+/// A segment of random records, for tests of what stands above segments; keep the directory while it is in use.
+pub fn random_segment(seed: u64, records: usize, value_max: usize) -> (tempfile::TempDir, Segment) {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = storage(directory.path());
+    let model = random_model(&mut Random::new(seed), records, value_max);
+    let meta = write(&*storage, &model, options(model.len()));
+    let segment = Segment::open(&*storage, meta).unwrap();
+    (directory, segment)
 }

@@ -4,11 +4,11 @@ use crate::checksum::checksum;
 use crate::codec::DecodeError;
 use crate::platform::storage::StorageError;
 
-use super::Entry;
 use super::block::{Block, Position};
 use super::format::{DIRECTORY_ENTRY_BYTES, PAGE_BYTES, SUPERBLOCK_BYTES, SegmentMeta, UNIT_BYTES};
 use super::reader::{Segment, read_superblock};
 use super::summary::{Step, Summary};
+use super::{Entry, Kind};
 
 impl Segment {
     /// Reads the whole file, checks every byte and cross-reference of it, and hands each record to `each`, in order.
@@ -87,7 +87,11 @@ impl Segment {
                 return Err(self.corrupt(self.meta().metadata.offset, "the filter lacks a key"));
             }
         }
-        Ok(1 + u64::from(container.is_some()))
+        let clears = entry.kind == Kind::Clear;
+        if clears && !self.may_clear(self.hash(entry.sort_key)) {
+            return Err(self.corrupt(self.meta().metadata.offset, "the filter lacks a clear"));
+        }
+        Ok(1 + u64::from(container.is_some()) + u64::from(clears))
     }
 
     /// Checks that the index leads to a block's record, and that the block finds it.

@@ -17,14 +17,14 @@ use crate::ids::{Epoch, KeyGroupRange, SegmentId};
 use crate::platform::storage::names::segment_name;
 use crate::platform::storage::{AppendFile, Fault, Storage, StorageError};
 
-use super::Entry;
 use super::block::{
     Block, BlockBuilder, COMPRESSED_RAW_BYTES_MAX, Codec, Position, TRAILER_BYTES, single_record, trailer,
 };
-use super::filter::FilterBuilder;
+use super::filter::{FilterBuilder, clear_mark};
 use super::format::{METADATA_PAGE_BYTES, PAGE_BYTES, SUPERBLOCK_BYTES, Section, SegmentMeta, Superblock, UNIT_BYTES};
 use super::index::{IndexBuilder, separator};
 use super::summary::Summary;
+use super::{Entry, Kind};
 
 /// How a segment is written.
 #[derive(Clone, Debug)]
@@ -120,7 +120,11 @@ impl<'s> SegmentWriter<'s> {
     pub fn add(&mut self, entry: Entry<'_>) -> Result<(), StorageError> {
         self.check_intact()?;
         let step = self.summary.add(&entry).map_err(|error| self.out.error(error))?;
-        self.filter.add(hash_key(entry.sort_key, self.options.hash_seed));
+        let hash = hash_key(entry.sort_key, self.options.hash_seed);
+        self.filter.add(hash);
+        if entry.kind == Kind::Clear {
+            self.filter.add(clear_mark(hash));
+        }
         if let Some(container) = step.new_container {
             self.filter.add(hash_key(&entry.sort_key[..container], self.options.hash_seed));
         }

@@ -1,0 +1,192 @@
+//! The block cache: decoded blocks of segments, shared by all stores of an engine.
+//!
+//! A point read that finds something promotes the *record* to the hot table, so this cache is small: it serves what
+//! promotion can't, which is ranges scanned again and again, absent keys that a filter let through, and neighbours of
+//! what was just read. Scans that go on past their first block read ahead and leave the cache alone.
+//!
+//! Blocks lie on the heap. Their room is set aside from the memory budget when the engine starts, so that a budget full
+//! of state can't starve the cache and the cache can't break the budget. Within it, the *clock* chooses what leaves
+//! (Corbató, A Paging Experiment with the Multics System, 1968): a block that was used since the hand passed last stays
+//! for another round. The cache is cut into parts, each under a lock of its own.
+
+use crate::ids::SegmentId;
+use crate::platform::arena::Arena;
+use crate::segment::{Block, BlockRef, BlockSource};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Which share of the memory budget is the cache's: one part in so many.
+const SHARE: usize = 16;
+/// Parts are no smaller than this, as long as there are several.
+const PART_BYTES_MIN: usize = 1 << 20;
+const PARTS_MAX: usize = 16;
+/// What an entry costs beside the block itself: its slot and its place in the table, about.
+const ENTRY_BYTES: usize = 96;
+
+type Name = (SegmentId, u32);
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct BlockCache {
+    arena: Arc<Arena>,
+    reserved_bytes: usize,
+    parts: Box<[Mutex<Part>]>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    places: HashMap<Name, usize>,
+    /// In no order; the hand goes round them.
+    slots: Vec<Slot>,
+    hand: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: Name,
+    block: Arc<Block>,
+    bytes: usize,
+    used: bool,
+}
+
+impl BlockCache {
+    /// An empty cache, whose room is taken from the arena's budget.
+    pub fn new(arena: &Arc<Arena>) -> Self {
+        let reserved_bytes = arena.budget_bytes() / SHARE;
+        arena.charge_forced(reserved_bytes);
+        let parts = (reserved_bytes / PART_BYTES_MIN).clamp(1, PARTS_MAX);
+        let part = || Mutex::new(Part { bytes_max: reserved_bytes / parts, ..Part::default() });
+        Self {
+            arena: Arc::clone(arena),
+            reserved_bytes,
+            parts: (0..parts).map(|_| part()).collect(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// What is set aside for it, in bytes.
+    pub fn reserved_bytes(&self) -> usize {
+        self.reserved_bytes
+    }
+
+    /// How often a block was there, and how often it wasn't.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    fn part(&self, (segment, block): Name) -> &Mutex<Part> {
+        let mixed = (segment.0 as u64 ^ u64::from(block)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        &self.parts[(mixed as usize) % self.parts.len()]
+    }
+}
+
+impl Drop for BlockCache {
+    fn drop(&mut self) {
+        self.arena.uncharge(self.reserved_bytes);
+    }
+}
+
+impl BlockSource for BlockCache {
+    fn get(&self, segment: SegmentId, block: BlockRef) -> Option<Arc<Block>> {
+        let name = (segment, block.index);
+        let found = self.part(name).lock().get(name);
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    fn put(&self, segment: SegmentId, block: BlockRef, content: &Arc<Block>) {
+        let name = (segment, block.index);
+        self.part(name).lock().put(name, content);
+    }
+}
+
+impl Part {
+    fn get(&mut self, name: Name) -> Option<Arc<Block>> {
+        let slot = &mut self.slots[*self.places.get(&name)?];
+        slot.used = true;
+        Some(Arc::clone(&slot.block))
+    }
+
+    /// Keeps a block, unless it is there already (another thread read it, too) or would take more than a quarter.
+    fn put(&mut self, name: Name, block: &Arc<Block>) {
+        let bytes = block.memory_bytes() + ENTRY_BYTES;
+        if bytes > self.bytes_max / 4 || self.places.contains_key(&name) {
+            return;
+        }
+        while self.bytes + bytes > self.bytes_max {
+            self.evict();
+        }
+        self.bytes += bytes;
+        self.places.insert(name, self.slots.len());
+        self.slots.push(Slot { name, block: Arc::clone(block), bytes, used: false });
+    }
+
+    /// Lets go of the first block from the hand on that wasn't used since the hand passed. There is at least one block.
+    fn evict(&mut self) {
+        loop {
+            if self.hand >= self.slots.len() {
+                self.hand = 0;
+            }
+            let slot = &mut self.slots[self.hand];
+            if !slot.used {
+                break;
+            }
+            slot.used = false;
+            self.hand += 1;
+        }
+        let gone = self.slots.swap_remove(self.hand);
+        self.bytes -= gone.bytes;
+        self.places.remove(&gone.name);
+        if let Some(moved) = self.slots.get(self.hand) {
+            self.places.insert(moved.name, self.hand);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::tests::random_segment;
+    use std::collections::HashSet;
+
+    /// Every block that comes back is the one that went in, the bound holds, and what is used again and again stays.
+    #[test]
+    fn it_returns_what_went_in_within_its_bound_and_keeps_what_is_used() {
+        let (_directory, segment) = random_segment(7, 20_000, 200);
+        let arena = Arc::new(Arena::new(4 << 20, 0).unwrap());
+        let cache = BlockCache::new(&arena);
+        assert_eq!(arena.used_bytes(), cache.reserved_bytes());
+        let favourite = segment.block_ref(0).unwrap();
+        cache.put(segment.meta().id, favourite, &Arc::new(segment.read_block(favourite).unwrap()));
+        let mut present = HashSet::new();
+        for index in 1..segment.blocks() {
+            let place = segment.block_ref(index).unwrap();
+            let block = Arc::new(segment.read_block(place).unwrap());
+            cache.put(segment.meta().id, place, &block);
+            assert!(Arc::ptr_eq(&cache.get(segment.meta().id, place).unwrap(), &block));
+            assert!(cache.get(segment.meta().id, favourite).is_some(), "used all the time, and gone at block {index}");
+            present.insert(index);
+            let part = cache.parts[0].lock();
+            assert!(part.bytes <= part.bytes_max);
+            assert_eq!(part.bytes, part.slots.iter().map(|slot| slot.bytes).sum::<usize>());
+            assert!(part.slots.iter().enumerate().all(|(at, slot)| part.places[&slot.name] == at));
+        }
+        let left = present.iter().filter(|&&index| {
+            let place = segment.block_ref(index).unwrap();
+            cache.get(segment.meta().id, place).is_some()
+        });
+        assert!(left.count() < present.len(), "nothing ever left, so the segment is too small for this test");
+        let (hits, misses) = cache.hits_and_misses();
+        assert!(hits > 0 && misses > 0);
+        drop(cache);
+        assert_eq!(arena.used_bytes(), 0);
+    }
+}
