@@ -6,8 +6,8 @@
 use crate::ids::Epoch;
 use crate::key::prefix_end;
 use crate::manifest::StateMap;
-use crate::platform::storage::StorageError;
-use crate::segment::{Kind, SegmentCursor};
+use crate::platform::storage::{ReadRequest, StorageError};
+use crate::segment::{BlockRef, Kind, Segment, SegmentCursor};
 use crate::stack::Layer;
 use std::sync::Arc;
 
@@ -93,27 +93,76 @@ fn renumbered(key: &[u8], map: &StateMap, to_segment: bool) -> Option<Vec<u8>> {
     Some(key)
 }
 
+/// Where the walk through a layer starts.
+struct Start<'a> {
+    layer: &'a Layer,
+    segment: &'a Arc<Segment>,
+    /// The key to be sought, in the segment's numbering; `None` for the end.
+    key: Option<Vec<u8>>,
+}
+
+impl<'a> Start<'a> {
+    /// `None` where the layer has nothing within the bounds.
+    fn new(layer: &'a Layer, bounds: &Bounds) -> Result<Option<Self>, StorageError> {
+        let meta = layer.segment.meta();
+        let outside = matches!(*layer.map, StateMap::Identity)
+            && (bounds.to.as_ref().is_some_and(|to| meta.first_key >= *to) || meta.last_key < bounds.from);
+        let from = renumbered(&bounds.from, &layer.map, true).filter(|_| !outside);
+        let Some(from) = from else { return Ok(None) };
+        let key = match &bounds.to {
+            _ if !bounds.reverse => Some(from),
+            Some(to) => renumbered(to, &layer.map, true),
+            None => None,
+        };
+        Ok(Some(Self { layer, segment: layer.segment.get()?, key }))
+    }
+
+    /// The block that the seek will look into, unless the cache has it. A failure is the seek's to report.
+    fn missing_block(&self) -> Option<BlockRef> {
+        let block = match &self.key {
+            Some(key) => self.segment.locate(key).ok().flatten(),
+            None => self.segment.block_ref(self.segment.blocks() - 1).ok(),
+        };
+        block.filter(|&block| self.segment.cached(block).is_none())
+    }
+}
+
+/// Reads the blocks that the walks start in into the cache, all at once: one after the other they would cost a wait
+/// each. What can't be read is left to the walks, which report it.
+fn read_first_blocks(starts: &[Start<'_>]) {
+    let [first, _, ..] = starts else { return };
+    let wanted: Vec<(&Arc<Segment>, BlockRef)> =
+        starts.iter().filter_map(|start| Some((start.segment, start.missing_block()?))).collect();
+    if wanted.len() < 2 {
+        return;
+    }
+    let mut requests: Vec<ReadRequest> = wanted.iter().map(|(segment, block)| segment.read_request(*block)).collect();
+    first.layer.segment.storage().read_batch(&mut requests);
+    for ((segment, block), request) in wanted.into_iter().zip(requests) {
+        let content = request.outcome.and_then(Result::ok).and_then(|bytes| segment.decode(block, bytes).ok());
+        if let Some(content) = content {
+            segment.offer_to_cache(block, &Arc::new(content));
+        }
+    }
+}
+
 impl Merged {
     /// The layers' view of `bounds`. Values that expired up to `now_ms` count as deleted.
     pub fn new(layers: &[Layer], bounds: Bounds, now_ms: u64) -> Result<Self, StorageError> {
-        let mut sources = Vec::with_capacity(layers.len());
+        let mut starts = Vec::with_capacity(layers.len());
         for layer in layers {
-            let meta = layer.segment.meta();
-            let outside = matches!(*layer.map, StateMap::Identity)
-                && (bounds.to.as_ref().is_some_and(|to| meta.first_key >= *to) || meta.last_key < bounds.from);
-            if outside {
-                continue;
+            if let Some(start) = Start::new(layer, &bounds)? {
+                starts.push(start);
             }
-            let Some(from) = renumbered(&bounds.from, &layer.map, true) else { continue };
-            let segment = layer.segment.get()?;
+        }
+        read_first_blocks(&starts);
+        let mut sources = Vec::with_capacity(starts.len());
+        for Start { layer, segment, key } in starts {
             let mut cursor = segment.cursor();
-            if bounds.reverse {
-                match bounds.to.as_ref().and_then(|to| renumbered(to, &layer.map, true)) {
-                    Some(to) => cursor.seek_before(&to)?,
-                    None => cursor.seek_last()?,
-                }
-            } else {
-                cursor.seek(&from)?;
+            match (bounds.reverse, key) {
+                (false, key) => cursor.seek(&key.unwrap_or_default())?,
+                (true, Some(key)) => cursor.seek_before(&key)?,
+                (true, None) => cursor.seek_last()?,
             }
             let map = Arc::clone(&layer.map);
             let mut source = Source { cursor, map, epoch: segment.meta().epoch_high, key: Vec::new() };

@@ -135,6 +135,10 @@ pub struct Metrics {
     pub memory_bytes: u64,
     /// Changed and not yet flushed, in bytes, about.
     pub unflushed_bytes: u64,
+    /// Blocks that the cache had, of all stores of the engine.
+    pub cache_hits: u64,
+    /// Blocks that the cache was asked for and didn't have, of all stores of the engine.
+    pub cache_misses: u64,
     /// What went through the file system.
     pub io: IoCounts,
     /// How long operations took, by [`OperationKind`]; one in 64 is timed.
@@ -165,6 +169,8 @@ impl Metrics {
             ("checkpoints", "Checkpoints that became complete.", self.checkpoints),
             ("manifest_bytes", "Bytes of manifests.", self.manifest_bytes),
             ("segments_removed", "Segments deleted.", self.segments_removed),
+            ("cache_hits", "Blocks that the engine's cache had.", self.cache_hits),
+            ("cache_misses", "Blocks that it was asked for and didn't have.", self.cache_misses),
             ("io_reads", "Reads of files.", self.io.reads),
             ("io_read_bytes", "Bytes read.", self.io.read_bytes),
             ("io_writes", "Writes to files.", self.io.writes),

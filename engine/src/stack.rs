@@ -37,6 +37,11 @@ impl LazySegment {
         &self.meta
     }
 
+    /// Where it lies.
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
     /// The segment, opened.
     pub fn get(&self) -> Result<&Arc<Segment>, StorageError> {
         if let Some(segment) = self.opened.get() {

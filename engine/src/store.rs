@@ -319,6 +319,7 @@ impl StoreInner {
             metrics.segments += 1;
             metrics.segment_bytes += segment.meta().file_bytes;
         }
+        (metrics.cache_hits, metrics.cache_misses) = self.engine.inner.cache.hits_and_misses();
         metrics.io = self.storage.counters().snapshot();
         metrics
     }

@@ -39,7 +39,7 @@ pub struct RunArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000), value_name = "YEARS")]
     pub scale: u16,
     /// The memory budget of the engine
-    #[arg(long, default_value = "32MiB", value_parser = parse_bytes, value_name = "SIZE")]
+    #[arg(long, default_value = "11MiB", value_parser = parse_bytes, value_name = "SIZE")]
     pub memory: u64,
     /// How often to kill the job with SIGKILL
     #[arg(long, default_value_t = 3, value_name = "COUNT")]

@@ -99,7 +99,7 @@ impl Hot {
         let is_current = old.stamp(self.arena()) == self.current;
         let fresh = if is_current { kept } else { 0 };
         let below = old.link(self.arena());
-        let record = self.create(probe, kind | flags | fresh, value, expiry_ms)?;
+        let record = self.create(probe, kind | flags | fresh | USED, value, expiry_ms)?;
         self.supersede(probe, place, old, record)?;
         self.dispose_chain(probe, below);
         Ok(())
@@ -128,7 +128,7 @@ impl Hot {
     /// is out: the value can be read again.
     pub fn promote_cell(&mut self, probe: &Probe<'_>, value: &[u8], expiry_ms: Option<u64>, epoch: u32) {
         let parts = Parts {
-            tag: VALUE | Self::flags(probe, expiry_ms) | USED,
+            tag: VALUE | Self::flags(probe, expiry_ms),
             stamp: epoch.min(self.flushed),
             link: 0,
             expiry_ms: expiry_ms.unwrap_or(0),

@@ -1,7 +1,8 @@
 //! Eviction: making room by dropping records that are on disk.
 //!
 //! A clock's hand (Corbató, *A paging experiment with the Multics system*, 1968) goes over the tables page by page: a
-//! clean record that was used since the hand last passed loses its mark, one that was not leaves memory. To give whole
+//! clean record that was used since the hand last passed loses its mark, one that was not leaves memory. To be written
+//! or read from disk once is no use yet, so results that are never looked at again don't drive out what is. To give whole
 //! chunks back, the chunks with the least in them are condemned and everything clean in them leaves memory.
 
 use crate::hot::epoch::hash_of;

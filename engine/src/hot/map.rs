@@ -171,11 +171,11 @@ impl Hot {
             && self.claim(probe, &mut old)?;
         if in_place {
             let fresh = old.tag() & FRESH;
-            old.replace(self.memory.arena(), kind | expiry | fresh | old.tag() & USED, expiry_ms, value);
+            old.replace(self.memory.arena(), kind | expiry | fresh | USED, expiry_ms, value);
             return Ok(());
         }
         let fresh = if old.stamp(self.arena()) == self.current { kept } else { 0 };
-        let record = self.new_entry(root, kind | expiry | fresh, self.current, user_key, value, expiry_ms)?;
+        let record = self.new_entry(root, kind | expiry | fresh | USED, self.current, user_key, value, expiry_ms)?;
         if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
             self.memory.retire_record(record.at, record.class());
             return Err(error);
@@ -253,7 +253,7 @@ impl Hot {
         epoch: u32,
     ) {
         let Ok(root) = self.root_or_new(probe) else { return };
-        let tag = ENTRY | USED | if expiry_ms.is_some() { EXPIRY } else { 0 };
+        let tag = ENTRY | if expiry_ms.is_some() { EXPIRY } else { 0 };
         let stamp = epoch.min(self.flushed);
         if let Ok(record) = self.new_entry(root, tag, stamp, user_key, value, expiry_ms) {
             // Out of memory here means that the entry is read again next time.
