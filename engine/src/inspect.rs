@@ -66,7 +66,7 @@ pub struct FileReport {
 impl DirectoryReport {
     /// The manifests that could be read, in ascending order of their numbers.
     pub fn readable(&self) -> impl DoubleEndedIterator<Item = &Manifest> {
-        self.manifests.iter().filter_map(|report| report.content.as_ref().ok().map(|file| &file.manifest))
+        self.manifests.iter().filter_map(|report| report.content.as_ref().ok().map(|file| &*file.manifest))
     }
 
     /// The newest checkpoint that can be read.

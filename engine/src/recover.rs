@@ -18,6 +18,7 @@ use crate::rescale;
 use crate::stack::Version;
 use crate::states::StateDef;
 use crate::store::{CheckpointSource, Store, StoreInner, state_defs};
+use crate::worker::Task;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
@@ -79,12 +80,12 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
 }
 
 fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
-    let files = storage.list()?;
+    let files = storage.names()?;
     let ours = |name: &str| names::parse_segment_name(name).is_some() || names::parse_manifest_name(name).is_some();
-    match files.iter().find(|file| ours(&file.name)) {
+    match files.iter().find(|name| ours(name)) {
         None => Ok(()),
-        Some(file) => {
-            let path = storage.root().join(&file.name);
+        Some(name) => {
+            let path = storage.root().join(name);
             Err(StorageError::new(Fault::Exists, path, 0, "the directory holds a store already").into())
         }
     }
@@ -94,12 +95,17 @@ fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
     let located = locate(engine, path, false)?;
-    let described = describe(engine, located, label)?;
+    let files = located.storage.names()?;
+    let mut described = describe(engine, located, &files, label)?;
     check_options(&described.info, &options)?;
     if label.is_none() {
-        remove_orphans(&described)?;
+        note_orphans(&mut described, &files)?;
     }
+    let has_orphans = !described.catalogue.garbage.is_empty();
     let store = go_live(engine, described, options);
+    if has_orphans {
+        engine.submit(Task::Reclaim(Arc::clone(&store.inner)));
+    }
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
     Ok(store)
 }
@@ -115,16 +121,17 @@ fn check_options(info: &StoreInfo, options: &StoreOptions) -> Result<()> {
     Ok(())
 }
 
-fn describe(engine: &Engine, located: Located, label: Option<u64>) -> Result<Described> {
+fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u64>) -> Result<Described> {
     let storage = &*located.storage;
     let missing = |what: &str| StorageError::new(Fault::Missing, storage.root(), 0, what.to_owned());
-    let ManifestFile { manifest, .. } = match label {
-        Some(label) => manifest::reader::checkpoint(storage, label)?.ok_or_else(|| unknown(label))?,
-        None => {
-            manifest::reader::newest_checkpoint(storage)?.ok_or_else(|| missing("no checkpoint in the directory"))?
-        }
+    let numbers = manifest::reader::numbers_among(files);
+    let file = match label {
+        Some(label) => manifest::reader::checkpoint(storage, &numbers, label)?.ok_or_else(|| unknown(label))?,
+        None => manifest::reader::newest_checkpoint(storage, &numbers)?
+            .ok_or_else(|| missing("no checkpoint in the directory"))?,
     };
-    let catalogue = catalogue_of(storage, manifest.number, label.is_some())?;
+    let manifest = Arc::clone(&file.manifest);
+    let catalogue = catalogue_of(storage, &numbers, file, label.is_some())?;
     let restored = catalogue.kept.get(&manifest.number).map(|kept| kept.info.clone());
     Ok(Described {
         info: manifest.store,
@@ -144,47 +151,50 @@ fn unknown(label: u64) -> Error {
 
 /// The checkpoints of the directory. One that is damaged is left out where the caller chose another (`chosen`), or
 /// where it is not the one to be opened; nothing of it is deleted.
-fn catalogue_of(storage: &dyn Storage, opened: u64, chosen: bool) -> Result<Catalogue> {
+fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, chosen: bool) -> Result<Catalogue> {
     let mut catalogue = Catalogue::default();
     let mut before = HashSet::new();
-    for number in manifest::reader::numbers(storage)? {
+    for &number in numbers {
         catalogue.next_number = catalogue.next_number.max(number);
-        let file = match manifest::reader::read(storage, number) {
+        let read =
+            if number == opened.manifest.number { Ok(opened.clone()) } else { manifest::reader::read(storage, number) };
+        let file = match read {
             Ok(file) => file,
-            Err(error) if number != opened => {
+            Err(error) => {
                 tracing::warn!(%error, chosen, "a checkpoint that is not being opened is damaged");
                 continue;
             }
-            Err(error) => return Err(error.into()),
         };
         if file.manifest.label.is_none() {
             continue;
         }
         let info = checkpoint::info_of(&file.manifest, file.file_bytes, &before);
-        before = file.manifest.segments.iter().map(|meta| meta.id).collect();
-        let kept = Kept { info, manifest: Arc::new(file.manifest), digest: file.digest, retained: false };
+        if numbers.last() != Some(&number) {
+            before = file.manifest.segments.iter().map(|meta| meta.id).collect();
+        }
+        let kept = Kept { info, manifest: file.manifest, digest: file.digest, retained: false };
         catalogue.kept.insert(number, kept);
     }
     catalogue.next_number += 1;
     Ok(catalogue)
 }
 
-/// Deletes what a crash left behind: segments that no manifest names, and half-written files. Does nothing where a
-/// manifest can't be read: it might name any of them.
-fn remove_orphans(described: &Described) -> Result<()> {
+/// Deletes the half-written files that a crash left behind, and notes the segments that no manifest names: they are
+/// deleted in the background. Does nothing where a manifest can't be read: it might name any of them.
+fn note_orphans(described: &mut Described, files: &[String]) -> Result<()> {
     let storage = &*described.located.storage;
-    if manifest::reader::numbers(storage)?.len() != described.catalogue.kept.len() {
+    if manifest::reader::numbers_among(files).len() != described.catalogue.kept.len() {
         return Ok(());
     }
     let manifests = described.catalogue.kept.values().map(|kept| &kept.manifest);
     let named: HashSet<SegmentId> =
         manifests.flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id)).collect();
-    for file in storage.list()? {
-        let orphan = names::parse_segment_name(&file.name).is_some_and(|id| !named.contains(&SegmentId(id)));
-        if orphan || names::is_temporary_name(&file.name) {
-            storage.remove(&file.name)?;
-        }
+    for name in files.iter().filter(|name| names::is_temporary_name(name)) {
+        storage.remove(name)?;
     }
+    let segments = files.iter().filter_map(|name| names::parse_segment_name(name)).map(SegmentId);
+    let orphans = segments.filter(|id| !named.contains(id));
+    described.catalogue.garbage = orphans.map(|id| (id, std::sync::Weak::new())).collect();
     Ok(())
 }
 
@@ -249,18 +259,20 @@ pub(crate) fn restore(
     let manifest = Manifest { number: 1, label, ..combined };
     let durable = options.durability == crate::options::Durability::Checkpoint;
     manifest::writer::publish(&*located.storage, &manifest, durable)?;
-    let described = describe(engine, located, None)?;
+    let files = located.storage.names()?;
+    let described = describe(engine, located, &files, None)?;
     Ok(go_live(engine, described, options))
 }
 
 fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {
     let options = &engine.inner.options;
     let storage = storage::open(&source.directory, options.storage, options.direct_io, false)?;
+    let numbers = manifest::reader::numbers(&*storage)?;
     let file = match source.label {
-        Some(label) => manifest::reader::checkpoint(&*storage, label)?.ok_or_else(|| unknown(label))?,
-        None => manifest::reader::newest_checkpoint(&*storage)?.ok_or_else(|| {
+        Some(label) => manifest::reader::checkpoint(&*storage, &numbers, label)?.ok_or_else(|| unknown(label))?,
+        None => manifest::reader::newest_checkpoint(&*storage, &numbers)?.ok_or_else(|| {
             StorageError::new(Fault::Missing, source.directory.clone(), 0, "no checkpoint in the directory")
         })?,
     };
-    Ok(file.manifest)
+    Ok(Arc::unwrap_or_clone(file.manifest))
 }

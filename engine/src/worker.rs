@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::store::StoreInner;
-use crate::{compact, flush};
+use crate::{compact, flush, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub enum Task {
     Flush(Arc<StoreInner>),
     /// The store's stacks may want compacting.
     Compact(Arc<StoreInner>),
+    /// The store was opened where a crash had left files behind.
+    Reclaim(Arc<StoreInner>),
     /// The thread ends.
     Stop,
 }
@@ -57,6 +59,7 @@ fn run(queue: &Receiver<Task>) {
         match task {
             Task::Flush(store) => flush::run_next(&store),
             Task::Compact(store) => compact::run(&store),
+            Task::Reclaim(store) => reclaim::run(&store),
             Task::Stop => return,
         }
     }

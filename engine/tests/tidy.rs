@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "write",
         ],
     ),
-    ("structures", &["shard", "merged", "stack", "manifest", "segment", "hot"]),
+    ("structures", &["shard", "merged", "stack", "cache", "manifest", "segment", "hot"]),
     ("base", &["checksum", "codec", "error", "ids", "key", "metrics", "options", "states", "stats"]),
     ("platform", &["platform"]),
 ];
@@ -63,13 +63,17 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("recover", "compact", "an empty `Schedule` for a new store"),
     ("worker", "flush", "it launches them"),
     ("worker", "compact", "it launches them"),
+    ("worker", "reclaim", "it launches them"),
+    ("recover", "worker", "`Task`: what a crash left behind goes in the background"),
     ("flush", "worker", "`Task`: more of the same in the background"),
     ("compact", "worker", "`Task`"),
 ];
 
 /// Structures are siblings, but for these: (from, to).
 const SIBLINGS: &[(&str, &str)] = &[
+    ("cache", "segment"),
     ("manifest", "segment"),
+    ("stack", "cache"),
     ("stack", "manifest"),
     ("stack", "segment"),
     ("merged", "manifest"),

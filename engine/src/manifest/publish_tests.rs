@@ -127,12 +127,20 @@ fn sample(number: u64, label: Option<u64>) -> Manifest {
     manifest
 }
 
+fn newest_checkpoint(storage: &dyn Storage) -> Result<Option<reader::ManifestFile>, StorageError> {
+    reader::newest_checkpoint(storage, &reader::numbers(storage)?)
+}
+
+fn checkpoint(storage: &dyn Storage, label: u64) -> Result<Option<reader::ManifestFile>, StorageError> {
+    reader::checkpoint(storage, &reader::numbers(storage)?, label)
+}
+
 #[test]
 fn what_is_published_is_read_back() {
     let directory = tempfile::tempdir().unwrap();
     let storage = storage(directory.path());
     assert_eq!(reader::newest(&*storage).unwrap(), None);
-    assert_eq!(reader::newest_checkpoint(&*storage).unwrap(), None);
+    assert_eq!(newest_checkpoint(&*storage).unwrap(), None);
     let first = publish(&*storage, &sample(1, Some(70)), true).unwrap();
     let mut child = sample(0x10, None);
     child.parent = Some(Parent { number: 1, digest: first.digest });
@@ -140,13 +148,16 @@ fn what_is_published_is_read_back() {
     assert_eq!(reader::numbers(&*storage).unwrap(), [1, 0x10]);
 
     let read = reader::read(&*storage, 1).unwrap();
-    assert_eq!((read.manifest, read.digest, read.file_bytes), (sample(1, Some(70)), first.digest, first.file_bytes));
+    assert_eq!(
+        (Arc::unwrap_or_clone(read.manifest), read.digest, read.file_bytes),
+        (sample(1, Some(70)), first.digest, first.file_bytes)
+    );
     let newest = reader::newest(&*storage).unwrap().unwrap();
-    assert_eq!((newest.manifest, newest.digest), (child, second.digest));
-    for found in [reader::newest_checkpoint(&*storage), reader::checkpoint(&*storage, 70)] {
+    assert_eq!((Arc::unwrap_or_clone(newest.manifest), newest.digest), (child, second.digest));
+    for found in [newest_checkpoint(&*storage), checkpoint(&*storage, 70)] {
         assert_eq!(found.unwrap().unwrap().manifest.number, 1);
     }
-    assert_eq!(reader::checkpoint(&*storage, 71).unwrap(), None);
+    assert_eq!(checkpoint(&*storage, 71).unwrap(), None);
     let heads = reader::heads(&*storage).unwrap();
     let labels: Vec<_> = heads.into_iter().map(|(number, head)| (number, head.unwrap().label)).collect();
     assert_eq!(labels, [(1, Some(70)), (0x10, None)]);
@@ -160,7 +171,7 @@ fn of_two_checkpoints_with_one_label_the_newer_is_meant() {
     for number in [3, 4, 5] {
         publish(&*storage, &sample(number, Some(number.min(4))), false).unwrap();
     }
-    assert_eq!(reader::checkpoint(&*storage, 4).unwrap().unwrap().manifest.number, 5);
+    assert_eq!(checkpoint(&*storage, 4).unwrap().unwrap().manifest.number, 5);
 }
 
 /// The directory is synced before the rename too: else a power cut could keep the manifest and lose a segment's name.
@@ -195,10 +206,10 @@ fn death_between_any_two_steps_leaves_a_whole_manifest() {
         let storage = storage(directory.path());
         let newest = reader::newest(&*storage).unwrap().unwrap().manifest;
         let renamed = steps >= 6;
-        assert_eq!(newest, if renamed { new.clone() } else { old.clone() }, "after {steps} steps");
+        assert_eq!(*newest, if renamed { new.clone() } else { old.clone() }, "after {steps} steps");
         let again = publish(&*storage, &new, true).map_err(|error| error.fault);
         assert_eq!(again.err(), renamed.then_some(Fault::Exists), "after {steps} steps");
-        assert_eq!(reader::newest(&*storage).unwrap().unwrap().manifest, new);
+        assert_eq!(*reader::newest(&*storage).unwrap().unwrap().manifest, new);
     }
 }
 
@@ -210,7 +221,7 @@ fn what_a_dead_attempt_left_is_neither_read_nor_in_the_way() {
     fs::write(directory.path().join("1.manifest"), b"not one of ours").unwrap();
     assert_eq!(reader::numbers(&*storage).unwrap(), []);
     publish(&*storage, &sample(1, None), true).unwrap();
-    assert_eq!(reader::newest(&*storage).unwrap().unwrap().manifest, sample(1, None));
+    assert_eq!(*reader::newest(&*storage).unwrap().unwrap().manifest, sample(1, None));
 }
 
 #[test]
@@ -219,7 +230,7 @@ fn a_manifest_is_never_replaced_and_an_inconsistent_one_never_written() {
     let storage = storage(directory.path());
     publish(&*storage, &sample(1, None), true).unwrap();
     assert_eq!(publish(&*storage, &sample(1, Some(9)), true).unwrap_err().fault, Fault::Exists);
-    assert_eq!(reader::newest(&*storage).unwrap().unwrap().manifest, sample(1, None));
+    assert_eq!(*reader::newest(&*storage).unwrap().unwrap().manifest, sample(1, None));
     let mut broken = sample(2, None);
     broken.slices.pop();
     assert_eq!(publish(&*storage, &broken, true).unwrap_err().fault, Fault::Corrupt);
@@ -242,13 +253,13 @@ fn a_damaged_newest_manifest_is_an_error_and_the_older_one_still_opens() {
     early[40] ^= 1;
     for damaged in [&late[..], &early, &whole[..whole.len() - 1], &whole[..50], b"", b"something else"] {
         fs::write(&path, damaged).unwrap();
-        for found in [reader::newest(&*storage), reader::newest_checkpoint(&*storage)] {
+        for found in [reader::newest(&*storage), newest_checkpoint(&*storage)] {
             let error = found.unwrap_err();
             assert!(matches!(error.fault, Fault::Corrupt | Fault::Length | Fault::Foreign), "{error}");
             assert_eq!(error.path, path);
         }
-        assert_eq!(reader::checkpoint(&*storage, 10).unwrap().unwrap().manifest.number, 1);
-        assert!(reader::checkpoint(&*storage, 20).is_err(), "it may be the damaged one");
+        assert_eq!(checkpoint(&*storage, 10).unwrap().unwrap().manifest.number, 1);
+        assert!(checkpoint(&*storage, 20).is_err(), "it may be the damaged one");
         assert!(reader::heads(&*storage).unwrap()[0].1.is_ok());
     }
 }

@@ -12,7 +12,7 @@ use crate::platform::storage::{Fault, ReadFile, Storage, StorageError, names};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ManifestFile {
     /// What it says.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// What a child's [`super::Parent::digest`] has to say.
     pub digest: u64,
     /// The length of the file.
@@ -21,10 +21,14 @@ pub struct ManifestFile {
 
 /// The numbers of the directory's manifests, ascending; nothing is opened.
 pub fn numbers(storage: &dyn Storage) -> Result<Vec<u64>, StorageError> {
-    let mut numbers: Vec<u64> =
-        storage.list()?.iter().filter_map(|file| names::parse_manifest_name(&file.name)).collect();
+    Ok(numbers_among(&storage.names()?))
+}
+
+/// The numbers of the manifests among a directory's files, ascending.
+pub fn numbers_among(files: &[String]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = files.iter().filter_map(|name| names::parse_manifest_name(name)).collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
 /// The manifest of this number, checked in full; [`Fault::Missing`] where there is none.
@@ -34,7 +38,7 @@ pub fn read(storage: &dyn Storage, number: u64) -> Result<ManifestFile, StorageE
     let bytes = storage.read_all(&name, MANIFEST_BYTES_MAX)?;
     let manifest = format::decode(&bytes, &path)?;
     check_number(manifest.number, number, storage)?;
-    Ok(ManifestFile { manifest, digest: format::digest_of(&bytes), file_bytes: bytes.len() as u64 })
+    Ok(ManifestFile { manifest: Arc::new(manifest), digest: format::digest_of(&bytes), file_bytes: bytes.len() as u64 })
 }
 
 /// The head of the manifest of this number, whatever the manifest's size; the rest of the file is not checked.
@@ -58,11 +62,12 @@ pub fn newest(storage: &dyn Storage) -> Result<Option<ManifestFile>, StorageErro
 
 /// The manifest with the highest number among those with a label; `None` where there is none.
 ///
-/// Of the manifests above it only the heads are read.
-pub fn newest_checkpoint(storage: &dyn Storage) -> Result<Option<ManifestFile>, StorageError> {
-    for number in numbers(storage)?.into_iter().rev() {
-        if head(storage, number)?.label.is_some() {
-            return read(storage, number).map(Some);
+/// `numbers` are those of the directory, ascending.
+pub fn newest_checkpoint(storage: &dyn Storage, numbers: &[u64]) -> Result<Option<ManifestFile>, StorageError> {
+    for &number in numbers.iter().rev() {
+        let file = read(storage, number)?;
+        if file.manifest.label.is_some() {
+            return Ok(Some(file));
         }
     }
     Ok(None)
@@ -72,10 +77,10 @@ pub fn newest_checkpoint(storage: &dyn Storage) -> Result<Option<ManifestFile>, 
 /// none.
 ///
 /// A damaged head elsewhere in the directory is no obstacle, unless the label isn't found: then it is the error, for
-/// it may have been the one.
-pub fn checkpoint(storage: &dyn Storage, label: u64) -> Result<Option<ManifestFile>, StorageError> {
+/// it may have been the one. `numbers` are those of the directory, ascending.
+pub fn checkpoint(storage: &dyn Storage, numbers: &[u64], label: u64) -> Result<Option<ManifestFile>, StorageError> {
     let mut damaged = None;
-    for number in numbers(storage)?.into_iter().rev() {
+    for &number in numbers.iter().rev() {
         match head(storage, number) {
             Ok(head) if head.label == Some(label) => return read(storage, number).map(Some),
             Ok(_) => {}

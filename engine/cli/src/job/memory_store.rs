@@ -11,13 +11,15 @@ use super::table::Table;
 
 /// State, key and namespace.
 type Place = (Table, Vec<u8>, Vec<u8>);
+/// A map's state, key group, key and namespace.
+type MapPlace = (Table, u16, Vec<u8>, Vec<u8>);
 
 /// Values, lists and maps by place. A clone is a checkpoint.
 #[derive(Clone, Default, Debug)]
 pub struct MemoryStore {
     pub values: BTreeMap<Place, Vec<u8>>,
     pub lists: BTreeMap<Place, Vec<Vec<u8>>>,
-    pub maps: BTreeMap<(Table, u16, Vec<u8>, Vec<u8>), BTreeMap<Vec<u8>, Vec<u8>>>,
+    pub maps: BTreeMap<MapPlace, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 fn place(table: Table, key: Key<'_>) -> Place {

@@ -93,7 +93,8 @@ fn run(replay: &Replay, periods: u16, crashes: u32, seed: u64) -> MemoryStore {
         let mut job = Job::new(checkpoint.clone(), replay).unwrap();
         assert_eq!(Job::position(job.store_mut()).unwrap(), resume_at);
         let crash_at = if crashes_left > 0 { resume_at + 1 + random.below(events - resume_at) } else { u64::MAX };
-        for index in resume_at..events {
+        let first = resume_at;
+        for index in first..events {
             if index == crash_at {
                 crashes_left -= 1;
                 continue 'lives;

@@ -71,8 +71,6 @@ pub struct Progress {
     pub changed_bytes: u64,
     /// Segments in use.
     pub segments: u64,
-    /// Their bytes.
-    pub segment_bytes: u64,
     /// How much of the budget is in use.
     pub used_bytes: u64,
 }

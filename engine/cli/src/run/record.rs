@@ -41,8 +41,6 @@ pub struct Sample {
     pub rss_anon_bytes: u64,
     /// Files that the worker has mapped.
     pub rss_file_bytes: u64,
-    /// Segments on disk.
-    pub segment_bytes: u64,
 }
 
 /// A checkpoint.
@@ -216,8 +214,8 @@ impl Record {
             });
             self.sample_every_ms *= 2;
         }
-        let (applied, event, segment_bytes) = (self.applied, self.now.event, self.now.segment_bytes);
-        self.samples.push(Sample { at_ms, applied, event, rss_anon_bytes, rss_file_bytes, segment_bytes });
+        let (applied, event) = (self.applied, self.now.event);
+        self.samples.push(Sample { at_ms, applied, event, rss_anon_bytes, rss_file_bytes });
     }
 
     /// Notes that the worker was killed.
@@ -307,7 +305,6 @@ pub mod tests {
                 written_bytes: written,
                 changed_bytes: written / 2,
                 segments: 12,
-                segment_bytes: step * 600_000,
                 used_bytes: 30 << 20,
             };
             record.take(at_ms, &Message::Progress(progress));

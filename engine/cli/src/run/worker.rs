@@ -152,7 +152,6 @@ impl Worker<'_> {
             written_bytes: metrics.io.written_bytes,
             changed_bytes: metrics.flushed_logical_bytes,
             segments: metrics.segments,
-            segment_bytes: metrics.segment_bytes,
             used_bytes,
         }))
     }

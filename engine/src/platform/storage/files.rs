@@ -104,6 +104,20 @@ impl Directory {
         Ok(files)
     }
 
+    /// The names of these files. Most file systems tell with a name what it names, so no file is looked at.
+    pub fn names(&self) -> Result<Vec<String>, StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &self.root, 0);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if names::is_plain_name(&name) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
     /// Creates a file for writing.
     pub fn create(&self, name: &str) -> Result<(PathBuf, Opened), StorageError> {
         let path = self.path(name)?;

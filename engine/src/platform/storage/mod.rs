@@ -110,6 +110,11 @@ pub trait Storage: Send + Sync + Debug {
     /// The regular files of the directory, in no particular order.
     fn list(&self) -> Result<Vec<FileEntry>, StorageError>;
 
+    /// The names of these files; the files themselves are not looked at.
+    fn names(&self) -> Result<Vec<String>, StorageError> {
+        Ok(self.list()?.into_iter().map(|file| file.name).collect())
+    }
+
     /// Creates a file to be written from its start; [`Fault::Exists`] where there is one.
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError>;
 

@@ -47,6 +47,10 @@ impl Storage for Posix {
         self.directory.list()
     }
 
+    fn names(&self) -> Result<Vec<String>, StorageError> {
+        self.directory.names()
+    }
+
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
         Ok(Box::new(Appender::create(&self.directory, name)?))
     }

@@ -152,6 +152,10 @@ impl Storage for Uring {
         self.posix.list()
     }
 
+    fn names(&self) -> Result<Vec<String>, StorageError> {
+        self.posix.names()
+    }
+
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
         self.posix.create(name)
     }

@@ -129,7 +129,7 @@ pub fn run_plan(path: &Path, report: &mut Report, plan: Plan, storage: StorageCh
     while n < plan.steps {
         subject.step(plan, n).unwrap();
         n += 1;
-        if n % plan.every != 0 && n != plan.steps {
+        if !n.is_multiple_of(plan.every) && n != plan.steps {
             continue;
         }
         if let Some(pending) = pending.take() {

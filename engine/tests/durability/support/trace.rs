@@ -79,6 +79,7 @@ pub fn run(command: &mut Command, kill_at: Option<u64>) -> Outcome {
             _ => Err(std::io::Error::last_os_error()),
         });
     }
+    #[expect(clippy::zombie_processes, reason = "`follow` waits for it, as its tracer")]
     let child = command.spawn().expect("the process starts");
     let process = child.id() as libc::pid_t;
     let (ended, watched) = mpsc::channel::<()>();

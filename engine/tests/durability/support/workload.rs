@@ -267,7 +267,8 @@ impl Subject {
 
     /// Compares all that the writer reads, key by key, with the model.
     pub fn check_reads(&mut self, wanted: &Contents, what: &str) {
-        let mut maps: BTreeMap<(&[u8], &[u8]), Vec<(&[u8], &[u8])>> = BTreeMap::new();
+        type Pair<'a> = (&'a [u8], &'a [u8]);
+        let mut maps = BTreeMap::<Pair<'_>, Vec<Pair<'_>>>::new();
         for ((state, name, namespace, user_key), value) in wanted {
             let key = Key::new(self.store.key(name).group, name).in_namespace(namespace);
             let found = self.read(state, key, user_key.as_deref()).unwrap();
