@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::hot::Probe;
 use crate::hot::cell::Below;
+use crate::hot::quick::{Ahead, GROUP};
 use crate::hot::record::Record;
 use crate::hot::table::Place;
 use crate::key::Key;
@@ -19,9 +20,6 @@ use crate::store::{State, StoreInner};
 use crate::write::{self, Halt};
 use crate::writer::Writer;
 use std::sync::Arc;
-
-/// How many keys are fetched ahead together: as many cache misses as a core keeps in flight, twice over.
-const GROUP: usize = 32;
 
 /// Gives the values of many keys to `use_it`.
 pub(crate) fn get_many(
@@ -135,6 +133,14 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
         write::run(store, shard, token, OperationKind::Batch, |core| {
             // After memory was short, what is done already is left out.
             let done = at - start;
+            let quick = if changed.is_none() {
+                let change = |index, old: &[u8; 8]| change(start + done + index, Some(old));
+                update_quickly(core, shard, def, &group[done..], change, &mut changed)
+            } else {
+                0
+            };
+            at += quick;
+            let done = done + quick;
             with_probes(core, shard, def, &group[done..], |core, index, probe| {
                 let index = start + done + index;
                 if !update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
@@ -169,6 +175,42 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
         })?;
     }
     Ok(())
+}
+
+/// Changes the values of a group of keys as far as the quick path leads; returns how far. What `change` made of the next
+/// value is in `changed` then, where it was called and the result doesn't take the old value's place.
+#[inline(always)]
+fn update_quickly<V: AsRef<[u8]>>(
+    core: &mut Core,
+    shard: &Shard,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    mut change: impl FnMut(usize, &[u8; 8]) -> Option<V>,
+    changed: &mut Option<Option<V>>,
+) -> usize {
+    if !def.is_plain() || keys.iter().any(|key| !key.namespace.is_empty()) {
+        return 0;
+    }
+    let mut ahead = Ahead::new();
+    core.hot.look_ahead(def.id.0, shard.range.first(), keys, &mut ahead);
+    for (index, key) in keys.iter().enumerate() {
+        let found = core.hot.quick_ahead(&ahead, index, key.key).or_else(|| {
+            // Another key's tag came first, or it lies beyond its home bucket.
+            let group = key.group.0 - shard.range.first();
+            core.hot.quick(def.id.0, group, ahead.hash(index), key.key)
+        });
+        let Some(found) = found else { return index };
+        let value = change(index, found.value());
+        match value.as_ref().map(|value| <[u8; 8]>::try_from(value.as_ref())) {
+            Some(Ok(bytes)) => found.set(bytes),
+            _ => {
+                *changed = Some(value);
+                return index;
+            }
+        }
+        core.counts.hits += 1;
+    }
+    keys.len()
 }
 
 /// Changes a value that memory knows; false where it doesn't. `changed` keeps what `change` made of it while memory

@@ -250,6 +250,12 @@ pub struct StateDef {
 }
 
 impl StateDef {
+    /// Whether it is a value state whose values don't expire.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.kind == StateKind::Value && self.ttl.is_none()
+    }
+
     /// What an operation fails with that needs an operator which the host has not brought yet.
     pub(crate) fn lacks_operator(&self) -> Error {
         let problem = format!("its merge operator {:?} was not registered since the store was opened", self.merge_name);

@@ -10,7 +10,7 @@ use crate::hot::{Memory, OutOfMemory};
 use crate::ids::KeyGroupRange;
 use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
-use crate::platform::sync::gate::{GatedCell, OwnerToken};
+use crate::platform::sync::gate::{CellGuard, GatedCell, OwnerToken};
 use crate::shard::{Core, Shard};
 use crate::states::StateDef;
 use crate::store::{State, StoreInner};
@@ -135,6 +135,14 @@ pub(crate) fn run<R>(
     };
     drop(core);
     run_again(store, shard, token, operation, out)
+}
+
+/// Goes into the gate for an operation that neither has to look at what changes slowly nor is to be timed.
+#[inline(always)]
+pub(crate) fn enter_quickly<'a>(shard: &Shard, token: &'a mut OwnerToken<Core>) -> Option<CellGuard<'a, Core>> {
+    let core = token.enter();
+    let careful = (core.counts.operations + 1).is_multiple_of(TICKS) || core.is_unsettled(shard);
+    (!careful).then_some(core)
 }
 
 /// Every so many operations: looks at what changes slowly, and times the operation.
@@ -392,6 +400,8 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
     defs: Vec<Arc<StateDef>>,
+    /// Which of them are value states whose values don't expire.
+    plain: Vec<bool>,
     number: u64,
 }
 
@@ -408,12 +418,20 @@ impl Definitions {
         }
     }
 
+    /// Whether it is known to be a value state whose values don't expire.
+    #[inline(always)]
+    pub fn is_plain(&self, store: &StoreInner, state: State) -> bool {
+        self.number == store.states_number.load(Ordering::Acquire)
+            && self.plain.get(usize::from(state.0.0)).is_some_and(|&plain| plain)
+    }
+
     /// A host may bring a merge operator, or another time to live, after the writer was made.
     #[cold]
     fn renew(&mut self, store: &StoreInner) {
         let states = store.states.read();
         self.number = store.states_number.load(Ordering::Acquire);
         self.defs.clone_from(&states);
+        self.plain = states.iter().map(|def| def.is_plain()).collect();
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::batch::{self, Batch};
 use crate::error::{Error, Result};
+use crate::hot::Probe;
 use crate::hot::cell::Below;
-use crate::hot::{Probe, record::VALUE};
-use crate::ids::KeyGroupRange;
+use crate::hot::record::{VALUE, hash_area};
+use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::key::{Key, VALUE_BYTES_MAX};
 use crate::metrics::OperationKind;
 use crate::platform::sync::gate::OwnerToken;
@@ -31,6 +32,15 @@ pub struct Writer {
     shard: Arc<Shard>,
     token: OwnerToken<Core>,
     states: write::Definitions,
+}
+
+/// What the quick path made of an update.
+enum QuickUpdate<V, F> {
+    Done,
+    /// Nothing: there is more to it.
+    Not(F),
+    /// The value was changed to something that doesn't take the old one's place.
+    Changed(Option<V>),
 }
 
 pub(crate) fn check_value(value: &[u8]) -> Result<()> {
@@ -86,6 +96,35 @@ impl Writer {
         })
     }
 
+    /// Does an update if nothing stands in the way of the quick path.
+    #[inline(always)]
+    fn quick_update<V: AsRef<[u8]>, F: FnOnce(Option<&[u8]>) -> Option<V>>(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        change: F,
+    ) -> QuickUpdate<V, F> {
+        if !self.states.is_plain(&self.store, state) || !key.namespace.is_empty() {
+            return QuickUpdate::Not(change);
+        }
+        let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else {
+            return QuickUpdate::Not(change);
+        };
+        let core = &mut *core;
+        let hash = hash_area(key.key, false, core.hot.seed);
+        // A key group outside the range comes to one that there is no table for.
+        let group = key.group.0.wrapping_sub(self.shard.range.first());
+        let Some(found) = core.hot.quick(state.0.0, group, hash, key.key) else { return QuickUpdate::Not(change) };
+        let value = change(Some(found.value()));
+        let Some(Ok(bytes)) = value.as_ref().map(|value| <[u8; 8]>::try_from(value.as_ref())) else {
+            return QuickUpdate::Changed(value);
+        };
+        found.set(bytes);
+        core.counts.operations += 1;
+        core.counts.hits += 1;
+        QuickUpdate::Done
+    }
+
     /// The value, copied. For value and merging states.
     pub fn get(&mut self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
         self.read(state, key, |value| value.map(<[u8]>::to_vec))
@@ -134,8 +173,34 @@ impl Writer {
         key: Key<'_>,
         change: impl FnOnce(Option<&[u8]>) -> Option<V>,
     ) -> Result<()> {
-        let mut change = Some(change);
-        let mut changed: Option<Option<V>> = None;
+        match self.quick_update(state, key, change) {
+            QuickUpdate::Done => Ok(()),
+            QuickUpdate::Not(change) => self.full_update(state, key.group, key.key, key.namespace, Some(change), None),
+            QuickUpdate::Changed(value) => self.full_update::<_, fn(Option<&[u8]>) -> _>(
+                state,
+                key.group,
+                key.key,
+                key.namespace,
+                None,
+                Some(value),
+            ),
+        }
+    }
+
+    /// An update in full generality. Apart, and without a `Key` that would have to be built in memory, so that nothing of
+    /// it burdens the quick one.
+    #[inline(never)]
+    fn full_update<V: AsRef<[u8]>, F: FnOnce(Option<&[u8]>) -> Option<V>>(
+        &mut self,
+        state: State,
+        group: KeyGroup,
+        key: &[u8],
+        namespace: &[u8],
+        change: Option<F>,
+        changed: Option<Option<V>>,
+    ) -> Result<()> {
+        let key = Key { group, key, namespace };
+        let (mut change, mut changed) = (change, changed);
         self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
             update(core, def, key, probe, &mut change, &mut changed)
         })

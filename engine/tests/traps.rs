@@ -381,3 +381,68 @@ fn what_is_expired_is_never_returned() {
     assert_eq!(writer.get(state, key).unwrap(), None);
     assert!(writer.map_is_empty(maps, key).unwrap());
 }
+
+/// Counters of the current epoch are changed on a path of their own, others on the general one, and a batch goes from
+/// the first to the second at any key: all lengths of keys, in key groups of the host's choice, some keys in several
+/// groups, some twice in a batch; values that change their length; checkpoints between.
+#[test]
+fn quick_changes_and_general_ones_are_the_same() {
+    let seed = std::env::var("ALLUVIUM_SEED").map_or(11, |seed| seed.parse().unwrap());
+    println!("ALLUVIUM_SEED={seed}");
+    let mut state_of_random: u64 = seed;
+    let mut below = |bound: u64| {
+        state_of_random =
+            state_of_random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state_of_random >> 33) % bound
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(16);
+    let store = create(&engine, directory.path());
+    let states = ["a", "b"].map(|name| store.state(StateOptions::value(name)).unwrap());
+    let mut writer = store.writer(store.range()).unwrap();
+    let keys: Vec<(KeyGroup, Vec<u8>)> = (0..600_u64)
+        .map(|number| (KeyGroup((number % 4) as u16 * 31), vec![(number / 164) as u8; (number / 4 % 41) as usize]))
+        .collect();
+    let mut model = std::collections::HashMap::<(usize, &(KeyGroup, Vec<u8>)), Vec<u8>>::new();
+    let all = &keys;
+    let next = |old: Option<&[u8]>, way: u64| match (old, way) {
+        (_, 0) => None,
+        (_, 1) => Some(vec![9; 3]),
+        (Some(old), _) if old.len() == 8 => {
+            Some((u64::from_le_bytes(old.try_into().unwrap()) + way).to_le_bytes().to_vec())
+        }
+        _ => Some(way.to_le_bytes().to_vec()),
+    };
+    for round in 0..4_000_u64 {
+        let which = below(2) as usize;
+        let count = [1, 1, 3, 40][below(4) as usize];
+        let chosen: Vec<(usize, u64)> = (0..count)
+            .map(|_| (below(keys.len() as u64) as usize, if below(30) == 0 { below(2) } else { 2 + below(5) }))
+            .collect();
+        if count == 1 {
+            let (index, way) = chosen[0];
+            let key = Key::new(keys[index].0, &keys[index].1);
+            writer.update(states[which], key, |old| next(old, way)).unwrap();
+        } else {
+            let keys: Vec<Key<'_>> = chosen.iter().map(|&(index, _)| Key::new(keys[index].0, &keys[index].1)).collect();
+            writer.update_many(states[which], &keys, |at, old| next(old, chosen[at].1)).unwrap();
+        }
+        for (index, way) in chosen {
+            match next(model.get(&(which, &all[index])).map(Vec::as_slice), way) {
+                Some(value) => model.insert((which, &all[index]), value),
+                None => model.remove(&(which, &all[index])),
+            };
+        }
+        if round % 500 == 499 {
+            checkpoint(&store, round);
+        }
+    }
+    for (which, &state) in states.iter().enumerate() {
+        for (index, (group, key)) in keys.iter().enumerate() {
+            let found = writer.get(state, Key::new(*group, key)).unwrap();
+            assert_eq!(found.as_deref(), model.get(&(which, &all[index])).map(Vec::as_slice), "{which} {index}");
+        }
+    }
+    let outside = writer.update(states[0], Key::new(KeyGroup(128), &[0; 16]), |_| Some([0; 8])).unwrap_err();
+    assert!(matches!(outside, Error::OutsideRange { .. }), "{outside:?}");
+}

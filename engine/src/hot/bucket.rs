@@ -10,7 +10,9 @@
 //! Only the owner writes. It stores a reference before its tag (release), so a reader that sees the tag (acquire) sees
 //! the reference and the record behind it.
 
-use crate::platform::arena::{Arena, Ref};
+#[cfg(not(loom))]
+use crate::platform::arena::NONE;
+use crate::platform::arena::{Arena, Ref, Words};
 use crate::platform::sync::atomic::Ordering;
 
 /// Slots in a bucket.
@@ -36,11 +38,11 @@ pub struct Tags {
 impl Tags {
     /// The tags of the bucket at `at`.
     #[inline(always)]
-    pub fn load(arena: &Arena, at: Ref) -> Self {
+    pub fn load(words: Words<'_>, at: Ref) -> Self {
         // Acquire pairs with the release stores in `put`.
-        let high = arena.word(at + 1).load(Ordering::Acquire);
-        let low = arena.word(at).load(Ordering::Acquire);
-        Self { low, high }
+        let [low, high] = words.array(at);
+        let high = high.load(Ordering::Acquire);
+        Self { low: low.load(Ordering::Acquire), high }
     }
 
     /// A bit for every slot whose tag is `tag` (on other processors than x86-64, rarely for one whose tag is not).
@@ -94,10 +96,22 @@ fn scalar_matches(low: u64, high: u64, tag: u8) -> u32 {
     mask
 }
 
+/// The references behind the first and the last tag that fit, [`NONE`] where none does. More than two rarely do.
+#[cfg(not(loom))]
+#[inline(always)]
+pub fn first_and_last(words: Words<'_>, at: Ref, tag: u8) -> (Ref, Ref) {
+    let mask = Tags::load(words, at).matches(tag);
+    if mask == 0 {
+        return (NONE, NONE);
+    }
+    // Without a branch: which slots they are can't be foretold.
+    (reference(words, at, mask.trailing_zeros()), reference(words, at, mask.ilog2()))
+}
+
 /// The reference in a slot.
 #[inline(always)]
-pub fn reference(arena: &Arena, at: Ref, slot: u32) -> Ref {
-    arena.half(at, 4 + slot as usize).load(Ordering::Acquire)
+pub fn reference(words: Words<'_>, at: Ref, slot: u32) -> Ref {
+    words.half(at, 4 + slot as usize).load(Ordering::Acquire)
 }
 
 /// Replaces the reference in a slot whose tag stays.

@@ -30,6 +30,8 @@ pub mod map;
 pub mod memory;
 #[cfg(not(loom))]
 pub mod order;
+#[cfg(not(loom))]
+pub mod quick;
 pub mod record;
 pub mod shared;
 pub mod table;

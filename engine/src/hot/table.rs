@@ -9,7 +9,7 @@
 
 use crate::hot::bucket::{self, BUCKET_WORDS, SLOTS, Tags, tag_of};
 use crate::hot::{Memory, OutOfMemory};
-use crate::platform::arena::{Arena, NONE, Ref, class_of};
+use crate::platform::arena::{Arena, NONE, Ref, Words, class_of};
 use crate::platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The sizes that a page grows through, in buckets.
@@ -98,19 +98,36 @@ impl Head {
     }
 
     #[inline(always)]
-    fn page(&self, arena: &Arena, hash: u64) -> Page {
+    fn page(&self, words: Words<'_>, hash: u64) -> Page {
         let root = self.root();
         if root.depth == 0 {
             return root;
         }
         let entry = root.at + (hash >> (64 - u32::from(root.depth))) as Ref;
-        Page::unpack(arena.word(entry).load(Ordering::Acquire))
+        Page::unpack(words.word(entry).load(Ordering::Acquire))
+    }
+
+    /// The home bucket of a hash; [`NONE`], which holds no tags, in an empty table.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn home(&self, words: Words<'_>, hash: u64) -> Ref {
+        let page = self.page(words, hash);
+        page.bucket(page.home(hash))
+    }
+
+    /// The bucket behind the home bucket of a hash, where records go that found no room; [`NONE`] at the page's end.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn next_to_home(&self, words: Words<'_>, hash: u64) -> Ref {
+        let page = self.page(words, hash);
+        let next = page.home(hash) + 1;
+        if next < u32::from(page.buckets) { page.bucket(next) } else { NONE }
     }
 
     /// Fetches the home bucket of a hash into the cache.
     #[inline]
     pub fn prefetch(&self, arena: &Arena, hash: u64) {
-        let page = self.page(arena, hash);
+        let page = self.page(arena.words(), hash);
         if page.at != NONE {
             arena.prefetch(page.bucket(page.home(hash)));
         }
@@ -119,7 +136,8 @@ impl Head {
     /// The record of this hash that `is_it` accepts, and where it lies.
     #[inline(always)]
     pub fn find(&self, arena: &Arena, hash: u64, mut is_it: impl FnMut(Ref) -> bool) -> Option<(Ref, Place)> {
-        let page = self.page(arena, hash);
+        let words = arena.words();
+        let page = self.page(words, hash);
         if page.at == NONE {
             return None;
         }
@@ -127,11 +145,11 @@ impl Head {
         let mut index = page.home(hash);
         for steps in 0..u32::from(page.buckets) {
             let at = page.bucket(index);
-            let tags = Tags::load(arena, at);
+            let tags = Tags::load(words, at);
             let mut mask = tags.matches(tag);
             while mask != 0 {
                 let slot = mask.trailing_zeros();
-                let found = bucket::reference(arena, at, slot);
+                let found = bucket::reference(words, at, slot);
                 if found != NONE && is_it(found) {
                     return Some((found, Place { bucket: at, slot, steps, page }));
                 }
@@ -145,17 +163,50 @@ impl Head {
         None
     }
 
+    /// The first record that `is_it` accepts among those whose tag fits the hash: as [`Head::find`], for the owner alone,
+    /// and without a place.
+    #[inline(always)]
+    pub fn find_quickly<R>(&self, words: Words<'_>, hash: u64, mut is_it: impl FnMut(Ref) -> Option<R>) -> Option<R> {
+        let page = self.page(words, hash);
+        if page.at == NONE {
+            return None;
+        }
+        let tag = tag_of(hash);
+        let mut index = page.home(hash);
+        loop {
+            let at = page.bucket(index);
+            let tags = Tags::load(words, at);
+            let mut mask = tags.matches(tag);
+            while mask != 0 {
+                let found = is_it(bucket::reference(words, at, mask.trailing_zeros()));
+                if found.is_some() {
+                    return found;
+                }
+                mask &= mask - 1;
+            }
+            // Beyond the end it would go on at the start; so few do that they may take the longer way.
+            index += 1;
+            if tags.passed() == 0 || index == u32::from(page.buckets) {
+                return None;
+            }
+        }
+    }
+
     /// Fetches the first record whose tag fits the hash into the cache.
     #[inline]
     pub fn prefetch_record(&self, arena: &Arena, hash: u64) {
-        let page = self.page(arena, hash);
+        let words = arena.words();
+        let page = self.page(words, hash);
         if page.at == NONE {
             return;
         }
         let at = page.bucket(page.home(hash));
-        let mask = Tags::load(arena, at).matches(tag_of(hash));
+        let mask = Tags::load(words, at).matches(tag_of(hash));
         if mask != 0 {
-            arena.prefetch(bucket::reference(arena, at, mask.trailing_zeros()));
+            let record = bucket::reference(words, at, mask.trailing_zeros());
+            arena.prefetch(record);
+            // As often as not its value lies in the next cache line.
+            arena.prefetch(record + 4);
         }
     }
 
@@ -172,7 +223,7 @@ impl Head {
             self.root.store(page.pack(), Ordering::Release);
         }
         loop {
-            let page = self.page(memory.arena(), hash);
+            let page = self.page(memory.arena().words(), hash);
             if place(memory.arena(), page, hash, record, REACH) {
                 return Ok(());
             }
@@ -298,8 +349,8 @@ impl Head {
             if index + 1 < u32::from(page.buckets) {
                 prefetch_all(arena, at + BUCKET_WORDS);
             }
-            for slot in slots(!Tags::load(arena, at).empties()) {
-                visit(bucket::reference(arena, at, slot));
+            for slot in slots(!Tags::load(arena.words(), at).empties()) {
+                visit(bucket::reference(arena.words(), at, slot));
             }
         }
     }
@@ -329,8 +380,8 @@ impl Head {
 }
 
 fn prefetch_all(arena: &Arena, bucket_at: Ref) {
-    for slot in slots(!Tags::load(arena, bucket_at).empties()) {
-        arena.prefetch(bucket::reference(arena, bucket_at, slot));
+    for slot in slots(!Tags::load(arena.words(), bucket_at).empties()) {
+        arena.prefetch(bucket::reference(arena.words(), bucket_at, slot));
     }
 }
 
@@ -351,7 +402,7 @@ fn place(arena: &Arena, page: Page, hash: u64, record: Ref, reach: u32) -> bool 
     let home = page.home(hash);
     for steps in 0..reach.min(buckets) {
         let at = page.bucket((home + steps) % buckets);
-        let empties = Tags::load(arena, at).empties();
+        let empties = Tags::load(arena.words(), at).empties();
         if empties != 0 {
             for step in 0..steps {
                 bucket::pass(arena, page.bucket((home + step) % buckets), true);
@@ -378,8 +429,8 @@ fn records_of(arena: &Arena, page: Page, hash_of: &impl Fn(&Arena, Ref) -> u64) 
         if index + 1 < u32::from(page.buckets) {
             prefetch_all(arena, at + BUCKET_WORDS);
         }
-        for slot in slots(!Tags::load(arena, at).empties()) {
-            let record = bucket::reference(arena, at, slot);
+        for slot in slots(!Tags::load(arena.words(), at).empties()) {
+            let record = bucket::reference(arena.words(), at, slot);
             records.push((hash_of(arena, record), record));
         }
     }

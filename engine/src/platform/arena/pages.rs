@@ -171,6 +171,12 @@ impl Arena {
         &self.live[chunk_of(at)]
     }
 
+    /// The words, for code that goes through many of them.
+    #[inline(always)]
+    pub fn words(&self) -> Words<'_> {
+        self.memory.words()
+    }
+
     /// The word at `at`, for atomic access.
     #[inline(always)]
     pub fn word(&self, at: Ref) -> &AtomicU64 {
@@ -286,14 +292,60 @@ impl Pool {
 
 #[cfg(not(loom))]
 use mapped::Memory;
+#[cfg(not(loom))]
+pub use mapped::Words;
 #[cfg(loom)]
 use modelled::Memory;
+#[cfg(loom)]
+pub use modelled::Words;
 
 #[cfg(not(loom))]
 mod mapped {
     #![expect(unsafe_code, reason = "the one place that turns references into addresses")]
 
-    use super::{ArenaError, AtomicU32, AtomicU64};
+    use super::{ArenaError, AtomicU32, AtomicU64, Ref};
+    use std::marker::PhantomData;
+
+    /// Where the words of an arena lie. A copy of it stays in registers: through the arena, whatever follows an acquiring
+    /// load would look up anew where the memory is.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Words<'a> {
+        base: *mut u8,
+        last: usize,
+        memory: PhantomData<&'a Memory>,
+    }
+
+    impl<'a> Words<'a> {
+        /// As [`Memory::at_word`].
+        #[inline(always)]
+        fn at(self, offset: usize) -> *mut u8 {
+            // SAFETY: at most the offset of the mapping's last word; a mapping has at least two chunks.
+            unsafe { self.base.add(offset.min(self.last)) }
+        }
+
+        /// The word at `at`, for atomic access.
+        #[inline(always)]
+        pub fn word(self, at: Ref) -> &'a AtomicU64 {
+            // SAFETY: in bounds, 8-aligned since base and length are, zero-initialised, and mapped while the memory lives.
+            unsafe { &*self.at(at as usize * 8).cast::<AtomicU64>() }
+        }
+
+        /// The `N` words from `at` on; `N` is at most a chunk's.
+        #[inline(always)]
+        pub fn array<const N: usize>(self, at: Ref) -> &'a [AtomicU64; N] {
+            const { assert!(N > 0 && N * 8 <= super::CHUNK_BYTES) };
+            let offset = (at as usize * 8).min(self.last + 8 - N * 8);
+            // SAFETY: in bounds, 8-aligned and zero-initialised as for `word`; an array is aligned as its items.
+            unsafe { &*self.base.add(offset).cast::<[AtomicU64; N]>() }
+        }
+
+        /// The `index`-th 32-bit half word after `at`.
+        #[inline(always)]
+        pub fn half(self, at: Ref, index: usize) -> &'a AtomicU32 {
+            // SAFETY: as for `word`, with 4 bytes and their alignment.
+            unsafe { &*self.at(at as usize * 8 + index * 4).cast::<AtomicU32>() }
+        }
+    }
 
     /// A reservation of zeroed, private memory.
     #[derive(Debug)]
@@ -341,6 +393,11 @@ mod mapped {
             assert!(offset + len <= self.bytes);
             // SAFETY: in bounds of our mapping; the pages read as zero afterwards, which every user of a chunk expects.
             unsafe { libc::madvise(self.base.add(offset).cast(), len, libc::MADV_DONTNEED) };
+        }
+
+        #[inline(always)]
+        pub fn words(&self) -> Words<'_> {
+            Words { base: self.base, last: self.bytes - 8, memory: PhantomData }
         }
 
         #[inline(always)]
@@ -428,8 +485,29 @@ mod mapped {
 
 #[cfg(loom)]
 mod modelled {
-    use super::{ArenaError, AtomicU32, AtomicU64};
+    use super::{ArenaError, AtomicU32, AtomicU64, Ref};
     use crate::platform::sync::atomic::Ordering;
+
+    /// Where the words of an arena lie.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Words<'a>(&'a Memory);
+
+    impl<'a> Words<'a> {
+        /// The word at `at`.
+        pub fn word(self, at: Ref) -> &'a AtomicU64 {
+            self.0.word(at as usize)
+        }
+
+        /// The `N` words from `at` on.
+        pub fn array<const N: usize>(self, at: Ref) -> [&'a AtomicU64; N] {
+            std::array::from_fn(|index| self.0.word(at as usize + index))
+        }
+
+        /// The `index`-th half word after `at`.
+        pub fn half(self, at: Ref, index: usize) -> &'a AtomicU32 {
+            self.0.half(at as usize * 2 + index)
+        }
+    }
 
     /// The same memory as two vectors of model atomics: one for places used as words, one for those used as halves.
     #[derive(Debug)]
@@ -444,6 +522,10 @@ mod modelled {
                 words: (0..bytes / 8).map(|_| AtomicU64::new(0)).collect(),
                 halves: (0..bytes / 4).map(|_| AtomicU32::new(0)).collect(),
             })
+        }
+
+        pub fn words(&self) -> Words<'_> {
+            Words(self)
         }
 
         pub fn release(&self, _offset: usize, _len: usize) {}

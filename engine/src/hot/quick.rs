@@ -1,0 +1,154 @@
+//! The quick path: a counter that is found, and changed in place, in as few instructions as can be.
+//!
+//! How many operations a processor overlaps while they wait for memory is decided by how many fit into its window, so
+//! the length of the commonest path matters beyond the time that its instructions take. Quick is a value of 8 bytes,
+//! without namespace or expiry, of the current epoch, that was used before; all of that but the epoch is one
+//! comparison of the record's second word. Whatever else there is, is left to the general path.
+
+use crate::hot::Hot;
+use crate::hot::bucket::{self, tag_of};
+use crate::hot::record::{EXPIRY, FRESH, USED, VALUE, hash_area};
+use crate::key::Key;
+use crate::platform::arena::{NONE, Ref, Words};
+use crate::platform::sync::atomic::{AtomicU64, Ordering};
+
+/// The value's length and the key area's, kind and flags; not the size class, nor whether anything older is on disk.
+const MASK: u64 = 0xFFFF_FFFF_FFFF | (!FRESH as u64) << 56;
+const PLAIN: u64 = 8 | ((VALUE | USED) as u64) << 56;
+const _: () = assert!(VALUE & EXPIRY == 0);
+
+/// A value that can be changed quickly.
+#[derive(Clone, Copy, Debug)]
+pub struct Quick<'a> {
+    word: &'a AtomicU64,
+    value: [u8; 8],
+}
+
+impl<'a> Quick<'a> {
+    /// What the records' words say, if the record is of `epoch`.
+    #[inline(always)]
+    fn new(stamp: &AtomicU64, word: &'a AtomicU64, epoch: u32) -> Option<Self> {
+        let is_current = stamp.load(Ordering::Relaxed) as u32 == epoch;
+        is_current.then(|| Self { word, value: word.load(Ordering::Relaxed).to_le_bytes() })
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub const fn value(&self) -> &[u8; 8] {
+        &self.value
+    }
+
+    /// Overwrites it.
+    #[inline(always)]
+    pub fn set(self, value: [u8; 8]) {
+        // One aligned word: readers see the old value or the new one.
+        self.word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+    }
+}
+
+/// How many keys are fetched ahead together: as many cache misses as a core keeps in flight, twice over.
+pub const GROUP: usize = 32;
+
+/// What was fetched ahead of a group of keys.
+#[derive(Debug)]
+pub struct Ahead {
+    hashes: [u64; GROUP],
+    /// The first record whose tag fits, [`NONE`] where there is none in the home bucket.
+    records: [Ref; GROUP],
+}
+
+impl Ahead {
+    /// Of no keys.
+    pub const fn new() -> Self {
+        Self { hashes: [0; GROUP], records: [NONE; GROUP] }
+    }
+
+    /// The hash of a key.
+    #[inline]
+    pub const fn hash(&self, index: usize) -> u64 {
+        self.hashes[index]
+    }
+}
+
+impl Hot {
+    /// The value of a key, if it is quick. `group` is counted from the first of the range; one outside has no quick keys.
+    #[inline(always)]
+    pub fn quick(&self, state: u16, group: u16, hash: u64, area: &[u8]) -> Option<Quick<'_>> {
+        let words = self.arena().words();
+        let head = self.heads.get(usize::from(state))?.get(usize::from(group))?;
+        // A loop for each, so that the usual length's is short.
+        if let ([a, b], []) = area.as_chunks::<8>() {
+            return head.find_quickly(words, hash, |at| self.quick_of_two_words(words, at, a, b));
+        }
+        head.find_quickly(words, hash, |at| self.quick_at(words, at, area))
+    }
+
+    /// As [`Hot::quick_at`] for the length that keys mostly have: one look at where the record lies, then words of it.
+    #[inline(always)]
+    fn quick_of_two_words<'a>(&self, words: Words<'a>, at: Ref, a: &[u8; 8], b: &[u8; 8]) -> Option<Quick<'a>> {
+        let is = |word: &AtomicU64, bytes: &[u8; 8]| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes);
+        let [stamp, lead, first, second, value] = words.array::<5>(at);
+        let found = lead.load(Ordering::Relaxed) & MASK == PLAIN | 16 << 32 && is(first, a) && is(second, b);
+        if found { Quick::new(stamp, value, self.current) } else { None }
+    }
+
+    /// The value of the record at `at`, if it is quick and of this key. The record must be one of the key's table.
+    #[inline(always)]
+    fn quick_at<'a>(&self, words: Words<'a>, at: Ref, area: &[u8]) -> Option<Quick<'a>> {
+        if let ([a, b], []) = area.as_chunks::<8>() {
+            return self.quick_of_two_words(words, at, a, b);
+        }
+        let wanted = PLAIN | (area.len() as u64) << 32;
+        let found = words.word(at + 1).load(Ordering::Relaxed) & MASK == wanted && self.arena().equals(at + 2, area);
+        let value = words.word(at + 2 + area.len().div_ceil(8) as Ref);
+        if found { Quick::new(words.word(at), value, self.current) } else { None }
+    }
+
+    /// Fetches what leads to the values of at most [`GROUP`] keys without namespaces, whose key groups are counted from
+    /// `first`: all buckets, then all records, so that their misses overlap.
+    #[inline(always)]
+    pub fn look_ahead(&self, state: u16, first: u16, keys: &[Key<'_>], ahead: &mut Ahead) {
+        let (arena, words) = (self.arena(), self.arena().words());
+        let heads = &*self.heads[state as usize];
+        // A small record starts in one cache line and, as often as not, has its value in the next.
+        let fetch = |record: Ref| {
+            arena.prefetch(record);
+            arena.prefetch(record + 4);
+        };
+        for ((key, hash), record) in keys.iter().zip(&mut ahead.hashes).zip(&mut ahead.records) {
+            *hash = hash_area(key.key, false, self.seed);
+            *record = heads[usize::from(key.group.0 - first)].home(words, *hash);
+            arena.prefetch(*record);
+        }
+        let (mut astray, mut strays) = ([0_u8; GROUP], 0);
+        for (index, (hash, record)) in ahead.hashes.iter().zip(&mut ahead.records).take(keys.len()).enumerate() {
+            let (first, last) = bucket::first_and_last(words, *record, tag_of(*hash));
+            fetch(first);
+            fetch(last);
+            *record = first;
+            astray[strays] = index as u8;
+            strays += usize::from(first == NONE);
+            strays &= GROUP - 1;
+        }
+        // What has no place in its home bucket: as one after the other they would cost two waits each.
+        for &index in &astray[..strays] {
+            let index = usize::from(index);
+            let hash = ahead.hashes[index];
+            let head = &heads[usize::from(keys[index].group.0 - first)];
+            ahead.records[index] = head.next_to_home(words, hash);
+            arena.prefetch(ahead.records[index]);
+        }
+        for &index in &astray[..strays] {
+            let index = usize::from(index);
+            let (first, _) = bucket::first_and_last(words, ahead.records[index], tag_of(ahead.hashes[index]));
+            fetch(first);
+            ahead.records[index] = first;
+        }
+    }
+
+    /// The value of a key that was looked ahead for, if it is quick; only as long as no table changed since.
+    #[inline(always)]
+    pub fn quick_ahead(&self, ahead: &Ahead, index: usize, area: &[u8]) -> Option<Quick<'_>> {
+        self.quick_at(self.arena().words(), ahead.records[index], area)
+    }
+}
