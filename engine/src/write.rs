@@ -79,8 +79,9 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     let mut shards = store.shards.lock();
     overlapping.iter().for_each(|shard| shard.leave());
     shards.retain(|shard| !overlapping.iter().any(|gone| Arc::ptr_eq(gone, shard)));
-    let memory = Memory::new(Arc::clone(&store.engine.inner.arena), &store.engine.inner.domain);
-    let shard = Arc::new(Shard::new(range, memory, store.info.hash_seed, store.next_epoch(), Arc::clone(&version)));
+    let fresh_memory = || Memory::new(Arc::clone(&store.engine.inner.arena), &store.engine.inner.domain);
+    let shard =
+        Arc::new(Shard::new(range, fresh_memory(), store.info.hash_seed, store.next_epoch(), Arc::clone(&version)));
     let empty = version.slices.iter().all(|slice| slice.layers.is_empty());
     for def in states.iter() {
         // A state that was registered after the store was opened can be on disk once a shard of this store spilled it.
@@ -88,6 +89,9 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     }
     let token = GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?;
     shards.push(Arc::clone(&shard));
+    drop((shards, version, states));
+    // Outside the locks that readers take: it waits for those that are inside.
+    tokens.iter_mut().for_each(|token| token.enter().hot.abandon(fresh_memory()));
     drop(claims);
     Ok(Writer::new(store, &shard, token))
 }

@@ -446,3 +446,30 @@ fn quick_changes_and_general_ones_are_the_same() {
     let outside = writer.update(states[0], Key::new(KeyGroup(128), &[0; 16]), |_| Some([0; 8])).unwrap_err();
     assert!(matches!(outside, Error::OutsideRange { .. }), "{outside:?}");
 }
+
+/// A reader that is not used any more knows the shard of a writer that is gone; the memory must go to the next writer
+/// all the same.
+#[test]
+fn an_idle_reader_keeps_no_memory_from_the_next_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let store = create(&engine, directory.path());
+    let state = store.state(StateOptions::value("values")).unwrap();
+    let reader = store.reader();
+    let value = |number: u32, round: u32| [(number * 31 + round) as u8; 500];
+    let keys: Vec<[u8; 4]> = (0..8_000_u32).map(u32::to_be_bytes).collect();
+    let halves = [KeyGroupRange::new(0, 63), KeyGroupRange::new(64, 127)];
+    for round in 0..4 {
+        let ranges = if round % 2 == 0 { vec![store.range()] } else { halves.to_vec() };
+        let mut writers: Vec<Writer> = ranges.iter().map(|&range| store.writer(range).unwrap()).collect();
+        for (number, key) in (0..).zip(&keys) {
+            let key = store.key(key);
+            let at = ranges.iter().position(|range| range.contains(key.group)).unwrap();
+            writers[at].put(state, key, &value(number, round)).unwrap();
+        }
+        for (number, key) in (0..).zip(&keys).step_by(97) {
+            let found = reader.get(state, store.key(key)).unwrap();
+            assert_eq!(found.as_deref(), Some(&value(number, round)[..]), "round {round}, key {number}");
+        }
+    }
+}

@@ -305,6 +305,25 @@ impl Hot {
         self.insert(probe, hash, record).inspect_err(|_| self.bury(probe.state, probe.group, record))
     }
 
+    /// Gives all memory back, when everything is on disk and the range goes to another shard: whoever still holds on to
+    /// this one (a reader that is idle) would hold on to the memory as well. Misses are no answers from now on. Waits for
+    /// the readers that are inside. `fresh` is memory that nothing was allocated from.
+    pub fn abandon(&mut self, fresh: Memory) {
+        debug_assert!(!self.is_dirty() && self.sealed.is_empty(), "state that is not on disk would be lost");
+        while self.has_chores() {
+            self.work();
+        }
+        for (heads, tables) in self.heads.iter().zip(&mut self.tables) {
+            for (head, table) in heads.iter().zip(tables) {
+                head.set_spilled(true);
+                head.clear(&mut self.memory);
+                table.records = 0;
+            }
+        }
+        self.floors.clear();
+        self.memory = fresh;
+    }
+
     /// Whether something changed in the current epoch.
     pub fn is_dirty(&self) -> bool {
         !self.dirty_tables.is_empty()
