@@ -127,6 +127,8 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     let mut misses = Vec::new();
     let mut at = 0;
     let mut changed: Option<Option<V>> = None;
+    // Values that were changed already when making room for them drove their old ones from memory.
+    let mut kept: Vec<(usize, Option<V>)> = Vec::new();
     while at < keys.len() {
         let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
@@ -146,6 +148,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
                 if !update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
                     let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
                     misses.push((index, lookup));
+                    kept.extend(changed.take().map(|value| (index, value)));
                 }
                 at = index + 1;
                 Ok(())
@@ -154,6 +157,9 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     }
     let cold = read_together(store, misses, token)?;
     for (index, slice, mut found) in cold {
+        if let Some(at) = kept.iter().position(|(of, _)| *of == index) {
+            changed = Some(kept.swap_remove(at).1);
+        }
         write::run(store, shard, token, OperationKind::Batch, |core| {
             with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
                 if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
