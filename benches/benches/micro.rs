@@ -21,8 +21,7 @@ impl Subject {
     fn new() -> Self {
         let directory = tempfile::tempdir_in(".").unwrap();
         let options = EngineOptions { memory_budget_bytes: 64 << 20, ..EngineOptions::default() };
-        let store =
-            Store::create(&Engine::open(options).unwrap(), directory.path(), StoreOptions::default()).unwrap();
+        let store = Store::create(&Engine::open(options).unwrap(), directory.path(), StoreOptions::default()).unwrap();
         let writer = store.writer(store.range()).unwrap();
         Self { store, writer, _directory: directory }
     }
@@ -77,9 +76,7 @@ fn maps(criterion: &mut Criterion) {
         bench.iter(|| writer.map_put(state, key, next.next().unwrap(), &[1; 8]).unwrap());
     });
     group.bench_function("read", |bench| {
-        bench.iter(|| {
-            writer.map_read(state, key, next.next().unwrap(), |value| black_box(value.is_some())).unwrap()
-        });
+        bench.iter(|| writer.map_read(state, key, next.next().unwrap(), |value| black_box(value.is_some())).unwrap());
     });
     group.bench_function("scan of 100", |bench| {
         bench.iter(|| {

@@ -25,7 +25,8 @@ pub fn directory_bytes(path: &Path) -> Outcome<u64> {
 /// Has the page cache forget a directory's files; they must be synced.
 pub fn drop_cache(run: &Run, path: &Path) -> Outcome {
     for entry in std::fs::read_dir(path)? {
-        let file = std::fs::File::open(entry?.path())?;
+        // A file may be reclaimed between the listing and the opening.
+        let Ok(file) = std::fs::File::open(entry?.path()) else { continue };
         file.sync_all()?;
         fadvise(&file, 0, None, Advice::DontNeed)?;
     }

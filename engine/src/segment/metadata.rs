@@ -4,7 +4,7 @@
 //! is used before theirs was. Opening touches nothing. Two threads may check one page at the same time; both find the
 //! same, as the file never changes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::checksum::checksum;
 use crate::codec::{DecodeError, u64_at};
@@ -13,6 +13,9 @@ use crate::platform::storage::{Fault, Mapping, ReadFile, StorageError};
 use super::format::{Layout, METADATA_PAGE_BYTES, Section};
 
 const PAGE: usize = METADATA_PAGE_BYTES as usize;
+
+/// A segment of which so many pages were touched will be asked for the others: they are read ahead.
+const PAGES_BEFORE_ALL: usize = 8;
 
 /// The mapped metadata and page checksums of one segment.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Metadata {
     /// Relaxed: a bit says something about bytes that are the same for every thread at all times; it publishes nothing.
     right: Box<[AtomicU64]>,
     pages: usize,
+    /// How many pages were found right.
+    touched: AtomicUsize,
 }
 
 impl Metadata {
@@ -41,7 +46,7 @@ impl Metadata {
         }
         let pages = layout.pages as usize;
         let right = (0..=pages / 64).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { map, section, len, right, pages })
+        Ok(Self { map, section, len, right, pages, touched: AtomicUsize::new(0) })
     }
 
     /// The bytes of `start..start + len`, checked.
@@ -84,6 +89,9 @@ impl Metadata {
     fn found_right(&self, page: usize) {
         if let Some(word) = self.right.get(page / 64) {
             word.fetch_or(1 << (page % 64), Ordering::Relaxed);
+        }
+        if self.touched.fetch_add(1, Ordering::Relaxed) + 1 == PAGES_BEFORE_ALL {
+            self.map.read_ahead();
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Advice, Mmap, MmapOptions};
 
 /// Bytes of a file, mapped through the page cache.
 ///
@@ -24,7 +24,17 @@ impl Mapping {
         }
         // SAFETY: the files of a store are written once, then never changed or truncated while they can be mapped.
         let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file.as_raw_fd())? };
+        // Each touch reads one page and no more: the first reads after a recovery want little of much. Advice that is
+        // refused changes nothing but the time that a touch takes.
+        let _ = map.advise(Advice::Random);
         Ok(Self { map: Some(map) })
+    }
+
+    /// Has all of it read ahead, in the background.
+    pub fn read_ahead(&self) {
+        if let Some(map) = &self.map {
+            let _ = map.advise(Advice::Normal).and_then(|()| map.advise(Advice::WillNeed));
+        }
     }
 }
 
