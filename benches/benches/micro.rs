@@ -2,7 +2,7 @@
 //!
 //! The figures that the project claims come from the program beside this (`docs/benchmarks.md`); here one operation is
 //! looked at alone, in a state that fits a core's caches, so that what is measured is mostly instructions.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use alluvium::{Barrier, Engine, EngineOptions, Key, KeyGroup, MapRange, StateOptions, Store, StoreOptions, Writer};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

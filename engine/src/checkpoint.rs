@@ -217,7 +217,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         metadata: request.barrier.metadata.clone(),
         log_position: 0,
         parent,
-        segments: segments.iter().map(|segment| segment.meta().clone()).collect(),
+        segments: segments.iter().map(|segment| Arc::clone(segment.meta())).collect(),
         maps,
         slices,
     }
@@ -226,7 +226,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
 /// The arrangement that a manifest describes; its segments are opened when they are needed.
 pub(crate) fn version_of(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, manifest: &Manifest) -> Version {
     let segments: Vec<Arc<LazySegment>> =
-        manifest.segments.iter().map(|meta| Arc::new(LazySegment::new(storage, cache, meta.clone()))).collect();
+        manifest.segments.iter().map(|meta| Arc::new(LazySegment::new(storage, cache, Arc::clone(meta)))).collect();
     let maps: Vec<Arc<StateMap>> = manifest.maps.iter().cloned().map(Arc::new).collect();
     let slice = |slice: &manifest::Slice| {
         let layer = |entry: &StackEntry| Layer {

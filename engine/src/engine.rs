@@ -2,7 +2,7 @@
 
 use crate::cache::BlockCache;
 use crate::error::{Error, Result};
-use crate::options::EngineOptions;
+use crate::options::{BUDGET_BYTES_MIN, EngineOptions};
 use crate::platform::arena::Arena;
 use crate::platform::sync::reclaim::Domain;
 use crate::store::StoreInner;
@@ -62,6 +62,30 @@ impl Engine {
     /// used, and so does the room of the block cache, a sixteenth of the budget.
     pub fn used_bytes(&self) -> usize {
         self.inner.arena.used_bytes()
+    }
+
+    /// Changes the memory budget, in bytes: at least 4 MiB, at most
+    /// [`memory_ceiling_bytes`](EngineOptions::memory_ceiling_bytes). A smaller one takes effect as writers work: they
+    /// spill and give back what is above it. The block cache keeps the room that it began with.
+    ///
+    /// ```
+    /// use alluvium::{Engine, EngineOptions};
+    /// let options = EngineOptions { memory_budget_bytes: 16 << 20, memory_ceiling_bytes: 64 << 20, ..Default::default() };
+    /// let engine = Engine::open(options)?;
+    /// engine.set_budget_bytes(48 << 20)?;
+    /// assert_eq!(engine.budget_bytes(), 48 << 20);
+    /// assert!(engine.set_budget_bytes(65 << 20).is_err());
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    pub fn set_budget_bytes(&self, bytes: usize) -> Result<()> {
+        let options = &self.inner.options;
+        let ceiling = options.memory_ceiling_bytes.max(options.memory_budget_bytes);
+        if !(BUDGET_BYTES_MIN..=ceiling).contains(&bytes) {
+            let problem = format!("{bytes} is not in {BUDGET_BYTES_MIN} to {ceiling}");
+            return Err(Error::Options { option: "memory_budget_bytes", problem });
+        }
+        self.inner.arena.set_budget_bytes(bytes);
+        Ok(())
     }
 
     pub(crate) fn enlist(&self, store: &Arc<StoreInner>) {

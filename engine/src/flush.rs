@@ -359,7 +359,7 @@ fn sealed_value(arena: &Arena, record: Record) -> &[u8] {
 fn install(store: &Arc<StoreInner>, job: &Job, written: Option<SegmentMeta>) {
     let mut version = store.version.lock();
     if let Some(meta) = written {
-        let segment = Arc::new(LazySegment::new(&store.storage, &store.engine.inner.cache, meta));
+        let segment = Arc::new(LazySegment::new(&store.storage, &store.engine.inner.cache, Arc::new(meta)));
         *version = Arc::new(version.with_flushed(&segment));
     }
     for shard in store.shards.lock().iter() {

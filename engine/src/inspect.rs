@@ -137,7 +137,7 @@ fn with_maps(manifest: &Manifest) -> impl Iterator<Item = (&SegmentMeta, &StateM
             *map = entry.map as usize;
         }
     }
-    manifest.segments.iter().zip(maps).filter_map(|(meta, map)| Some((meta, manifest.maps.get(map)?)))
+    manifest.segments.iter().zip(maps).filter_map(|(meta, map)| Some((&**meta, manifest.maps.get(map)?)))
 }
 
 /// How bad a [`Finding`] is.
@@ -309,7 +309,7 @@ fn named_segments<'a>(
         }
         for (meta, used) in manifest.segments.iter().zip(uses) {
             let named = segments.entry(meta.id).or_insert_with(|| Named { meta, uses: Vec::new() });
-            if named.meta != meta {
+            if *named.meta != **meta {
                 let problem = format!("describes segment {} otherwise than an older manifest", meta.id);
                 let path = manifest_path(storage, manifest.number);
                 findings.push(Finding { severity: Severity::Fault, path, offset: 0, problem });

@@ -32,6 +32,26 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
     remove_segments(store);
 }
 
+/// Deletes those of the segments that neither a checkpoint nor a stack names. All were there before the store was opened.
+pub(crate) fn orphans(store: &Arc<StoreInner>, found: Vec<SegmentId>) {
+    let named: HashSet<SegmentId> = {
+        let catalogue = store.catalogue.lock();
+        let kept = catalogue.kept.values().flat_map(|kept| kept.manifest.segments.iter().map(|meta| meta.id));
+        let noted = catalogue.garbage.keys().copied();
+        kept.chain(noted).collect()
+    };
+    let orphans: Vec<SegmentId> = found.into_iter().filter(|id| !named.contains(id)).collect();
+    if orphans.is_empty() {
+        return;
+    }
+    store.catalogue.lock().garbage.extend(orphans.into_iter().map(|id| (id, Weak::new())));
+    // Not `run`, which would drop checkpoints that the host has not had the time to retain.
+    match remove_manifests(store) {
+        Ok(()) => remove_segments(store),
+        Err(error) => tracing::warn!(%error, "a manifest could not be removed"),
+    }
+}
+
 /// Deletes the manifests of checkpoints that were let go of, for good: a manifest that is left, or that comes back with
 /// a crash, must not name a segment that is gone.
 pub(crate) fn remove_manifests(store: &StoreInner) -> Result<(), StorageError> {

@@ -55,11 +55,13 @@ fn locate(engine: &Engine, path: &Path, create: bool) -> Result<Located> {
     Ok(Located { storage, lock })
 }
 
-/// A new store in an empty directory.
+/// A new store in a directory without checkpoints. Segments may be there: a process that died before its first
+/// checkpoint left them, and nothing will ever name them.
 pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
     options.validate()?;
     let located = locate(engine, path, true)?;
-    refuse_occupied(&*located.storage)?;
+    let files = located.storage.names()?;
+    refuse_occupied(&*located.storage, &files)?;
     let info = StoreInfo {
         uuid: u128::from(random()) << 64 | u128::from(random()),
         hash_seed: options.hash_seed.unwrap_or_else(random),
@@ -76,13 +78,12 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
         restored: None,
     };
-    Ok(go_live(engine, described, options))
+    let found = clear_up(&described, &files)?;
+    Ok(go_live(engine, described, options, found))
 }
 
-fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
-    let files = storage.names()?;
-    let ours = |name: &str| names::parse_segment_name(name).is_some() || names::parse_manifest_name(name).is_some();
-    match files.iter().find(|name| ours(name)) {
+fn refuse_occupied(storage: &dyn Storage, files: &[String]) -> Result<()> {
+    match files.iter().find(|name| names::parse_manifest_name(name).is_some()) {
         None => Ok(()),
         Some(name) => {
             let path = storage.root().join(name);
@@ -96,16 +97,10 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     options.validate()?;
     let located = locate(engine, path, false)?;
     let files = located.storage.names()?;
-    let mut described = describe(engine, located, &files, label)?;
+    let described = describe(engine, located, &files, label)?;
     check_options(&described.info, &options)?;
-    if label.is_none() {
-        note_orphans(&mut described, &files)?;
-    }
-    let has_orphans = !described.catalogue.garbage.is_empty();
-    let store = go_live(engine, described, options);
-    if has_orphans {
-        engine.submit(Task::Reclaim(Arc::clone(&store.inner)));
-    }
+    let found = if label.is_none() { clear_up(&described, &files)? } else { Vec::new() };
+    let store = go_live(engine, described, options, found);
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
     Ok(store)
 }
@@ -179,26 +174,21 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
     Ok(catalogue)
 }
 
-/// Deletes the half-written files that a crash left behind, and notes the segments that no manifest names: they are
-/// deleted in the background. Does nothing where a manifest can't be read: it might name any of them.
-fn note_orphans(described: &mut Described, files: &[String]) -> Result<()> {
+/// Deletes the half-written files that a crash left behind, and says which segments were there: those of them that no
+/// manifest names are deleted in the background. None where a manifest can't be read: it might name any of them.
+fn clear_up(described: &Described, files: &[String]) -> Result<Vec<SegmentId>> {
     let storage = &*described.located.storage;
     if manifest::reader::numbers_among(files).len() != described.catalogue.kept.len() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let manifests = described.catalogue.kept.values().map(|kept| &kept.manifest);
-    let named: HashSet<SegmentId> =
-        manifests.flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id)).collect();
     for name in files.iter().filter(|name| names::is_temporary_name(name)) {
         storage.remove(name)?;
     }
-    let segments = files.iter().filter_map(|name| names::parse_segment_name(name)).map(SegmentId);
-    let orphans = segments.filter(|id| !named.contains(id));
-    described.catalogue.garbage = orphans.map(|id| (id, std::sync::Weak::new())).collect();
-    Ok(())
+    Ok(files.iter().filter_map(|name| names::parse_segment_name(name)).map(SegmentId).collect())
 }
 
-fn go_live(engine: &Engine, described: Described, options: StoreOptions) -> Store {
+/// The store; `found` are segments that are to be deleted unless a manifest names them.
+fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<SegmentId>) -> Store {
     let inner = Arc::new(StoreInner {
         engine: engine.clone(),
         storage: described.located.storage,
@@ -225,6 +215,9 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions) -> Stor
         lock: Mutex::new(Some(described.located.lock)),
     });
     engine.enlist(&inner);
+    if !found.is_empty() {
+        engine.submit(Task::Reclaim(Arc::clone(&inner), found));
+    }
     Store { inner }
 }
 
@@ -237,7 +230,12 @@ pub(crate) fn restore(
 ) -> Result<Store> {
     options.validate()?;
     let located = locate(engine, path, true)?;
-    refuse_occupied(&*located.storage)?;
+    let files = located.storage.names()?;
+    refuse_occupied(&*located.storage, &files)?;
+    // Those of an attempt that a crash cut short; the same may be linked now.
+    for name in files.iter().filter(|name| names::parse_segment_name(name).is_some()) {
+        located.storage.remove(name)?;
+    }
     let mut inputs: Vec<(Manifest, usize)> = Vec::with_capacity(sources.len());
     for (origin, source) in sources.iter().enumerate() {
         inputs.push((read_source(engine, source)?, origin));
@@ -261,7 +259,7 @@ pub(crate) fn restore(
     manifest::writer::publish(&*located.storage, &manifest, durable)?;
     let files = located.storage.names()?;
     let described = describe(engine, located, &files, None)?;
-    Ok(go_live(engine, described, options))
+    Ok(go_live(engine, described, options, Vec::new()))
 }
 
 fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {

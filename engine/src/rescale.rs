@@ -14,6 +14,7 @@ use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::{Manifest, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
 use crate::platform::storage::{Fault, StorageError, names};
 use crate::segment::SegmentMeta;
+use std::sync::Arc;
 
 /// The manifest of a store that holds exactly `range`, made from checkpoints whose ranges are disjoint and together
 /// cover it. Each input comes with an index of the caller's own (which directory it is from), used in errors and by
@@ -65,7 +66,7 @@ pub fn segment_origins(inputs: &[(Manifest, usize)], combined: &Manifest) -> Vec
             origins.entry(segment.id).or_insert(*origin);
         }
     }
-    let origin_of = |segment: &SegmentMeta| Some((segment.id, *origins.get(&segment.id)?));
+    let origin_of = |segment: &Arc<SegmentMeta>| Some((segment.id, *origins.get(&segment.id)?));
     combined.segments.iter().filter_map(origin_of).collect()
 }
 
@@ -162,7 +163,7 @@ fn check_agreement(known: &StateInfo, state: &StateInfo, origin: usize) -> Resul
 
 /// The lists of the new manifest as they grow, and where in them each thing already is.
 struct Parts {
-    segments: Vec<SegmentMeta>,
+    segments: Vec<Arc<SegmentMeta>>,
     maps: Vec<StateMap>,
     slices: Vec<Slice>,
     segment_at: HashMap<SegmentId, u32>,
@@ -217,7 +218,7 @@ impl Parts {
         Ok(())
     }
 
-    fn segment(&mut self, meta: &SegmentMeta, origin: usize) -> Result<u32, Error> {
+    fn segment(&mut self, meta: &Arc<SegmentMeta>, origin: usize) -> Result<u32, Error> {
         if let Some(&at) = self.segment_at.get(&meta.id) {
             // Two stores that were split off one share its segments. A file doesn't change, nor can its description.
             if self.segments[at as usize] != *meta {
@@ -229,7 +230,7 @@ impl Parts {
         }
         let at = self.segments.len() as u32;
         self.segment_at.insert(meta.id, at);
-        self.segments.push(meta.clone());
+        self.segments.push(Arc::clone(meta));
         Ok(at)
     }
 

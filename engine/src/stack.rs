@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 /// A segment that is opened when it is first needed, so that recovery doesn't depend on how many there are.
 #[derive(Debug)]
 pub struct LazySegment {
-    meta: SegmentMeta,
+    meta: Arc<SegmentMeta>,
     storage: Arc<dyn Storage>,
     cache: Arc<BlockCache>,
     opened: OnceLock<Arc<Segment>>,
@@ -22,7 +22,7 @@ pub struct LazySegment {
 
 impl LazySegment {
     /// A segment that is on disk.
-    pub fn new(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, meta: SegmentMeta) -> Self {
+    pub fn new(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, meta: Arc<SegmentMeta>) -> Self {
         let (storage, cache) = (Arc::clone(storage), Arc::clone(cache));
         Self { meta, storage, cache, opened: OnceLock::new() }
     }
@@ -33,7 +33,7 @@ impl LazySegment {
     }
 
     /// What is known of it.
-    pub fn meta(&self) -> &SegmentMeta {
+    pub fn meta(&self) -> &Arc<SegmentMeta> {
         &self.meta
     }
 
@@ -47,7 +47,7 @@ impl LazySegment {
         if let Some(segment) = self.opened.get() {
             return Ok(segment);
         }
-        let segment = Segment::open(&*self.storage, self.meta.clone())?;
+        let segment = Segment::open(&*self.storage, SegmentMeta::clone(&self.meta))?;
         let cache = Arc::clone(&self.cache) as Arc<dyn BlockSource>;
         Ok(self.opened.get_or_init(|| Arc::new(segment.with_cache(cache))))
     }

@@ -100,7 +100,8 @@ pub(crate) struct StoreInner {
 }
 
 impl Store {
-    /// Creates a store in an empty or missing directory. A directory with a store in it is refused.
+    /// Creates a store in an empty or missing directory. A directory with a checkpoint in it is refused; segments that no
+    /// checkpoint names, as a process leaves that dies before its first one, are deleted.
     pub fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Self> {
         recover::create(engine, path, options)
     }

@@ -271,7 +271,12 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     }
     core.hot.memory.set_floor();
     let dirty = core.hot.dirty_bytes();
-    if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / 4 {
+    // The budget was lowered: what is clean goes by whole chunks, what is dirty is made clean first.
+    let over = arena.used_bytes().saturating_sub(arena.budget_bytes());
+    if over > 0 && core.hot.in_flight() == 0 && dirty <= core.hot.memory.held_bytes() / 8 {
+        core.hot.give_back(over.div_ceil(CHUNK_BYTES));
+    }
+    if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / if over > 0 { 8 } else { 4 } {
         spill(store, shard, core);
     }
     let slack = core.hot.memory.held_bytes().saturating_sub(core.hot.memory.used_bytes());

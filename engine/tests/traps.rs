@@ -473,3 +473,60 @@ fn an_idle_reader_keeps_no_memory_from_the_next_writer() {
         }
     }
 }
+
+/// A process that dies before its first checkpoint leaves segments (it spilled) and no checkpoint: starting it again
+/// creates the store again, and what was left goes.
+#[test]
+fn a_store_is_created_where_one_died_before_its_first_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let segments = || {
+        let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().ends_with(".segment")).collect::<Vec<_>>()
+    };
+    let fill = |round: u8| {
+        let engine = engine(4);
+        let store = create(&engine, directory.path());
+        let state = store.state(StateOptions::value("values")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        for number in 0..10_000_u32 {
+            writer.put(state, store.key(&number.to_be_bytes()), &[round; 1000]).unwrap();
+        }
+        (engine, store, writer)
+    };
+    let (engine, store, writer) = fill(1);
+    drop(writer);
+    store.close().unwrap();
+    drop(engine);
+    let left = segments();
+    assert!(!left.is_empty(), "nothing was spilled, so this shows nothing");
+    let (engine, store, writer) = fill(2);
+    checkpoint(&store, 1);
+    assert!(segments().iter().all(|name| !left.contains(name)), "segments that nothing names are still there");
+    drop(writer);
+    store.close().unwrap();
+    let again = Store::create(&engine, directory.path(), StoreOptions::default());
+    assert!(again.is_err(), "a checkpoint is there now");
+}
+
+/// The budget of a running engine can be lowered and raised.
+#[test]
+fn a_budget_that_changes_is_kept_from_then_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = EngineOptions { memory_budget_bytes: 8 << 20, memory_ceiling_bytes: 24 << 20, ..Default::default() };
+    let engine = Engine::open(options).unwrap();
+    let store = create(&engine, directory.path());
+    let state = store.state(StateOptions::value("values")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    for (round, budget) in [(1_u8, 24_usize << 20), (2, 4 << 20), (3, 16 << 20)] {
+        engine.set_budget_bytes(budget).unwrap();
+        for number in 0..20_000_u32 {
+            writer.put(state, store.key(&number.to_be_bytes()), &[round; 1000]).unwrap();
+        }
+        assert!(engine.used_bytes() <= budget, "{} bytes of {budget}", engine.used_bytes());
+        for number in (0..20_000_u32).step_by(317) {
+            assert_eq!(writer.get(state, store.key(&number.to_be_bytes())).unwrap().unwrap(), [round; 1000]);
+        }
+    }
+    assert!(matches!(engine.set_budget_bytes(25 << 20), Err(Error::Options { .. })));
+    assert!(matches!(engine.set_budget_bytes(1 << 20), Err(Error::Options { .. })));
+}

@@ -22,13 +22,13 @@ const FRAGMENT_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Output {
     /// What is known of it.
-    pub meta: SegmentMeta,
+    pub meta: Arc<SegmentMeta>,
 }
 
 impl Output {
     /// The segment as a layer of this store.
     pub fn layer(&self, store: &StoreInner) -> Layer {
-        let segment = LazySegment::new(&store.storage, &store.engine.inner.cache, self.meta.clone());
+        let segment = LazySegment::new(&store.storage, &store.engine.inner.cache, Arc::clone(&self.meta));
         Layer { segment: Arc::new(segment), map: Arc::new(StateMap::Identity) }
     }
 }
@@ -159,7 +159,7 @@ impl<'a> Sink<'a> {
         if let Some(writer) = self.writer.take()
             && let Some((meta, _)) = writer.finish(durable)?
         {
-            self.outputs.push(Output { meta });
+            self.outputs.push(Output { meta: Arc::new(meta) });
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! input. Nothing is allocated for a count that the bytes left can't hold.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::check::Section;
 use super::{
@@ -339,11 +340,11 @@ fn take_offsets(reader: &mut Reader<'_>) -> Result<Vec<(KeyGroupRange, Vec<u8>)>
     Ok(offsets)
 }
 
-fn take_segments(reader: &mut Reader<'_>) -> Result<Vec<SegmentMeta>, DecodeError> {
+fn take_segments(reader: &mut Reader<'_>) -> Result<Vec<Arc<SegmentMeta>>, DecodeError> {
     let count = reader.count(SEGMENT_BYTES_MIN)?;
     let mut segments = Vec::with_capacity(count);
     for _ in 0..count {
-        segments.push(SegmentMeta::decode(reader)?);
+        segments.push(Arc::new(SegmentMeta::decode(reader)?));
     }
     Ok(segments)
 }

@@ -30,6 +30,7 @@ pub use reader::ManifestFile;
 
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, StateId};
 use crate::segment::SegmentMeta;
+use std::sync::Arc;
 
 /// The longest name of a state or of a merge operator, in bytes.
 pub const NAME_BYTES_MAX: usize = u16::MAX as usize;
@@ -160,7 +161,7 @@ pub struct Manifest {
     /// The manifest that this one was made from, in the same directory.
     pub parent: Option<Parent>,
     /// The segments, each once.
-    pub segments: Vec<SegmentMeta>,
+    pub segments: Vec<Arc<SegmentMeta>>,
     /// The maps that stack entries name; the first is [`StateMap::Identity`] and the only one.
     pub maps: Vec<StateMap>,
     /// Ascending; together they cover the store's range.

@@ -4,6 +4,7 @@ use super::{Manifest, Parent, Slice, StackEntry, StateInfo, StateMap, StoreInfo}
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::key::{Key, push_sort_key};
 use crate::segment::{Section, SegmentMeta};
+use std::sync::Arc;
 
 /// SplitMix64 (Steele, Lea, Flood: *Fast splittable pseudorandom number generators*, 2014).
 pub(crate) struct Random(u64);
@@ -139,7 +140,7 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
                 slice.stack.push(StackEntry { segment: index as u32, map: random.below(maps.len()) as u32 });
             }
             let groups = KeyGroupRange::new(slices[at].range.first(), slices[until - 1].range.last());
-            segment_meta(random, SegmentId::new(77, index as u64), groups, epoch)
+            Arc::new(segment_meta(random, SegmentId::new(77, index as u64), groups, epoch))
         })
         .collect();
     let offsets = random.cut(range, 5).into_iter().map(|range| (range, random.bytes(40))).collect();

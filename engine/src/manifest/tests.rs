@@ -1,6 +1,7 @@
 //! A manifest comes back as it was written, or not at all.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::format::{DIGEST_BYTES, HEAD_BYTES, MAGIC, VERSION, decode, decode_head, digest_of, encode};
 use super::sample::{Random, Size, manifest};
@@ -173,9 +174,13 @@ const BREAKS: [Break; 21] = [
     (|m| m.states[1].name = "x".repeat(65_536), Section::States, "65536 bytes"),
     (|m| m.offsets[0].0 = KeyGroupRange::new(0, 127), Section::Offsets, "lies outside"),
     (|m| m.epoch = Epoch(0), Section::Segments, "of epoch 0"),
-    (|m| m.segments[0].epoch_low = Epoch(m.segments[0].epoch_high.0 + 1), Section::Segments, "holds epochs"),
-    (|m| m.segments[2].id = m.segments[0].id, Section::Segments, "listed twice"),
-    (|m| m.segments[2].groups = KeyGroupRange::new(0, 128), Section::Segments, "of 128 key groups"),
+    (
+        |m| Arc::make_mut(&mut m.segments[0]).epoch_low = Epoch(m.segments[0].epoch_high.0 + 1),
+        Section::Segments,
+        "holds epochs",
+    ),
+    (|m| Arc::make_mut(&mut m.segments[2]).id = m.segments[0].id, Section::Segments, "listed twice"),
+    (|m| Arc::make_mut(&mut m.segments[2]).groups = KeyGroupRange::new(0, 128), Section::Segments, "of 128 key groups"),
     (|m| m.slices.iter_mut().for_each(|s| s.stack.retain(|e| e.segment != 3)), Section::Segments, "uses segment 3"),
     (|m| m.maps.clear(), Section::Maps, "map 0"),
     (|m| m.maps.push(StateMap::Identity), Section::Maps, "identity again"),

@@ -4,6 +4,7 @@
 //! every store stands the model: what each (key group, state's name, key) holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{combine, segment_origins};
 use crate::error::Error;
@@ -115,7 +116,7 @@ impl World {
         let id = SegmentId::new(5, self.segments.len() as u64);
         let groups = KeyGroupRange::new(records.keys().next().unwrap().0, records.keys().next_back().unwrap().0);
         let segment = manifest.segments.len() as u32;
-        manifest.segments.push(segment_meta(&mut self.random, id, groups, manifest.epoch));
+        manifest.segments.push(Arc::new(segment_meta(&mut self.random, id, groups, manifest.epoch)));
         for (index, slice) in manifest.slices.iter_mut().enumerate() {
             if only.map_or(slice.range.intersect(groups).is_some(), |only| only == index) {
                 slice.stack.insert(0, StackEntry { segment, map: 0 });
@@ -492,7 +493,7 @@ fn segments_described_differently_are_refused() {
         parts.push((combine(&[(whole.clone(), 0)], range, info).unwrap(), index));
     }
     let shared = parts[0].0.segments.iter().position(|meta| parts[1].0.segments.contains(meta)).unwrap();
-    parts[0].0.segments[shared].entries += 1;
+    Arc::make_mut(&mut parts[0].0.segments[shared]).entries += 1;
     let error = refusal(&mut world, &parts, all());
     let Error::Storage(storage) = &error else { panic!("{error}") };
     let id = parts[0].0.segments[shared].id;
