@@ -179,7 +179,8 @@ impl Store {
         self.inner.restored.as_ref()
     }
 
-    /// Keeps a checkpoint until it is released, however many come after it.
+    /// Keeps a checkpoint until it is released or the store is closed, however many come after it. Opening a store finds all
+    /// checkpoints of the directory; those to be kept have to be named again before the next one is complete.
     pub fn retain(&self, label: u64) -> Result<()> {
         self.inner.catalogue.lock().retain(label)
     }
