@@ -206,7 +206,8 @@ impl Store {
         self.inner.metrics()
     }
 
-    /// Merges all that can be merged now, and waits for it. Not needed for correctness; useful before measuring space.
+    /// Merges all that can be merged now, and waits for it. Not needed for correctness; useful before measuring space. Fails
+    /// while the operator of a merging state was not registered since the store was opened.
     pub fn compact(&self) -> Result<()> {
         crate::compact::all(&self.inner)
     }

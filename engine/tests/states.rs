@@ -37,8 +37,12 @@ fn a_writer_learns_of_an_operator_that_is_registered_after_it_was_made() {
 
     let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
     let mut writer = store.writer(store.range()).unwrap();
+    let early = store.compact().unwrap_err();
+    assert!(matches!(&early, Error::State { state, .. } if state == "concat"), "{early:?}");
     let state = store.state(options()).unwrap();
     writer.merge(state, store.key(b"k"), b"b").unwrap();
+    assert_eq!(writer.get(state, store.key(b"k")).unwrap().unwrap(), b"ab");
+    store.compact().unwrap();
     assert_eq!(writer.get(state, store.key(b"k")).unwrap().unwrap(), b"ab");
 }
 
