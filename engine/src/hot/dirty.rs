@@ -58,7 +58,7 @@ impl DirtyList {
     pub fn push(&mut self, memory: &mut Memory, record: Ref) -> Result<(), OutOfMemory> {
         if self.tail != NONE {
             let head = BlockHead::load(memory.arena(), self.tail);
-            let capacity = (memory.index_capacity(self.tail, head.class) / 8 - 1) * 2;
+            let capacity = (memory.list_capacity(self.tail, head.class) / 8 - 1) * 2;
             if usize::from(head.filled) < capacity {
                 self.put(memory.arena(), head, record);
                 return Ok(());
@@ -82,7 +82,7 @@ impl DirtyList {
     fn push_block(&mut self, memory: &mut Memory, record: Ref) -> Result<(), OutOfMemory> {
         // Each block is about as large as all before it, so a barely used table keeps one cache line.
         let bytes = (self.count as usize * 4).next_power_of_two().clamp(FIRST_BYTES, BLOCK_BYTES_MAX);
-        let (at, class) = memory.allocate_index(bytes).ok_or(OutOfMemory { bytes })?;
+        let (at, class) = memory.allocate_list(bytes).ok_or(OutOfMemory { bytes })?;
         let arena = memory.arena();
         if self.tail == NONE {
             self.head = at;
@@ -145,7 +145,7 @@ impl DirtyList {
         (self.count, self.dead) = (0, 0);
         while at != NONE {
             let head = BlockHead::load(memory.arena(), at);
-            let fill = rest.len().min((memory.index_capacity(at, head.class) / 8 - 1) * 2);
+            let fill = rest.len().min((memory.list_capacity(at, head.class) / 8 - 1) * 2);
             let (now, later) = rest.split_at(fill);
             if fill == 0 {
                 break;
@@ -176,7 +176,7 @@ impl DirtyList {
         }
         let at = self.head;
         let head = BlockHead::load(memory.arena(), at);
-        memory.free_index(at, head.class);
+        memory.free_list(at, head.class);
         self.head = head.next;
         if head.next == NONE {
             *self = Self::default();
@@ -188,7 +188,7 @@ impl DirtyList {
 fn free_blocks(memory: &mut Memory, mut at: Ref) {
     while at != NONE {
         let head = BlockHead::load(memory.arena(), at);
-        memory.free_index(at, head.class);
+        memory.free_list(at, head.class);
         at = head.next;
     }
 }

@@ -404,6 +404,7 @@ impl Hot {
             self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
             *list = Vec::new();
             self.chores.pop_front();
+            self.memory.release_lists();
         }
         !self.chores.is_empty()
     }

@@ -72,13 +72,13 @@ impl Hot {
         for index in (0..records.chunks().len()).rev() {
             freed += usize::from(condemned.contains(records.chunks()[index]) && records.release_if_empty(index));
         }
-        freed + self.memory.index().release_empty()
+        freed + self.memory.release_empty_index()
     }
 
     /// Gives back the chunks that happen to be empty. Returns how many there were.
     pub fn give_back_empty(&mut self) -> usize {
         self.memory.collect();
-        self.memory.records().release_empty() + self.memory.index().release_empty()
+        self.memory.records().release_empty() + self.memory.release_empty_index()
     }
 
     /// Moves the hand to the next page; true where it came round.

@@ -1,7 +1,7 @@
-//! The memory of one shard: two allocators and what waits for readers to leave.
+//! The memory of one shard: three allocators and what waits for readers to leave.
 //!
-//! Records lie in chunks of their own, which the clock's hand can walk; index lines, directories, dirty lists and map
-//! nodes lie in others, aligned to cache lines. A block that readers may have seen is *retired*: it is reused only
+//! Records lie in chunks of their own, which the clock's hand can walk; index lines, directories and map nodes lie in
+//! others, aligned to cache lines, and so do dirty lists, whose chunks go back after the flush. A block that readers may have seen is *retired*: it is reused only
 //! after every reader that was inside a call has left it.
 
 use crate::platform::arena::{Allocator, Arena, Ref};
@@ -17,6 +17,7 @@ pub struct Memory {
     arena: Arc<Arena>,
     records: Allocator,
     index: Allocator,
+    lists: Allocator,
     limbo: Limbo,
     retired_bytes: usize,
 }
@@ -27,6 +28,7 @@ impl Memory {
         Self {
             records: Allocator::new(Arc::clone(&arena), 8),
             index: Allocator::new(Arc::clone(&arena), 64),
+            lists: Allocator::new(Arc::clone(&arena), 64),
             limbo: Limbo::new(domain, Limbo::BATCH_ITEMS),
             arena,
             retired_bytes: 0,
@@ -42,7 +44,7 @@ impl Memory {
     /// Sees to it that records leave room for what finds them: index lines, dirty lists and map nodes can't be evicted,
     /// and chunks full of records of many ages are hard to empty.
     pub fn set_floor(&mut self) {
-        let floor = (self.arena.budget_bytes() / 16).max(self.index.held_bytes() / 4);
+        let floor = (self.arena.budget_bytes() / 16).max((self.index.held_bytes() + self.lists.held_bytes()) / 4);
         self.records.set_floor_bytes(floor);
     }
 
@@ -53,17 +55,12 @@ impl Memory {
 
     /// Bytes in chunks held by this shard.
     pub fn held_bytes(&self) -> usize {
-        self.records.held_bytes() + self.index.held_bytes()
+        self.records.held_bytes() + self.index.held_bytes() + self.lists.held_bytes()
     }
 
     /// Bytes in blocks in use by this shard.
     pub fn used_bytes(&self) -> usize {
-        self.records.used_bytes() + self.index.used_bytes()
-    }
-
-    /// The index blocks.
-    pub fn index(&mut self) -> &mut Allocator {
-        &mut self.index
+        self.records.used_bytes() + self.index.used_bytes() + self.lists.used_bytes()
     }
 
     /// Bytes of records retired since the beginning, wrapping around.
@@ -106,9 +103,32 @@ impl Memory {
         Some((at, class))
     }
 
-    /// How many bytes an index block holds.
-    pub fn index_capacity(&self, at: Ref, class: u8) -> usize {
-        self.index.capacity(at, class)
+    /// A block of a dirty list, aligned to a cache line.
+    pub fn allocate_list(&mut self, bytes: usize) -> Option<(Ref, u8)> {
+        self.lists.allocate(bytes)
+    }
+
+    /// How many bytes a block of a dirty list holds.
+    #[inline]
+    pub fn list_capacity(&self, at: Ref, class: u8) -> usize {
+        self.lists.capacity(at, class)
+    }
+
+    /// Frees a block of a dirty list; only the owner looks at it.
+    pub fn free_list(&mut self, at: Ref, class: u8) {
+        self.lists.free(at, class);
+    }
+
+    /// Gives back the chunks of dirty lists and index blocks that are empty. Returns how many there were.
+    pub fn release_empty_index(&mut self) -> usize {
+        self.index.release_empty() + self.lists.release_empty()
+    }
+
+    /// Gives back chunks of dirty lists after a flush, where most of what they hold is free.
+    pub fn release_lists(&mut self) {
+        if self.lists.used_bytes() * 2 < self.lists.held_bytes() {
+            self.lists.release_empty();
+        }
     }
 
     /// Frees a record's block that readers may be looking at.

@@ -414,9 +414,9 @@ fn place(arena: &Arena, page: Page, hash: u64, record: Ref, reach: u32) -> bool 
     false
 }
 
-/// How many buckets hold so many records at two thirds of their slots.
+/// How many buckets hold so many records at three quarters of their slots.
 fn buckets_for(records: usize) -> u8 {
-    let wanted = records.div_ceil(SLOTS * 2 / 3);
+    let wanted = records.div_ceil(SLOTS * 3 / 4);
     PAGE_BUCKETS.iter().copied().find(|&buckets| usize::from(buckets) >= wanted).unwrap_or(PAGE_BUCKETS_MAX)
 }
 

@@ -19,6 +19,12 @@ const SMALL_BYTES_MAX: usize = CHUNK_BYTES / 2;
 const CLASSES: usize = 128;
 /// The class of a span.
 pub const CLASS_SPAN: u8 = 255;
+/// Blocks that are multiples of this are reused in parts and joined before a new chunk is taken.
+const LINE_BYTES: usize = 64;
+/// Free blocks are much from this share of what is held,
+const MUCH_SHARE: usize = 64;
+/// and from so many bytes.
+const MUCH_BYTES_MIN: usize = 2 * CHUNK_BYTES;
 /// Where the class stands in a block's second word.
 pub const CLASS_SHIFT: u32 = 48;
 
@@ -72,6 +78,8 @@ pub struct Allocator {
     chunks: Vec<Ref>,
     spans: BTreeMap<Ref, u32>,
     used_bytes: usize,
+    /// What was free when free blocks were last joined; less once less is.
+    joined_bytes: usize,
     /// Sizes are rounded up to this, which keeps blocks aligned to it.
     grain_bytes: usize,
     /// No chunk is taken while less than this is free in the arena: it is left to others.
@@ -90,6 +98,7 @@ impl Allocator {
             chunks: Vec::new(),
             spans: BTreeMap::new(),
             used_bytes: 0,
+            joined_bytes: 0,
             grain_bytes,
             floor_bytes: 0,
         }
@@ -124,14 +133,7 @@ impl Allocator {
             return self.allocate_span(bytes).map(|at| (at, class));
         }
         let head = self.free[class as usize];
-        let at = if head == NONE {
-            match self.carve(class) {
-                Some(at) => at,
-                None => self.split(class)?,
-            }
-        } else {
-            self.unlink(head, class)
-        };
+        let at = if head == NONE { self.cut(class)? } else { self.unlink(head, class) };
         let size = class_bytes(class);
         self.used_bytes += size;
         let live = self.arena.live(at);
@@ -145,6 +147,58 @@ impl Allocator {
         self.spans.insert(at, u32::try_from(chunks).ok()?);
         self.used_bytes += chunks * CHUNK_BYTES;
         Some(at)
+    }
+
+    /// Cuts a block out of the current chunk, a free one or a new chunk.
+    fn cut(&mut self, class: u8) -> Option<Ref> {
+        if !self.has_bump(class)
+            && let Some(at) = self.reuse(class)
+        {
+            return Some(at);
+        }
+        self.carve(class).or_else(|| self.split(class))
+    }
+
+    /// Cuts a block out of free ones before a new chunk is taken, where much is free and blocks are large: pages of
+    /// tables that grow together leave whole chunks of smaller ones behind.
+    #[cold]
+    fn reuse(&mut self, class: u8) -> Option<Ref> {
+        let much = (self.held_bytes() / MUCH_SHARE).max(MUCH_BYTES_MIN);
+        let free = self.free_bytes();
+        if self.grain_bytes < LINE_BYTES || free < much {
+            return None;
+        }
+        if free >= self.joined_bytes + much {
+            // An empty chunk is cut anew with less left over than its halves.
+            self.release_empty();
+            self.join();
+            self.joined_bytes = self.free_bytes();
+        }
+        // What is free is other blocks now, if less than at the last joining.
+        self.joined_bytes = self.joined_bytes.min(free);
+        self.split(class)
+    }
+
+    /// Bytes in free blocks.
+    fn free_bytes(&self) -> usize {
+        self.held_bytes().saturating_sub(self.used_bytes + (self.bump_end - self.bump) as usize * 8)
+    }
+
+    /// Joins free blocks that lie side by side, looking at free ones only.
+    fn join(&mut self) {
+        let mut free = Vec::new();
+        for class in 0..CLASSES as u8 {
+            let mut at = std::mem::replace(&mut self.free[class as usize], NONE);
+            while at != NONE {
+                free.push((at, class_bytes(class)));
+                at = self.arena.word(at).load(Ordering::Relaxed) as Ref;
+            }
+        }
+        free.sort_unstable();
+        let end = |&(at, bytes): &(Ref, usize)| at + (bytes / 8) as Ref;
+        for run in free.chunk_by(|a, b| end(a) == b.0 && !b.0.is_multiple_of((CHUNK_BYTES / 8) as Ref)) {
+            self.link_run(run[0].0, run.iter().map(|&(_, bytes)| bytes).sum());
+        }
     }
 
     /// Cuts a block out of a larger free one.
@@ -213,13 +267,19 @@ impl Allocator {
         self.link_run(at, (end - at) as usize * 8);
     }
 
-    fn carve(&mut self, class: u8) -> Option<Ref> {
+    /// Whether the current chunk has room for a block.
+    fn has_bump(&self, class: u8) -> bool {
         let words = (class_bytes(class) / 8) as Ref;
-        // A rest of one word could hold no free block, so such a block is not cut here.
-        let fits = |from: Ref, end: Ref| from + words == end || from + words + 1 < end;
-        if !fits(self.bump, self.bump_end) || self.bump == NONE {
+        // A rest of one word could hold no free block, so such a block is not cut there.
+        let fits = self.bump + words == self.bump_end || self.bump + words + 1 < self.bump_end;
+        fits && self.bump != NONE
+    }
+
+    fn carve(&mut self, class: u8) -> Option<Ref> {
+        if !self.has_bump(class) {
             self.refill()?;
         }
+        let words = (class_bytes(class) / 8) as Ref;
         let at = self.bump;
         self.bump += words;
         Some(at)
@@ -427,6 +487,31 @@ mod tests {
         }
         assert_eq!(arena.used_bytes(), 0);
         assert!(allocator.allocate(100).is_some());
+    }
+
+    #[test]
+    fn freed_lines_are_joined_before_a_new_chunk_is_taken() {
+        let arena = Arc::new(Arena::new(64 * CHUNK_BYTES, 0).unwrap());
+        let mut allocator = Allocator::new(Arc::clone(&arena), 64);
+        let small: Vec<(Ref, u8)> = (0..512).map(|_| allocator.allocate(1024).unwrap()).collect();
+        let held = allocator.held_bytes();
+        assert_eq!(held, 512 * 1024);
+        for &(at, class) in &small {
+            arena.write(at, &[9; 1024]);
+            allocator.free(at, class);
+        }
+        let mut large: Vec<(Ref, u8)> = (0..130).map(|_| allocator.allocate(3072).unwrap()).collect();
+        assert!(allocator.held_bytes() <= held, "{} bytes held", allocator.held_bytes());
+        large.sort_unstable();
+        for pair in large.windows(2) {
+            assert!(pair[0].0 + 3072 / 8 <= pair[1].0, "blocks {pair:?} overlap");
+        }
+        for (at, class) in large {
+            allocator.free(at, class);
+        }
+        assert_eq!(allocator.used_bytes(), 0);
+        allocator.release_empty();
+        assert_eq!(arena.used_bytes(), 0);
     }
 
     #[test]
