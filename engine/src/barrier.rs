@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::flush::Job;
 use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
+use crate::manifest::check_host;
 use crate::shard::Shard;
 use crate::store::StoreInner;
 use parking_lot::{Condvar, Mutex};
@@ -17,11 +18,12 @@ use std::time::Instant;
 /// What a checkpoint is to carry.
 #[derive(Clone, Debug, Default)]
 pub struct Barrier {
-    /// The host's name of the checkpoint, opaque; a later one may have any other.
+    /// The host's name of the checkpoint, opaque; a later one may have any other. Where two have the same one, the
+    /// younger is found by it.
     pub label: u64,
-    /// Where the sources stand, for each range of key groups.
+    /// Where the sources stand, for each range of key groups, which lie in the store's; at most 256 MiB for each.
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
-    /// The host's metadata, opaque.
+    /// The host's metadata, opaque; at most 256 MiB.
     pub metadata: Vec<u8>,
 }
 
@@ -46,11 +48,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Says how it ended, unless that was said before.
-    pub fn finish(&self, outcome: Result<CheckpointInfo>) {
+    /// Says how it ended, unless that was said before: then nothing happens, and the answer is false.
+    pub fn finish(&self, outcome: Result<CheckpointInfo>) -> bool {
         let mut state = self.state.lock();
+        let first = state.outcome.is_none();
         state.outcome.get_or_insert(outcome);
         self.done.notify_all();
+        first
     }
 
     /// Whether the host gave it up.
@@ -90,19 +94,20 @@ impl Pending {
         self.shared.state.lock().outcome.clone()
     }
 
-    /// Gives the checkpoint up. Its changes stay in the store and join the next one; if it is complete already it is
-    /// released.
+    /// Gives the checkpoint up. Its changes stay in the store and join the next one. What [`Pending::wait`] says from
+    /// then on is final: either it is aborted and taken back, should it just be on its way to the disk, or it was complete
+    /// already. Then it is released, which deletes it as soon as there is a younger one.
     pub fn abort(&self) -> Result<()> {
         let mut state = self.shared.state.lock();
         state.aborted = true;
-        let complete = matches!(state.outcome, Some(Ok(_)));
+        let complete = state.outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).map(|info| info.number);
         if state.outcome.is_none() {
             state.outcome = Some(Err(aborted(self.label)));
             self.shared.done.notify_all();
         }
         drop(state);
-        match self.store.upgrade() {
-            Some(store) if complete => crate::checkpoint::release(&store, self.label),
+        match (self.store.upgrade(), complete) {
+            (Some(store), Some(number)) => crate::checkpoint::release_number(&store, number),
             _ => Ok(()),
         }
     }
@@ -115,8 +120,12 @@ pub(crate) fn aborted(label: u64) -> Error {
 /// Cuts all shards of a store.
 pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> {
     store.check()?;
+    if let Err(invalid) = check_host(store.info.range, &barrier.offsets, &barrier.metadata) {
+        return Err(Error::Checkpoint { label: barrier.label, problem: invalid.to_string() });
+    }
     let started = Instant::now();
     let sealing = store.queue.sealing.lock();
+    store.check_open()?;
     let mut shards = Vec::new();
     let mut lowest_ms = u64::MAX;
     let all = store.shards.lock().clone();
@@ -159,7 +168,7 @@ fn seal(
             return Ok(());
         }
         drop(core);
-        shard.wait(seen)?;
+        shard.wait(seen);
         store.check()?;
         // A full disk: the host learns of it, and what is in flight stays in line.
         if let Some(error) = store.trouble.lock().clone() {

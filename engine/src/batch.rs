@@ -21,6 +21,10 @@ use crate::write::{self, Halt};
 use crate::writer::Writer;
 use std::sync::Arc;
 
+/// How many values are looked for on disk together. More don't make the disk faster, and the blocks that they lie in are
+/// in memory until all are there.
+const COLD_AT_ONCE: usize = 256;
+
 /// Gives the values of many keys to `use_it`.
 pub(crate) fn get_many(
     store: &Arc<StoreInner>,
@@ -33,6 +37,9 @@ pub(crate) fn get_many(
     let mut misses = Vec::new();
     let mut at = 0;
     while at < keys.len() {
+        if misses.len() >= COLD_AT_ONCE {
+            get_cold(store, shard, token, def, keys, std::mem::take(&mut misses), &mut use_it)?;
+        }
         let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
         write::run(store, shard, token, OperationKind::Batch, |core| {
@@ -64,8 +71,20 @@ pub(crate) fn get_many(
             })
         })?;
     }
-    let cold = read_together(store, misses, token)?;
-    for (index, _, found) in cold {
+    get_cold(store, shard, token, def, keys, misses, &mut use_it)
+}
+
+/// Gives the values of keys that memory doesn't know to `use_it`, and keeps them.
+fn get_cold(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    misses: Vec<(usize, Lookup)>,
+    use_it: &mut impl FnMut(usize, Option<&[u8]>),
+) -> Result<()> {
+    for (index, _, found) in read_together(store, misses, token)? {
         use_it(index, found.base.as_deref());
         let Some(value) = &found.base else { continue };
         write::run(store, shard, token, OperationKind::Batch, |core| {
@@ -130,6 +149,10 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     // Values that were changed already when making room for them drove their old ones from memory.
     let mut kept: Vec<(usize, Option<V>)> = Vec::new();
     while at < keys.len() {
+        if misses.len() >= COLD_AT_ONCE {
+            let (misses, kept) = (std::mem::take(&mut misses), std::mem::take(&mut kept));
+            update_cold(store, shard, token, def, keys, misses, kept, &mut change)?;
+        }
         let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
         write::run(store, shard, token, OperationKind::Batch, |core| {
@@ -155,8 +178,23 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             })
         })?;
     }
-    let cold = read_together(store, misses, token)?;
-    for (index, slice, mut found) in cold {
+    update_cold(store, shard, token, def, keys, misses, kept, &mut change)
+}
+
+/// Changes the values of keys that memory didn't know; `kept` are those that were changed before they left memory.
+#[expect(clippy::too_many_arguments, reason = "the second half of one function")]
+fn update_cold<V: AsRef<[u8]>>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    misses: Vec<(usize, Lookup)>,
+    mut kept: Vec<(usize, Option<V>)>,
+    change: &mut impl FnMut(usize, Option<&[u8]>) -> Option<V>,
+) -> Result<()> {
+    let mut changed: Option<Option<V>> = None;
+    for (index, slice, mut found) in read_together(store, misses, token)? {
         if let Some(at) = kept.iter().position(|(of, _)| *of == index) {
             changed = Some(kept.swap_remove(at).1);
         }
@@ -266,6 +304,21 @@ fn write_changed<V: AsRef<[u8]>>(
     }
 }
 
+/// A block that a lookup needs next.
+struct Wanted {
+    /// Which lookup.
+    index: usize,
+    segment: Arc<Segment>,
+    block: BlockRef,
+}
+
+impl Wanted {
+    /// Equal for the same block of the same open segment; in the order of the file.
+    fn place(&self) -> (*const Segment, u32) {
+        (Arc::as_ptr(&self.segment), self.block.index)
+    }
+}
+
 /// Runs lookups to their ends; each round reads the next block of all of them together. The caller is outside the
 /// gate: what the lookups go by is immutable, and nobody else writes these keys.
 fn read_together(
@@ -278,14 +331,14 @@ fn read_together(
     }
     let mut blocks_read = 0;
     loop {
-        let mut wanted: Vec<(usize, Arc<Segment>, BlockRef)> = Vec::new();
+        let mut wanted: Vec<Wanted> = Vec::new();
         for (index, (_, lookup)) in lookups.iter_mut().enumerate() {
             while let Some((segment, block)) = lookup.next()? {
                 blocks_read += 1;
                 match segment.cached(block) {
                     Some(cached) => lookup.offer(&segment, &cached),
                     None => {
-                        wanted.push((index, segment, block));
+                        wanted.push(Wanted { index, segment, block });
                         break;
                     }
                 }
@@ -294,17 +347,22 @@ fn read_together(
         if wanted.is_empty() {
             break;
         }
-        let mut requests: Vec<ReadRequest> =
-            wanted.iter().map(|(_, segment, block)| segment.read_request(*block)).collect();
+        // Neighbours in one block read it once.
+        wanted.sort_unstable_by_key(Wanted::place);
+        let blocks: Vec<&[Wanted]> = wanted.chunk_by(|a, b| a.place() == b.place()).collect();
+        let mut requests: Vec<ReadRequest> = blocks.iter().map(|of| of[0].segment.read_request(of[0].block)).collect();
         store.storage.read_batch(&mut requests);
-        for ((index, segment, block), request) in wanted.iter().zip(requests) {
+        for (of, request) in blocks.into_iter().zip(requests) {
             let buffer = match request.outcome {
                 Some(outcome) => outcome?,
                 None => return Err(crate::error::Error::Background("a read was left undone".into())),
             };
+            let Wanted { segment, block, .. } = &of[0];
             let content = Arc::new(segment.decode(*block, buffer)?);
             segment.offer_to_cache(*block, &content);
-            lookups[*index].1.offer(segment, &content);
+            for wanted in of {
+                lookups[wanted.index].1.offer(segment, &content);
+            }
         }
     }
     let mut core = token.enter();

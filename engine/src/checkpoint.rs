@@ -56,6 +56,13 @@ pub struct Request {
     shared: Arc<Shared>,
 }
 
+impl Drop for Request {
+    /// Whoever waits for it must not wait for ever, whatever became of it.
+    fn drop(&mut self) {
+        self.shared.finish(Err(Error::Background("a checkpoint was given up".into())));
+    }
+}
+
 impl Request {
     /// What `barrier` asked for, when the cut had reached `epoch` and the writers' clocks `purge_clock_ms`.
     pub fn new(barrier: Barrier, epoch: Epoch, purge_clock_ms: u64, started: Instant, shared: Arc<Shared>) -> Self {
@@ -74,6 +81,8 @@ pub(crate) struct Kept {
     pub manifest: Arc<Manifest>,
     pub digest: u64,
     pub retained: bool,
+    /// How many exports of it are under way.
+    pub exports: usize,
 }
 
 /// The checkpoints of a store's directory.
@@ -129,7 +138,13 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             store.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
             store.counts.checkpoint_ns.record(elapsed);
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
-            request.shared.finish(Ok(info));
+            let number = info.number;
+            if !request.shared.finish(Ok(info)) {
+                // The host was told that it is aborted while it was being published: it goes before the one before it
+                // could.
+                tracing::info!(label, number, "taken back");
+                take_back(store, number)?;
+            }
             reclaim::run(store);
             Ok(())
         }
@@ -162,7 +177,13 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
         .map(|kept| kept.manifest.segments.iter().map(|meta| meta.id).collect())
         .unwrap_or_default();
     let info = info_of(&manifest, published.file_bytes, &before);
-    let kept = Kept { info: info.clone(), manifest: Arc::new(manifest), digest: published.digest, retained: false };
+    let kept = Kept {
+        info: info.clone(),
+        manifest: Arc::new(manifest),
+        digest: published.digest,
+        retained: false,
+        exports: 0,
+    };
     catalogue.kept.insert(number, kept);
     Ok(info)
 }
@@ -238,15 +259,30 @@ pub(crate) fn version_of(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, ma
     Version { slices: manifest.slices.iter().map(slice).collect() }
 }
 
-/// Lets go of a checkpoint.
+/// Takes back the newest checkpoint, just published. Its segments are in the stacks, or named by the one before it.
+fn take_back(store: &Arc<StoreInner>, number: u64) -> Result<()> {
+    let version = Arc::clone(&store.version.lock());
+    reclaim::drop_checkpoint(&mut store.catalogue.lock(), number, &version);
+    Ok(reclaim::remove_manifests(store)?)
+}
+
+/// Lets go of the checkpoint with a label.
 pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
+    store.check_open()?;
+    let number = store.catalogue.lock().find(label)?.info.number;
+    release_number(store, number)
+}
+
+/// Lets go of a checkpoint, which may be gone already; the newest one, and one that is being exported, stay until the
+/// next is complete.
+pub(crate) fn release_number(store: &Arc<StoreInner>, number: u64) -> Result<()> {
+    store.check_open()?;
     {
         let mut catalogue = store.catalogue.lock();
         let newest = catalogue.kept.last_key_value().map(|(&number, _)| number);
-        let kept = catalogue.find_mut(label)?;
+        let Some(kept) = catalogue.kept.get_mut(&number) else { return Ok(()) };
         kept.retained = false;
-        let number = kept.info.number;
-        if newest == Some(number) {
+        if newest == Some(number) || kept.exports > 0 {
             return Ok(());
         }
         let version = Arc::clone(&store.version.lock());
@@ -257,15 +293,30 @@ pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     Ok(())
 }
 
-/// Puts a checkpoint's files into another directory.
+/// Puts a checkpoint's files into another directory, durably. Its manifest comes last.
 pub(crate) fn export(store: &Arc<StoreInner>, label: u64, directory: &Path) -> Result<()> {
-    // Held while the files are being linked, so that they aren't reclaimed meanwhile.
-    let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
-    for meta in &manifest.segments {
-        store.storage.link_to(&names::segment_name(meta.id.0), directory)?;
+    store.check_open()?;
+    let manifest = {
+        let mut catalogue = store.catalogue.lock();
+        let kept = catalogue.find_mut(label)?;
+        // Counted so that its manifest stays, and held so that its segments do.
+        kept.exports += 1;
+        Arc::clone(&kept.manifest)
+    };
+    let outcome = link_all(&*store.storage, &manifest, directory);
+    if let Some(kept) = store.catalogue.lock().kept.get_mut(&manifest.number) {
+        kept.exports -= 1;
     }
-    store.storage.link_to(&names::manifest_name(manifest.number), directory)?;
-    Ok(())
+    outcome
+}
+
+fn link_all(storage: &dyn Storage, manifest: &Manifest, directory: &Path) -> Result<()> {
+    for meta in &manifest.segments {
+        storage.link_to(&names::segment_name(meta.id.0), directory)?;
+    }
+    storage.sync_other(directory)?;
+    storage.link_to(&names::manifest_name(manifest.number), directory)?;
+    Ok(storage.sync_other(directory)?)
 }
 
 /// A record of a checkpoint: see [`Iter`].
@@ -305,6 +356,7 @@ pub struct Iter {
 
 /// Iterates a retained checkpoint.
 pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
+    store.check_open()?;
     let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
     let states = store.states.read().clone();
     let version = version_of(&store.storage, &store.engine.inner.cache, &manifest);

@@ -26,7 +26,7 @@ pub enum Error {
     /// A key, user key or value is longer than its limit; checked before anything is allocated.
     #[error("{what} of {bytes} bytes is longer than {max_bytes}")]
     TooLong {
-        /// Which part: `key`, `user key`, `value`.
+        /// Which part: `key and namespace`, `user key`, `value`.
         what: &'static str,
         /// Its length.
         bytes: usize,
@@ -42,7 +42,7 @@ pub enum Error {
         budget_bytes: usize,
     },
     /// A key group that this writer, reader or store doesn't hold.
-    #[error("key group {group:?} lies outside {range}")]
+    #[error("key group {} lies outside {range}", group.0)]
     OutsideRange {
         /// The key group asked for.
         group: KeyGroup,

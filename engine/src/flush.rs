@@ -88,7 +88,7 @@ impl Queue {
 pub fn run_next(store: &Arc<StoreInner>) {
     let Some(mut job) = store.queue.line.lock().jobs.pop_front() else { return };
     let shards: Vec<Arc<Shard>> = job.shards.iter().map(|(shard, _)| Arc::clone(shard)).collect();
-    let outcome = run(store, &mut job);
+    let outcome = crate::worker::catch(|| run(store, &mut job));
     let mut again = false;
     if let Err(error) = outcome {
         if let Some(request) = job.request.take() {

@@ -2,6 +2,7 @@
 
 use crate::platform::storage::IoCounts;
 use crate::stats::{Histogram, HistogramSnapshot, MetricKind, prometheus, prometheus_summary};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Kinds of operations that are timed apart.
@@ -50,9 +51,9 @@ impl OperationKind {
 /// What the owner of a shard counts without sharing; gathered when asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnerCounts {
-    /// Operations, of any kind.
+    /// Operations, of any kind; up to 32 keys of a batch count as one.
     pub operations: u64,
-    /// Operations answered from memory.
+    /// Keys answered from memory; those of a batch one by one.
     pub hits: u64,
     /// Lookups that went to the segments.
     pub cold_lookups: u64,
@@ -96,6 +97,16 @@ pub(crate) struct StoreCounts {
     pub segments_removed: AtomicU64,
     pub barrier_ns: Histogram,
     pub checkpoint_ns: Histogram,
+    /// What shards counted that are gone, as their ranges were cut anew.
+    pub departed: Mutex<Departed>,
+}
+
+/// What a shard leaves behind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Departed {
+    pub owner: OwnerCounts,
+    pub copies: u64,
+    pub latency: [HistogramSnapshot; OperationKind::COUNT],
 }
 
 /// A store's metrics at one moment. Counters count from the opening of the store.
@@ -123,10 +134,10 @@ pub struct Metrics {
     pub manifest_bytes: u64,
     /// Segments deleted because nothing named them any more.
     pub segments_removed: u64,
-    /// How long barriers held their caller: p50, p99, p99.9, longest, in ns.
-    pub barrier_ns: [u64; 4],
-    /// How long checkpoints took from barrier to completion: p50, p99, p99.9, longest, in ns.
-    pub checkpoint_ns: [u64; 4],
+    /// How long barriers held their callers.
+    pub barrier: HistogramSnapshot,
+    /// How long checkpoints took, from the barrier to the end.
+    pub checkpoint: HistogramSnapshot,
     /// Segments in use now.
     pub segments: u64,
     /// Their bytes.
@@ -151,8 +162,8 @@ impl Metrics {
         let mut out = String::new();
         let owner = &self.owner;
         let counters = [
-            ("operations", "Operations of writers.", owner.operations),
-            ("hits", "Operations answered from memory.", owner.hits),
+            ("operations", "Operations of writers; up to 32 keys of a batch are one.", owner.operations),
+            ("hits", "Keys answered from memory.", owner.hits),
             ("cold_lookups", "Lookups that went to the segments.", owner.cold_lookups),
             ("blocks_read", "Blocks that lookups looked into.", owner.blocks_read),
             ("filter_probes", "Filters asked by lookups.", owner.filter_probes),
@@ -191,6 +202,13 @@ impl Metrics {
         for (name, help, value) in gauges {
             prometheus(&mut out, &format!("alluvium_{name}"), help, MetricKind::Gauge, labels, value);
         }
+        let waits = [
+            ("barrier", "How long barriers held their callers.", &self.barrier),
+            ("checkpoint", "How long checkpoints took, from the barrier to the end.", &self.checkpoint),
+        ];
+        for (name, help, durations) in waits {
+            prometheus_summary(&mut out, &format!("alluvium_{name}_seconds"), help, labels, durations);
+        }
         for (kind, latency) in OperationKind::ALL.iter().zip(&self.latency) {
             let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("operation", kind.name())]).collect();
             let help = "How long operations took; one in 64 is timed.";
@@ -200,13 +218,10 @@ impl Metrics {
     }
 }
 
-pub(crate) fn percentiles(histogram: &Histogram) -> [u64; 4] {
-    let snapshot = histogram.snapshot();
-    [snapshot.percentile(0.5), snapshot.percentile(0.99), snapshot.percentile(0.999), snapshot.max_ns()]
-}
-
 impl StoreCounts {
     pub(crate) fn fill(&self, metrics: &mut Metrics) {
+        let departed = self.departed.lock().clone();
+        (metrics.owner, metrics.copies, metrics.latency) = (departed.owner, departed.copies, departed.latency);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         metrics.flushes = load(&self.flushes);
         metrics.spills = load(&self.spills);
@@ -217,7 +232,7 @@ impl StoreCounts {
         metrics.checkpoints = load(&self.checkpoints);
         metrics.manifest_bytes = load(&self.manifest_bytes);
         metrics.segments_removed = load(&self.segments_removed);
-        metrics.barrier_ns = percentiles(&self.barrier_ns);
-        metrics.checkpoint_ns = percentiles(&self.checkpoint_ns);
+        metrics.barrier = self.barrier_ns.snapshot();
+        metrics.checkpoint = self.checkpoint_ns.snapshot();
     }
 }

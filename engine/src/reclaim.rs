@@ -19,8 +19,13 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
         let version = Arc::clone(&store.version.lock());
         let mut catalogue = store.catalogue.lock();
         let excess = catalogue.kept.len().saturating_sub(store.options.retained_checkpoints);
-        let old: Vec<u64> =
-            catalogue.kept.iter().take(excess).filter(|(_, kept)| !kept.retained).map(|(&number, _)| number).collect();
+        let old: Vec<u64> = catalogue
+            .kept
+            .iter()
+            .take(excess)
+            .filter(|(_, kept)| !kept.retained && kept.exports == 0)
+            .map(|(&number, _)| number)
+            .collect();
         for number in old {
             drop_checkpoint(&mut catalogue, number, &version);
         }
@@ -30,6 +35,15 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
         return;
     }
     remove_segments(store);
+}
+
+/// Deletes the segments that left the stacks and that no checkpoint names: between two checkpoints what was spilled is
+/// merged over and over.
+pub(crate) fn leftovers(store: &StoreInner) {
+    match remove_manifests(store) {
+        Ok(()) => remove_segments(store),
+        Err(error) => tracing::warn!(%error, "a manifest could not be removed"),
+    }
 }
 
 /// Deletes those of the segments that neither a checkpoint nor a stack names. All were there before the store was opened.
@@ -46,10 +60,7 @@ pub(crate) fn orphans(store: &Arc<StoreInner>, found: Vec<SegmentId>) {
     }
     store.catalogue.lock().garbage.extend(orphans.into_iter().map(|id| (id, Weak::new())));
     // Not `run`, which would drop checkpoints that the host has not had the time to retain.
-    match remove_manifests(store) {
-        Ok(()) => remove_segments(store),
-        Err(error) => tracing::warn!(%error, "a manifest could not be removed"),
-    }
+    leftovers(store);
 }
 
 /// Deletes the manifests of checkpoints that were let go of, for good: a manifest that is left, or that comes back with

@@ -92,6 +92,15 @@ fn refuse_occupied(storage: &dyn Storage, files: &[String]) -> Result<()> {
     }
 }
 
+/// A store at its newest checkpoint, or a new one where there is none.
+pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
+    options.validate()?;
+    let located = locate(engine, path, true)?;
+    let is_new = !located.storage.names()?.iter().any(|name| names::parse_manifest_name(name).is_some());
+    drop(located);
+    if is_new { create(engine, path, options) } else { open(engine, path, None, options) }
+}
+
 /// A store at a checkpoint: the newest one, or the one with this label.
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
@@ -167,7 +176,7 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
         if numbers.last() != Some(&number) {
             before = file.manifest.segments.iter().map(|meta| meta.id).collect();
         }
-        let kept = Kept { info, manifest: file.manifest, digest: file.digest, retained: false };
+        let kept = Kept { info, manifest: file.manifest, digest: file.digest, retained: false, exports: 0 };
         catalogue.kept.insert(number, kept);
     }
     catalogue.next_number += 1;

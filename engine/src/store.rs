@@ -5,6 +5,7 @@ use crate::checkpoint::{Catalogue, CheckpointInfo};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::flush::Queue;
+use crate::hot::Memory;
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
 use crate::manifest::{Manifest, StateInfo, StoreInfo};
@@ -36,7 +37,7 @@ impl State {
 
 /// One directory of state: one operator subtask, or one stream task's store. Cheap to clone.
 ///
-/// Dropping the last clone without [`Store::close`] is like a crash: what was not checkpointed is lost.
+/// Dropping the last clone, writer and reader without [`Store::close`] is like a crash: what was not checkpointed is lost.
 ///
 /// ```
 /// use alluvium::{Barrier, Engine, EngineOptions, Key, StateOptions, Store, StoreOptions};
@@ -108,9 +109,16 @@ impl Store {
 
     /// Opens a store at its newest checkpoint; a directory without one is refused.
     ///
-    /// Key groups and seed are the checkpoint's; those in `options` must agree with them.
+    /// Key groups and range are the checkpoint's; those in `options` must agree with them. So is the seed of its hashes;
+    /// the one in `options` counts for new stores alone.
     pub fn open(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Self> {
         recover::open(engine, path, None, options)
+    }
+
+    /// Opens a store at its newest checkpoint, or creates one where there is none. A damaged checkpoint is an error, as
+    /// with [`Store::open`].
+    pub fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Self> {
+        recover::open_or_create(engine, path, options)
     }
 
     /// Opens a store at the checkpoint of this label, which the caller so chooses instead of the newest. Younger
@@ -153,7 +161,8 @@ impl Store {
         self.inner.states.read().clone()
     }
 
-    /// Claims a range of key groups for writing; refused while another writer holds any of them.
+    /// Claims a range of key groups for writing; refused ([`Error::RangeClaimed`]) while another writer holds any of them.
+    /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it.
     pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
         write::claim(&self.inner, range)
     }
@@ -163,8 +172,13 @@ impl Store {
         Reader::new(&self.inner)
     }
 
-    /// Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. Returns at once;
-    /// the checkpoint becomes complete in the background.
+    /// Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. The checkpoint
+    /// becomes complete in the background.
+    ///
+    /// It takes some microseconds, but waits for an operation that is under way (a scan is one), and, where two epochs of a
+    /// writer are in flight already, for the first of them to be flushed. Fails with a [`Class::Retry`](crate::Class::Retry)
+    /// error where that finds the disk full, with [`Error::Checkpoint`] where offsets or metadata are not what
+    /// [`Barrier`] says, and once background work failed for good.
     pub fn barrier(&self, barrier: Barrier) -> Result<Pending> {
         barrier::cut(&self.inner, barrier)
     }
@@ -182,6 +196,7 @@ impl Store {
     /// Keeps a checkpoint until it is released or the store is closed, however many come after it. Opening a store finds all
     /// checkpoints of the directory; those to be kept have to be named again before the next one is complete.
     pub fn retain(&self, label: u64) -> Result<()> {
+        self.inner.check_open()?;
         self.inner.catalogue.lock().retain(label)
     }
 
@@ -190,8 +205,9 @@ impl Store {
         checkpoint::release(&self.inner, label)
     }
 
-    /// Puts a checkpoint's files into another, existing directory: hard links, or copies where links can't be. The
-    /// directory can then be opened or restored from.
+    /// Puts a checkpoint's files into another, existing directory, durably: hard links, or copies where links can't be.
+    /// The directory can then be opened or restored from. What is there already from an earlier export is left as it is;
+    /// any other file of the same name is refused.
     pub fn export(&self, label: u64, directory: &Path) -> Result<()> {
         checkpoint::export(&self.inner, label, directory)
     }
@@ -213,7 +229,8 @@ impl Store {
     }
 
     /// Waits for what is under way and closes the store. What was written after the last barrier is lost, by design:
-    /// take a checkpoint first.
+    /// take a checkpoint first. Writers, readers and other clones that live on get [`Error::Closed`] from then on; the
+    /// memory is given back at once. Says so where background work had failed.
     pub fn close(self) -> Result<()> {
         self.inner.close()
     }
@@ -222,10 +239,13 @@ impl Store {
 impl StoreInner {
     /// Fails where the store is closed or its background work failed for good.
     pub fn check(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
+        self.check_open()?;
         self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Fails where the store is closed: its directory may be another's by now.
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// The next epoch, above all earlier ones.
@@ -338,8 +358,15 @@ impl StoreInner {
                 shard.publish(Arc::clone(&version), None);
             }
         }
+        // Whoever cuts an epoch off looks, under this lock, whether the store is closed: after it nobody does.
+        drop(self.queue.sealing.lock());
         self.queue.wait_idle();
         self.compaction.wait_idle();
+        for shard in self.shards.lock().clone() {
+            // A writer that lives on would keep memory that others need.
+            let fresh = Memory::new(Arc::clone(&self.engine.inner.arena), &self.engine.inner.domain);
+            shard.cell.borrow().hot.forget(fresh);
+        }
         *self.lock.lock() = None;
         self.failure.lock().clone().map_or(Ok(()), Err)
     }

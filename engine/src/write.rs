@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::flush::Job;
 use crate::hot::{Memory, OutOfMemory};
-use crate::ids::KeyGroupRange;
+use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
 use crate::platform::sync::gate::{CellGuard, GatedCell, OwnerToken};
@@ -57,7 +57,9 @@ const EVICT_BYTES: usize = 128 << 10;
 pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
     store.check()?;
     if !store.info.range.covers(range) {
-        return Err(Error::OutsideRange { group: crate::ids::KeyGroup(range.last()), range: store.info.range });
+        let of = store.info.range;
+        let outside = if of.contains(KeyGroup(range.first())) { range.last() } else { range.first() };
+        return Err(Error::OutsideRange { group: KeyGroup(outside), range: of });
     }
     let claims = store.claims.lock();
     let overlapping: Vec<Arc<Shard>> =
@@ -77,7 +79,14 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     let states = store.states.read();
     let version = store.version.lock();
     let mut shards = store.shards.lock();
-    overlapping.iter().for_each(|shard| shard.leave());
+    for (shard, token) in overlapping.iter().zip(&mut tokens) {
+        shard.leave();
+        let mut departed = store.counts.departed.lock();
+        let core = token.enter();
+        departed.owner.add(&core.counts);
+        departed.copies += core.hot.copies;
+        departed.latency.iter_mut().zip(&shard.latency).for_each(|(sum, latency)| latency.add_to(sum));
+    }
     shards.retain(|shard| !overlapping.iter().any(|gone| Arc::ptr_eq(gone, shard)));
     let fresh_memory = || Memory::new(Arc::clone(&store.engine.inner.arena), &store.engine.inner.domain);
     let shard =
@@ -111,7 +120,7 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
         }
         drop(core);
         drop(sealing);
-        shard.wait(seen)?;
+        shard.wait(seen);
         store.check()?;
         store.trouble.lock().clone().map_or(Ok(()), Err)?;
     }
@@ -228,7 +237,7 @@ fn await_room(
     match room {
         Room::Made => Ok(()),
         Room::Wait => {
-            shard.wait(seen)?;
+            shard.wait(seen);
             store.check()?;
             // A full disk: the caller learns of it and can go on reading. What was cut off stays in line.
             store.trouble.lock().clone().map_or(Ok(()), Err)
@@ -240,7 +249,7 @@ fn await_room(
         }
         Room::Elsewhere => {
             // Until everything was asked of this shard, it may have more to give than it gave.
-            if reclaim_elsewhere(store, shard, out.bytes)? || attempt <= EVERYTHING_AT {
+            if reclaim_elsewhere(store, shard, out.bytes) || attempt <= EVERYTHING_AT {
                 return Ok(());
             }
             Err(Error::Budget { bytes: out.bytes, budget_bytes: store.engine.budget_bytes() })
@@ -302,6 +311,9 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
         return Spill::Nothing;
     }
     let Some(_sealing) = store.queue.sealing.try_lock() else { return Spill::Barrier };
+    if store.check_open().is_err() {
+        return Spill::Nothing;
+    }
     let Some(sealed) = core.hot.seal(store.next_epoch()) else { return Spill::Nothing };
     tracing::debug!(epoch = sealed.epoch, bytes = sealed.dirty_bytes, "spill");
     store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None });
@@ -353,26 +365,28 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
 
 /// Takes memory from the engine's other shards, whose writers may be idle: what is clean goes, what is dirty is
 /// spilled. The caller is outside every gate. False where nobody has anything to give.
-fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) -> Result<bool> {
+fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) -> bool {
     let chunks = bytes.div_ceil(CHUNK_BYTES) + 8;
     let mut shards: Vec<(usize, Arc<StoreInner>, Arc<Shard>)> = Vec::new();
-    for other in store.engine.stores() {
+    // Closed ones have given up theirs, and their directories.
+    for other in store.engine.stores().iter().filter(|other| other.check_open().is_ok()) {
         for shard in other.shards.lock().iter().filter(|shard| !Arc::ptr_eq(shard, own)) {
             let held = shard.cell.borrow().hot.memory.held_bytes();
-            shards.push((held, Arc::clone(&other), Arc::clone(shard)));
+            shards.push((held, Arc::clone(other), Arc::clone(shard)));
         }
     }
     shards.sort_by_key(|&(held, ..)| std::cmp::Reverse(held));
     for (_, other, shard) in shards {
-        if take_from(&other, &shard, bytes, chunks)? {
-            return Ok(true);
+        if take_from(&other, &shard, bytes, chunks) {
+            return true;
         }
     }
-    Ok(false)
+    false
 }
 
-/// Takes memory from one shard; false where it has none to give.
-fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: usize) -> Result<bool> {
+/// Takes memory from one shard; false where it has none to give. Whatever keeps its store from spilling is its own
+/// trouble, and not the caller's.
+fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: usize) -> bool {
     for _ in 0..TAKES {
         let seen = shard.progress();
         let mut core = shard.cell.borrow();
@@ -385,24 +399,25 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
         core.hot.evict(bytes.max(EVICT_BYTES));
         core.hot.give_back(chunks);
         if core.hot.memory.held_bytes() < held {
-            return Ok(true);
+            return true;
+        }
+        if store.check().is_err() || store.trouble.lock().is_some() {
+            return false;
         }
         let spilled = if core.hot.in_flight() > 0 { Spill::Begun } else { spill(store, shard, &mut core) };
         if spilled == Spill::Nothing {
             // All is clean: it goes, down to what lies in chunks that others keep busy.
             core.hot.give_back(usize::MAX);
-            return Ok(core.hot.memory.held_bytes() < held);
+            return core.hot.memory.held_bytes() < held;
         }
         drop(core);
         if spilled == Spill::Barrier {
             drop(store.queue.sealing.lock());
             continue;
         }
-        shard.wait(seen)?;
-        store.check()?;
-        store.trouble.lock().clone().map_or(Ok(()), Err)?;
+        shard.wait(seen);
     }
-    Ok(false)
+    false
 }
 
 /// A writer's copies of the states' definitions, and the number of the registration that they are as of.
@@ -446,5 +461,5 @@ impl Definitions {
 
 #[cold]
 fn unknown(state: State) -> Error {
-    Error::State { state: format!("{:?}", state.0), problem: "not a state of this store".into() }
+    Error::State { state: format!("number {}", state.0.0), problem: "not a state of this store".into() }
 }

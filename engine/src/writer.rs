@@ -23,6 +23,10 @@ use std::sync::Arc;
 ///
 /// Dropping it releases the range; what it wrote stays.
 ///
+/// **Callbacks** (of `update`, `read`, `map_scan` and the like) run while the writer is inside its operation: a barrier,
+/// [`Store::metrics`](crate::Store::metrics), another writer that is out of memory wait for them. So they must be short,
+/// and must not call the store, another writer or a reader of it: they would wait for themselves.
+///
 /// Every operation can fail with [`Error::Budget`] (nothing can be spilled any more), with a
 /// [`Class::Retry`](crate::Class::Retry) storage error while the disk is full, and with the errors of its arguments:
 /// a key, user key or value that is too long, a key group outside the range, a state of another kind.
@@ -62,7 +66,9 @@ impl Writer {
     }
 
     /// Sets the clock that decides what is expired, in ms; it belongs to the caller and is never read from the
-    /// machine. Compaction purges by the lowest time that the writers of the store had set at the last barrier.
+    /// machine. It begins at 0 with every writer of a new range, so set it before the first operation where anything expires.
+    /// Compaction purges by the lowest time that the writers of the store had set at the last barrier: one that never
+    /// sets it keeps everything from being purged.
     pub fn set_time_ms(&mut self, now_ms: u64) {
         self.token.enter().hot.now_ms = now_ms;
     }

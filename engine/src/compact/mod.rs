@@ -24,15 +24,20 @@ pub struct Schedule {
     idle: Condvar,
 }
 
+/// A compaction under way; it ends with this, also where a host's operator panics.
+struct Running<'a>(&'a Schedule);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock() = false;
+        self.0.idle.notify_all();
+    }
+}
+
 impl Schedule {
     fn start(&self) -> bool {
         let mut running = self.running.lock();
         !std::mem::replace(&mut running, true)
-    }
-
-    fn stop(&self) {
-        *self.running.lock() = false;
-        self.idle.notify_all();
     }
 
     /// Waits until no compaction is under way.
@@ -57,8 +62,9 @@ pub(crate) fn consider(store: &Arc<StoreInner>) {
 
 /// Compacts until nothing is left to be done; on a thread of the engine.
 pub(crate) fn run(store: &Arc<StoreInner>) {
-    let outcome = compact(store, false);
-    store.compaction.stop();
+    let running = Running(&store.compaction);
+    let outcome = crate::worker::catch(|| compact(store, false));
+    drop(running);
     if let Err(error) = outcome {
         if error.class() == Class::Retry {
             // The next flush has it looked at again; what is there stays as it is.
@@ -78,9 +84,8 @@ pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
             break;
         }
     }
-    let outcome = compact(store, true);
-    store.compaction.stop();
-    outcome
+    let _running = Running(&store.compaction);
+    compact(store, true)
 }
 
 fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
@@ -108,6 +113,8 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         let outputs = merge::run(store, slice, &choice)?;
         install(store, slice, &choice, outputs)?;
         store.counts.compactions.fetch_add(1, Ordering::Relaxed);
+        drop(version);
+        reclaim::leftovers(store);
     }
 }
 

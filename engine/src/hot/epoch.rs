@@ -310,17 +310,29 @@ impl Hot {
     /// the readers that are inside. `fresh` is memory that nothing was allocated from.
     pub fn abandon(&mut self, fresh: Memory) {
         debug_assert!(!self.is_dirty() && self.sealed.is_empty(), "state that is not on disk would be lost");
+        self.forget(fresh);
+    }
+
+    /// As [`Hot::abandon`], whatever is lost by it: the store is closed.
+    pub fn forget(&mut self, fresh: Memory) {
         while self.has_chores() {
             self.work();
+        }
+        for list in &mut self.superseded {
+            self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
+            *list = Vec::new();
         }
         for (heads, tables) in self.heads.iter().zip(&mut self.tables) {
             for (head, table) in heads.iter().zip(tables) {
                 head.set_spilled(true);
                 head.clear(&mut self.memory);
-                table.records = 0;
+                *table = Table::default();
             }
         }
         self.floors.clear();
+        self.sealed.clear();
+        self.dirty_tables.clear();
+        (self.dirty_bytes, self.dirty_records) = (0, 0);
         self.memory = fresh;
     }
 

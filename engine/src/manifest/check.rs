@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::{KEY_GROUPS_MAX, Manifest, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, StateMap, StoreInfo};
-use crate::ids::SegmentId;
+use crate::ids::{KeyGroupRange, SegmentId};
 
 /// A part of a manifest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +62,19 @@ impl StoreInfo {
     }
 }
 
+/// Whether what a host gives with a barrier can stand in a manifest of a store of these key groups.
+pub fn check_host(store: KeyGroupRange, offsets: &[(KeyGroupRange, Vec<u8>)], metadata: &[u8]) -> Result<(), Invalid> {
+    let count = offsets.len();
+    require!(u32::try_from(count).is_ok(), Offsets, "{count} offsets");
+    for (range, bytes) in offsets {
+        require!(store.covers(*range), Offsets, "{range} lies outside {store}");
+        require!(bytes.len() <= OPAQUE_BYTES_MAX, Offsets, "{range}: {} bytes", bytes.len());
+    }
+    let len = metadata.len();
+    require!(len <= OPAQUE_BYTES_MAX, Metadata, "{len} bytes");
+    Ok(())
+}
+
 impl Manifest {
     /// Whether the manifest is consistent in itself; all that can be told without opening a segment.
     pub fn check(&self) -> Result<(), Invalid> {
@@ -93,15 +106,7 @@ impl Manifest {
     }
 
     fn check_host(&self) -> Result<(), Invalid> {
-        let count = self.offsets.len();
-        require!(u32::try_from(count).is_ok(), Offsets, "{count} offsets");
-        for (range, bytes) in &self.offsets {
-            require!(self.store.range.covers(*range), Offsets, "{range} lies outside {}", self.store.range);
-            require!(bytes.len() <= OPAQUE_BYTES_MAX, Offsets, "{range}: {} bytes", bytes.len());
-        }
-        let len = self.metadata.len();
-        require!(len <= OPAQUE_BYTES_MAX, Metadata, "{len} bytes");
-        Ok(())
+        check_host(self.store.range, &self.offsets, &self.metadata)
     }
 
     fn check_segments(&self) -> Result<(), Invalid> {

@@ -24,7 +24,7 @@ pub(crate) mod sample;
 mod tests;
 pub mod writer;
 
-pub use check::{Invalid, Section};
+pub use check::{Invalid, Section, check_host};
 pub use format::Head;
 pub use reader::ManifestFile;
 

@@ -87,6 +87,10 @@ impl Storage for Scripted {
         self.script.step("sync the directory", "")?;
         self.inner.sync_dir()
     }
+    fn sync_other(&self, directory: &Path) -> Result<(), StorageError> {
+        self.inner.sync_other(directory)
+    }
+
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.inner.link_to(name, directory)
     }

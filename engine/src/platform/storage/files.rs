@@ -4,7 +4,7 @@
 //! operation that changes the directory is refused.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -215,7 +215,16 @@ impl Directory {
     pub fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         let from = self.path(name)?;
         self.writable(&from, 0)?;
-        link(&from, directory, name)
+        match link(&from, directory, name) {
+            Err(error) if error.fault == Fault::Exists && is_same_file(&from, &directory.join(name)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Makes another directory's entries durable.
+    pub fn sync_other(&self, directory: &Path) -> Result<(), StorageError> {
+        let synced = File::open(directory).and_then(|directory| sync_directory(&directory));
+        synced.map_err(|error| StorageError::from_io(&error, directory, 0))
     }
 
     /// Takes a file of another directory into this.
@@ -276,6 +285,31 @@ fn sync_directory(handle: &File) -> std::io::Result<()> {
         // Some network and FUSE file systems have no sync for directories, their entries being durable at once.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
         outcome => outcome,
+    }
+}
+
+/// Whether two files are one, or have the same bytes.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let same = || -> std::io::Result<bool> {
+        let (of_a, of_b) = (fs::metadata(a)?, fs::metadata(b)?);
+        if (of_a.dev(), of_a.ino()) == (of_b.dev(), of_b.ino()) {
+            return Ok(true);
+        }
+        Ok(of_a.len() == of_b.len() && has_same_bytes(a, b)?)
+    };
+    same().unwrap_or(false)
+}
+
+fn has_same_bytes(a: &Path, b: &Path) -> std::io::Result<bool> {
+    let (mut a, mut b) = (BufReader::new(File::open(a)?), BufReader::new(File::open(b)?));
+    loop {
+        let (of_a, of_b) = (a.fill_buf()?, b.fill_buf()?);
+        let n = of_a.len().min(of_b.len());
+        if n == 0 || of_a[..n] != of_b[..n] {
+            return Ok(of_a.is_empty() && of_b.is_empty());
+        }
+        a.consume(n);
+        b.consume(n);
     }
 }
 

@@ -134,8 +134,12 @@ pub trait Storage: Send + Sync + Debug {
     fn sync_dir(&self) -> Result<(), StorageError>;
 
     /// Puts `name` into another directory under the same name: a hard link, or a synced copy where links can't be.
-    /// [`Fault::Exists`] where there is one. That directory's entries are the caller's to sync.
+    /// One that is there and has the same bytes counts as done; [`Fault::Exists`] where there is another.
+    /// [`Storage::sync_other`] makes it durable.
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError>;
+
+    /// Makes another directory's entries durable.
+    fn sync_other(&self, directory: &Path) -> Result<(), StorageError>;
 
     /// Takes a file of another directory into this one under the same name: a hard link, or a synced copy.
     /// [`Fault::Exists`] where there is one. [`Storage::sync_dir`] makes it durable.

@@ -75,6 +75,10 @@ impl Storage for Posix {
         self.directory.sync()
     }
 
+    fn sync_other(&self, directory: &Path) -> Result<(), StorageError> {
+        self.directory.sync_other(directory)
+    }
+
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.directory.link_to(name, directory)
     }

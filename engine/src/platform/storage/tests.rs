@@ -226,11 +226,19 @@ fn links_go_both_ways_and_fall_back_to_copies() {
     each(|storage| {
         let content = bytes(8, 70_001);
         write(storage, "a", &content);
+        write(storage, "other", &bytes(9, 7));
         // The second is on another file system, where there is one: a link can't cross.
         for elsewhere in [tempdir().ok(), TempDir::new_in("/dev/shm").ok()].into_iter().flatten() {
             storage.link_to("a", elsewhere.path()).unwrap();
             assert_eq!(std::fs::read(elsewhere.path().join("a")).unwrap(), content);
-            assert_eq!(fault(storage.link_to("a", elsewhere.path())), Fault::Exists);
+            storage.link_to("a", elsewhere.path()).unwrap();
+            storage.sync_other(elsewhere.path()).unwrap();
+            let foreign = elsewhere.path().join("other");
+            for content in [&b"foreign"[..], b"longer than the file"] {
+                std::fs::write(&foreign, content).unwrap();
+                assert_eq!(fault(storage.link_to("other", elsewhere.path())), Fault::Exists);
+            }
+            std::fs::remove_file(&foreign).unwrap();
             assert_eq!(fault(storage.link_from("a", elsewhere.path())), Fault::Exists);
             assert_eq!(fault(storage.link_from("b", elsewhere.path())), Fault::Missing);
             assert_eq!(fault(storage.link_to("b", elsewhere.path())), Fault::Missing);
@@ -239,7 +247,7 @@ fn links_go_both_ways_and_fall_back_to_copies() {
             assert_eq!(storage.read_all("a", 70_001).unwrap(), content);
             assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1);
         }
-        assert_eq!(storage.list().unwrap().len(), 1);
+        assert_eq!(storage.list().unwrap().len(), 2);
     });
 }
 

@@ -180,6 +180,10 @@ impl Storage for Uring {
         self.posix.sync_dir()
     }
 
+    fn sync_other(&self, directory: &Path) -> Result<(), StorageError> {
+        self.posix.sync_other(directory)
+    }
+
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.posix.link_to(name, directory)
     }

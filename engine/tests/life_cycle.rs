@@ -1,0 +1,315 @@
+//! How stores and checkpoints end: closing, aborting, failing, exporting; and what that does to others.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+use alluvium::{
+    Barrier, CheckpointSource, Class, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange, Merge, MergeOperator,
+    State, StateOptions, Store, StoreOptions, Writer,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+fn engine(budget_mib: usize) -> Engine {
+    let memory_budget_bytes = budget_mib << 20;
+    Engine::open(EngineOptions { memory_budget_bytes, threads: 1, ..Default::default() }).unwrap()
+}
+
+fn options() -> StoreOptions {
+    StoreOptions { key_groups: 8, range: KeyGroupRange::new(0, 7), compress: false, ..Default::default() }
+}
+
+fn create(engine: &Engine, path: &Path, of: StateOptions) -> (Store, State, Writer) {
+    let store = Store::create(engine, path, options()).unwrap();
+    let state = store.state(of).unwrap();
+    let writer = store.writer(store.range()).unwrap();
+    (store, state, writer)
+}
+
+fn checkpoint(store: &Store, label: u64) {
+    store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+}
+
+fn directory_bytes(path: &Path) -> u64 {
+    std::fs::read_dir(path).unwrap().map(|file| file.unwrap().metadata().map_or(0, |metadata| metadata.len())).sum()
+}
+
+/// Fills more than the budget; every put must succeed.
+fn fill(store: &Store, state: State, writer: &mut Writer) {
+    for i in 0..20_000_u64 {
+        writer.put(state, store.key(&i.to_be_bytes()), &[2; 1_000]).unwrap();
+    }
+}
+
+/// Joins operands, and panics on one of them: on the engine's threads always, on others while it is told to.
+#[derive(Debug, Default)]
+struct Panics {
+    anywhere: AtomicBool,
+}
+
+impl Merge for Panics {
+    fn name(&self) -> &str {
+        "panics"
+    }
+
+    fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
+        let on_engine = std::thread::current().name().is_some_and(|name| name.starts_with("alluvium"));
+        let panics = on_engine || self.anywhere.load(Ordering::Relaxed);
+        assert!(newer != b"boom" || !panics, "a fault of the host");
+        out.extend(older);
+        out.extend(newer);
+    }
+}
+
+/// A key of one of the first four key groups.
+fn low_key(store: &Store) -> Key<'static> {
+    let names: [&[u8]; 8] = [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h"];
+    names.iter().map(|name| store.key(name)).find(|key| key.group.0 < 4).unwrap()
+}
+
+/// Adds an operand to a list of them that is on disk alone: a range that is cut anew begins with nothing in memory.
+fn operand_on_disk(store: &Store, state: State, label: u64) -> Result<(), Error> {
+    store.writer(KeyGroupRange::new(0, 3))?.merge(state, low_key(store), b"boom")?;
+    store.barrier(Barrier::new(label))?.wait()?;
+    drop(store.writer(KeyGroupRange::new(0, 1))?);
+    Ok(())
+}
+
+/// Makes a store fail for good: its operator panics on a thread of the engine that merges segments.
+fn fail(store: &Store, state: State) -> Error {
+    for label in 0..200 {
+        if let Err(error) = operand_on_disk(store, state, label) {
+            return error;
+        }
+    }
+    panic!("the store never failed");
+}
+
+#[test]
+fn a_closed_store_whose_writer_lives_on_gives_its_memory_to_others() {
+    let (a_path, b_path) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = engine(8);
+    let (a, a_state, mut a_writer) = create(&engine, a_path.path(), StateOptions::value("v"));
+    let (b, b_state, mut b_writer) = create(&engine, b_path.path(), StateOptions::value("v"));
+    for i in 0..5_000_u64 {
+        a_writer.put(a_state, a.key(&i.to_be_bytes()), &[1; 1_000]).unwrap();
+    }
+    let used = engine.used_bytes();
+    let (key, reader) = (5_u64.to_be_bytes(), a.reader());
+    let key = a.key(&key);
+    a.close().unwrap();
+    assert!(engine.used_bytes() < used - (4 << 20), "{} of {used} bytes are in use still", engine.used_bytes());
+    let before = directory_bytes(a_path.path());
+    fill(&b, b_state, &mut b_writer);
+    assert_eq!(directory_bytes(a_path.path()), before, "a closed store wrote");
+    assert!(matches!(a_writer.put(a_state, key, b"x"), Err(Error::Closed)));
+    assert!(matches!(a_writer.get(a_state, key), Err(Error::Closed)));
+    assert!(matches!(reader.get(a_state, key), Err(Error::Closed)));
+}
+
+#[test]
+fn a_store_that_failed_harms_no_other() {
+    let (a_path, b_path) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = engine(8);
+    let operator = MergeOperator::User(Arc::new(Panics::default()));
+    let (a, a_state, a_writer) = create(&engine, a_path.path(), StateOptions::merging("m", operator));
+    drop(a_writer);
+    let mut a_writer = a.writer(KeyGroupRange::new(4, 7)).unwrap();
+    let (b, b_state, mut b_writer) = create(&engine, b_path.path(), StateOptions::value("v"));
+    let other = a.state(StateOptions::value("v")).unwrap();
+    assert_eq!(fail(&a, a_state).class(), Class::Fail);
+    let mut refused = 0;
+    for i in 0..10_000_u64 {
+        // There is room for some; what is spilled to make more can't be written any more.
+        let name = i.to_be_bytes();
+        let key = Key { group: KeyGroup(4 + i as u16 % 4), ..a.key(&name) };
+        refused += u32::from(a_writer.put(other, key, &[1; 1_000]).is_err());
+        if refused == 10 {
+            break;
+        }
+    }
+    assert_eq!(refused, 10);
+    // What is stuck there keeps its memory until that store is closed: that alone may be felt here.
+    for i in 0..100_u64 {
+        let outcome = b_writer.put(b_state, b.key(&i.to_be_bytes()), &[2; 1_000]);
+        assert!(matches!(outcome, Ok(()) | Err(Error::Budget { .. })), "{outcome:?}");
+    }
+    checkpoint(&b, 1);
+    assert!(a.close().is_err());
+    fill(&b, b_state, &mut b_writer);
+}
+
+#[test]
+fn a_panic_of_a_merge_operator_fails_the_store_and_hangs_nobody() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let operator = MergeOperator::User(Arc::new(Panics::default()));
+    let (store, state, writer) = create(&engine, path.path(), StateOptions::merging("m", operator));
+    drop(writer);
+    assert_eq!(fail(&store, state).class(), Class::Fail);
+    assert_eq!(store.barrier(Barrier::new(1_000)).map(|_| ()).unwrap_err().class(), Class::Fail);
+    assert_eq!(store.close().unwrap_err().class(), Class::Fail);
+    // The engine's only thread is still there.
+    let other = tempfile::tempdir().unwrap();
+    let (store, state, mut writer) = create(&engine, other.path(), StateOptions::value("v"));
+    writer.put(state, store.key(b"k"), b"v").unwrap();
+    checkpoint(&store, 1);
+}
+
+#[test]
+fn a_panic_in_a_compaction_that_was_asked_for_leaves_the_store_in_order() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let panics = Arc::new(Panics::default());
+    let operator = MergeOperator::User(panics.clone());
+    let (store, state, writer) = create(&engine, path.path(), StateOptions::merging("m", operator));
+    drop(writer);
+    for label in 1..=2 {
+        operand_on_disk(&store, state, label).unwrap();
+    }
+    panics.anywhere.store(true, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| store.compact())).is_err());
+    panics.anywhere.store(false, Ordering::Relaxed);
+    store.compact().unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    assert_eq!(writer.get(state, low_key(&store)).unwrap().unwrap(), b"boomboom");
+    drop(writer);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_barrier_that_can_not_be_written_down_is_refused_and_harms_nothing() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let (store, state, mut writer) = create(&engine, path.path(), StateOptions::value("v"));
+    writer.put(state, store.key(b"k"), b"v").unwrap();
+    let outside = Barrier { offsets: vec![(KeyGroupRange::new(0, 8), vec![1])], ..Barrier::new(1) };
+    assert_eq!(store.barrier(outside).map(|_| ()).unwrap_err().class(), Class::Usage);
+    let long = Barrier { metadata: vec![0; (1 << 28) + 1], ..Barrier::new(1) };
+    assert_eq!(store.barrier(long).map(|_| ()).unwrap_err().class(), Class::Usage);
+    checkpoint(&store, 2);
+}
+
+#[test]
+fn what_was_answered_as_aborted_is_no_checkpoint_and_the_one_before_stays() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let (store, state, mut writer) = create(&engine, path.path(), StateOptions::value("v"));
+    checkpoint(&store, 0);
+    let (mut last, mut aborted) = (0, 0);
+    for label in 1..400_u64 {
+        writer.put(state, store.key(&label.to_be_bytes()), b"x").unwrap();
+        let pending = store.barrier(Barrier::new(label)).unwrap();
+        std::thread::sleep(Duration::from_micros(label * 7_919 % 6_000));
+        pending.abort().unwrap();
+        if pending.wait().is_ok() {
+            last = label;
+        } else {
+            aborted += 1;
+        }
+    }
+    println!("{aborted} of 399 were aborted");
+    drop(writer);
+    // Waits for what is under way.
+    let clone = store.clone();
+    store.close().unwrap();
+    let kept: Vec<u64> = clone.checkpoints().iter().map(|info| info.label).collect();
+    assert_eq!(kept, [last]);
+    drop(clone);
+    let store = Store::open(&engine, path.path(), options()).unwrap();
+    assert_eq!(store.restored().unwrap().label, last);
+    let (state, mut writer) = (store.state(StateOptions::value("v")).unwrap(), store.writer(store.range()).unwrap());
+    for label in 1..=last {
+        assert_eq!(writer.get(state, store.key(&label.to_be_bytes())).unwrap().as_deref(), Some(&b"x"[..]), "{label}");
+    }
+}
+
+#[test]
+fn what_compaction_leaves_is_deleted_without_a_checkpoint() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let (store, state, mut writer) = create(&engine, path.path(), StateOptions::value("v"));
+    for i in 0..60_000_u64 {
+        let key = (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) % 4_000;
+        writer.put(state, store.key(&key.to_be_bytes()), &i.to_le_bytes().repeat(125)).unwrap();
+    }
+    store.compact().unwrap();
+    let bytes = directory_bytes(path.path());
+    assert!(bytes < 12 << 20, "{bytes} bytes for 4 MB of state");
+}
+
+#[test]
+fn a_closed_store_touches_no_file() {
+    let path = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let kept = StoreOptions { retained_checkpoints: 3, ..options() };
+    let old = Store::create(&engine, path.path(), kept.clone()).unwrap();
+    for label in 1..=3 {
+        checkpoint(&old, label);
+    }
+    old.clone().close().unwrap();
+    let new = Store::open(&engine, path.path(), kept).unwrap();
+    assert!(matches!(old.release(1), Err(Error::Closed)));
+    assert!(matches!(old.retain(1), Err(Error::Closed)));
+    assert!(matches!(old.export(1, elsewhere.path()), Err(Error::Closed)));
+    assert!(matches!(old.iterate(1), Err(Error::Closed)));
+    assert!(matches!(old.compact(), Err(Error::Closed)));
+    let labels: Vec<u64> = new.checkpoints().iter().map(|info| info.label).collect();
+    assert_eq!(labels, [1, 2, 3]);
+    new.export(1, elsewhere.path()).unwrap();
+}
+
+#[test]
+fn checkpoints_are_exported_to_one_directory_one_after_another() {
+    let path = tempfile::tempdir().unwrap();
+    let (exported, restored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = engine(8);
+    let (store, state, mut writer) = create(&engine, path.path(), StateOptions::value("v"));
+    for label in 1..=3_u8 {
+        writer.put(state, store.key(&[label]), &[label]).unwrap();
+        checkpoint(&store, u64::from(label));
+        store.export(u64::from(label), exported.path()).unwrap();
+        store.export(u64::from(label), exported.path()).unwrap();
+    }
+    // Another file under a segment's name is not taken for it.
+    let foreign = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(exported.path()).unwrap() {
+        std::fs::write(foreign.path().join(file.unwrap().file_name()), b"something else").unwrap();
+    }
+    assert_eq!(store.export(3, foreign.path()).unwrap_err().class(), Class::Usage);
+    for label in 1..=3_u8 {
+        let source = CheckpointSource { directory: exported.path().to_owned(), label: Some(u64::from(label)) };
+        let target = restored.path().join(label.to_string());
+        let store = Store::restore(&engine, &target, &[source], options()).unwrap();
+        let (state, mut writer) =
+            (store.state(StateOptions::value("v")).unwrap(), store.writer(store.range()).unwrap());
+        for key in 1..=3_u8 {
+            let value = writer.get(state, store.key(&[key])).unwrap();
+            assert_eq!(value.is_some(), key <= label, "key {key} of checkpoint {label}");
+        }
+    }
+}
+
+#[test]
+fn open_or_create_opens_what_is_there() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let store = Store::open_or_create(&engine, path.path(), options()).unwrap();
+    assert!(store.restored().is_none());
+    checkpoint(&store, 7);
+    store.close().unwrap();
+    let store = Store::open_or_create(&engine, path.path(), options()).unwrap();
+    assert_eq!(store.restored().unwrap().label, 7);
+    store.close().unwrap();
+    // A damaged checkpoint is no reason to begin anew.
+    for file in std::fs::read_dir(path.path()).unwrap() {
+        let file = file.unwrap().path();
+        if file.to_string_lossy().contains("manifest") {
+            std::fs::write(file, b"damaged").unwrap();
+        }
+    }
+    let refused = Store::open_or_create(&engine, path.path(), options()).unwrap_err();
+    assert_eq!(refused.class(), Class::Corrupt);
+}
