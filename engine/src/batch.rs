@@ -238,19 +238,20 @@ fn update_quickly<V: AsRef<[u8]>>(
     let mut ahead = Ahead::new();
     core.hot.look_ahead(def.id.0, shard.range.first(), keys, &mut ahead);
     for (index, key) in keys.iter().enumerate() {
-        let found = core.hot.quick_ahead(&ahead, index, key.key).or_else(|| {
-            // Another key's tag came first, or it lies beyond its home bucket.
-            let group = key.group.0 - shard.range.first();
-            core.hot.quick(def.id.0, group, ahead.hash(index), key.key)
-        });
-        let Some(found) = found else { return index };
-        let value = change(index, found.value());
-        match value.as_ref().map(|value| <[u8; 8]>::try_from(value.as_ref())) {
-            Some(Ok(bytes)) => found.set(bytes),
+        let current = core.hot.current;
+        let outcome = match core.hot.quick_ahead(&ahead, index, key.key) {
+            Some(found) if found.is_of(current) => found.change(|old| change(index, old)),
             _ => {
-                *changed = Some(value);
-                return index;
+                let group = key.group.0 - shard.range.first();
+                match core.hot.quick_now(def.id.0, group, ahead.hash(index), key.key) {
+                    Some(found) => found.change(|old| change(index, old)),
+                    None => return index,
+                }
             }
+        };
+        if let Err(value) = outcome {
+            *changed = Some(value);
+            return index;
         }
         core.counts.hits += 1;
     }

@@ -120,12 +120,15 @@ impl Writer {
         let hash = hash_area(key.key, false, core.hot.seed);
         // A key group outside the range comes to one that there is no table for.
         let group = key.group.0.wrapping_sub(self.shard.range.first());
-        let Some(found) = core.hot.quick(state.0.0, group, hash, key.key) else { return QuickUpdate::Not(change) };
-        let value = change(Some(found.value()));
-        let Some(Ok(bytes)) = value.as_ref().map(|value| <[u8; 8]>::try_from(value.as_ref())) else {
+        let Some(mut found) = core.hot.quick(state.0.0, group, hash, key.key) else { return QuickUpdate::Not(change) };
+        if !found.is_of(core.hot.current) {
+            let at = found.at();
+            let Some(quickened) = core.hot.quicken(state.0.0, group, hash, at) else { return QuickUpdate::Not(change) };
+            found = quickened;
+        }
+        if let Err(value) = found.change(|old| change(Some(old))) {
             return QuickUpdate::Changed(value);
-        };
-        found.set(bytes);
+        }
         core.counts.operations += 1;
         core.counts.hits += 1;
         QuickUpdate::Done

@@ -3,11 +3,11 @@
 //! How many operations a processor overlaps while they wait for memory is decided by how many fit into its window, so
 //! the length of the commonest path matters beyond the time that its instructions take. Quick is a value of 8 bytes,
 //! without namespace or expiry, of the current epoch, that was used before; all of that but the epoch is one
-//! comparison of the record's second word. Whatever else there is, is left to the general path.
+//! comparison of the record's second word. One of an earlier epoch is made current first. Whatever else there is, is left to the general path.
 
-use crate::hot::Hot;
+use crate::hot::{Hot, Probe};
 use crate::hot::bucket::{self, tag_of};
-use crate::hot::record::{EXPIRY, FRESH, USED, VALUE, hash_area};
+use crate::hot::record::{EXPIRY, FRESH, Record, USED, VALUE, hash_area};
 use crate::key::Key;
 use crate::platform::arena::{NONE, Ref, Words};
 use crate::platform::sync::atomic::{AtomicU64, Ordering};
@@ -17,32 +17,45 @@ const MASK: u64 = 0xFFFF_FFFF_FFFF | (!FRESH as u64) << 56;
 const PLAIN: u64 = 8 | ((VALUE | USED) as u64) << 56;
 const _: () = assert!(VALUE & EXPIRY == 0);
 
-/// A value that can be changed quickly.
+/// A value that can be changed quickly, once its record is of the current epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Quick<'a> {
+    at: Ref,
+    stamp: u32,
     word: &'a AtomicU64,
     value: [u8; 8],
 }
 
 impl<'a> Quick<'a> {
-    /// What the records' words say, if the record is of `epoch`.
+    /// What the records' words say.
     #[inline(always)]
-    fn new(stamp: &AtomicU64, word: &'a AtomicU64, epoch: u32) -> Option<Self> {
-        let is_current = stamp.load(Ordering::Relaxed) as u32 == epoch;
-        is_current.then(|| Self { word, value: word.load(Ordering::Relaxed).to_le_bytes() })
+    fn new(at: Ref, stamp: &AtomicU64, word: &'a AtomicU64) -> Self {
+        let value = word.load(Ordering::Relaxed).to_le_bytes();
+        Self { at, stamp: stamp.load(Ordering::Relaxed) as u32, word, value }
     }
 
-    /// The value.
+    /// Whether the record is of this epoch: only then may it be overwritten.
     #[inline(always)]
-    pub const fn value(&self) -> &[u8; 8] {
-        &self.value
+    pub const fn is_of(&self, epoch: u32) -> bool {
+        self.stamp == epoch
     }
 
-    /// Overwrites it.
+    /// The record.
     #[inline(always)]
-    pub fn set(self, value: [u8; 8]) {
+    pub const fn at(&self) -> Ref {
+        self.at
+    }
+
+    /// Overwrites it with what `change` makes of it. Gives that back where it doesn't take the old value's place.
+    #[inline(always)]
+    pub fn change<V: AsRef<[u8]>>(self, change: impl FnOnce(&[u8; 8]) -> Option<V>) -> Result<(), Option<V>> {
+        let value = change(&self.value);
+        let Some(Ok(bytes)) = value.as_ref().map(|value| <[u8; 8]>::try_from(value.as_ref())) else {
+            return Err(value);
+        };
         // One aligned word: readers see the old value or the new one.
-        self.word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+        self.word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -89,7 +102,36 @@ impl Hot {
         let is = |word: &AtomicU64, bytes: &[u8; 8]| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes);
         let [stamp, lead, first, second, value] = words.array::<5>(at);
         let found = lead.load(Ordering::Relaxed) & MASK == PLAIN | 16 << 32 && is(first, a) && is(second, b);
-        if found { Quick::new(stamp, value, self.current) } else { None }
+        found.then(|| Quick::new(at, stamp, value))
+    }
+
+    /// As [`Hot::quick`], of the current epoch; for what wasn't found where [`Hot::look_ahead`] said: another key's tag came
+    /// first, it lies beyond its home bucket, or it is of an earlier epoch and a copy may be in its place by now.
+    #[inline(never)]
+    pub fn quick_now(&mut self, state: u16, group: u16, hash: u64, area: &[u8]) -> Option<Quick<'_>> {
+        let found = self.quick(state, group, hash, area)?;
+        let at = found.at();
+        if found.is_of(self.current) {
+            return self.quick_at(self.arena().words(), at, area);
+        }
+        self.quicken(state, group, hash, at)
+    }
+
+    /// Makes the record of a value that is quick, but of an earlier epoch, one of the current epoch, by the stamp rule:
+    /// enters it in the dirty list, or puts a copy in its place. Returns where the value may be overwritten then; `None`,
+    /// and nothing is changed, where there is no memory. Every key that changes often comes here after each barrier.
+    #[inline(never)]
+    pub fn quicken(&mut self, state: u16, group: u16, hash: u64, at: Ref) -> Option<Quick<'_>> {
+        let probe = Probe { state, group, area: &[], namespaced: false, hash };
+        let mut record = Record::load(self.arena(), at);
+        if !self.claim(&probe, &mut record).ok()? {
+            let (_, place) = self.head(&probe).find(self.arena(), hash, |found| found == at)?;
+            let copy = record.duplicate(&mut self.memory, self.current)?;
+            self.supersede(&probe, place, record, copy).ok()?;
+            record = copy;
+        }
+        let words = self.memory.arena().words();
+        Some(Quick::new(record.at, words.word(record.at), words.word(record.value_at())))
     }
 
     /// The value of the record at `at`, if it is quick and of this key. The record must be one of the key's table.
@@ -101,7 +143,7 @@ impl Hot {
         let wanted = PLAIN | (area.len() as u64) << 32;
         let found = words.word(at + 1).load(Ordering::Relaxed) & MASK == wanted && self.arena().equals(at + 2, area);
         let value = words.word(at + 2 + area.len().div_ceil(8) as Ref);
-        if found { Quick::new(words.word(at), value, self.current) } else { None }
+        found.then(|| Quick::new(at, words.word(at), value))
     }
 
     /// Fetches what leads to the values of at most [`GROUP`] keys without namespaces, whose key groups are counted from

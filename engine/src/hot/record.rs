@@ -164,6 +164,22 @@ impl Record {
         Some(record)
     }
 
+    /// A copy of another epoch, not fresh, that nobody sees yet; `None` where memory is out. Only for values of full
+    /// blocks or less than a span.
+    pub fn duplicate(self, memory: &mut Memory, stamp: u32) -> Option<Self> {
+        let words = self.value_at() - self.at + self.value_len().div_ceil(8) as Ref;
+        let (at, class) = memory.allocate_record(words as usize * 8)?;
+        let arena = memory.arena();
+        let tag = self.tag() & !FRESH;
+        let word = self.word & !(0xFFFF << 48) | u64::from(class) << 48 | u64::from(tag) << 56;
+        arena.word(at).store(u64::from(stamp), Ordering::Relaxed);
+        arena.word(at + 1).store(word, Ordering::Relaxed);
+        for index in 2..words {
+            arena.word(at + index).store(arena.word(self.at + index).load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Some(Self { at, word })
+    }
+
     /// The record at `at`.
     #[inline(always)]
     pub fn load(arena: &Arena, at: Ref) -> Self {
