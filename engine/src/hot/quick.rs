@@ -5,9 +5,9 @@
 //! without namespace or expiry, of the current epoch, that was used before; all of that but the epoch is one
 //! comparison of the record's second word. One of an earlier epoch is made current first. Whatever else there is, is left to the general path.
 
-use crate::hot::{Hot, Probe};
 use crate::hot::bucket::{self, tag_of};
 use crate::hot::record::{EXPIRY, FRESH, Record, USED, VALUE, hash_area};
+use crate::hot::{Hot, Probe};
 use crate::key::Key;
 use crate::platform::arena::{NONE, Ref, Words};
 use crate::platform::sync::atomic::{AtomicU64, Ordering};

@@ -10,6 +10,7 @@
 mod append;
 mod buffer;
 mod counters;
+mod descriptors;
 mod error;
 mod files;
 mod lock;
@@ -186,8 +187,9 @@ pub trait ReadFile: Send + Sync + Debug {
     /// The same bytes through the page cache, mapped; for immutable metadata only.
     fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError>;
 
-    /// The file descriptor for the back end that opened it, and whether it is opened with `O_DIRECT`.
-    fn descriptor(&self) -> Option<(std::os::fd::RawFd, bool)>;
+    /// The file descriptor for the back end that opened it, held open, and whether it is opened with `O_DIRECT`. `None`
+    /// where there is none to be had: [`ReadFile::read_at`] says why.
+    fn descriptor(&self) -> Option<(Arc<std::os::fd::OwnedFd>, bool)>;
 }
 
 /// One read of a batch.

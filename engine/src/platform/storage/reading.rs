@@ -1,11 +1,12 @@
 //! A complete file, and the plan of a read from it.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::buffer::ALIGNMENT;
+use super::descriptors::Descriptor;
 use super::files::{Directory, Opened};
 use super::{Buffer, Fault, Mapping, ReadFile, StorageError, sys};
 
@@ -47,7 +48,8 @@ impl Plan {
 pub struct Reading {
     directory: Arc<Directory>,
     path: PathBuf,
-    file: OwnedFd,
+    name: String,
+    file: Descriptor,
     direct: AtomicBool,
     len: u64,
 }
@@ -55,18 +57,37 @@ pub struct Reading {
 impl Reading {
     /// Opens a file.
     pub fn open(directory: &Arc<Directory>, name: &str) -> Result<Self, StorageError> {
-        let (path, Opened { file, direct, len }) = directory.open_file(name)?;
-        Ok(Self { directory: Arc::clone(directory), path, file, direct: AtomicBool::new(direct), len })
+        let (file, (path, direct, len)) = Descriptor::open(|| {
+            let (path, Opened { file, direct, len }) = directory.open_file(name)?;
+            Ok((file, (path, direct, len)))
+        })?;
+        let (directory, name, direct) = (Arc::clone(directory), name.to_owned(), AtomicBool::new(direct));
+        Ok(Self { directory, path, name, file, direct, len })
+    }
+
+    /// The file, opened again where it was closed in between.
+    fn file(&self) -> Result<Arc<OwnedFd>, StorageError> {
+        self.file.get(|| {
+            let (_, Opened { file, direct, .. }) = self.directory.open_file(&self.name)?;
+            // Relaxed: as in `read_at`. Direct reads that were refused once are not tried again.
+            if !direct {
+                self.direct.store(false, Ordering::Relaxed);
+            } else if !self.direct.load(Ordering::Relaxed) {
+                sys::stop_direct(file.as_fd()).map_err(|error| StorageError::from_io(&error, &self.path, 0))?;
+            }
+            Ok((file, ()))
+        })
     }
 
     /// Reads until the bytes asked for are there. `Ok(None)` where the file turned out not to do direct reads.
     fn read(&self, offset: u64, len: usize, direct: bool) -> Result<Option<Buffer>, StorageError> {
         let plan = Plan::new(self, offset, len, direct)?;
         let mut buffer = Buffer::allocate(plan.len, &self.path, offset)?;
+        let file = self.file()?;
         let mut reached = 0;
         while buffer.len() < plan.needed {
             let from = plan.offset + buffer.len() as u64;
-            match sys::read_at(self.file.as_fd(), &mut buffer, plan.len, from) {
+            match sys::read_at(file.as_fd(), &mut buffer, plan.len, from) {
                 Ok(_) if buffer.len() >= plan.needed => {}
                 // The file was as long when it was opened: something else has cut it since.
                 Ok(_) if buffer.len() <= reached => return Err(past_end(&self.path, offset, len, from)),
@@ -101,7 +122,8 @@ impl ReadFile for Reading {
             if let Some(buffer) = self.read(offset, len, true)? {
                 return Ok(buffer);
             }
-            sys::stop_direct(self.file.as_fd()).map_err(|error| StorageError::from_io(&error, &self.path, offset))?;
+            sys::stop_direct(self.file()?.as_fd())
+                .map_err(|error| StorageError::from_io(&error, &self.path, offset))?;
             self.direct.store(false, Ordering::Relaxed);
             self.directory.direct_refused();
         }
@@ -112,15 +134,16 @@ impl ReadFile for Reading {
     fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, &self.path, offset);
         // Asked anew: touching a mapped page that the file no longer has would kill the process.
-        let now = sys::len(self.file.as_fd()).map_err(failed)?;
+        let file = self.file()?;
+        let now = sys::len(file.as_fd()).map_err(failed)?;
         if offset.checked_add(len as u64).is_none_or(|end| end > now.min(self.len)) {
             return Err(past_end(&self.path, offset, len, now));
         }
-        Mapping::new(self.file.as_fd(), offset, len).map_err(failed)
+        Mapping::new(file.as_fd(), offset, len).map_err(failed)
     }
 
-    fn descriptor(&self) -> Option<(RawFd, bool)> {
-        Some((self.file.as_raw_fd(), self.direct.load(Ordering::Relaxed)))
+    fn descriptor(&self) -> Option<(Arc<OwnedFd>, bool)> {
+        Some((self.file().ok()?, self.direct.load(Ordering::Relaxed)))
     }
 }
 

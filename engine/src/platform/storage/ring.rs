@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "hands memory to the kernel")]
 
 use std::io::{Error, Result};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use io_uring::{IoUring, Probe, opcode, types};
 
@@ -31,6 +32,8 @@ struct Flight {
     index: usize,
     plan: Plan,
     buffer: Buffer,
+    /// Open until then.
+    _file: Arc<OwnedFd>,
 }
 
 /// A read that came back.
@@ -72,20 +75,20 @@ impl Ring {
     pub fn push(
         &mut self,
         index: usize,
-        file: RawFd,
+        file: Arc<OwnedFd>,
         plan: Plan,
         mut buffer: Buffer,
     ) -> std::result::Result<(), Buffer> {
         let Some(slot) = self.free.pop() else { return Err(buffer) };
         let len = plan.len.min(buffer.room()).min(MAX_READ_BYTES) as u32;
-        let read = opcode::Read::new(types::Fd(file), buffer.spare(), len).offset(plan.offset).build();
+        let read = opcode::Read::new(types::Fd(file.as_raw_fd()), buffer.spare(), len).offset(plan.offset).build();
         let read = read.user_data(slot as u64);
         // SAFETY: the memory stays valid until the completion, as the slot owns it and `drop` leaks it.
         if unsafe { self.uring.submission().push(&read) }.is_err() {
             self.free.push(slot);
             return Err(buffer);
         }
-        self.slots[slot] = Some(Flight { index, plan, buffer });
+        self.slots[slot] = Some(Flight { index, plan, buffer, _file: file });
         Ok(())
     }
 
@@ -98,7 +101,7 @@ impl Ring {
     pub fn take(&mut self) -> Option<Landing> {
         let done = self.uring.completion().next()?;
         let slot = usize::try_from(done.user_data()).ok()?;
-        let Flight { index, plan, mut buffer } = self.slots.get_mut(slot)?.take()?;
+        let Flight { index, plan, mut buffer, .. } = self.slots.get_mut(slot)?.take()?;
         self.free.push(slot);
         let outcome = match usize::try_from(done.result()) {
             Ok(count) => {

@@ -69,6 +69,16 @@ pub fn unlock(file: BorrowedFd<'_>) -> Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) })
 }
 
+/// How many descriptors the process may have; 1024, the usual limit, where it can't be told.
+pub fn descriptors_max() -> usize {
+    let mut found = MaybeUninit::<libc::rlimit64>::zeroed();
+    // SAFETY: the call writes one `rlimit64` to a place for one.
+    let outcome = check(unsafe { libc::getrlimit64(libc::RLIMIT_NOFILE, found.as_mut_ptr()) });
+    // SAFETY: zeroed, then perhaps written by the call; every bit pattern of its integers is valid.
+    let found = unsafe { found.assume_init() };
+    outcome.map_or(1024, |()| usize::try_from(found.rlim_cur).unwrap_or(usize::MAX))
+}
+
 /// How many bytes an unprivileged user can still write to the file system that holds `file`;
 /// `u64::MAX` where it doesn't say.
 pub fn free_bytes(file: BorrowedFd<'_>) -> Result<u64> {

@@ -438,7 +438,7 @@ impl ReadFile for Misaligned {
         self.0.map(offset, len)
     }
 
-    fn descriptor(&self) -> Option<(std::os::fd::RawFd, bool)> {
+    fn descriptor(&self) -> Option<(Arc<std::os::fd::OwnedFd>, bool)> {
         self.0.descriptor().map(|(file, _)| (file, false))
     }
 }
