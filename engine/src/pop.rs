@@ -22,30 +22,53 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
 /// The entry with the smallest user key.
 pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<Option<Pair>, Halt> {
+    let found = first_in_memory(core, probe);
     if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
-        return Ok(first_in_memory(core, probe));
+        return Ok(found);
     }
-    loop {
-        let found = first_in_memory(core, probe);
-        let root = core.hot.root_or_new(probe)?;
-        let floor = core.hot.floor(root).cloned().unwrap_or_default();
-        let reached = match (&floor.loaded, &found) {
-            (Loaded::Nothing, _) => false,
-            (Loaded::All, _) => true,
-            (Loaded::Below(end), Some((user_key, _))) => user_key < end,
-            (Loaded::Below(_), None) => false,
-        };
-        if reached {
+    let mut from = Vec::new();
+    if let Some((root, _)) = core.hot.find_root(probe)
+        && let Some(floor) = core.hot.floor(root)
+    {
+        if reaches(&floor.loaded, found.as_ref()) {
+            root.touch(core.hot.arena());
             return Ok(found);
         }
-        let from = match floor.loaded {
-            Loaded::Below(end) => end,
-            _ => floor.key,
-        };
-        let loaded = load(core, def, key, probe, &from)?;
-        let root = core.hot.root_or_new(probe)?;
-        core.hot.set_loaded(root, loaded);
+        from.clone_from(if let Loaded::Below(end) = &floor.loaded { end } else { &floor.key });
     }
+    loop {
+        let run = load(core, def, key, probe, &from)?;
+        let found = first_in_memory(core, probe);
+        remember(core, probe, &run);
+        match run.loaded {
+            loaded if reaches(&loaded, found.as_ref()) => return Ok(found),
+            Loaded::Below(end) => from = end,
+            Loaded::Nothing | Loaded::All => return Ok(found),
+        }
+    }
+}
+
+/// Whether the first entry in memory is the first of all, when so much of the segments is in memory.
+fn reaches(loaded: &Loaded, found: Option<&Pair>) -> bool {
+    match loaded {
+        Loaded::Nothing => false,
+        Loaded::Below(end) => found.is_some_and(|(user_key, _)| user_key < end),
+        Loaded::All => true,
+    }
+}
+
+/// Notes in the map's container how far its front was loaded. If there is no room for that it is loaded again.
+fn remember(core: &mut Core, probe: &Probe<'_>, run: &Run) {
+    let root = match core.hot.find_root(probe) {
+        Some((root, _)) => root,
+        // A map that isn't there: the filters say so as quickly as a container would.
+        None if !run.passed => return,
+        None => match core.hot.root_or_new(probe) {
+            Ok(root) => root,
+            Err(_) => return,
+        },
+    };
+    core.hot.set_loaded(root, run.loaded.clone());
 }
 
 fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<Pair> {
@@ -63,28 +86,38 @@ fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<Pair> {
     found
 }
 
-/// Brings the next entries of the segments into memory, from `from` upwards; says how far.
-fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: &[u8]) -> Result<Loaded, Halt> {
+/// What [`load`] did.
+struct Run {
+    loaded: Loaded,
+    /// Whether the segments had any keys there, deleted ones too.
+    passed: bool,
+}
+
+/// Brings the next entries of the segments into memory, from `from` upwards.
+fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: &[u8]) -> Result<Run, Halt> {
     let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut container, def.id, key);
     let layers = scan::uncleared(core.view.version.slice_of(key.group), def, &container)?;
     container.push(ENTRY_MARK);
     let bounds = Bounds { from: [&container[..], from].concat(), to: prefix_end(&container), reverse: false };
     let mut merged = Merged::new(&layers, bounds, core.hot.now_ms)?;
-    let root = core.hot.root_or_new(probe)?;
     let mut count = 0;
     while let Some(resolved) = merged.next()? {
         let Some(user_key) = SortKey::decode(&resolved.sort_key).and_then(|key| key.user_key) else { continue };
-        if resolved.base == Base::Value && core.hot.find_entry(probe, root, user_key).is_none() {
+        if resolved.base == Base::Value && !is_in_memory(core, probe, user_key) {
             core.hot.promote_entry(probe, user_key, &resolved.value, resolved.expiry_ms, resolved.epoch.0);
-            if core.hot.find_entry(probe, root, user_key).is_none() {
+            if !is_in_memory(core, probe, user_key) {
                 return Err(OutOfMemory { bytes: resolved.value.len() }.into());
             }
         }
         count += 1;
         if count == RUN {
-            return Ok(Loaded::Below([user_key, &[0]].concat()));
+            return Ok(Run { loaded: Loaded::Below([user_key, &[0]].concat()), passed: true });
         }
     }
-    Ok(Loaded::All)
+    Ok(Run { loaded: Loaded::All, passed: count > 0 })
+}
+
+fn is_in_memory(core: &Core, probe: &Probe<'_>, user_key: &[u8]) -> bool {
+    core.hot.find_root(probe).is_some_and(|(root, _)| core.hot.find_entry(probe, root, user_key).is_some())
 }

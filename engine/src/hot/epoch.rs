@@ -1,11 +1,12 @@
 //! Epochs of one key-group range: what is dirty, what is sealed, what is flushed.
 
 use crate::hot::dirty::DirtyList;
+use crate::hot::floor::Floors;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
 use crate::hot::table::{Head, Place};
 use crate::hot::{Memory, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Dirty lists per table: the current epoch's, two sealed ones in flight, one being taken apart.
@@ -40,27 +41,6 @@ pub struct Sealed {
     pub records: usize,
 }
 
-/// What is known of the front of a map.
-#[derive(Clone, Debug, Default)]
-pub struct Floor {
-    /// Nothing live has a smaller user key.
-    pub key: Vec<u8>,
-    /// What the segments have of smaller user keys than this (and not below `key`) is in memory too.
-    pub loaded: Loaded,
-}
-
-/// How far the front of a map was loaded from the segments.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Loaded {
-    /// Not at all.
-    #[default]
-    Nothing,
-    /// Up to this user key, left out.
-    Below(Vec<u8>),
-    /// To the end.
-    All,
-}
-
 /// What is left to do for a flushed epoch: freeing its lists, a block at a time.
 #[derive(Debug)]
 struct Chore {
@@ -90,8 +70,7 @@ pub struct Hot {
     sealed: VecDeque<Sealed>,
     chores: VecDeque<Chore>,
     superseded: [Vec<Ref>; SLOTS],
-    /// What is known of the front of a map, by container; kept for maps that are popped from the front.
-    pub(super) floors: BTreeMap<Ref, Floor>,
+    pub(super) floors: Floors,
     pub(super) hand: super::evict::Hand,
     /// The caller's clock, in ms.
     pub now_ms: u64,
@@ -117,7 +96,7 @@ impl Hot {
             sealed: VecDeque::new(),
             chores: VecDeque::new(),
             superseded: [const { Vec::new() }; SLOTS],
-            floors: BTreeMap::new(),
+            floors: Floors::default(),
             hand: super::evict::Hand::default(),
             now_ms: 0,
             copies: 0,
@@ -329,7 +308,7 @@ impl Hot {
                 *table = Table::default();
             }
         }
-        self.floors.clear();
+        self.floors.clear(self.memory.arena());
         self.sealed.clear();
         self.dirty_tables.clear();
         (self.dirty_bytes, self.dirty_records) = (0, 0);
@@ -419,6 +398,16 @@ impl Hot {
             self.memory.release_lists();
         }
         !self.chores.is_empty()
+    }
+}
+
+impl Drop for Hot {
+    /// Takes the charges back for what lies on the heap; the memory goes by itself.
+    fn drop(&mut self) {
+        self.floors.clear(self.memory.arena());
+        for list in &self.superseded {
+            self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
+        }
     }
 }
 

@@ -119,18 +119,20 @@ impl Hot {
             let keeps = mercy == Mercy::Used && record.has(USED);
             match record.kind() {
                 FREE | DEAD => {}
-                // One that was made for an entry for which there was no memory.
-                ROOT if self.entries(record) == 0 => leaving.push(record),
-                // A container doesn't move, so to empty its chunk all its entries have to go.
-                ROOT if condemned.is_some() => leaving.push(record),
-                ROOT => {}
+                // It goes when its entries have gone. A container doesn't move, so to empty its chunk they go with it.
+                ROOT if self.entries(record) > 0 && condemned.is_none() => {}
                 TOMBSTONE | ENTRY_TOMBSTONE => leaving.push(record),
                 _ if keeps => record.set_tag(arena, record.tag() & !USED),
                 _ => leaving.push(record),
             }
         });
         leaving.retain(|record| matches!(record.kind(), CHAIN | ROOT) || record.stamp(arena) <= self.flushed);
-        if leaving.iter().any(|record| matches!(record.kind(), VALUE | CHAIN | ENTRY | ROOT)) {
+        // An empty container says nothing of what is on disk.
+        let matters = |record: &Record| match record.kind() {
+            ROOT => self.entries(*record) > 0,
+            kind => matches!(kind, VALUE | CHAIN | ENTRY),
+        };
+        if leaving.iter().any(matters) {
             head.set_spilled(true);
         }
         for record in leaving {
@@ -197,7 +199,8 @@ impl Hot {
             let user_key = record.area(arena).to_vec();
             self.unload(container);
             self.drop_entry(&probe, container, place, record, &user_key);
-            self.remove_if_empty(&probe, container);
+            // What it knows of the disk stays until the hand comes to the container itself.
+            self.remove_if_useless(&probe, container);
         } else if record.kind() == ROOT {
             self.evict_map(&probe, record);
         } else if record.kind() == CHAIN && record.stamp(arena) > self.flushed {

@@ -7,16 +7,11 @@
 
 use crate::hot::cell::Below;
 use crate::hot::order::Tree;
-use crate::hot::record::{
-    self, ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, TOMBSTONE, USED, hash_entry,
-};
+use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, TOMBSTONE, USED, hash_entry};
 use crate::hot::table::Place;
-use crate::hot::{Floor, Hot, Loaded, OutOfMemory, Probe};
+use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::Ref;
 use crate::platform::sync::atomic::Ordering;
-
-/// Of a container: [`Hot::floors`] holds a user key for it.
-const HAS_FLOOR: u8 = record::BASE;
 
 impl Hot {
     /// The map's container.
@@ -123,10 +118,7 @@ impl Hot {
         match found {
             Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
                 self.drop_entry(probe, root, place, record, user_key);
-                // One that is popped from the front is kept for its floor, until it is evicted.
-                if !Record::load(self.arena(), root.at).has(HAS_FLOOR) {
-                    self.remove_if_empty(probe, root);
-                }
+                self.remove_if_useless(probe, root);
                 Ok(())
             }
             Some((record, _)) if record.kind() == ENTRY_TOMBSTONE => Ok(()),
@@ -259,7 +251,7 @@ impl Hot {
             // Out of memory here means that the entry is read again next time.
             let _ = self.add_entry(probe, root, record, user_key, false);
         }
-        self.remove_if_empty(probe, root);
+        self.remove_if_useless(probe, root);
     }
 
     /// Clears a map: all its entries leave memory, and where something may be on disk a tombstone masks it.
@@ -295,7 +287,6 @@ impl Hot {
             }
         }
         tree.take_apart(&mut self.memory);
-        self.floors.remove(&root.at);
         self.remove_root(probe, place, root);
         Ok(())
     }
@@ -312,72 +303,27 @@ impl Hot {
         found
     }
 
-    /// Removes a container that has no entries; one that is popped from the front stays while the segments may have
-    /// more of it, as it knows how far they were popped.
+    /// Removes a container that has no entries.
     pub(super) fn remove_if_empty(&mut self, probe: &Probe<'_>, root: Record) {
         if self.entries(root) == 0
             && let Some((root, place)) = self.find_root(probe)
-            && !(root.has(HAS_FLOOR) && self.head(probe).is_spilled())
         {
             self.remove_root(probe, place, root);
         }
     }
 
+    /// Removes a container that has no entries, unless it has a floor that is worth keeping.
+    pub(super) fn remove_if_useless(&mut self, probe: &Probe<'_>, root: Record) {
+        if !self.knows_floor(probe, root) {
+            self.remove_if_empty(probe, root);
+        }
+    }
+
     /// Takes a container without entries out of its table and frees it.
     pub(super) fn remove_root(&mut self, probe: &Probe<'_>, place: Place, root: Record) {
-        self.floors.remove(&root.at);
+        self.floors.remove(self.memory.arena(), root.at);
         self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
         self.tables[probe.state as usize][probe.group as usize].records -= 1;
         self.free_root(root);
-    }
-
-    /// What is known of the map's front.
-    pub fn floor(&self, root: Record) -> Option<&Floor> {
-        if root.has(HAS_FLOOR) { self.floors.get(&root.at) } else { None }
-    }
-
-    /// Remembers that nothing lives below `user_key`: a map that is popped from the front would otherwise pass all
-    /// that was popped again and again.
-    pub fn raise_floor(&mut self, root: Record, user_key: &[u8]) {
-        let root = Record::load(self.memory.arena(), root.at);
-        if root.kind() != ROOT {
-            // It went with its last entry.
-            return;
-        }
-        let floor = self.floor_mut(root);
-        floor.key.clear();
-        floor.key.extend_from_slice(user_key);
-    }
-
-    /// Remembers how far the map's front was loaded from the segments.
-    pub fn set_loaded(&mut self, root: Record, loaded: Loaded) {
-        self.floor_mut(root).loaded = loaded;
-    }
-
-    fn floor_mut(&mut self, mut root: Record) -> &mut Floor {
-        root.set_tag(self.memory.arena(), root.tag() | HAS_FLOOR);
-        self.floors.entry(root.at).or_default()
-    }
-
-    #[inline]
-    fn lower_floor(&mut self, root: Record, user_key: &[u8]) {
-        if Record::load(self.memory.arena(), root.at).has(HAS_FLOOR)
-            && let Some(floor) = self.floors.get_mut(&root.at)
-            && user_key < floor.key.as_slice()
-        {
-            floor.key.clear();
-            floor.key.extend_from_slice(user_key);
-            // Between here and the old floor the segments were never asked.
-            floor.loaded = Loaded::Nothing;
-        }
-    }
-
-    /// Forgets how far the front was loaded: something of it is about to leave memory.
-    pub(super) fn unload(&mut self, root: Record) {
-        if root.has(HAS_FLOOR)
-            && let Some(floor) = self.floors.get_mut(&root.at)
-        {
-            floor.loaded = Loaded::Nothing;
-        }
     }
 }

@@ -23,6 +23,8 @@ pub mod dirty;
 pub mod epoch;
 #[cfg(not(loom))]
 pub mod evict;
+#[cfg(not(loom))]
+pub mod floor;
 #[cfg(all(test, loom))]
 mod loom_models;
 #[cfg(not(loom))]
@@ -39,7 +41,9 @@ pub mod table;
 mod tests;
 
 #[cfg(not(loom))]
-pub use epoch::{Floor, Hot, Loaded, Sealed};
+pub use epoch::{Hot, Sealed};
+#[cfg(not(loom))]
+pub use floor::Loaded;
 pub use memory::Memory;
 
 #[cfg(not(loom))]

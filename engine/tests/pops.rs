@@ -1,0 +1,87 @@
+//! Maps that are popped from the front, many of them or with large entries, where memory is scarce.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+use alluvium::{Barrier, Engine, EngineOptions, State, StateOptions, Store, StoreOptions, Writer};
+use std::path::Path;
+
+fn engine(budget_mib: usize) -> Engine {
+    Engine::open(EngineOptions { memory_budget_bytes: budget_mib << 20, ..Default::default() }).unwrap()
+}
+
+fn create(engine: &Engine, path: &Path) -> (Store, Writer, State) {
+    let store = Store::create(engine, path, StoreOptions::default()).unwrap();
+    let state = store.state(StateOptions::map("maps")).unwrap();
+    let writer = store.writer(store.range()).unwrap();
+    (store, writer, state)
+}
+
+fn checkpoint(store: &Store, label: u64) {
+    store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+}
+
+/// Closes the store and opens it again: nothing is in memory then.
+fn again(engine: &Engine, path: &Path, store: Store, writer: Writer) -> (Store, Writer, State) {
+    drop(writer);
+    store.close().unwrap();
+    let store = Store::open(engine, path, StoreOptions::default()).unwrap();
+    let state = store.state(StateOptions::map("maps")).unwrap();
+    let writer = store.writer(store.range()).unwrap();
+    (store, writer, state)
+}
+
+/// The name of a map; long, so that few of them fill memory.
+fn name(map: u32) -> Vec<u8> {
+    [&map.to_be_bytes()[..], &[b'k'; 300]].concat()
+}
+
+/// Each popped map kept its empty container, for what it knows of the disk, and eviction passed it by: after some tens
+/// of thousands of maps memory was full of them, and nothing could be written any more.
+#[test]
+fn maps_that_were_popped_leave_memory() {
+    const MAPS: u32 = 12_000;
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let (store, mut writer, state) = create(&engine, directory.path());
+    for map in 0..MAPS {
+        writer.map_put(state, store.key(&name(map)), b"u", &[1; 20]).unwrap();
+    }
+    for map in 0..MAPS {
+        let popped = writer.map_pop_first(state, store.key(&name(map)));
+        assert_eq!(popped.unwrap(), Some((b"u".to_vec(), vec![1; 20])), "of map {map}");
+        assert!(engine.used_bytes() <= engine.budget_bytes() + (256 << 10), "{} bytes used", engine.used_bytes());
+    }
+    for map in (0..MAPS).step_by(37) {
+        let key = name(map);
+        assert_eq!(writer.map_first(state, store.key(&key)).unwrap(), None);
+        writer.map_put(state, store.key(&key), b"v", b"again").unwrap();
+        assert_eq!(writer.map_first(state, store.key(&key)).unwrap(), Some((b"v".to_vec(), b"again".to_vec())));
+    }
+    drop(writer);
+    store.close().unwrap();
+    assert_eq!(engine.used_bytes(), engine.budget_bytes() / 16, "a store that is gone still has memory");
+}
+
+/// To look at maps that aren't there left a container for each.
+#[test]
+fn maps_that_are_absent_take_no_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let (store, mut writer, state) = create(&engine, directory.path());
+    for map in 0..1_000_u32 {
+        writer.map_put(state, store.key(&name(map)), b"u", b"1").unwrap();
+    }
+    checkpoint(&store, 1);
+    let (store, mut writer, state) = again(&engine, directory.path(), store, writer);
+    let before = engine.used_bytes();
+    for map in 1_000..13_000_u32 {
+        assert_eq!(writer.map_first(state, store.key(&name(map))).unwrap(), None);
+        assert_eq!(writer.map_pop_first(state, store.key(&name(map))).unwrap(), None);
+    }
+    // The filter lets some through, and those are remembered for a while.
+    let taken = engine.used_bytes().saturating_sub(before);
+    assert!(taken < 512 << 10, "{taken} bytes for maps that aren't there");
+    for map in 0..1_000_u32 {
+        let key = name(map);
+        assert_eq!(writer.map_first(state, store.key(&key)).unwrap(), Some((b"u".to_vec(), b"1".to_vec())));
+    }
+}
