@@ -5,17 +5,19 @@
 //! the first entry costs a descent of the tree, however many were popped before.
 
 use crate::hot::record::{ENTRY, Record};
-use crate::hot::{Loaded, OutOfMemory, Probe};
+use crate::hot::{Loaded, Probe};
 use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
 use crate::merged::{Base, Bounds, Merged};
-use crate::read::is_expired;
+use crate::read::{self, is_expired};
 use crate::scan;
 use crate::shard::Core;
 use crate::states::StateDef;
 use crate::write::Halt;
 
-/// How many entries of the segments are loaded at once.
+/// How many entries of the segments are loaded at once, at most.
 const RUN: usize = 128;
+/// A run ends where its entries take more of the budget than this: one part in so many.
+const RUN_SHARE: usize = 64;
 
 /// User key and value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
@@ -40,6 +42,11 @@ pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe
         let run = load(core, def, key, probe, &from)?;
         let found = first_in_memory(core, probe);
         remember(core, probe, &run);
+        if let Some(unkept) = run.unkept {
+            // So that the next run finds some; last, as what was just loaded may be what leaves.
+            read::make_way(core, unkept.1.len());
+            return Ok(found.filter(|found| found.0 < unkept.0).or(Some(unkept)));
+        }
         match run.loaded {
             loaded if reaches(&loaded, found.as_ref()) => return Ok(found),
             Loaded::Below(end) => from = end,
@@ -89,11 +96,13 @@ fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<Pair> {
 /// What [`load`] did.
 struct Run {
     loaded: Loaded,
+    /// The entry at the end of what was loaded, if it is for want of memory that it ends there.
+    unkept: Option<Pair>,
     /// Whether the segments had any keys there, deleted ones too.
     passed: bool,
 }
 
-/// Brings the next entries of the segments into memory, from `from` upwards.
+/// Brings the next entries of the segments into memory, from `from` upwards, as many as there is room for.
 fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: &[u8]) -> Result<Run, Halt> {
     let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut container, def.id, key);
@@ -101,21 +110,24 @@ fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: 
     container.push(ENTRY_MARK);
     let bounds = Bounds { from: [&container[..], from].concat(), to: prefix_end(&container), reverse: false };
     let mut merged = Merged::new(&layers, bounds, core.hot.now_ms)?;
-    let mut count = 0;
+    let bytes_max = core.hot.arena().budget_bytes() / RUN_SHARE;
+    let (mut count, mut bytes) = (0, 0);
     while let Some(resolved) = merged.next()? {
         let Some(user_key) = SortKey::decode(&resolved.sort_key).and_then(|key| key.user_key) else { continue };
         if resolved.base == Base::Value && !is_in_memory(core, probe, user_key) {
             core.hot.promote_entry(probe, user_key, &resolved.value, resolved.expiry_ms, resolved.epoch.0);
             if !is_in_memory(core, probe, user_key) {
-                return Err(OutOfMemory { bytes: resolved.value.len() }.into());
+                let unkept = Some((user_key.to_vec(), resolved.value.clone()));
+                return Ok(Run { loaded: Loaded::Below(user_key.to_vec()), unkept, passed: true });
             }
+            bytes += user_key.len() + resolved.value.len();
         }
         count += 1;
-        if count == RUN {
-            return Ok(Run { loaded: Loaded::Below([user_key, &[0]].concat()), passed: true });
+        if count == RUN || bytes >= bytes_max {
+            return Ok(Run { loaded: Loaded::Below([user_key, &[0]].concat()), unkept: None, passed: true });
         }
     }
-    Ok(Run { loaded: Loaded::All, passed: count > 0 })
+    Ok(Run { loaded: Loaded::All, unkept: None, passed: count > 0 })
 }
 
 fn is_in_memory(core: &Core, probe: &Probe<'_>, user_key: &[u8]) -> bool {

@@ -213,7 +213,7 @@ const EVICT_BYTES: usize = 128 << 10;
 
 /// Makes room for a record that was read from the segments: were what is read not kept while memory is full, the same
 /// would be read again and again, and what was used long ago would stay. Only where no record is held on to.
-fn make_way(core: &mut Core, bytes: usize) {
+pub fn make_way(core: &mut Core, bytes: usize) {
     if !core.hot.memory.has_room(bytes + 48) {
         core.counts.evicted_bytes += core.hot.evict(EVICT_BYTES) as u64;
     }

@@ -85,3 +85,62 @@ fn maps_that_are_absent_take_no_memory() {
         assert_eq!(writer.map_first(state, store.key(&key)).unwrap(), Some((b"u".to_vec(), b"1".to_vec())));
     }
 }
+
+/// A pop loads the next entries in a run, and refused where the whole run found no room in memory.
+#[test]
+fn entries_larger_than_memory_are_popped() {
+    const ENTRIES: u32 = 120;
+    let value = |n: u32| vec![n as u8; 200_000];
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let (store, mut writer, state) = create(&engine, directory.path());
+    let key = store.key(b"map");
+    for n in 0..ENTRIES {
+        writer.map_put(state, key, &n.to_be_bytes(), &value(n)).unwrap();
+    }
+    checkpoint(&store, 1);
+    for n in 0..ENTRIES {
+        let wanted = Some((n.to_be_bytes().to_vec(), value(n)));
+        assert!(writer.map_first(state, key).unwrap() == wanted, "the first is not entry {n}");
+        assert!(writer.map_pop_first(state, key).unwrap() == wanted, "what was popped is not entry {n}");
+        if n % 16 == 0 {
+            // What comes before everything that was loaded is found as well.
+            writer.map_put(state, key, &(n / 2).to_be_bytes(), b"early").unwrap();
+            let early = Some(((n / 2).to_be_bytes().to_vec(), b"early".to_vec()));
+            assert_eq!(writer.map_pop_first(state, key).unwrap(), early);
+        }
+    }
+    assert_eq!(writer.map_pop_first(state, key).unwrap(), None);
+}
+
+/// Memory is full of what can't leave, so that not one entry can be kept: it is answered as it was read.
+#[test]
+fn an_entry_that_does_not_fit_into_memory_is_found() {
+    let value = |n: u32| vec![n as u8; 3 << 20];
+    let directory = tempfile::tempdir().unwrap();
+    let large = engine(32);
+    let (store, mut writer, state) = create(&large, directory.path());
+    for n in 0..3_u32 {
+        writer.map_put(state, store.key(b"map"), &n.to_be_bytes(), &value(n)).unwrap();
+    }
+    writer.map_put(state, store.key(b"map"), &7_u32.to_be_bytes(), b"small").unwrap();
+    checkpoint(&store, 1);
+    drop(writer);
+    store.close().unwrap();
+    let small = engine(4);
+    let store = Store::open(&small, directory.path(), StoreOptions::default()).unwrap();
+    let state = store.state(StateOptions::map("maps")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let key = store.key(b"map");
+    let filler = vec![0; 512 << 10];
+    for n in 0..2_u32 {
+        writer.map_put(state, store.key(b"filler"), &n.to_be_bytes(), &filler).unwrap();
+    }
+    for n in 0..3_u32 {
+        let wanted = Some((n.to_be_bytes().to_vec(), value(n)));
+        assert!(writer.map_first(state, key).unwrap() == wanted, "the first is not entry {n}");
+        assert!(writer.map_pop_first(state, key).unwrap() == wanted, "what was popped is not entry {n}");
+    }
+    assert_eq!(writer.map_pop_first(state, key).unwrap(), Some((7_u32.to_be_bytes().to_vec(), b"small".to_vec())));
+    assert_eq!(writer.map_pop_first(state, key).unwrap(), None);
+}

@@ -43,7 +43,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("scan", "write", "`Halt`"),
     ("pop", "write", "`Halt`"),
     ("scan", "read", "the one test of expiry"),
-    ("pop", "read", "the one test of expiry"),
+    ("pop", "read", "the one test of expiry; making way for what was read"),
     ("pop", "scan", "the layers above a map's newest clear"),
     // Down the line of a checkpoint: write or barrier, flush, checkpoint, reclaim.
     ("write", "flush", "a spill is a flush job"),
