@@ -210,12 +210,15 @@ pub fn value<R>(
 
 /// What eviction frees to make room for a record that was read, in bytes.
 const EVICT_BYTES: usize = 128 << 10;
+/// How far the clock's hand goes for it: past so many empty tables, or a 64th as many pages. Where there are many tables
+/// with little in them, a round of the hand would take longer than the read.
+const EVICT_STEPS: usize = 4096;
 
 /// Makes room for a record that was read from the segments: were what is read not kept while memory is full, the same
 /// would be read again and again, and what was used long ago would stay. Only where no record is held on to.
 pub fn make_way(core: &mut Core, bytes: usize) {
     if !core.hot.memory.has_room(bytes + 48) {
-        core.counts.evicted_bytes += core.hot.evict(EVICT_BYTES) as u64;
+        core.counts.evicted_bytes += core.hot.evict_within(EVICT_STEPS, EVICT_BYTES) as u64;
     }
 }
 

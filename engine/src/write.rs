@@ -52,6 +52,8 @@ const TICKS: u64 = 64;
 const TAKES: u32 = 8;
 /// What eviction frees at once when memory runs low, in bytes.
 const EVICT_BYTES: usize = 128 << 10;
+/// How far the clock's hand goes for it between two looks: past so many empty tables, or a 64th as many pages.
+const EVICT_STEPS: usize = 1 << 16;
 
 /// Claims a range of a store's key groups for a writer.
 pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
@@ -290,7 +292,7 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     }
     let slack = core.hot.memory.held_bytes().saturating_sub(core.hot.memory.used_bytes());
     if slack < low / 2 && core.hot.memory.held_bytes() > low {
-        core.counts.evicted_bytes += core.hot.evict(EVICT_BYTES) as u64;
+        core.counts.evicted_bytes += core.hot.evict_within(EVICT_STEPS, EVICT_BYTES) as u64;
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Hand {
 
 /// At least one in so many chunks is emptied by a sweep that empties any.
 const CONDEMNED_SHARE: usize = 16;
+/// What it takes to look at a page, in steps; to pass an empty table takes one.
+const PAGE_STEPS: usize = 64;
 
 /// What a sweep does with records that were used lately.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,12 +39,18 @@ impl Hot {
     /// Moves the hand on until about `bytes` of records have left memory, at most once around. Returns how many bytes
     /// left.
     pub fn evict(&mut self, bytes: usize) -> usize {
+        self.evict_within(usize::MAX, bytes)
+    }
+
+    /// As [`Hot::evict`], for those who can do without and can't wait for a round over all tables: ends after `steps`,
+    /// which take the hand past so many empty tables or a 64th as many pages. The next call goes on from there.
+    pub fn evict_within(&mut self, mut steps: usize, bytes: usize) -> usize {
         // Counted as it leaves the tables: a reader that is inside keeps it from being reused for a moment.
         let before = self.memory.retired_bytes();
         let mut around = 0;
-        while self.memory.retired_bytes().wrapping_sub(before) < bytes && around <= 1 {
+        while steps > 0 && self.memory.retired_bytes().wrapping_sub(before) < bytes && around <= 1 {
             around += u32::from(self.hand_on());
-            self.sweep_page(None, Mercy::Used);
+            steps = steps.saturating_sub(if self.sweep_page(None, Mercy::Used) { PAGE_STEPS } else { 1 });
         }
         self.memory.collect();
         self.memory.retired_bytes().wrapping_sub(before)
@@ -81,33 +89,32 @@ impl Hot {
         self.memory.records().release_empty() + self.memory.release_empty_index()
     }
 
-    /// Moves the hand to the next page; true where it came round.
+    /// Moves the hand to the next page of its table, or to the next table; true where it came round.
+    #[inline]
     fn hand_on(&mut self) -> bool {
-        let pages = |hot: &Self, hand: Hand| {
-            hot.heads.get(hand.state).and_then(|heads| heads.get(hand.group)).map_or(0, |head| head.page_count())
-        };
-        self.hand.page += 1;
-        while self.hand.page >= pages(self, self.hand) {
-            self.hand.page = 0;
-            self.hand.group += 1;
-            if self.hand.group >= self.groups() {
-                self.hand.group = 0;
-                self.hand.state += 1;
-                if self.hand.state >= self.states() {
-                    self.hand.state = 0;
-                    return true;
-                }
-            }
+        let Hand { state, group, page } = self.hand;
+        let head = self.heads.get(state).and_then(|heads| heads.get(group));
+        if head.is_some_and(|head| page + 1 < head.page_count()) {
+            self.hand.page += 1;
+            return false;
+        }
+        self.hand = Hand { state, group: group + 1, page: 0 };
+        if self.hand.group >= self.groups() {
+            self.hand = Hand { state: state + 1, group: 0, page: 0 };
+        }
+        if self.hand.state >= self.states() {
+            self.hand = Hand::default();
+            return true;
         }
         false
     }
 
-    /// Evicts from the page under the hand.
-    fn sweep_page(&mut self, condemned: Option<&Condemned>, mercy: Mercy) {
+    /// Evicts from the page under the hand; false where there is none.
+    fn sweep_page(&mut self, condemned: Option<&Condemned>, mercy: Mercy) -> bool {
         let Hand { state, group, page } = self.hand;
-        let Some(head) = self.heads.get(state).and_then(|heads| heads.get(group)) else { return };
+        let Some(head) = self.heads.get(state).and_then(|heads| heads.get(group)) else { return false };
         if page >= head.page_count() {
-            return;
+            return false;
         }
         let mut leaving = Vec::new();
         let arena = self.memory.arena();
@@ -141,6 +148,7 @@ impl Hot {
         if self.tables[state][group].records == 0 {
             self.heads[state][group].clear(&mut self.memory);
         }
+        true
     }
 
     /// Whether the record, or a chunk of the chain below it, lies in a condemned chunk.

@@ -1,9 +1,11 @@
 //! Stories of bugs that were, each told once and slowly.
 
 use super::Random;
-use super::disk::{Address, MAPS};
-use super::world::World;
+use super::disk::{Address, CELLS, MAPS};
+use super::world::{GROUPS, World};
+use crate::hot::Loaded;
 use crate::hot::record::Record;
+use crate::hot::table::Head;
 use crate::platform::arena::CHUNK_BYTES;
 use crate::platform::sync::reclaim::Domain;
 use std::sync::Arc;
@@ -67,6 +69,33 @@ fn maps_that_come_and_go_leave_nothing() {
 }
 
 #[test]
+fn an_empty_map_with_a_floor_is_evicted() {
+    // What it knew of the disk kept it in memory for ever; now it keeps it for a round after its last use.
+    let mut world = World::new(50);
+    let map = address("map");
+    world.put_entry(&map, b"key", b"value", None).unwrap();
+    barrier(&mut world);
+    let probe = world.hot.probe(MAPS, map.0, &map.1, map.2);
+    let (root, _) = world.hot.find_root(&probe).unwrap();
+    let before = world.arena.used_bytes();
+    world.hot.raise_floor(root, b"kez");
+    world.hot.set_loaded(root, Loaded::Below(b"key".to_vec()));
+    assert!(world.arena.used_bytes() > before, "a floor takes nothing of the budget");
+    world.hot.evict_within(1, usize::MAX);
+    while world.hot.entries(root) > 0 {
+        world.hot.evict_within(1, usize::MAX);
+    }
+    let floor = world.hot.floor(root).unwrap();
+    assert_eq!((floor.key.as_slice(), &floor.loaded), (&b"kez"[..], &Loaded::Nothing));
+    world.hot.evict(usize::MAX);
+    world.hot.evict(usize::MAX);
+    assert!(world.hot.find_root(&probe).is_none() && world.hot.floor(root).is_none());
+    world.hot.give_back(usize::MAX);
+    assert!(world.arena.used_bytes() <= before);
+    world.check(&[map]);
+}
+
+#[test]
 fn a_cleared_map_is_flushed_with_its_container() {
     // The flusher learns an entry's key from its container, which was freed when the map was cleared meanwhile.
     let mut world = World::new(50);
@@ -116,6 +145,26 @@ fn eviction_stops_though_a_reader_is_inside() {
     assert!((20_000..120_000).contains(&evicted), "{evicted} bytes of 256,000 went");
     drop(pin);
     assert!(world.hot.tables[0][0].records > 900);
+}
+
+#[test]
+fn a_cold_read_moves_the_hand_a_little() {
+    // Each cold read sent the hand round all tables while memory was full, and there may be hundreds of thousands.
+    const EMPTY: usize = 3_000;
+    let mut world = World::new(50);
+    for _ in 0..EMPTY / usize::from(GROUPS) {
+        world.hot.add_state((0..GROUPS).map(|_| Head::default()).collect());
+    }
+    world.put_cell(&address("cell"), b"value", None).unwrap();
+    barrier(&mut world);
+    let mut calls = 0;
+    while world.hot.evict_within(100, 1) == 0 {
+        calls += 1;
+        assert!(calls < 100, "the hand doesn't get on");
+    }
+    assert!(calls >= EMPTY / 100, "it went past {EMPTY} tables in {calls} calls");
+    assert_eq!(world.hot.tables[usize::from(CELLS)][0].records, 0);
+    world.check(&[address("cell")]);
 }
 
 #[test]
