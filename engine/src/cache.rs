@@ -4,10 +4,11 @@
 //! promotion can't, which is ranges scanned again and again, absent keys that a filter let through, and neighbours of
 //! what was just read. Scans that go on past their first block read ahead and leave the cache alone.
 //!
-//! Blocks lie on the heap. Their room is set aside from the memory budget when the engine starts, so that a budget full
-//! of state can't starve the cache and the cache can't break the budget. Within it, the *clock* chooses what leaves
-//! (Corbató, A Paging Experiment with the Multics System, 1968): a block that was used since the hand passed last stays
-//! for another round. The cache is cut into parts, each under a lock of its own.
+//! Blocks lie on the heap. Their room is set aside from the memory budget when the engine starts, and again when the
+//! budget changes, so that a budget full of state can't starve the cache and the cache can't break the budget. Within it,
+//! the *clock* chooses what leaves (Corbató, A Paging Experiment with the Multics System, 1968): a block that was used
+//! since the hand passed last stays for another round. The cache is cut into parts, each under a lock of its own; how
+//! many of them are in use depends on its size, and those that aren't have no room.
 
 use crate::ids::SegmentId;
 use crate::platform::arena::Arena;
@@ -15,7 +16,7 @@ use crate::segment::{Block, BlockRef, BlockSource};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Which share of the memory budget is the cache's: one part in so many.
 const SHARE: usize = 16;
@@ -31,8 +32,10 @@ type Name = (SegmentId, u32);
 #[derive(Debug)]
 pub struct BlockCache {
     arena: Arc<Arena>,
-    reserved_bytes: usize,
-    parts: Box<[Mutex<Part>]>,
+    /// Whoever changes the size holds it.
+    reserved_bytes: Mutex<usize>,
+    parts: [Mutex<Part>; PARTS_MAX],
+    parts_in_use: AtomicUsize,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -59,17 +62,35 @@ struct Slot {
 impl BlockCache {
     /// An empty cache, whose room is taken from the arena's budget.
     pub fn new(arena: &Arc<Arena>) -> Self {
-        let reserved_bytes = arena.budget_bytes() / SHARE;
-        arena.charge_forced(reserved_bytes);
-        let parts = (reserved_bytes / PART_BYTES_MIN).clamp(1, PARTS_MAX);
-        let part = || Mutex::new(Part { bytes_max: reserved_bytes / parts, ..Part::default() });
-        Self {
+        let cache = Self {
             arena: Arc::clone(arena),
-            reserved_bytes,
-            parts: (0..parts).map(|_| part()).collect(),
+            reserved_bytes: Mutex::new(0),
+            parts: Default::default(),
+            parts_in_use: AtomicUsize::new(1),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
+        };
+        cache.fit();
+        cache
+    }
+
+    /// Takes its share of what the arena's budget is now: blocks go if it has become smaller. All of them go where another
+    /// number of parts is in use, as a block's part depends on that.
+    pub fn fit(&self) {
+        let mut reserved_bytes = self.reserved_bytes.lock();
+        let bytes = self.arena.budget_bytes() / SHARE;
+        let parts = (bytes / PART_BYTES_MIN).clamp(1, PARTS_MAX);
+        let same = self.parts_in_use.swap(parts, Ordering::Relaxed) == parts;
+        for (index, part) in self.parts.iter().enumerate() {
+            // One who still goes by the old number may put a block where nobody looks for it; in time it leaves.
+            part.lock().fit(if index < parts { bytes / parts } else { 0 }, same);
         }
+        if bytes > *reserved_bytes {
+            self.arena.charge_forced(bytes - *reserved_bytes);
+        } else {
+            self.arena.uncharge(*reserved_bytes - bytes);
+        }
+        *reserved_bytes = bytes;
     }
 
     /// How often a block was there, and how often it wasn't.
@@ -79,13 +100,13 @@ impl BlockCache {
 
     fn part(&self, (segment, block): Name) -> &Mutex<Part> {
         let mixed = (segment.0 as u64 ^ u64::from(block)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        &self.parts[(mixed as usize) % self.parts.len()]
+        &self.parts[(mixed as usize) % self.parts_in_use.load(Ordering::Relaxed)]
     }
 }
 
 impl Drop for BlockCache {
     fn drop(&mut self) {
-        self.arena.uncharge(self.reserved_bytes);
+        self.arena.uncharge(*self.reserved_bytes.lock());
     }
 }
 
@@ -105,6 +126,17 @@ impl BlockSource for BlockCache {
 }
 
 impl Part {
+    /// Takes another bound, and lets go of what is above it, or of everything.
+    fn fit(&mut self, bytes_max: usize, keep: bool) {
+        if !keep {
+            *self = Self::default();
+        }
+        self.bytes_max = bytes_max;
+        while self.bytes > bytes_max {
+            self.evict();
+        }
+    }
+
     fn get(&mut self, name: Name) -> Option<Arc<Block>> {
         let slot = self.slots[*self.places.get(&name)?].as_mut()?;
         slot.used = true;
@@ -160,7 +192,7 @@ mod tests {
         let (_directory, segment) = random_segment(7, 20_000, 200);
         let arena = Arc::new(Arena::new(4 << 20, 0).unwrap());
         let cache = BlockCache::new(&arena);
-        assert_eq!(arena.used_bytes(), cache.reserved_bytes);
+        assert_eq!(arena.used_bytes(), arena.budget_bytes() / SHARE);
         let favourite = segment.block_ref(0).unwrap();
         cache.put(segment.meta().id, favourite, &Arc::new(segment.read_block(favourite).unwrap()));
         let mut present = HashSet::new();
@@ -188,6 +220,32 @@ mod tests {
         assert!((2..present.len()).contains(&left), "{left} of {} blocks are left", present.len());
         let (hits, misses) = cache.hits_and_misses();
         assert!(hits > 0 && misses > 0);
+        drop(cache);
+        assert_eq!(arena.used_bytes(), 0);
+    }
+    /// Its room follows the budget both ways, and what it says it has is what is charged.
+    #[test]
+    fn it_fits_itself_to_a_budget_that_changes() {
+        let (_directory, segment) = random_segment(8, 20_000, 200);
+        let arena = Arc::new(Arena::new(256 << 20, 0).unwrap());
+        let cache = BlockCache::new(&arena);
+        let blocks: Vec<(BlockRef, Arc<Block>)> = (0..segment.blocks())
+            .map(|index| segment.block_ref(index).unwrap())
+            .map(|place| (place, Arc::new(segment.read_block(place).unwrap())))
+            .collect();
+        for budget_mib in [256, 250, 20, 16, 4, 7, 256] {
+            arena.set_budget_bytes(budget_mib << 20);
+            cache.fit();
+            assert_eq!(arena.used_bytes(), arena.budget_bytes() / SHARE);
+            let bytes = || cache.parts.iter().map(|part| part.lock().bytes).sum::<usize>();
+            assert!(bytes() <= arena.budget_bytes() / SHARE, "{} bytes of {budget_mib} MiB", bytes());
+            for (place, block) in &blocks {
+                cache.put(segment.meta().id, *place, block);
+            }
+            assert!(bytes() <= arena.budget_bytes() / SHARE && bytes() > 0, "{} bytes of {budget_mib} MiB", bytes());
+            let (last, block) = blocks.last().unwrap();
+            assert!(Arc::ptr_eq(&cache.get(segment.meta().id, *last).unwrap(), block));
+        }
         drop(cache);
         assert_eq!(arena.used_bytes(), 0);
     }

@@ -66,7 +66,7 @@ impl Engine {
 
     /// Changes the memory budget, in bytes: at least 4 MiB, at most
     /// [`memory_ceiling_bytes`](EngineOptions::memory_ceiling_bytes). A smaller one takes effect as writers work: they
-    /// spill and give back what is above it. The block cache keeps the room that it began with.
+    /// spill and give back what is above it. The block cache takes its sixteenth of the new one at once.
     ///
     /// ```
     /// use alluvium::{Engine, EngineOptions};
@@ -85,6 +85,7 @@ impl Engine {
             return Err(Error::Options { option: "memory_budget_bytes", problem });
         }
         self.inner.arena.set_budget_bytes(bytes);
+        self.inner.cache.fit();
         Ok(())
     }
 

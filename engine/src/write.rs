@@ -326,6 +326,8 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     while core.hot.has_chores() {
         core.hot.work();
     }
+    // The budget may have become smaller than what the last one left to the index.
+    core.hot.memory.set_floor();
     if core.hot.give_back_empty() > 0 {
         return Room::Made;
     }

@@ -1,4 +1,5 @@
-//! Maps that are popped from the front, many of them or with large entries, where memory is scarce.
+//! Where memory is scarce: maps that are popped from the front, many of them or with large entries, and a budget that
+//! was lowered.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{Barrier, Engine, EngineOptions, State, StateOptions, Store, StoreOptions, Writer};
@@ -143,4 +144,24 @@ fn an_entry_that_does_not_fit_into_memory_is_found() {
     }
     assert_eq!(writer.map_pop_first(state, key).unwrap(), Some((7_u32.to_be_bytes().to_vec(), b"small".to_vec())));
     assert_eq!(writer.map_pop_first(state, key).unwrap(), None);
+}
+
+/// The block cache kept the sixteenth of the budget that the engine had begun with: all of a budget that was lowered to
+/// that, so that nothing could be written.
+#[test]
+fn a_budget_can_be_lowered_to_what_the_block_cache_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(256);
+    let (store, mut writer, state) = create(&engine, directory.path());
+    for budget_mib in [16, 4, 64] {
+        engine.set_budget_bytes(budget_mib << 20).unwrap();
+        for n in 0..3_000_u32 {
+            writer.map_put(state, store.key(b"map"), &n.to_be_bytes(), &[budget_mib as u8; 2_000]).unwrap();
+        }
+        let used = engine.used_bytes();
+        assert!(used <= (budget_mib << 20) + (128 << 10), "{used} bytes used of {budget_mib} MiB");
+    }
+    for n in 0..3_000_u32 {
+        assert_eq!(writer.map_get(state, store.key(b"map"), &n.to_be_bytes()).unwrap().unwrap(), [64; 2_000]);
+    }
 }
