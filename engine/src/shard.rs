@@ -170,6 +170,12 @@ impl Core {
     pub fn adopt(&mut self, shard: &Shard) {
         let (number, view) = shard.view();
         self.hot.adopt_flushed(view.flushed);
+        // Where nothing is on disk any more, a miss in memory is an answer again.
+        for slice in view.version.slices.iter().filter(|slice| slice.layers.is_empty()) {
+            for group in slice.range.intersect(shard.range).into_iter().flat_map(KeyGroupRange::iter) {
+                self.hot.set_resident(group.0 - shard.range.first());
+            }
+        }
         self.view = view;
         self.view_number = number;
     }

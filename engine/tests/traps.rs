@@ -530,3 +530,42 @@ fn a_budget_that_changes_is_kept_from_then_on() {
     assert!(matches!(engine.set_budget_bytes(25 << 20), Err(Error::Options { .. })));
     assert!(matches!(engine.set_budget_bytes(1 << 20), Err(Error::Options { .. })));
 }
+
+/// The commonest case of streaming: a new window's key is not there. As long as something of its table is on disk that takes
+/// a look at filters; after all of it is gone it must not.
+#[test]
+fn once_nothing_is_left_on_disk_a_miss_in_memory_is_an_answer_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let store = create(&engine, directory.path());
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let names: Vec<[u8; 8]> = (0..20_000_u64).map(u64::to_be_bytes).collect();
+    for round in 1..=3_u64 {
+        for name in &names {
+            writer.put(state, store.key(name), &[7; 500]).unwrap();
+        }
+        for name in &names {
+            writer.delete(state, store.key(name)).unwrap();
+        }
+        checkpoint(&store, round);
+        store.compact().unwrap();
+        assert_eq!(checkpoint(&store, round + 10).segments, 0);
+        let reader = store.reader();
+        let before = store.metrics().owner;
+        for name in &names {
+            assert_eq!(writer.get(state, store.key(name)).unwrap(), None);
+            assert_eq!(reader.get(state, store.key(name)).unwrap(), None);
+        }
+        let after = store.metrics().owner;
+        assert_eq!((after.cold_lookups, after.filter_probes), (before.cold_lookups, before.filter_probes), "{round}");
+    }
+    // And what is spilled then is found.
+    for name in &names {
+        writer.put(state, store.key(name), &[8; 500]).unwrap();
+    }
+    for name in &names {
+        assert_eq!(writer.get(state, store.key(name)).unwrap().unwrap(), [8; 500]);
+    }
+    assert!(store.metrics().owner.cold_lookups > 0);
+}

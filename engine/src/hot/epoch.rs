@@ -368,6 +368,14 @@ impl Hot {
         }
     }
 
+    /// Learns that nothing of a key group is on disk: misses in its tables are answers. What is evicted later says
+    /// otherwise first.
+    pub fn set_resident(&self, group: u16) {
+        for heads in &self.heads {
+            heads[usize::from(group)].set_spilled(false);
+        }
+    }
+
     /// Whether [`Hot::work`] has anything to do.
     #[inline]
     pub fn has_chores(&self) -> bool {
