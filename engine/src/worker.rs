@@ -57,6 +57,7 @@ impl Workers {
 }
 
 fn run(queue: &Receiver<Task>) {
+    crate::platform::thread::work_in_background();
     while let Ok(task) = queue.recv() {
         match task {
             Task::Flush(store) => flush::run_next(&store),

@@ -94,6 +94,7 @@ const UNSAFE: &[&str] = &[
     "platform/storage/mapping.rs",
     "platform/storage/ring.rs",
     "platform/storage/sys.rs",
+    "platform/thread.rs",
     "platform/sync/barrier.rs",
     "platform/sync/face_std.rs",
     "platform/sync/gate/cell.rs",

@@ -3,3 +3,4 @@
 pub mod arena;
 pub mod storage;
 pub mod sync;
+pub mod thread;
