@@ -551,7 +551,7 @@ pub(crate) fn merge(
         return Err(Error::State { state: def.name.clone(), problem }.into());
     }
     if def.ttl.is_some() {
-        return merge_expiring(core, def, operator, key, probe, operand);
+        return merge_into_whole(core, def, operator, key, probe, operand);
     }
     let found = core.hot.find_cell(probe);
     let Some((head, _)) = found else {
@@ -575,6 +575,10 @@ pub(crate) fn merge(
             operator.merge(core.hot.value_of(head), operand, &mut merged);
             Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
         }
+        // All of it is here: one value from now on, instead of a chunk for each epoch.
+        crate::hot::record::CHAIN if !expired && core.hot.chunks(head).complete => {
+            merge_into_whole(core, def, operator, key, probe, operand)
+        }
         crate::hot::record::CHAIN if !expired => {
             Ok(core.hot.append_chain(probe, found, [operand, &[]], None, Below::Perhaps)?)
         }
@@ -583,9 +587,9 @@ pub(crate) fn merge(
     }
 }
 
-/// Merges into a value that expires, which takes reading it: whether it still lived decides what the operand adds to,
-/// and that can't be told any more when operands are folded later.
-fn merge_expiring(
+/// Merges into the whole value, which is read first. One that expires has to be: whether it still lived decides what the
+/// operand adds to, and that can't be told any more when operands are folded later.
+fn merge_into_whole(
     core: &mut Core,
     def: &StateDef,
     operator: &MergeOperator,

@@ -55,7 +55,10 @@ impl Hot {
         Chunks { records, complete: false }
     }
 
-    /// Appends `frame` (the element in `parts`, put one after another) to the chain's chunk of the current epoch.
+    /// Appends an element (`parts`, put one after another) to the chain's chunk of the current epoch.
+    ///
+    /// Also begins a chunk of operands, but neither in a complete chain nor where there is a chunk of the current epoch:
+    /// what is joined here is put one after another, which only lists take.
     pub fn append_chain(
         &mut self,
         probe: &Probe<'_>,
