@@ -376,8 +376,8 @@ impl Iter {
                     let Some(parts) = SortKey::decode(&resolved.sort_key) else { continue };
                     let Some(def) = self.states.get(usize::from(parts.state.0)) else { continue };
                     let versions = resolved.operands.len() + usize::from(resolved.base == Base::Value);
-                    if versions > 1 && !def.merge_name.is_empty() && def.merge.is_none() {
-                        return Err(def.lacks_operator());
+                    if versions > 1 {
+                        def.check_operator()?;
                     }
                     let operands = resolved.operands.iter().rev().map(Vec::as_slice);
                     let value = match resolved.base {

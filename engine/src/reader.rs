@@ -85,6 +85,7 @@ impl Reader {
     /// The value of a key of a value or merging state.
     pub fn get(&self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
         let def = self.def(state, &[StateKind::Value, StateKind::Merging])?;
+        def.check_operator()?;
         if def.kind == StateKind::Merging { self.folded(&def, key) } else { self.cell(&def, key, None) }
     }
 

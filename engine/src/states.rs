@@ -144,13 +144,14 @@ impl MergeOperator {
         matches!(self, Self::User(_)) || operand.len() == 8
     }
 
-    /// `older` and then `newer` into `out`, which is empty.
+    /// `older` and then `newer` into `out`, which is empty. What comes of bytes that the operator doesn't accept is no
+    /// value.
     pub fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
         if let Self::User(operator) = self {
             return operator.merge(older, newer, out);
         }
         let (Some(&a), Some(&b)) = (older.first_chunk::<8>(), newer.first_chunk::<8>()) else {
-            // Checked on entry; what doesn't fit on disk is damaged and was refused by its checksum.
+            // `StateDef::check_operand` lets nothing else into a store.
             out.extend_from_slice(newer);
             return;
         };
@@ -256,10 +257,29 @@ impl StateDef {
         self.kind == StateKind::Value && self.ttl.is_none()
     }
 
-    /// What an operation fails with that needs an operator which the host has not brought yet.
-    pub(crate) fn lacks_operator(&self) -> Error {
-        let problem = format!("its merge operator {:?} was not registered since the store was opened", self.merge_name);
-        Error::State { state: self.name.clone(), problem }
+    /// The operator of a merging state; fails where the host has not brought it yet.
+    pub(crate) fn operator(&self) -> Result<&MergeOperator> {
+        self.merge.as_ref().ok_or_else(|| {
+            let name = &self.merge_name;
+            let problem = format!("its merge operator {name:?} was not registered since the store was opened");
+            Error::State { state: self.name.clone(), problem }
+        })
+    }
+
+    /// Fails where values are merged by an operator that the host has not brought yet.
+    pub(crate) fn check_operator(&self) -> Result<()> {
+        if self.kind == StateKind::Merging { self.operator().map(drop) } else { Ok(()) }
+    }
+
+    /// Checks what is about to go into a merging state, as a value or as an operand: what the operator doesn't take
+    /// would be lost without a word when it is merged.
+    pub(crate) fn check_operand(&self, operand: &[u8]) -> Result<()> {
+        let operator = self.operator()?;
+        if operator.accepts(operand) {
+            return Ok(());
+        }
+        let problem = format!("{operator:?} takes values and operands of 8 bytes, not of {}", operand.len());
+        Err(Error::State { state: self.name.clone(), problem })
     }
 
     /// Folds operands (oldest first) over a base into one value or operand.

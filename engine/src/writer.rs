@@ -146,6 +146,7 @@ impl Writer {
         let mut used = None;
         self.at(OperationKind::Read, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             if def.kind == StateKind::Merging {
+                def.check_operator()?;
                 let value = read::merged(core, def, key, probe)?;
                 used = use_it.take().map(|use_it| use_it(value.as_deref()));
                 return Ok(());
@@ -159,11 +160,14 @@ impl Writer {
         used.ok_or_else(|| Error::Background("a read ended without an answer".into()))
     }
 
-    /// Puts a value. For value and merging states.
+    /// Puts a value. For value and merging states; for these it has to be of a form that the operator takes.
     #[inline]
     pub fn put(&mut self, state: State, key: Key<'_>, value: &[u8]) -> Result<()> {
         check_value(value)?;
         self.at(OperationKind::Write, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
+            if def.kind == StateKind::Merging {
+                def.check_operand(value)?;
+            }
             put(core, def, key, probe, value)
         })
     }
@@ -545,11 +549,8 @@ pub(crate) fn merge(
     probe: &Probe<'_>,
     operand: &[u8],
 ) -> Result<(), Halt> {
-    let Some(operator) = &def.merge else { return Err(def.lacks_operator().into()) };
-    if !operator.accepts(operand) {
-        let problem = format!("{:?} takes operands of 8 bytes, not of {}", operator, operand.len());
-        return Err(Error::State { state: def.name.clone(), problem }.into());
-    }
+    def.check_operand(operand)?;
+    let operator = def.operator()?;
     if def.ttl.is_some() {
         return merge_into_whole(core, def, operator, key, probe, operand);
     }

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{
-    Barrier, Engine, EngineOptions, Key, KeyGroup, MergeOperator, State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, Batch, Class, Engine, EngineOptions, Error, Key, KeyGroup, MergeOperator, Operation, State, StateOptions,
+    Store, StoreOptions, Writer,
 };
 use std::path::Path;
 
@@ -50,4 +51,29 @@ fn operands_of_many_checkpoints_are_merged_not_put_one_after_another() {
         assert_eq!(number(&mut writer, state), Some(round + 1));
         checkpoint(&store, round);
     }
+}
+
+/// A value of three bytes was taken by `put`; the next operand took its place instead of being added.
+#[test]
+fn a_value_that_the_operator_does_not_take_is_refused_however_it_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let store = create(&engine, directory.path());
+    let state = store.state(StateOptions::merging("sum", MergeOperator::U64Add)).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.put(state, KEY, &7_u64.to_le_bytes()).unwrap();
+    for wrong in [&b""[..], b"abc", &[0; 9]] {
+        let mut outcomes = vec![writer.put(state, KEY, wrong), writer.merge(state, KEY, wrong)];
+        for operation in [Operation::Put(wrong), Operation::Merge(wrong)] {
+            let mut batch = Batch::new();
+            batch.push(state, KEY, operation);
+            outcomes.push(writer.apply(&batch));
+        }
+        for outcome in outcomes {
+            let refused = outcome.unwrap_err();
+            assert!(matches!(refused, Error::State { .. }) && refused.class() == Class::Usage, "{refused}");
+        }
+    }
+    writer.merge(state, KEY, &1_u64.to_le_bytes()).unwrap();
+    assert_eq!(number(&mut writer, state), Some(8));
 }

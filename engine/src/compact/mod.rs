@@ -90,8 +90,8 @@ pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
 
 fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
     // A merging state whose operator the host has not brought yet can't be folded.
-    if let Some(def) = store.states.read().iter().find(|def| !def.merge_name.is_empty() && def.merge.is_none()) {
-        return if everything { Err(def.lacks_operator()) } else { Ok(()) };
+    if let Err(lacking) = store.states.read().iter().try_for_each(|def| def.check_operator()) {
+        return if everything { Err(lacking) } else { Ok(()) };
     }
     let mut from = 0;
     loop {
