@@ -5,6 +5,11 @@ use crate::ids::StateId;
 use std::fmt;
 use std::sync::Arc;
 
+/// The longest name of a state or of a merge operator, in bytes.
+pub const STATE_NAME_BYTES_MAX: usize = 1_024;
+/// How long the names and schemas of all states of a store may be together, in bytes (64 MiB): each manifest holds them.
+pub const STATES_BYTES_MAX: usize = 64 << 20;
+
 /// Which kind of state it is. The number stands in manifests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -68,7 +73,8 @@ impl Ttl {
 ///
 /// It must be associative: values and operands are folded in groups, oldest first, in memory and in compaction.
 pub trait Merge: Send + Sync {
-    /// The name that stands in manifests; a store is reopened with an operator of the same name.
+    /// The name that stands in manifests; a store is reopened with an operator of the same name. It has 1 to 1,024 bytes,
+    /// always the same, and is not that of a built-in operator.
     fn name(&self) -> &str;
 
     /// `older` and then `newer`, into one operand. Either may be a full value. `out` is empty.
@@ -214,18 +220,30 @@ impl StateOptions {
         Self { ttl: Some(ttl), ..self }
     }
 
-    /// The host's schema: opaque bytes that are kept with the state and given back.
+    /// The host's schema: opaque bytes that are kept with the state and given back. The names and schemas of a store have
+    /// 64 MiB together ([`STATES_BYTES_MAX`]).
     #[must_use]
     pub fn user(self, schema: &[u8]) -> Self {
         Self { user: schema.to_vec(), ..self }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        if self.name.is_empty() || self.name.len() > 1024 {
-            return Err(Error::State { state: self.name.clone(), problem: "a name has 1 to 1,024 bytes".into() });
+        let refused = |problem: &str| Err(Error::State { state: self.name.clone(), problem: problem.to_owned() });
+        let is_name = |name: &str| (1..=STATE_NAME_BYTES_MAX).contains(&name.len());
+        if !is_name(&self.name) {
+            return refused("a name has 1 to 1,024 bytes");
+        }
+        if let Some(MergeOperator::User(operator)) = &self.merge {
+            if !is_name(operator.name()) {
+                return refused("a merge operator's name has 1 to 1,024 bytes");
+            }
+            // When the store is opened again, the built-in one would take its place.
+            if MergeOperator::built_in(operator.name()).is_some() {
+                return refused("a merge operator of the host's own has the name of a built-in one");
+            }
         }
         if self.ttl.is_some_and(|ttl| ttl.duration_ms == 0) {
-            return Err(Error::State { state: self.name.clone(), problem: "a time to live is at least 1 ms".into() });
+            return refused("a time to live is at least 1 ms");
         }
         Ok(())
     }
@@ -255,6 +273,11 @@ impl StateDef {
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.kind == StateKind::Value && self.ttl.is_none()
+    }
+
+    /// How long its names and schema are together, in bytes.
+    pub(crate) fn described_bytes(&self) -> usize {
+        self.name.len() + self.merge_name.len() + self.user.len()
     }
 
     /// The operator of a merging state; fails where the host has not brought it yet.
@@ -404,6 +427,26 @@ mod tests {
             let elements: Vec<_> = frames(&bytes, expiry_ms.is_some()).collect();
             assert_eq!(elements, [(expiry_ms, &b""[..]), (expiry_ms, b"a"), (expiry_ms, &long)]);
         }
+    }
+
+    /// An older version let operators have empty names.
+    #[test]
+    fn whether_an_operator_is_missing_is_told_by_the_kind() {
+        let mut def = StateDef {
+            id: StateId(0),
+            name: "sum".into(),
+            kind: StateKind::Merging,
+            ttl: None,
+            merge: None,
+            merge_name: String::new(),
+            user: Vec::new(),
+        };
+        assert!(def.check_operator().is_err() && def.check_operand(b"12345678").is_err());
+        def.merge = Some(MergeOperator::U64Add);
+        assert!(def.check_operator().is_ok() && def.check_operand(b"12345678").is_ok());
+        assert!(def.check_operand(b"1234567").is_err());
+        def = StateDef { kind: StateKind::Value, merge: None, ..def };
+        assert!(def.check_operator().is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::platform::storage::{DirLock, Storage};
 use crate::reader::Reader;
 use crate::shard::Shard;
 use crate::stack::Version;
-use crate::states::{MergeOperator, StateDef, StateKind, StateOptions, Ttl};
+use crate::states::{MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, Ttl};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, write};
 use parking_lot::{Mutex, RwLock};
@@ -274,25 +274,17 @@ impl StoreInner {
                 let ttl = options.ttl;
                 let merge = options.merge.or_else(|| known.merge.clone());
                 let user = if options.user.is_empty() { known.user.clone() } else { options.user };
-                states[at] = Arc::new(StateDef { ttl, merge, user, ..(**known).clone() });
+                let def = StateDef { ttl, merge, user, ..(**known).clone() };
+                check_room(&states, &def)?;
+                states[at] = Arc::new(def);
                 self.states_number.fetch_add(1, Ordering::Release);
             }
             return Ok(State(states[at].id));
         }
-        let id = StateId(u16::try_from(states.len()).map_err(|_| Error::State {
-            state: options.name.clone(),
-            problem: "a store has at most 65,536 states".into(),
-        })?);
-        let merge_name = options.merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
-        states.push(Arc::new(StateDef {
-            id,
-            name: options.name,
-            kind: options.kind,
-            ttl: options.ttl,
-            merge: options.merge,
-            merge_name,
-            user: options.user,
-        }));
+        let def = new_state(&states, options)?;
+        check_room(&states, &def)?;
+        let id = def.id;
+        states.push(Arc::new(def));
         // Under the states' lock, so that shards get their tables in the order of the numbers.
         for shard in self.shards.lock().iter() {
             shard.add_state(false);
@@ -370,6 +362,29 @@ impl StoreInner {
         *self.lock.lock() = None;
         self.failure.lock().clone().map_or(Ok(()), Err)
     }
+}
+
+/// The definition of a state that is registered for the first time.
+fn new_state(states: &[Arc<StateDef>], options: StateOptions) -> Result<StateDef> {
+    let StateOptions { name, kind, ttl, merge, user } = options;
+    let Ok(id) = u16::try_from(states.len()) else {
+        return Err(Error::State { state: name, problem: "a store has at most 65,536 states".into() });
+    };
+    let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
+    Ok(StateDef { id: StateId(id), name, kind, ttl, merge, merge_name, user })
+}
+
+/// Checks that manifests have room for a state, in the place of the one of its number if there is one. What doesn't
+/// grow has its room: a store may have been put together from several that are described at length.
+fn check_room(states: &[Arc<StateDef>], def: &StateDef) -> Result<()> {
+    let bytes_of = |state: &Arc<StateDef>| state.described_bytes();
+    let before = states.get(usize::from(def.id.0)).map_or(0, bytes_of);
+    let bytes = states.iter().map(bytes_of).sum::<usize>() - before + def.described_bytes();
+    if bytes > STATES_BYTES_MAX && def.described_bytes() > before {
+        let problem = format!("names and schemas of all states of {bytes} bytes are longer than {STATES_BYTES_MAX}");
+        return Err(Error::State { state: def.name.clone(), problem });
+    }
+    Ok(())
 }
 
 fn check_same(known: &StateDef, options: &StateOptions) -> Result<()> {

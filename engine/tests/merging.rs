@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{
-    Barrier, Batch, Class, Engine, EngineOptions, Error, Key, KeyGroup, MergeOperator, Operation, State, StateOptions,
-    Store, StoreOptions, Writer,
+    Barrier, Batch, Class, Engine, EngineOptions, Error, Key, KeyGroup, Merge, MergeOperator, Operation, State,
+    StateOptions, Store, StoreOptions, Writer,
 };
 use std::path::Path;
+use std::sync::Arc;
 
 fn engine() -> Engine {
     Engine::open(EngineOptions { memory_budget_bytes: 16 << 20, ..Default::default() }).unwrap()
@@ -30,6 +31,11 @@ const KEY: Key<'static> = Key::new(KeyGroup(0), b"k");
 
 fn number(writer: &mut Writer, state: State) -> Option<u64> {
     writer.get(state, KEY).unwrap().map(|value| u64::from_le_bytes(value.try_into().unwrap()))
+}
+
+fn is_refused<T: std::fmt::Debug>(outcome: alluvium::Result<T>) {
+    let refused = outcome.unwrap_err();
+    assert!(matches!(refused, Error::State { .. }) && refused.class() == Class::Usage, "{refused}");
 }
 
 /// In a chain whose base was read from disk, chunks of many checkpoints were joined as if they were parts of a list.
@@ -69,11 +75,72 @@ fn a_value_that_the_operator_does_not_take_is_refused_however_it_comes() {
             batch.push(state, KEY, operation);
             outcomes.push(writer.apply(&batch));
         }
-        for outcome in outcomes {
-            let refused = outcome.unwrap_err();
-            assert!(matches!(refused, Error::State { .. }) && refused.class() == Class::Usage, "{refused}");
-        }
+        outcomes.into_iter().for_each(is_refused);
     }
     writer.merge(state, KEY, &1_u64.to_le_bytes()).unwrap();
     assert_eq!(number(&mut writer, state), Some(8));
+}
+
+/// Adds, up to a greatest number; under any name.
+#[derive(Debug)]
+struct Saturating(String);
+
+impl Saturating {
+    fn named(name: &str) -> MergeOperator {
+        MergeOperator::User(Arc::new(Self(name.to_owned())))
+    }
+}
+
+impl Merge for Saturating {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
+        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+        out.extend_from_slice(&number(older).saturating_add(number(newer)).to_le_bytes());
+    }
+}
+
+/// Under an empty name values were put one after another by a compaction before the operator was there again; under one
+/// too long for a manifest no checkpoint was complete any more; under a built-in operator's, that one took its place.
+#[test]
+fn an_operator_has_a_name_that_it_can_be_found_by() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let store = create(&engine, directory.path());
+    for name in ["", "u64-add", &"n".repeat(1_025), &"n".repeat(70_000)] {
+        is_refused(store.state(StateOptions::merging("sum", Saturating::named(name))));
+    }
+    let longest = "n".repeat(1_024);
+    let options = || StateOptions::merging(&longest, Saturating::named(&longest));
+    let state = store.state(options()).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.merge(state, KEY, &1_u64.to_le_bytes()).unwrap();
+    checkpoint(&store, 1);
+    let store = again(&engine, directory.path(), store, writer);
+    is_refused(store.compact());
+    let state = store.state(options()).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.merge(state, KEY, &u64::MAX.to_le_bytes()).unwrap();
+    assert_eq!(number(&mut writer, state), Some(u64::MAX));
+}
+
+/// A manifest has room for all that was registered, or no checkpoint of the store is complete any more.
+#[test]
+fn what_is_registered_fits_a_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let store = create(&engine, directory.path());
+    is_refused(store.state(StateOptions::value("")));
+    is_refused(store.state(StateOptions::value(&"n".repeat(1_025))));
+    let schema = vec![7; 40 << 20];
+    let first = store.state(StateOptions::value("first").user(&schema)).unwrap();
+    is_refused(store.state(StateOptions::value("second").user(&schema)));
+    let second = store.state(StateOptions::value("second").user(b"short")).unwrap();
+    is_refused(store.state(StateOptions::value("second").user(&schema)));
+    assert_eq!(store.state(StateOptions::value("first").user(&schema)).unwrap(), first);
+    assert_eq!((store.states().len(), second.id().0), (2, 1));
+    assert_eq!(store.states()[1].user, b"short");
+    checkpoint(&store, 1);
 }

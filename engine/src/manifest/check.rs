@@ -8,6 +8,10 @@ use std::fmt;
 
 use super::{KEY_GROUPS_MAX, Manifest, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, StateMap, StoreInfo};
 use crate::ids::{KeyGroupRange, SegmentId};
+use crate::states::{STATE_NAME_BYTES_MAX, STATES_BYTES_MAX};
+
+// What a store lets in as a state, a manifest takes: else a state would be registered and no checkpoint be complete.
+const _: () = assert!(STATE_NAME_BYTES_MAX <= NAME_BYTES_MAX && STATES_BYTES_MAX <= OPAQUE_BYTES_MAX);
 
 /// A part of a manifest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
