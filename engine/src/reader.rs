@@ -8,12 +8,11 @@ use crate::hot::Probe;
 use crate::hot::record::{ENTRY, VALUE, hash_area};
 use crate::hot::shared::{self, SharedChain, SharedChunk, SharedGet};
 use crate::hot::table::Head;
-use crate::ids::KeyGroupRange;
 use crate::key::Key;
 use crate::metrics::OwnerCounts;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
-use crate::shard::{Core, Shard, View};
+use crate::shard::{Shard, View};
 use crate::stack::Found;
 use crate::states::{StateDef, StateKind, frames};
 use crate::store::{State, StoreInner};
@@ -125,112 +124,119 @@ impl Reader {
 
     /// A value, or a map's entry.
     fn cell(&self, def: &StateDef, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
+        self.look(def, key, |hot, view| self.see_cell(def, key, user_key, hot, view))
+    }
+
+    /// One look at a value, or at a map's entry.
+    fn see_cell(
+        &self,
+        def: &StateDef,
+        key: Key<'_>,
+        user_key: Option<&[u8]>,
+        hot: Option<Hot<'_>>,
+        view: &View,
+    ) -> Result<Look<Option<Vec<u8>>>> {
         let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
-        let seen = self.look(def, key, |hot, view| {
-            let mut out = Vec::new();
-            if let Some(Hot { head, probe }) = &hot {
-                let arena = &self.inner.store.engine.inner.arena;
-                let seen = match user_key {
-                    None => shared::get_cell(head, arena, probe, &mut out),
-                    Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
-                };
-                match seen {
-                    SharedGet::Found { kind, expiry_ms, .. } => {
-                        let live = matches!(kind, VALUE | ENTRY) && !is_expired(expiry_ms, now_ms);
-                        return Ok(Look::Seen(live.then_some(out)));
-                    }
+        let mut out = Vec::new();
+        if let Some(Hot { head, probe }) = &hot {
+            let arena = &self.inner.store.engine.inner.arena;
+            let seen = match user_key {
+                None => shared::get_cell(head, arena, probe, &mut out),
+                Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
+            };
+            match seen {
+                SharedGet::Found { kind, expiry_ms, .. } => {
+                    let live = matches!(kind, VALUE | ENTRY) && !is_expired(expiry_ms, now_ms);
+                    return Ok(Look::Seen(live.then_some(out)));
+                }
+                SharedGet::Contended => return Ok(Look::Contended),
+                SharedGet::Absent if !head.is_spilled() => return Ok(Look::Seen(None)),
+                SharedGet::Absent => {}
+            }
+            // A clear of the whole map that isn't flushed yet masks what is on disk.
+            if user_key.is_some() {
+                match shared::get_cell(head, arena, probe, &mut out) {
+                    SharedGet::Found { .. } => return Ok(Look::Seen(None)),
                     SharedGet::Contended => return Ok(Look::Contended),
-                    SharedGet::Absent if !head.is_spilled() => return Ok(Look::Seen(None)),
                     SharedGet::Absent => {}
                 }
-                // A clear of the whole map that isn't flushed yet masks what is on disk.
-                if user_key.is_some() {
-                    match shared::get_cell(head, arena, probe, &mut out) {
-                        SharedGet::Found { .. } => return Ok(Look::Seen(None)),
-                        SharedGet::Contended => return Ok(Look::Contended),
-                        SharedGet::Absent => {}
-                    }
-                }
             }
-            let lookup = match user_key {
-                None => read::cell_lookup(view, def, key, now_ms),
-                Some(user_key) => read::entry_lookup(view, def, key, user_key, now_ms),
-            };
-            Ok(Look::Seen(read::finish(lookup, &mut OwnerCounts::default())?.base))
-        })?;
-        match seen {
-            Some(seen) => Ok(seen),
-            None => self.through_owner(key, |core, group, area, namespaced| {
-                let probe = core.hot.probe(def.id.0, group, area, namespaced);
-                match user_key {
-                    None => read::value(core, def, key, &probe, |value| value.map(<[u8]>::to_vec)),
-                    Some(user_key) => read::entry(core, def, key, &probe, user_key, |value| value.map(<[u8]>::to_vec)),
-                }
-            }),
         }
+        let lookup = match user_key {
+            None => read::cell_lookup(view, def, key, now_ms),
+            Some(user_key) => read::entry_lookup(view, def, key, user_key, now_ms),
+        };
+        Ok(Look::Seen(read::finish(lookup, &mut OwnerCounts::default())?.base))
     }
 
     /// A list's frames, or a merging state's value.
     fn folded(&self, def: &StateDef, key: Key<'_>) -> Result<Option<Vec<u8>>> {
-        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
-        let seen = self.look(def, key, |hot, view| {
-            let (mut chunks, mut out) = (Vec::new(), Vec::new());
-            let mut complete = false;
-            if let Some(Hot { head, probe }) = &hot {
-                let arena = &self.inner.store.engine.inner.arena;
-                match shared::get_chain(head, arena, probe, &mut chunks, &mut out) {
-                    SharedChain::Found { complete: all } => complete = all,
-                    SharedChain::Contended => return Ok(Look::Contended),
-                    SharedChain::Absent => complete = !head.is_spilled(),
-                }
-            }
-            let mut cold = Found::default();
-            if !complete {
-                cold = read::finish(read::cell_lookup(view, def, key, now_ms), &mut OwnerCounts::default())?;
-                // What is flushed is on disk as well.
-                chunks.retain(|chunk: &SharedChunk| chunk.stamp > view.flushed);
-            }
-            let live = |chunk: &&SharedChunk| def.kind == StateKind::List || !is_expired(chunk.expiry_ms, now_ms);
-            let newer = chunks.iter().rev().filter(live).map(|chunk| &out[chunk.bytes.clone()]);
-            let operands: Vec<&[u8]> = cold.operands.iter().rev().map(Vec::as_slice).chain(newer).collect();
-            if cold.base.is_none() && operands.is_empty() {
-                return Ok(Look::Seen(None));
-            }
-            Ok(Look::Seen(Some(def.fold(cold.base.as_deref(), operands.into_iter(), now_ms))))
-        })?;
-        match seen {
-            Some(seen) => Ok(seen),
-            None => self.through_owner(key, |core, group, area, namespaced| {
-                let probe = core.hot.probe(def.id.0, group, area, namespaced);
-                read::folded(core, def, key, &probe)
-            }),
-        }
+        self.look(def, key, |hot, view| self.see_folded(def, key, hot, view))
     }
 
-    /// Looks at memory and segments until both belong to one view; `None` where the owner was faster each time.
+    /// One look at a list or a merging state.
+    fn see_folded(
+        &self,
+        def: &StateDef,
+        key: Key<'_>,
+        hot: Option<Hot<'_>>,
+        view: &View,
+    ) -> Result<Look<Option<Vec<u8>>>> {
+        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
+        let (mut chunks, mut out) = (Vec::new(), Vec::new());
+        let mut complete = false;
+        if let Some(Hot { head, probe }) = &hot {
+            let arena = &self.inner.store.engine.inner.arena;
+            match shared::get_chain(head, arena, probe, &mut chunks, &mut out) {
+                SharedChain::Found { complete: all } => complete = all,
+                SharedChain::Contended => return Ok(Look::Contended),
+                SharedChain::Absent => complete = !head.is_spilled(),
+            }
+        }
+        let mut cold = Found::default();
+        if !complete {
+            cold = read::finish(read::cell_lookup(view, def, key, now_ms), &mut OwnerCounts::default())?;
+            // What is flushed is on disk as well.
+            chunks.retain(|chunk: &SharedChunk| chunk.stamp > view.flushed);
+        }
+        let live = |chunk: &&SharedChunk| def.kind == StateKind::List || !is_expired(chunk.expiry_ms, now_ms);
+        let newer = chunks.iter().rev().filter(live).map(|chunk| &out[chunk.bytes.clone()]);
+        let operands: Vec<&[u8]> = cold.operands.iter().rev().map(Vec::as_slice).chain(newer).collect();
+        if cold.base.is_none() && operands.is_empty() {
+            return Ok(Look::Seen(None));
+        }
+        Ok(Look::Seen(Some(def.fold(cold.base.as_deref(), operands.into_iter(), now_ms))))
+    }
+
+    /// Looks beside the owner, or while it waits where it was faster too often. `once` sees the same either way, by the
+    /// reader's clock, and changes nothing.
     fn look<R>(
         &self,
         def: &StateDef,
         key: Key<'_>,
         mut once: impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
+    ) -> Result<R> {
+        read::check_key(key, self.inner.store.info.range)?;
+        self.inner.store.check()?;
+        match self.look_beside_owner(def, key, &mut once)? {
+            Some(seen) => Ok(seen),
+            None => self.look_in_gate(def, key, &mut once),
+        }
+    }
+
+    /// Looks at memory and segments until both belong to one view; `None` where the owner was faster each time.
+    fn look_beside_owner<R>(
+        &self,
+        def: &StateDef,
+        key: Key<'_>,
+        once: &mut impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
     ) -> Result<Option<R>> {
-        let inner = &*self.inner;
-        let range = inner.store.info.range;
-        read::check_key(key, range)?;
-        inner.store.check()?;
-        let Some((known, at)) = self.known(def, key) else {
-            // Nobody ever wrote here since the store was opened: all there is is on disk.
-            let version = Arc::clone(&inner.store.version.lock());
-            return match once(None, &View { version, flushed: 0 })? {
-                Look::Seen(seen) => Ok(Some(seen)),
-                Look::Contended => Ok(None),
-            };
-        };
+        let Some((known, at)) = self.known(def, key) else { return self.look_at_disk(once).map(Some) };
         let Known { shard, heads, .. } = &known[at];
         let group = read::check_key(key, shard.range)?;
         let mut scratch = Vec::new();
         let (area, namespaced) = read::area(key, &mut scratch);
-        let hash = hash_area(area, namespaced, inner.store.info.hash_seed);
+        let hash = hash_area(area, namespaced, self.inner.store.info.hash_seed);
         let probe = Probe { state: def.id.0, group, area, namespaced, hash };
         let head = &heads[usize::from(def.id.0)][usize::from(group)];
         for _ in 0..ATTEMPTS {
@@ -248,27 +254,30 @@ impl Reader {
         Ok(None)
     }
 
-    /// Reads inside the shard's gate, while its owner waits.
-    fn through_owner<R>(
+    /// Looks inside the shard's gate, while its owner waits: nothing changes meanwhile.
+    fn look_in_gate<R>(
         &self,
+        def: &StateDef,
         key: Key<'_>,
-        read_it: impl FnOnce(&mut Core, u16, &[u8], bool) -> Result<R, crate::write::Halt>,
+        once: &mut impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
     ) -> Result<R> {
         let shards = self.inner.store.shards.lock().clone();
-        let shard = shards.iter().find(|shard| shard.range.contains(key.group));
-        let range: KeyGroupRange = self.inner.store.info.range;
-        let shard = shard.ok_or(Error::OutsideRange { group: key.group, range })?;
+        let Some(shard) = shards.iter().find(|shard| shard.range.contains(key.group)) else {
+            return self.look_at_disk(once);
+        };
         let group = read::check_key(key, shard.range)?;
         let mut scratch = Vec::new();
         let (area, namespaced) = read::area(key, &mut scratch);
         let mut core = shard.cell.borrow();
         core.settle(shard);
-        read_it(&mut core, group, area, namespaced).map_err(|halt| match halt {
-            crate::write::Halt::Error(error) => error,
-            crate::write::Halt::Memory(out) => {
-                Error::Budget { bytes: out.bytes, budget_bytes: self.inner.store.engine.budget_bytes() }
-            }
-        })
+        let probe = core.hot.probe(def.id.0, group, area, namespaced);
+        once(Some(Hot { head: core.hot.head(&probe), probe }), &core.view)?.seen()
+    }
+
+    /// Looks at the segments alone, for a key that no writer of this store owns: all there is of it is on disk.
+    fn look_at_disk<R>(&self, once: &mut impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>) -> Result<R> {
+        let version = Arc::clone(&self.inner.store.version.lock());
+        once(None, &View { version, flushed: 0 })?.seen()
     }
 
     /// The shard of a key, with the heads of the state; brought up to date where it changed.
@@ -313,4 +322,71 @@ enum Look<R> {
     Seen(R),
     /// The owner was faster.
     Contended,
+}
+
+impl<R> Look<R> {
+    /// What was seen where no owner can be faster.
+    fn seen(self) -> Result<R> {
+        match self {
+            Self::Seen(seen) => Ok(seen),
+            Self::Contended => Err(Error::Background("a record changed while its owner was waiting".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::barrier::Barrier;
+    use crate::engine::Engine;
+    use crate::options::{EngineOptions, StoreOptions};
+    use crate::states::{StateOptions, Ttl};
+    use crate::store::Store;
+
+    impl Reader {
+        /// What the reader sees of a value or merging state beside the owner, and while it waits.
+        fn both_ways(&self, state: State, key: Key<'_>) -> [Option<Vec<u8>>; 2] {
+            let def = self.def(state, &[StateKind::Value, StateKind::List]).unwrap();
+            let mut once = |hot: Option<Hot<'_>>, view: &View| match def.kind {
+                StateKind::Value => self.see_cell(&def, key, None, hot, view),
+                _ => self.see_folded(&def, key, hot, view),
+            };
+            let beside = self.look_beside_owner(&def, key, &mut once).unwrap().unwrap();
+            [beside, self.look_in_gate(&def, key, &mut once).unwrap()]
+        }
+    }
+
+    /// While its owner waited a value was read by the owner's clock, and its time started anew.
+    #[test]
+    fn while_the_owner_waits_the_readers_clock_counts_and_nothing_is_refreshed_or_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 8 << 20, ..Default::default() }).unwrap();
+        let ttl = Ttl { duration_ms: 1_000, refresh_on_read: true };
+        let mut store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        for on_disk in [false, true] {
+            let values = store.state(StateOptions::value("values").ttl(ttl)).unwrap();
+            let lists = store.state(StateOptions::list("lists").ttl(ttl)).unwrap();
+            let mut writer = store.writer(store.range()).unwrap();
+            let (key, text) = (Key::new(crate::ids::KeyGroup(0), b"k"), b"text".to_vec());
+            if !on_disk {
+                writer.put(values, key, &text).unwrap();
+                writer.append(lists, key, &text).unwrap();
+            }
+            let reader = store.reader();
+            for (now_ms, live) in [(900, true), (1_000_000, false), (900, true)] {
+                reader.set_time_ms(now_ms);
+                assert_eq!(reader.both_ways(values, key), [live.then(|| text.clone()), live.then(|| text.clone())]);
+                let elements = reader.both_ways(lists, key).map(|list| list.is_some_and(|frames| !frames.is_empty()));
+                assert_eq!(elements, [live, live]);
+            }
+            // What the reader saw as expired is still there for the writer; what it saw alive has expired in time.
+            assert_eq!(writer.list(lists, key).unwrap(), std::slice::from_ref(&text));
+            writer.set_time_ms(1_000);
+            assert_eq!(writer.get(values, key).unwrap(), None);
+            store.barrier(Barrier::new(u64::from(on_disk))).unwrap().wait().unwrap();
+            drop(writer);
+            store.close().unwrap();
+            store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+        }
+    }
 }

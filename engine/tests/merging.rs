@@ -1,9 +1,10 @@
-//! Merging states: what goes in is what comes out, wherever the value lies and whatever is registered meanwhile.
+//! Merging states, and when values expire: what goes in is what comes out, wherever it lies, whoever reads it, and
+//! whatever is registered again meanwhile.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{
     Barrier, Batch, Class, Engine, EngineOptions, Error, Key, KeyGroup, Merge, MergeOperator, Operation, State,
-    StateOptions, Store, StoreOptions, Writer,
+    StateOptions, Store, StoreOptions, Ttl, Writer,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -143,4 +144,33 @@ fn what_is_registered_fits_a_manifest() {
     assert_eq!((store.states().len(), second.id().0), (2, 1));
     assert_eq!(store.states()[1].user, b"short");
     checkpoint(&store, 1);
+}
+
+/// A reader that the writer was too fast for read by the writer's clock, and started the value's time anew.
+#[test]
+fn what_has_expired_for_a_reader_is_gone_however_fast_the_writer_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions { memory_budget_bytes: 64 << 20, ..Default::default() }).unwrap();
+    let store = create(&engine, directory.path());
+    let ttl = Ttl { duration_ms: 1_000, refresh_on_read: true };
+    let state = store.state(StateOptions::value("value").ttl(ttl)).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let reader = store.reader();
+    reader.set_time_ms(1_000_000);
+    let value = vec![7; 4 << 20];
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                writer.put(state, KEY, &value).unwrap();
+            }
+        });
+        let ends = std::time::Instant::now() + std::time::Duration::from_secs(1);
+        while std::time::Instant::now() < ends {
+            let seen = reader.get(state, KEY).unwrap().map(|value| value.len());
+            done.store(seen.is_some(), std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(seen, None);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }
