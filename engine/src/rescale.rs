@@ -14,6 +14,7 @@ use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::{Manifest, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
 use crate::platform::storage::{Fault, StorageError, names};
 use crate::segment::SegmentMeta;
+use crate::states::StateKind;
 use std::sync::Arc;
 
 /// The manifest of a store that holds exactly `range`, made from checkpoints whose ranges are disjoint and together
@@ -28,7 +29,8 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// [`Error::Options`] for inputs that overlap, leave a gap, divide the job into another number of key groups or are
-/// inconsistent; [`Error::State`] where inputs have a state of one name and different kinds or merge operators;
+/// inconsistent; [`Error::State`] where inputs have a state of one name and different kinds or merge operators, or a list
+/// or merging state whose values expire in one of them only;
 /// [`Error::Storage`] where they describe one segment differently.
 pub fn combine(inputs: &[(Manifest, usize)], range: KeyGroupRange, store: StoreInfo) -> Result<Manifest, Error> {
     let inputs = in_order(inputs, range, &store)?;
@@ -155,6 +157,10 @@ fn check_agreement(known: &StateInfo, state: &StateInfo, origin: usize) -> Resul
         format!("of kind {} in checkpoint {origin}, of kind {} in another", state.kind, known.kind)
     } else if known.merge != state.merge {
         format!("merged by {:?} in checkpoint {origin}, by {:?} in another", state.merge, known.merge)
+    } else if known.ttl.is_some() != state.ttl.is_some()
+        && StateKind::from_u8(state.kind).is_some_and(StateKind::settles_expiry)
+    {
+        format!("its values expire in checkpoint {origin} or in another, not in both")
     } else {
         return Ok(());
     };

@@ -35,11 +35,18 @@ impl StateKind {
             _ => None,
         }
     }
+
+    /// Whether values expire or not for good: a list's bytes are laid out otherwise, and what operands without expiry
+    /// came to on top of a value with one would depend on whether they were folded before it expired.
+    pub(crate) const fn settles_expiry(self) -> bool {
+        matches!(self, Self::List | Self::Merging)
+    }
 }
 
 /// When values expire. The clock is the caller's ([`Writer::set_time_ms`](crate::Writer::set_time_ms)).
 ///
-/// For lists it is the elements that expire, each by itself; for maps the entries.
+/// For lists it is the elements that expire, each by itself; for maps the entries. A merging state's value expires as a
+/// whole: each operand starts its time anew, and begins a new value where the old one has expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ttl {
     /// How long a value lives after it was written, in ms; at least 1.
@@ -214,7 +221,7 @@ impl StateOptions {
         Self { merge: Some(operator), ..Self::new(name, StateKind::Merging) }
     }
 
-    /// Values expire.
+    /// Values expire. Of lists and merging states it is settled when they are made whether they do.
     #[must_use]
     pub fn ttl(self, ttl: Ttl) -> Self {
         Self { ttl: Some(ttl), ..self }

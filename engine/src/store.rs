@@ -149,8 +149,9 @@ impl Store {
         Key::hashed(self.inner.info.key_groups, key)
     }
 
-    /// Registers a state, or finds it where there is one of this name and the same kind, operator and time to live
-    /// semantics. The time to live itself may change; it holds for what is written from then on.
+    /// Registers a state, or finds it where there is one of this name and the same kind and operator. The time to live may
+    /// change and holds for what is written from then on; but whether the values of a list or merging state expire is
+    /// settled when it is made.
     pub fn state(&self, options: StateOptions) -> Result<State> {
         options.validate()?;
         self.inner.register(options)
@@ -396,8 +397,8 @@ fn check_same(known: &StateDef, options: &StateOptions) -> Result<()> {
     if known.merge_name != asked {
         return problem(format!("merges by {:?}, asked for with {asked:?}", known.merge_name));
     }
-    if known.kind == StateKind::List && known.ttl.is_some() != options.ttl.is_some() {
-        return problem("the elements of a list keep their expiry from the start, or never".into());
+    if known.kind.settles_expiry() && known.ttl.is_some() != options.ttl.is_some() {
+        return problem(format!("whether the values of a {:?} state expire is settled when it is made", known.kind));
     }
     Ok(())
 }

@@ -174,3 +174,65 @@ fn what_has_expired_for_a_reader_is_gone_however_fast_the_writer_is() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+/// Without its time to live, 10 that had expired and 5 merged into it later were 15 in memory or after a compaction, and
+/// 5 on disk.
+#[test]
+fn whether_merged_values_expire_is_settled_when_the_state_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let store = create(&engine, directory.path());
+    let ttl = Ttl { duration_ms: 1_000, refresh_on_read: false };
+    let sum = |name: &str| StateOptions::merging(name, MergeOperator::U64Add);
+    let expiring = store.state(sum("expiring").ttl(ttl)).unwrap();
+    store.state(sum("lasting")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.merge(expiring, KEY, &10_u64.to_le_bytes()).unwrap();
+    is_refused(store.state(sum("expiring")));
+    checkpoint(&store, 1);
+    let store = again(&engine, directory.path(), store, writer);
+    is_refused(store.state(sum("expiring")));
+    is_refused(store.state(sum("lasting").ttl(ttl)));
+    assert_eq!(store.state(sum("expiring").ttl(Ttl { duration_ms: 1, ..ttl })).unwrap(), expiring);
+}
+
+/// A time to live of another length: what was merged before keeps its own, wherever it lies.
+#[test]
+fn a_longer_time_to_live_holds_from_the_next_operand_on_wherever_the_value_lies() {
+    let ttl = |duration_ms| Ttl { duration_ms, refresh_on_read: false };
+    let sum = |duration_ms| StateOptions::merging("sum", MergeOperator::U64Add).ttl(ttl(duration_ms));
+    for (second_at_ms, wanted) in [(500, 15), (1_000, 5)] {
+        for (reopened, compacted, read) in [(0, false, false), (1, false, false), (1, true, false), (2, true, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let engine = engine();
+            let mut store = create(&engine, directory.path());
+            let state = store.state(sum(1_000)).unwrap();
+            let mut writer = store.writer(store.range()).unwrap();
+            writer.merge(state, KEY, &10_u64.to_le_bytes()).unwrap();
+            checkpoint(&store, 1);
+            if reopened > 1 {
+                store = again(&engine, directory.path(), store, writer);
+                writer = store.writer(store.range()).unwrap();
+            }
+            store.state(sum(10_000)).unwrap();
+            writer.set_time_ms(second_at_ms);
+            writer.merge(state, KEY, &5_u64.to_le_bytes()).unwrap();
+            checkpoint(&store, 2);
+            if read {
+                assert_eq!(number(&mut writer, state), Some(wanted));
+            }
+            if reopened > 0 {
+                store = again(&engine, directory.path(), store, writer);
+                store.state(sum(10_000)).unwrap();
+                writer = store.writer(store.range()).unwrap();
+            }
+            if compacted {
+                store.compact().unwrap();
+            }
+            writer.set_time_ms(2_000);
+            assert_eq!(number(&mut writer, state), Some(wanted), "{second_at_ms} {reopened} {compacted} {read}");
+            writer.set_time_ms(second_at_ms + 10_000);
+            assert_eq!(number(&mut writer, state), None);
+        }
+    }
+}

@@ -12,6 +12,7 @@ use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::sample::{Random, segment_meta};
 use crate::manifest::{Manifest, Slice, StackEntry, StateInfo, StateMap, StoreInfo, format};
 use crate::platform::storage::Fault;
+use crate::states::StateKind;
 
 const KEY_GROUPS: u32 = 32;
 const NAMES: [&str; 5] = ["delays", "sessions", "joins", "routes", "timers"];
@@ -459,14 +460,19 @@ fn another_number_of_key_groups_is_refused() {
 
 #[test]
 fn states_that_disagree_are_refused_by_name() {
-    for (change, word) in [(0, "kind"), (1, "merged")] {
+    for (change, word) in [(0, "kind"), (1, "merged"), (2, "expire")] {
         let (mut world, mut inputs) = two();
         let name = inputs[0].0.states[0].name.clone();
         world.register(&mut inputs[1].0, NAMES.len());
         let state = inputs[1].0.states.iter_mut().find(|state| state.name == name).unwrap();
         match change {
             0 => state.kind ^= 0x80,
-            _ => state.merge = "f64-max".to_owned(),
+            1 => state.merge = "f64-max".to_owned(),
+            _ => {
+                state.kind = StateKind::Merging as u8;
+                state.ttl = Some(vec![0; 9]);
+                inputs[0].0.states[0].kind = StateKind::Merging as u8;
+            }
         }
         let error = refusal(&mut world, &inputs, all());
         let Error::State { state, problem } = &error else { panic!("{error}") };
