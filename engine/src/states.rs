@@ -221,14 +221,15 @@ impl StateOptions {
         Self { merge: Some(operator), ..Self::new(name, StateKind::Merging) }
     }
 
-    /// Values expire. Of lists and merging states it is settled when they are made whether they do.
+    /// Values expire. Without it they don't, also where the state was registered with a time to live before
+    /// ([`Store::state`](crate::Store::state)). Of lists and merging states it is settled when they are made.
     #[must_use]
     pub fn ttl(self, ttl: Ttl) -> Self {
         Self { ttl: Some(ttl), ..self }
     }
 
-    /// The host's schema: opaque bytes that are kept with the state and given back. The names and schemas of a store have
-    /// 64 MiB together ([`STATES_BYTES_MAX`]).
+    /// The host's schema: opaque bytes that are kept with the state and given back; empty, what is known of it stays. The
+    /// names and schemas of a store have 64 MiB together ([`STATES_BYTES_MAX`]).
     #[must_use]
     pub fn user(self, schema: &[u8]) -> Self {
         Self { user: schema.to_vec(), ..self }

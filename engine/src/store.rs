@@ -149,9 +149,20 @@ impl Store {
         Key::hashed(self.inner.info.key_groups, key)
     }
 
-    /// Registers a state, or finds it where there is one of this name and the same kind and operator. The time to live may
-    /// change and holds for what is written from then on; but whether the values of a list or merging state expire is
-    /// settled when it is made.
+    /// Registers a state, or finds it where there is one of this name and the same kind and merge operator (by its name).
+    ///
+    /// What `options` say of the time to live holds for what is written and read from now on, also where they say nothing
+    /// of it: then nothing expires that is written from now on, and reading refreshes nothing. What was written before
+    /// keeps the expiry that it has, or has not. So a state that expires is registered with its time to live each time,
+    /// by whoever registers it. Only whether the values of a list or merging state expire is settled when it is made:
+    /// asking for the other fails.
+    ///
+    /// A schema stays where `options` have none. Of several operators of one name the first since the store was opened is
+    /// used.
+    ///
+    /// # Errors
+    /// [`Error::State`] where `options` contradict what is known of the state, or a limit: names of 1 to 1,024 bytes, a
+    /// time to live of at least 1 ms, 65,536 states, [`STATES_BYTES_MAX`](crate::states::STATES_BYTES_MAX).
     pub fn state(&self, options: StateOptions) -> Result<State> {
         options.validate()?;
         self.inner.register(options)
@@ -268,13 +279,12 @@ impl StoreInner {
         if let Some(at) = states.iter().position(|state| state.name == options.name) {
             let known = &states[at];
             check_same(known, &options)?;
-            if known.ttl != options.ttl
-                || (known.merge.is_none() && options.merge.is_some())
-                || known.user != options.user
-            {
-                let ttl = options.ttl;
-                let merge = options.merge.or_else(|| known.merge.clone());
-                let user = if options.user.is_empty() { known.user.clone() } else { options.user };
+            // An operator that is there stays: another of the same name does the same. A schema stays unless one is given.
+            let merge = known.merge.clone().or(options.merge);
+            let user = if options.user.is_empty() { &known.user } else { &options.user };
+            let brought = merge.is_some() != known.merge.is_some();
+            if known.ttl != options.ttl || brought || known.user != *user {
+                let (ttl, user) = (options.ttl, user.clone());
                 let def = StateDef { ttl, merge, user, ..(**known).clone() };
                 check_room(&states, &def)?;
                 states[at] = Arc::new(def);
