@@ -212,6 +212,27 @@ fn loom_hot_swing_of_a_record_of_the_current_epoch() {
     );
 }
 
+/// A reader that was stopped in the middle of its copy found the sequence as it had been at first: the link to no other
+/// dead record, where the sequence was.
+#[test]
+fn loom_hot_change_in_place_and_burial() {
+    beside(
+        4,
+        |owner| {
+            let record = owner.insert(VALUE, CURRENT, KEY, &value(1));
+            owner.dirty.push(&mut owner.memory, record.at).unwrap();
+            record
+        },
+        |owner, mut old| {
+            old.replace(&owner.table.arena, old.tag(), None, &value(2));
+            let new = owner.create(VALUE, CURRENT, 0, KEY, &value(3));
+            owner.swing(KEY, old, new);
+            owner.bury(old);
+        },
+        |seen| assert!(matches!(seen, Some((1..=3, CURRENT, VALUE) | (0, 0, 0))), "{seen:?}"),
+    );
+}
+
 #[test]
 fn loom_hot_one_swing_is_never_contended() {
     // Two looks suffice for one change: the second finds what took the place of the dead.

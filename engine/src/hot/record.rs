@@ -338,12 +338,12 @@ impl Record {
         arena.word(self.at + 1).store(self.word, Ordering::Release);
     }
 
-    /// Marks the record as dead and links it to another dead one. The link lies where the sequence was: a reader that
-    /// is copying the value gets it as it was, or finds the sequence changed.
+    /// Marks the record as dead and links it to another dead one. The link lies where the sequence was and may equal an
+    /// earlier one, so a reader that has copied the value looks for the mark as well.
     pub fn bury(&mut self, arena: &Arena, next: Ref) {
         self.set_tag(arena, DEAD);
         let word = arena.word(self.at);
-        // Release: as in `set_stamp`.
+        // Release: pairs with the second acquire load in `copy`; who takes the link for a sequence sees the mark.
         word.store(word.load(Ordering::Relaxed) & 0xFFFF_FFFF | u64::from(next) << 32, Ordering::Release);
     }
 
@@ -429,7 +429,7 @@ impl Record {
     }
 
     /// A reader's copy of a consistent version, its value appended to `out`; `None` where the owner changed it
-    /// meanwhile. The record may be dead.
+    /// meanwhile, or where it is dead.
     pub fn copy(arena: &Arena, at: Ref, out: &mut Vec<u8>) -> Option<Copied> {
         // Pairs with the release store at the end of `guarded`.
         let head = arena.word(at).load(Ordering::Acquire);
@@ -443,7 +443,9 @@ impl Record {
         arena.read_words(record.value_at(), record.value_len(), out);
         // Pairs with the release fence in `guarded`.
         fence(Ordering::Acquire);
-        if arena.word(at).load(Ordering::Relaxed) >> 32 == before {
+        // Acquire: pairs with the release store in `bury`, which may have made a link of the sequence.
+        let is_same = arena.word(at).load(Ordering::Acquire) >> 32 == before;
+        if is_same && Self::load(arena, at).kind() != DEAD {
             return Some(Copied { record, stamp: head as u32, expiry_ms });
         }
         out.truncate(start);
