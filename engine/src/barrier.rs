@@ -9,7 +9,8 @@ use crate::flush::Job;
 use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
 use crate::manifest::check_host;
-use crate::shard::Shard;
+use crate::platform::sync::gate::OwnerToken;
+use crate::shard::{Core, Shard};
 use crate::store::StoreInner;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -117,8 +118,11 @@ pub(crate) fn aborted(label: u64) -> Error {
     Error::Checkpoint { label, problem: "aborted by the host".into() }
 }
 
-/// Cuts all shards of a store.
-pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> {
+/// The shard of a writer that asks for a barrier itself, and its token: it is entered without a handshake.
+pub(crate) type Own<'a> = (&'a Arc<Shard>, &'a mut OwnerToken<Core>);
+
+/// Cuts all shards of a store; that of the caller, if it is a writer, through its own token.
+pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own<'_>>) -> Result<Pending> {
     store.check()?;
     if let Err(invalid) = check_host(store.info.range, &barrier.offsets, &barrier.metadata) {
         return Err(Error::Checkpoint { label: barrier.label, problem: invalid.to_string() });
@@ -129,7 +133,11 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> 
     let mut shards = Vec::new();
     let mut lowest_ms = u64::MAX;
     let all = store.shards.lock().clone();
-    if let Err(error) = all.iter().try_for_each(|shard| seal(store, shard, &mut shards, &mut lowest_ms)) {
+    let outcome = all.iter().try_for_each(|shard| {
+        let token = own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, shard)).map(|(_, token)| &mut **token);
+        seal(store, shard, token, &mut shards, &mut lowest_ms)
+    });
+    if let Err(error) = outcome {
         // What was cut off before the barrier failed is flushed all the same: nothing else leads to it any more.
         if !shards.is_empty() {
             store.queue.push(store, Job { shards, request: None });
@@ -152,22 +160,19 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier) -> Result<Pending> 
 fn seal(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
+    mut token: Option<&mut OwnerToken<Core>>,
     cut: &mut Vec<(Arc<Shard>, Sealed)>,
     lowest_ms: &mut u64,
 ) -> Result<()> {
     loop {
         let seen = shard.progress();
-        let mut core = shard.cell.borrow();
-        core.settle(shard);
-        *lowest_ms = (*lowest_ms).min(core.hot.now_ms);
-        if !core.hot.is_dirty() {
+        let is_cut = match &mut token {
+            Some(token) => seal_core(store, shard, &mut token.enter(), cut, lowest_ms),
+            None => seal_core(store, shard, &mut shard.cell.borrow(), cut, lowest_ms),
+        };
+        if is_cut {
             return Ok(());
         }
-        if let Some(sealed) = core.hot.seal(store.next_epoch()) {
-            cut.push((Arc::clone(shard), sealed));
-            return Ok(());
-        }
-        drop(core);
         shard.wait(seen);
         store.check()?;
         // A full disk: the host learns of it, and what is in flight stays in line.
@@ -175,4 +180,23 @@ fn seal(
             return Err(error);
         }
     }
+}
+
+/// Cuts what changed in one shard, if anything did; false where two of its epochs are in flight.
+fn seal_core(
+    store: &StoreInner,
+    shard: &Arc<Shard>,
+    core: &mut Core,
+    cut: &mut Vec<(Arc<Shard>, Sealed)>,
+    lowest_ms: &mut u64,
+) -> bool {
+    core.settle(shard);
+    *lowest_ms = (*lowest_ms).min(core.hot.now_ms);
+    if !core.hot.is_dirty() {
+        return true;
+    }
+    let sealed = core.hot.seal(store.next_epoch());
+    cut.extend(sealed.map(|sealed| (Arc::clone(shard), sealed)));
+    // It has a new epoch then.
+    !core.hot.is_dirty()
 }

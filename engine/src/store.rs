@@ -187,12 +187,12 @@ impl Store {
     /// Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. The checkpoint
     /// becomes complete in the background.
     ///
-    /// It takes some microseconds, but waits for an operation that is under way (a scan is one), and, where two epochs of a
+    /// It takes some microseconds ([`Writer::barrier`] fewer), but waits for an operation that is under way (a scan is one), and, where two epochs of a
     /// writer are in flight already, for the first of them to be flushed. Fails with a [`Class::Retry`](crate::Class::Retry)
     /// error where that finds the disk full, with [`Error::Checkpoint`] where offsets or metadata are not what
     /// [`Barrier`] says, and once background work failed for good.
     pub fn barrier(&self, barrier: Barrier) -> Result<Pending> {
-        barrier::cut(&self.inner, barrier)
+        barrier::cut(&self.inner, barrier, None)
     }
 
     /// The retained checkpoints, oldest first.

@@ -1,5 +1,6 @@
 //! A writer: the single owner of a range of key groups.
 
+use crate::barrier::{Barrier, Pending};
 use crate::batch::{self, Batch};
 use crate::error::{Error, Result};
 use crate::hot::Probe;
@@ -71,6 +72,12 @@ impl Writer {
     /// sets it keeps everything from being purged.
     pub fn set_time_ms(&mut self, now_ms: u64) {
         self.token.enter().hot.now_ms = now_ms;
+    }
+
+    /// [`Store::barrier`](crate::Store::barrier) of the store that it writes, all its writers included. From the thread of
+    /// the writer this is the shorter way, as its own range is cut without a handshake with other threads.
+    pub fn barrier(&mut self, barrier: Barrier) -> Result<Pending> {
+        crate::barrier::cut(&self.store, barrier, Some((&self.shard, &mut self.token)))
     }
 
     /// Runs an operation on one key of a state of one of these kinds.

@@ -569,3 +569,36 @@ fn once_nothing_is_left_on_disk_a_miss_in_memory_is_an_answer_again() {
     }
     assert!(store.metrics().owner.cold_lookups > 0);
 }
+
+/// The writer's own range is cut inside its own gate, the others' by asking: both must be in the checkpoint, and nothing of
+/// what comes after it; with more barriers than may be in flight.
+#[test]
+fn a_writer_s_barrier_cuts_every_writer_s_range() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(16);
+    let store = create(&engine, directory.path());
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let last = store.range().last();
+    let mut low = store.writer(KeyGroupRange::new(0, last / 2)).unwrap();
+    let mut high = store.writer(KeyGroupRange::new(last / 2 + 1, last)).unwrap();
+    let key = |group: u16| Key::new(KeyGroup(group), b"k");
+    let mut pending = Vec::new();
+    for label in 1..=8_u64 {
+        low.put(state, key(0), &label.to_le_bytes()).unwrap();
+        high.put(state, key(last), &label.to_le_bytes()).unwrap();
+        let writer = if label % 2 == 0 { &mut low } else { &mut high };
+        pending.push(writer.barrier(Barrier::new(label)).unwrap());
+        low.put(state, key(0), b"after").unwrap();
+        high.put(state, key(last), b"after").unwrap();
+        if label == 8 {
+            let values: Vec<Vec<u8>> = {
+                pending.pop().unwrap().wait().unwrap();
+                store.iterate(label).unwrap().map(|item| item.unwrap().value).collect()
+            };
+            assert_eq!(values, [label.to_le_bytes(), label.to_le_bytes()]);
+        }
+    }
+    for checkpoint in pending {
+        checkpoint.wait().unwrap();
+    }
+}

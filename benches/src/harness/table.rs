@@ -54,7 +54,7 @@ impl Table {
     /// A barrier, asked for.
     pub fn barrier(&mut self) -> Outcome<alluvium::Pending> {
         self.label += 1;
-        Ok(self.store.barrier(Barrier::new(self.label))?)
+        Ok(self.writer.barrier(Barrier::new(self.label))?)
     }
 
     /// Puts 8-byte counters of 0 under the first `n` keys.
