@@ -91,7 +91,7 @@ impl Load {
 
 /// Many barriers, each after the one before is complete and some updates were made.
 fn pauses(run: &mut Run, load: &mut Load, size: &str) -> Outcome {
-    let wanted = run.pick(300, 1_000);
+    let wanted = run.pick(300, 4_000);
     run.note(&format!("{size} keys: {wanted} barriers"));
     let (mut barriers, mut during, mut between) = (Latency::new()?, Latency::new()?, Latency::new()?);
     let started = Instant::now();
