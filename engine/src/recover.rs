@@ -1,4 +1,4 @@
-//! Recovery: from a directory to a store that serves, reading one manifest.
+//! Recovery: from a directory to a store that serves, by one manifest; the others there are read to know what they name.
 //!
 //! ```text
 //! located   the directory is locked and its storage opened

@@ -3,14 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use alluvium::platform::storage::{Fault, names};
 use alluvium::{
-    Barrier, Engine, EngineOptions, Error, Key, KeyGroupRange, MapRange, MergeOperator, Metrics, Pending, Result,
-    State, StateOptions, Store, StoreOptions, Writer, states,
+    Barrier, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, Metrics, Pending, Result, State,
+    StateOptions, Store, StoreOptions, Writer, states,
 };
 
 use crate::check::compare::{OwnedRow, Source};
@@ -60,34 +58,11 @@ pub fn open(directory: &Path, memory_bytes: u64, threads: usize) -> Outcome<Open
     Opened::new(engine, store)
 }
 
-/// Opens the store in a directory at its newest checkpoint. Where there is none yet, what a crashed attempt may have
-/// left is removed and the store is created.
+/// Opens the store in a directory at its newest checkpoint; where there is none yet, the store is created.
 pub fn open_or_create(directory: &Path, memory_bytes: u64, threads: usize) -> Outcome<Opened> {
     let engine = open_engine(memory_bytes, threads)?;
-    let store = match Store::open(&engine, directory, store_options()) {
-        Err(Error::Storage(error)) if error.fault == Fault::Missing => {
-            remove_leftovers(directory)?;
-            Store::create(&engine, directory, store_options())?
-        }
-        outcome => outcome?,
-    };
+    let store = Store::open_or_create(&engine, directory, store_options())?;
     Opened::new(engine, store)
-}
-
-/// Removes the store's files from a directory that has no checkpoint.
-fn remove_leftovers(directory: &Path) -> Outcome<()> {
-    let fail = |error: std::io::Error| Failure::io(directory.display(), &error);
-    if !directory.exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if names::parse_segment_name(&name).is_some() || names::is_temporary_name(&name) {
-            fs::remove_file(entry.path()).map_err(fail)?;
-        }
-    }
-    Ok(())
 }
 
 impl Opened {
