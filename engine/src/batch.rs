@@ -9,7 +9,7 @@ use crate::hot::record::Record;
 use crate::hot::table::Place;
 use crate::key::Key;
 use crate::metrics::OperationKind;
-use crate::platform::storage::ReadRequest;
+use crate::platform::storage::{Buffer, ReadRequest, StorageError};
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
 use crate::segment::{BlockRef, Segment};
@@ -320,6 +320,18 @@ impl Wanted {
     }
 }
 
+/// Gives a block that was read to the lookups that wait for it.
+fn offer(of: &[Wanted], outcome: Option<Result<Buffer, StorageError>>, lookups: &mut [(usize, Lookup)]) -> Result<()> {
+    let undone = || crate::error::Error::Background("a read was left undone".into());
+    let Wanted { segment, block, .. } = &of[0];
+    let content = Arc::new(segment.decode(*block, outcome.ok_or_else(undone)??)?);
+    segment.offer_to_cache(*block, &content);
+    for wanted in of {
+        lookups[wanted.index].1.offer(segment, &content);
+    }
+    Ok(())
+}
+
 /// Runs lookups to their ends; each round reads the next block of all of them together. The caller is outside the
 /// gate: what the lookups go by is immutable, and nobody else writes these keys.
 fn read_together(
@@ -352,18 +364,15 @@ fn read_together(
         wanted.sort_unstable_by_key(Wanted::place);
         let blocks: Vec<&[Wanted]> = wanted.chunk_by(|a, b| a.place() == b.place()).collect();
         let mut requests: Vec<ReadRequest> = blocks.iter().map(|of| of[0].segment.read_request(of[0].block)).collect();
-        store.storage.read_batch(&mut requests);
-        for (of, request) in blocks.into_iter().zip(requests) {
-            let buffer = match request.outcome {
-                Some(outcome) => outcome?,
-                None => return Err(crate::error::Error::Background("a read was left undone".into())),
-            };
-            let Wanted { segment, block, .. } = &of[0];
-            let content = Arc::new(segment.decode(*block, buffer)?);
-            segment.offer_to_cache(*block, &content);
-            for wanted in of {
-                lookups[wanted.index].1.offer(segment, &content);
+        let mut failed = None;
+        // What came is taken apart while the rest is on its way.
+        store.storage.read_each(&mut requests, &mut |index, request| {
+            if failed.is_none() {
+                failed = offer(blocks[index], request.outcome.take(), &mut lookups).err();
             }
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
     }
     let mut core = token.enter();

@@ -148,6 +148,15 @@ pub trait Storage: Send + Sync + Debug {
 
     /// Does all reads, submitted together, and leaves each one's outcome in it. Returns when all are done.
     fn read_batch(&self, batch: &mut [ReadRequest]);
+
+    /// The same, and gives each read to `landed` as soon as it is done, in no particular order, while others are under way
+    /// where the back end can do that. Its outcome may be taken out.
+    fn read_each(&self, batch: &mut [ReadRequest], landed: &mut dyn FnMut(usize, &mut ReadRequest)) {
+        self.read_batch(batch);
+        for (index, request) in batch.iter_mut().enumerate() {
+            landed(index, request);
+        }
+    }
 }
 
 /// A file being written. Dropping it without [`AppendFile::finish`] removes it, or leaves a file that nothing refers

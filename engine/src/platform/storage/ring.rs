@@ -92,6 +92,11 @@ impl Ring {
         Ok(())
     }
 
+    /// Submits what is queued, and waits for nothing.
+    pub fn submit(&mut self) -> Result<()> {
+        self.uring.submit().map(drop)
+    }
+
     /// Submits what is queued and waits until `want` reads have come back, or fewer where it is interrupted.
     pub fn wait(&mut self, want: usize) -> Result<()> {
         self.uring.submit_and_wait(want).map(drop)

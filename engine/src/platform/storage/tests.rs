@@ -109,6 +109,30 @@ fn a_batch_brings_every_read_its_own_bytes() {
 }
 
 #[test]
+fn each_read_of_a_batch_is_handed_over_once() {
+    each(|storage| {
+        let content = bytes(6, 900_000);
+        write(storage, "a", &content);
+        let file = storage.open("a").unwrap();
+        for count in [0, 1, 2, 127, 128, 129, 400] {
+            // Every tenth lies beyond the file's end.
+            let offset = |index: usize| if index % 10 == 9 { 899_000 } else { index * 2_000 };
+            let mut batch: Vec<ReadRequest> =
+                (0..count).map(|index| ReadRequest::new(Arc::clone(&file), offset(index) as u64, 1_500)).collect();
+            let mut seen = vec![0; count];
+            storage.read_each(&mut batch, &mut |index, request| {
+                seen[index] += 1;
+                match request.outcome.take().unwrap() {
+                    Ok(read) => assert_eq!(&*read, &content[offset(index)..offset(index) + 1_500]),
+                    Err(error) => assert_eq!((error.fault, index % 10), (Fault::Length, 9)),
+                }
+            });
+            assert!(seen.iter().all(|&times| times == 1), "{seen:?}");
+        }
+    });
+}
+
+#[test]
 fn a_bad_read_of_a_batch_leaves_the_others_alone() {
     each(|storage| {
         let content = bytes(5, 10_000);

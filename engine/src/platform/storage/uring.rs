@@ -55,20 +55,37 @@ impl Uring {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// Does all reads on a ring. On an error, those without an outcome are not done.
-    fn read_on(&self, ring: &mut Ring, batch: &mut [ReadRequest]) -> io::Result<()> {
-        let (mut next, mut refusals) = (0, 0);
+    /// Does all reads on a ring. On an error, those that are not marked as done in `is_done` are not.
+    fn read_on(
+        &self,
+        ring: &mut Ring,
+        batch: &mut [ReadRequest],
+        is_done: &mut [bool],
+        landed: &mut dyn FnMut(usize, &mut ReadRequest),
+    ) -> io::Result<()> {
+        let (mut next, mut refusals, mut came) = (0, 0, Vec::with_capacity(DEPTH));
         loop {
             while next < batch.len() && ring.in_flight() < DEPTH {
                 start(ring, next, &mut batch[next]);
+                if batch[next].outcome.is_some() {
+                    came.push(next);
+                }
                 next += 1;
+            }
+            if !came.is_empty() {
+                // The device goes on with those behind while these are looked at. What isn't taken now, `wait` submits.
+                drop(ring.submit());
+                for index in came.drain(..) {
+                    is_done[index] = true;
+                    landed(index, &mut batch[index]);
+                }
             }
             if ring.in_flight() == 0 {
                 return Ok(());
             }
             // With more to come, half of them are refilled at a time: the device is kept busy with few calls.
             let all = next == batch.len();
-            let want = if all { ring.in_flight() } else { ring.in_flight().div_ceil(2) };
+            let want = if all { ring.in_flight().min(DEPTH / 4) } else { ring.in_flight().div_ceil(2) };
             match ring.wait(want) {
                 Ok(()) => refusals = 0,
                 Err(error) => match error.raw_os_error() {
@@ -81,6 +98,7 @@ impl Uring {
                 },
             }
             while let Some(landing) = ring.take() {
+                came.push(landing.index);
                 self.land(landing, batch);
             }
         }
@@ -193,8 +211,12 @@ impl Storage for Uring {
     }
 
     fn read_batch(&self, batch: &mut [ReadRequest]) {
+        self.read_each(batch, &mut |_, _| {});
+    }
+
+    fn read_each(&self, batch: &mut [ReadRequest], landed: &mut dyn FnMut(usize, &mut ReadRequest)) {
         if batch.len() < 2 || self.is_denied() {
-            return self.posix.read_batch(batch);
+            return self.posix.read_each(batch, landed);
         }
         let mut ring = match IDLE.pop().map_or_else(Ring::new, Ok) {
             Ok(ring) => ring,
@@ -202,20 +224,22 @@ impl Storage for Uring {
                 if !is_passing(&error) {
                     self.deny();
                 }
-                return self.posix.read_batch(batch);
+                return self.posix.read_each(batch, landed);
             }
         };
         for request in batch.iter_mut() {
             request.outcome = None;
         }
-        match self.read_on(&mut ring, batch) {
+        let mut is_done = vec![false; batch.len()];
+        match self.read_on(&mut ring, batch, &mut is_done, landed) {
             Ok(()) => keep(ring),
             Err(_) => {
                 // What is in flight can't be waited for any more; the ring is dropped, which leaks those buffers.
                 drop(ring);
                 self.deny();
-                for request in batch.iter_mut().filter(|request| request.outcome.is_none()) {
+                for (index, request) in batch.iter_mut().enumerate().filter(|(index, _)| !is_done[*index]) {
                     request.outcome = Some(request.file.read_at(request.offset, request.len));
+                    landed(index, request);
                 }
             }
         }
