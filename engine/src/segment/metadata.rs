@@ -16,6 +16,8 @@ const PAGE: usize = METADATA_PAGE_BYTES as usize;
 
 /// A segment of which so many pages were touched will be asked for the others: they are read ahead.
 const PAGES_BEFORE_ALL: usize = 8;
+/// What is read ahead for each page touched from then on.
+const AHEAD_BYTES: usize = 1 << 20;
 
 /// The mapped metadata and page checksums of one segment.
 #[derive(Debug)]
@@ -90,8 +92,10 @@ impl Metadata {
         if let Some(word) = self.right.get(page / 64) {
             word.fetch_or(1 << (page % 64), Ordering::Relaxed);
         }
-        if self.touched.fetch_add(1, Ordering::Relaxed) + 1 == PAGES_BEFORE_ALL {
-            self.map.read_ahead();
+        // A part with each page: to ask for all of it at once would take long.
+        let touched = self.touched.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(parts) = touched.checked_sub(PAGES_BEFORE_ALL) {
+            self.map.read_ahead(parts.saturating_mul(AHEAD_BYTES), AHEAD_BYTES);
         }
     }
 

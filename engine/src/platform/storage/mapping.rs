@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
+/// What one call asks the kernel to read ahead.
+const AHEAD_BYTES: usize = 128 << 10;
+
 /// Bytes of a file, mapped through the page cache.
 ///
 /// The range may start anywhere; page borders are this type's matter. A complete file is never changed or truncated
@@ -30,10 +33,13 @@ impl Mapping {
         Ok(Self { map: Some(map) })
     }
 
-    /// Has all of it read ahead, in the background.
-    pub fn read_ahead(&self) {
-        if let Some(map) = &self.map {
-            let _ = map.advise(Advice::Normal).and_then(|()| map.advise(Advice::WillNeed));
+    /// Has a part of it read ahead, in the background; what lies beyond the end is left out.
+    pub fn read_ahead(&self, start: usize, len: usize) {
+        let Some(map) = &self.map else { return };
+        let end = start.saturating_add(len).min(map.len());
+        // Linux reads no more for one call than the device's read-ahead, mostly 128 KiB.
+        for from in (start..end).step_by(AHEAD_BYTES) {
+            let _ = map.advise_range(Advice::WillNeed, from, AHEAD_BYTES.min(end - from));
         }
     }
 }
