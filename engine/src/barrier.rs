@@ -123,7 +123,7 @@ pub(crate) type Own<'a> = (&'a Arc<Shard>, &'a mut OwnerToken<Core>);
 
 /// Cuts all shards of a store; that of the caller, if it is a writer, through its own token.
 pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own<'_>>) -> Result<Pending> {
-    store.check()?;
+    store.check_cut()?;
     if let Err(invalid) = check_host(store.info.range, &barrier.offsets, &barrier.metadata) {
         return Err(Error::Checkpoint { label: barrier.label, problem: invalid.to_string() });
     }

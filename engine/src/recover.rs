@@ -141,7 +141,7 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
         info: manifest.store,
         states: state_defs(&manifest)?,
         version: checkpoint::version_of(&located.storage, &engine.inner.cache, &manifest),
-        epoch: manifest.epoch.0 + 1,
+        epoch: manifest.epoch.0.saturating_add(1).min(crate::store::EPOCH_MAX),
         purge_clock_ms: manifest.purge_clock_ms,
         catalogue,
         restored,

@@ -67,6 +67,15 @@ pub struct CheckpointSource {
     pub label: Option<u64>,
 }
 
+/// Where a store's epochs end: they are never used again, and wrapping around would break the stamp rule. One that is cut
+/// a thousand times a second gets there after seven weeks, once a second after 136 years.
+pub(crate) const EPOCH_MAX: u32 = u32::MAX - (1 << 20);
+
+/// A store that can cut no more epochs off.
+pub(crate) fn epochs_used_up() -> Error {
+    Error::Background("the store's epochs are used up; what it holds can be read, and exported by iterating".into())
+}
+
 #[derive(Debug)]
 pub(crate) struct StoreInner {
     pub engine: Engine,
@@ -255,6 +264,12 @@ impl StoreInner {
         self.failure.lock().clone().map_or(Ok(()), Err)
     }
 
+    /// As [`StoreInner::check`], and fails where no epoch can be cut off any more.
+    pub fn check_cut(&self) -> Result<()> {
+        self.check()?;
+        if self.epoch.load(Ordering::Acquire) < EPOCH_MAX { Ok(()) } else { Err(epochs_used_up()) }
+    }
+
     /// Fails where the store is closed: its directory may be another's by now.
     pub fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
@@ -437,4 +452,32 @@ pub(crate) fn state_defs(manifest: &Manifest) -> Result<Vec<Arc<StateDef>>> {
 
 pub(crate) fn epoch_of(inner: &StoreInner) -> Epoch {
     Epoch(inner.epoch.load(Ordering::Acquire))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::EngineOptions;
+
+    #[test]
+    fn epochs_never_wrap_around() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        store.inner.epoch.store(EPOCH_MAX - 1, Ordering::Release);
+        writer.put(state, store.key(b"k"), b"1").unwrap();
+        store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+        writer.put(state, store.key(b"k"), b"2").unwrap();
+        assert!(matches!(store.barrier(Barrier::new(2)), Err(Error::Background(_))));
+        assert_eq!(writer.get(state, store.key(b"k")).unwrap().unwrap(), b"2");
+        let full = (0..10_000_u32).find_map(|i| writer.put(state, store.key(&i.to_be_bytes()), &[0; 1_000]).err());
+        assert!(matches!(full, Some(Error::Background(_))), "{full:?}");
+        drop(writer);
+        store.close().unwrap();
+        let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        assert_eq!(store.reader().get(state, store.key(b"k")).unwrap().unwrap(), b"1");
+    }
 }

@@ -57,7 +57,7 @@ const EVICT_STEPS: usize = 1 << 16;
 
 /// Claims a range of a store's key groups for a writer.
 pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
-    store.check()?;
+    store.check_cut()?;
     if !store.info.range.covers(range) {
         let of = store.info.range;
         let outside = if of.contains(KeyGroup(range.first())) { range.last() } else { range.first() };
@@ -235,7 +235,7 @@ fn await_room(
     out: OutOfMemory,
     attempt: u32,
 ) -> Result<()> {
-    store.check()?;
+    store.check_cut()?;
     match room {
         Room::Made => Ok(()),
         Room::Wait => {
@@ -313,7 +313,7 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
         return Spill::Nothing;
     }
     let Some(_sealing) = store.queue.sealing.try_lock() else { return Spill::Barrier };
-    if store.check_open().is_err() {
+    if store.check_cut().is_err() {
         return Spill::Nothing;
     }
     let Some(sealed) = core.hot.seal(store.next_epoch()) else { return Spill::Nothing };
