@@ -1,6 +1,7 @@
 //! Many operations at once: all keys are hashed and their cache lines fetched before anything is looked at, and what
 //! memory doesn't have is read from disk together.
 
+use crate::cold::{self, ColdKey};
 use crate::error::Result;
 use crate::hot::Probe;
 use crate::hot::cell::Below;
@@ -9,21 +10,18 @@ use crate::hot::record::Record;
 use crate::hot::table::Place;
 use crate::key::Key;
 use crate::metrics::OperationKind;
-use crate::platform::storage::{Buffer, ReadRequest, StorageError};
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
-use crate::segment::{BlockRef, Segment};
 use crate::shard::{Core, Shard};
-use crate::stack::{Found, Lookup, Slice};
+use crate::stack::{Found, Slice};
 use crate::states::StateDef;
 use crate::store::{State, StoreInner};
 use crate::write::{self, Halt};
 use crate::writer::Writer;
 use std::sync::Arc;
 
-/// How many values are looked for on disk together. More don't make the disk faster, and the blocks that they lie in are
-/// in memory until all are there.
-const COLD_AT_ONCE: usize = 256;
+/// How many values are looked for on disk together: at the end of each lot the device has less and less to do.
+const COLD_AT_ONCE: usize = 512;
 
 /// Gives the values of many keys to `use_it`.
 pub(crate) fn get_many(
@@ -81,21 +79,23 @@ fn get_cold(
     token: &mut OwnerToken<Core>,
     def: &StateDef,
     keys: &[Key<'_>],
-    misses: Vec<(usize, Lookup)>,
+    mut misses: Vec<ColdKey>,
     use_it: &mut impl FnMut(usize, Option<&[u8]>),
 ) -> Result<()> {
-    for (index, _, found) in read_together(store, misses, token)? {
-        use_it(index, found.base.as_deref());
-        let Some(value) = &found.base else { continue };
-        write::run(store, shard, token, OperationKind::Batch, |core| {
-            with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
-                // The same key may have come up twice.
-                if core.hot.find_cell(probe).is_none() {
-                    read::keep_cell(core, def, probe, value, found.expiry_ms, found.epoch.0)?;
-                }
-                Ok(())
-            })
-        })?;
+    while !misses.is_empty() {
+        for (index, _, found) in read_together(store, &mut misses, token)? {
+            use_it(index, found.base.as_deref());
+            let Some(value) = &found.base else { continue };
+            write::run(store, shard, token, OperationKind::Batch, |core| {
+                with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
+                    // The same key may have come up twice.
+                    if core.hot.find_cell(probe).is_none() {
+                        read::keep_cell(core, def, probe, value, found.expiry_ms, found.epoch.0)?;
+                    }
+                    Ok(())
+                })
+            })?;
+        }
     }
     Ok(())
 }
@@ -189,34 +189,36 @@ fn update_cold<V: AsRef<[u8]>>(
     token: &mut OwnerToken<Core>,
     def: &StateDef,
     keys: &[Key<'_>],
-    misses: Vec<(usize, Lookup)>,
+    mut misses: Vec<ColdKey>,
     mut kept: Vec<(usize, Option<V>)>,
     change: &mut impl FnMut(usize, Option<&[u8]>) -> Option<V>,
 ) -> Result<()> {
     let mut changed: Option<Option<V>> = None;
-    for (index, slice, mut found) in read_together(store, misses, token)? {
-        if let Some(at) = kept.iter().position(|(of, _)| *of == index) {
-            changed = Some(kept.swap_remove(at).1);
+    while !misses.is_empty() {
+        for (index, slice, mut found) in read_together(store, &mut misses, token)? {
+            if let Some(at) = kept.iter().position(|(of, _)| *of == index) {
+                changed = Some(kept.swap_remove(at).1);
+            }
+            write::run(store, shard, token, OperationKind::Batch, |core| {
+                with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
+                    if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
+                        return Ok(());
+                    }
+                    // The same key may have come up twice, and what it was changed to may have been flushed and have left
+                    // memory since: then the segments are others than those that were read.
+                    if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
+                        let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
+                        found = read::finish(lookup, &mut core.counts)?;
+                    }
+                    let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
+                    let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };
+                    let record = core.hot.find_cell(probe);
+                    write_changed(core, def, probe, record, value.as_ref(), below)?;
+                    changed = None;
+                    Ok(())
+                })
+            })?;
         }
-        write::run(store, shard, token, OperationKind::Batch, |core| {
-            with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
-                if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
-                    return Ok(());
-                }
-                // The same key may have come up twice, and what it was changed to may have been flushed and have left
-                // memory since: then the segments are others than those that were read.
-                if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
-                    let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
-                    found = read::finish(lookup, &mut core.counts)?;
-                }
-                let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
-                let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };
-                let record = core.hot.find_cell(probe);
-                write_changed(core, def, probe, record, value.as_ref(), below)?;
-                changed = None;
-                Ok(())
-            })
-        })?;
     }
     Ok(())
 }
@@ -305,81 +307,21 @@ fn write_changed<V: AsRef<[u8]>>(
     }
 }
 
-/// A block that a lookup needs next.
-struct Wanted {
-    /// Which lookup.
-    index: usize,
-    segment: Arc<Segment>,
-    block: BlockRef,
-}
-
-impl Wanted {
-    /// Equal for the same block of the same open segment; in the order of the file.
-    fn place(&self) -> (*const Segment, u32) {
-        (Arc::as_ptr(&self.segment), self.block.index)
-    }
-}
-
-/// Gives a block that was read to the lookups that wait for it.
-fn offer(of: &[Wanted], outcome: Option<Result<Buffer, StorageError>>, lookups: &mut [(usize, Lookup)]) -> Result<()> {
-    let undone = || crate::error::Error::Background("a read was left undone".into());
-    let Wanted { segment, block, .. } = &of[0];
-    let content = Arc::new(segment.decode(*block, outcome.ok_or_else(undone)??)?);
-    segment.offer_to_cache(*block, &content);
-    for wanted in of {
-        lookups[wanted.index].1.offer(segment, &content);
-    }
-    Ok(())
-}
-
-/// Runs lookups to their ends; each round reads the next block of all of them together. The caller is outside the
-/// gate: what the lookups go by is immutable, and nobody else writes these keys.
+/// Looks the first keys up on disk together, and takes them from `misses`. The caller is outside the gate: nobody else
+/// writes these keys.
 fn read_together(
     store: &StoreInner,
-    mut lookups: Vec<(usize, Lookup)>,
+    misses: &mut Vec<ColdKey>,
     token: &mut OwnerToken<Core>,
 ) -> Result<Vec<(usize, Arc<Slice>, Found)>> {
-    if lookups.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut blocks_read = 0;
-    loop {
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for (index, (_, lookup)) in lookups.iter_mut().enumerate() {
-            while let Some((segment, block)) = lookup.next()? {
-                blocks_read += 1;
-                match segment.cached(block) {
-                    Some(cached) => lookup.offer(&segment, &cached),
-                    None => {
-                        wanted.push(Wanted { index, segment, block });
-                        break;
-                    }
-                }
-            }
-        }
-        if wanted.is_empty() {
-            break;
-        }
-        // Neighbours in one block read it once.
-        wanted.sort_unstable_by_key(Wanted::place);
-        let blocks: Vec<&[Wanted]> = wanted.chunk_by(|a, b| a.place() == b.place()).collect();
-        let mut requests: Vec<ReadRequest> = blocks.iter().map(|of| of[0].segment.read_request(of[0].block)).collect();
-        let mut failed = None;
-        // What came is taken apart while the rest is on its way.
-        store.storage.read_each(&mut requests, &mut |index, request| {
-            if failed.is_none() {
-                failed = offer(blocks[index], request.outcome.take(), &mut lookups).err();
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
-    }
+    let (done, blocks_read) = cold::finish_together(&*store.storage, misses)?;
+    let rest = misses.split_off(done);
+    let done = std::mem::replace(misses, rest);
     let mut core = token.enter();
-    core.counts.cold_lookups += lookups.len() as u64;
+    core.counts.cold_lookups += done.len() as u64;
     core.counts.blocks_read += blocks_read;
-    core.counts.filter_probes += lookups.iter().map(|(_, lookup)| lookup.filter_probes).sum::<u64>();
-    Ok(lookups.into_iter().map(|(index, lookup)| (index, Arc::clone(lookup.slice()), lookup.finish())).collect())
+    core.counts.filter_probes += done.iter().map(|(_, lookup)| lookup.filter_probes).sum::<u64>();
+    Ok(done.into_iter().map(|(index, lookup)| (index, Arc::clone(lookup.slice()), lookup.finish())).collect())
 }
 
 /// One operation of a [`Batch`].

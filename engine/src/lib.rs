@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
-//! [`batch`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, [`scan`], `barrier`, `flush`, `compact`,
+//! [`batch`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, `cold`, [`scan`], `barrier`, `flush`, `compact`,
 //! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -35,6 +35,8 @@ pub mod writer;
 mod barrier;
 #[cfg(not(loom))]
 pub mod checkpoint;
+#[cfg(not(loom))]
+mod cold;
 #[cfg(not(loom))]
 mod compact;
 #[cfg(not(loom))]

@@ -277,6 +277,11 @@ impl Lookup {
         self.advance();
     }
 
+    /// Bytes of the values found so far.
+    pub fn found_bytes(&self) -> usize {
+        self.found.base.iter().chain(&self.found.operands).map(Vec::len).sum()
+    }
+
     /// Where it looks.
     pub fn slice(&self) -> &Arc<Slice> {
         &self.slice

@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "reclaim",
             "pop",
             "scan",
+            "cold",
             "read",
             "write",
         ],

@@ -99,6 +99,13 @@ impl Metadata {
         }
     }
 
+    /// Has the next page touched count as the one after which the others are read ahead.
+    pub fn expect_many(&self) {
+        if self.touched.load(Ordering::Relaxed) < PAGES_BEFORE_ALL - 1 {
+            self.touched.fetch_max(PAGES_BEFORE_ALL - 1, Ordering::Relaxed);
+        }
+    }
+
     #[cold]
     fn check_page(&self, page: usize) -> Result<(), DecodeError> {
         if !self.is_right(self.pages) {

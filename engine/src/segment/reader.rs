@@ -139,6 +139,11 @@ impl Segment {
         hash_key(sort_key, self.meta.hash_seed)
     }
 
+    /// Says that many keys will be looked up: the metadata is read ahead from the first touch.
+    pub fn expect_many(&self) {
+        self.metadata.expect_many();
+    }
+
     /// Whether a sort key with this hash may be here. For a container's key it tells whether the container has
     /// anything here: its own record, or entries. A damaged part of the filter says yes to everything; the reads that
     /// follow are checked on their own, and [`Segment::verify`] reports it.

@@ -149,14 +149,30 @@ pub trait Storage: Send + Sync + Debug {
     /// Does all reads, submitted together, and leaves each one's outcome in it. Returns when all are done.
     fn read_batch(&self, batch: &mut [ReadRequest]);
 
-    /// The same, and gives each read to `landed` as soon as it is done, in no particular order, while others are under way
-    /// where the back end can do that. Its outcome may be taken out.
-    fn read_each(&self, batch: &mut [ReadRequest], landed: &mut dyn FnMut(usize, &mut ReadRequest)) {
-        self.read_batch(batch);
-        for (index, request) in batch.iter_mut().enumerate() {
-            landed(index, request);
+    /// Does reads that `stream` comes up with as it goes; returns when it has no more and all are done. Where the back
+    /// end can, others are under way while it is asked for the next or takes one.
+    fn read_stream(&self, stream: &mut dyn ReadStream) {
+        loop {
+            let mut round: Vec<ReadRequest> = std::iter::from_fn(|| stream.next()).take(ROUND).collect();
+            if round.is_empty() {
+                return;
+            }
+            self.read_batch(&mut round);
+            round.into_iter().for_each(|request| stream.landed(request));
         }
     }
+}
+
+/// How many reads of a stream are done together where they don't overlap with the stream's own work.
+const ROUND: usize = 128;
+
+/// Reads that are come up with as others are done.
+pub trait ReadStream {
+    /// The next read; `None` where there is none for now: it is asked again after each landing.
+    fn next(&mut self) -> Option<ReadRequest>;
+
+    /// Takes a read that is done, with its outcome. They come in no particular order.
+    fn landed(&mut self, request: ReadRequest);
 }
 
 /// A file being written. Dropping it without [`AppendFile::finish`] removes it, or leaves a file that nothing refers
@@ -210,6 +226,8 @@ pub struct ReadRequest {
     pub offset: u64,
     /// How many bytes.
     pub len: usize,
+    /// What the one who asks knows it by.
+    pub tag: usize,
     /// What came of it; `None` before.
     pub outcome: Option<Result<Buffer, StorageError>>,
 }
@@ -217,6 +235,6 @@ pub struct ReadRequest {
 impl ReadRequest {
     /// A read that has not been done yet.
     pub fn new(file: Arc<dyn ReadFile>, offset: u64, len: usize) -> Self {
-        Self { file, offset, len, outcome: None }
+        Self { file, offset, len, tag: 0, outcome: None }
     }
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use io_uring::{IoUring, Probe, opcode, types};
 
-use super::Buffer;
 use super::reading::Plan;
+use super::{Buffer, ReadRequest};
 
 /// The most reads in flight on one ring.
 pub const DEPTH: usize = 128;
@@ -29,7 +29,7 @@ pub struct Ring {
 
 /// A read in flight.
 struct Flight {
-    index: usize,
+    request: ReadRequest,
     plan: Plan,
     buffer: Buffer,
     /// Open until then.
@@ -38,8 +38,8 @@ struct Flight {
 
 /// A read that came back.
 pub struct Landing {
-    /// Which read of the batch it is.
-    pub index: usize,
+    /// What was asked for.
+    pub request: ReadRequest,
     /// How it was to be done.
     pub plan: Plan,
     /// What was read, perhaps less than planned.
@@ -71,24 +71,29 @@ impl Ring {
         DEPTH - self.free.len()
     }
 
-    /// Queues the `index`-th read of a batch. Gives the buffer back where the ring is full.
+    /// How many reads were pushed that the kernel wasn't told of.
+    pub fn queued(&mut self) -> usize {
+        self.uring.submission().len()
+    }
+
+    /// Queues a read. Gives the request back where the ring is full.
     pub fn push(
         &mut self,
-        index: usize,
+        request: ReadRequest,
         file: Arc<OwnedFd>,
         plan: Plan,
         mut buffer: Buffer,
-    ) -> std::result::Result<(), Buffer> {
-        let Some(slot) = self.free.pop() else { return Err(buffer) };
+    ) -> std::result::Result<(), ReadRequest> {
+        let Some(slot) = self.free.pop() else { return Err(request) };
         let len = plan.len.min(buffer.room()).min(MAX_READ_BYTES) as u32;
         let read = opcode::Read::new(types::Fd(file.as_raw_fd()), buffer.spare(), len).offset(plan.offset).build();
         let read = read.user_data(slot as u64);
         // SAFETY: the memory stays valid until the completion, as the slot owns it and `drop` leaks it.
         if unsafe { self.uring.submission().push(&read) }.is_err() {
             self.free.push(slot);
-            return Err(buffer);
+            return Err(request);
         }
-        self.slots[slot] = Some(Flight { index, plan, buffer, _file: file });
+        self.slots[slot] = Some(Flight { request, plan, buffer, _file: file });
         Ok(())
     }
 
@@ -106,7 +111,7 @@ impl Ring {
     pub fn take(&mut self) -> Option<Landing> {
         let done = self.uring.completion().next()?;
         let slot = usize::try_from(done.user_data()).ok()?;
-        let Flight { index, plan, mut buffer, .. } = self.slots.get_mut(slot)?.take()?;
+        let Flight { request, plan, mut buffer, .. } = self.slots.get_mut(slot)?.take()?;
         self.free.push(slot);
         let outcome = match usize::try_from(done.result()) {
             Ok(count) => {
@@ -116,7 +121,18 @@ impl Ring {
             }
             Err(_) => Err(Error::from_raw_os_error(-done.result())),
         };
-        Some(Landing { index, plan, outcome })
+        Some(Landing { request, plan, outcome })
+    }
+
+    /// Gives up what is in flight and can't be waited for any more: the requests, whose buffers are leaked.
+    pub fn abandon(mut self) -> Vec<ReadRequest> {
+        let flights = self.slots.drain(..).flatten();
+        flights
+            .map(|flight| {
+                std::mem::forget(flight.buffer);
+                flight.request
+            })
+            .collect()
     }
 }
 

@@ -108,26 +108,59 @@ fn a_batch_brings_every_read_its_own_bytes() {
     });
 }
 
+/// A stream that makes reads up as others land: each of the first ones leads to `depth` more, one after the other.
+struct Chains<'a> {
+    file: Arc<dyn ReadFile>,
+    content: &'a [u8],
+    chains: usize,
+    depth: usize,
+    started: usize,
+    /// Tags of the reads to be made next: a chain's number and how far it got.
+    ready: Vec<usize>,
+    /// How often each read landed.
+    seen: Vec<usize>,
+}
+
+impl Chains<'_> {
+    /// Every tenth lies beyond the file's end.
+    fn offset(tag: usize) -> usize {
+        if tag % 10 == 9 { 899_000 } else { tag * 500 }
+    }
+}
+
+impl ReadStream for Chains<'_> {
+    fn next(&mut self) -> Option<ReadRequest> {
+        let tag = self.ready.pop().or_else(|| {
+            self.started += 1;
+            (self.started <= self.chains).then(|| (self.started - 1) * self.depth)
+        })?;
+        Some(ReadRequest { tag, ..ReadRequest::new(Arc::clone(&self.file), Self::offset(tag) as u64, 1_500) })
+    }
+
+    fn landed(&mut self, request: ReadRequest) {
+        let (tag, offset) = (request.tag, Self::offset(request.tag));
+        self.seen[tag] += 1;
+        match request.outcome.unwrap() {
+            Ok(read) => assert_eq!(&*read, &self.content[offset..offset + 1_500]),
+            Err(error) => assert_eq!((error.fault, tag % 10), (Fault::Length, 9)),
+        }
+        if (tag + 1) % self.depth != 0 {
+            self.ready.push(tag + 1);
+        }
+    }
+}
+
 #[test]
-fn each_read_of_a_batch_is_handed_over_once() {
+fn each_read_of_a_stream_lands_once() {
     each(|storage| {
         let content = bytes(6, 900_000);
         write(storage, "a", &content);
-        let file = storage.open("a").unwrap();
-        for count in [0, 1, 2, 127, 128, 129, 400] {
-            // Every tenth lies beyond the file's end.
-            let offset = |index: usize| if index % 10 == 9 { 899_000 } else { index * 2_000 };
-            let mut batch: Vec<ReadRequest> =
-                (0..count).map(|index| ReadRequest::new(Arc::clone(&file), offset(index) as u64, 1_500)).collect();
-            let mut seen = vec![0; count];
-            storage.read_each(&mut batch, &mut |index, request| {
-                seen[index] += 1;
-                match request.outcome.take().unwrap() {
-                    Ok(read) => assert_eq!(&*read, &content[offset(index)..offset(index) + 1_500]),
-                    Err(error) => assert_eq!((error.fault, index % 10), (Fault::Length, 9)),
-                }
-            });
-            assert!(seen.iter().all(|&times| times == 1), "{seen:?}");
+        for (chains, depth) in [(0, 1), (1, 1), (1, 40), (2, 3), (127, 1), (128, 2), (129, 1), (400, 4), (17, 90)] {
+            let file = storage.open("a").unwrap();
+            let seen = vec![0; chains * depth];
+            let mut stream = Chains { file, content: &content, chains, depth, started: 0, ready: Vec::new(), seen };
+            storage.read_stream(&mut stream);
+            assert!(stream.seen.iter().all(|&times| times == 1), "{chains} x {depth}: {:?}", stream.seen);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The back end of io_uring: a batch of reads is submitted in one system call and kept in flight together.
+//! The back end of io_uring: a many reads are submitted in few system calls and kept in flight together.
 //!
 //! Everything but batches is done as the [`Posix`] back end does it: a single read or a large sequential write is one
 //! system call either way. Once the kernel denies io_uring, batches go there too.
@@ -13,13 +13,21 @@ use crossbeam::queue::ArrayQueue;
 use super::posix::Posix;
 use super::reading::Plan;
 use super::ring::{DEPTH, Landing, MAX_READ_BYTES, Ring};
-use super::{AppendFile, Backend, Buffer, FileEntry, IoCounters, ReadFile, ReadRequest, Storage, StorageError};
+use super::{
+    AppendFile, Backend, Buffer, FileEntry, IoCounters, ReadFile, ReadRequest, ReadStream, Storage, StorageError,
+};
 
 /// How many rings are kept for the next batch; as many more as there are threads are made when needed.
 const IDLE_RINGS: usize = 16;
 
 /// How often in a row the kernel may be out of resources before the ring is given up.
 const MAX_REFUSALS: usize = 1000;
+
+/// How many reads are waited for at once: each wait is a system call.
+const WAIT: usize = DEPTH / 4;
+
+/// How many reads are handed to the device at once, for the same reason.
+const SUBMITTED_TOGETHER: usize = 16;
 
 /// Rings without anything in flight, shared by all storages of the process.
 static IDLE: LazyLock<ArrayQueue<Ring>> = LazyLock::new(|| ArrayQueue::new(IDLE_RINGS));
@@ -55,38 +63,15 @@ impl Uring {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// Does all reads on a ring. On an error, those that are not marked as done in `is_done` are not.
-    fn read_on(
-        &self,
-        ring: &mut Ring,
-        batch: &mut [ReadRequest],
-        is_done: &mut [bool],
-        landed: &mut dyn FnMut(usize, &mut ReadRequest),
-    ) -> io::Result<()> {
-        let (mut next, mut refusals, mut came) = (0, 0, Vec::with_capacity(DEPTH));
+    /// Does a stream's reads on a ring. After an error, those in flight are left there.
+    fn stream_on(&self, ring: &mut Ring, stream: &mut dyn ReadStream) -> io::Result<()> {
+        let mut refusals = 0;
         loop {
-            while next < batch.len() && ring.in_flight() < DEPTH {
-                start(ring, next, &mut batch[next]);
-                if batch[next].outcome.is_some() {
-                    came.push(next);
-                }
-                next += 1;
-            }
-            if !came.is_empty() {
-                // The device goes on with those behind while these are looked at. What isn't taken now, `wait` submits.
-                drop(ring.submit());
-                for index in came.drain(..) {
-                    is_done[index] = true;
-                    landed(index, &mut batch[index]);
-                }
-            }
+            self.fill(ring, stream);
             if ring.in_flight() == 0 {
                 return Ok(());
             }
-            // With more to come, half of them are refilled at a time: the device is kept busy with few calls.
-            let all = next == batch.len();
-            let want = if all { ring.in_flight().min(DEPTH / 4) } else { ring.in_flight().div_ceil(2) };
-            match ring.wait(want) {
+            match ring.wait(ring.in_flight().min(WAIT)) {
                 Ok(()) => refusals = 0,
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
@@ -98,15 +83,29 @@ impl Uring {
                 },
             }
             while let Some(landing) = ring.take() {
-                came.push(landing.index);
-                self.land(landing, batch);
+                stream.landed(self.outcome(landing));
+                // One for one: the device has as much to do as before.
+                self.fill(ring, stream);
             }
         }
     }
 
-    /// Notes the outcome of a read that came back.
-    fn land(&self, Landing { index, plan, outcome }: Landing, batch: &mut [ReadRequest]) {
-        let request = &mut batch[index];
+    /// Queues what the stream has until the ring is full, and lets the device begin with it.
+    fn fill(&self, ring: &mut Ring, stream: &mut dyn ReadStream) {
+        while ring.in_flight() < DEPTH {
+            let Some(request) = stream.next() else { return };
+            if let Err(request) = push(ring, request) {
+                stream.landed(request);
+            }
+            if ring.queued() >= SUBMITTED_TOGETHER {
+                // What isn't taken now, `wait` submits, and sees why.
+                drop(ring.submit());
+            }
+        }
+    }
+
+    /// The request of a read that came back, with its outcome.
+    fn outcome(&self, Landing { mut request, plan, outcome }: Landing) -> ReadRequest {
         request.outcome = Some(match outcome {
             Ok(buffer) if buffer.len() >= plan.needed => {
                 self.posix.counters().count_reads(1, buffer.len() as u64);
@@ -116,22 +115,31 @@ impl Uring {
             // tells what is wrong with the file.
             _ => request.file.read_at(request.offset, request.len),
         });
+        request
     }
 }
 
-/// Queues a read, or does it at once where it isn't one for the ring.
-fn start(ring: &mut Ring, index: usize, request: &mut ReadRequest) {
+/// Queues a read, or does it at once where it isn't one for the ring and gives it back.
+fn push(ring: &mut Ring, mut request: ReadRequest) -> Result<(), ReadRequest> {
     let (offset, len) = (request.offset, request.len);
-    let queued = match request.file.descriptor() {
-        Some((file, direct)) if (1..MAX_READ_BYTES / 2).contains(&len) => prepare(&*request.file, offset, len, direct)
-            .map(|(plan, buffer)| ring.push(index, file, plan, buffer).is_ok()),
-        _ => Ok(false),
-    };
-    match queued {
-        Ok(true) => {}
-        Ok(false) => request.outcome = Some(request.file.read_at(offset, len)),
-        Err(error) => request.outcome = Some(Err(error)),
+    request.outcome = None;
+    match request.file.descriptor() {
+        Some((file, direct)) if (1..MAX_READ_BYTES / 2).contains(&len) => {
+            match prepare(&*request.file, offset, len, direct) {
+                Ok((plan, buffer)) => match ring.push(request, file, plan, buffer) {
+                    Ok(()) => return Ok(()),
+                    Err(refused) => request = refused,
+                },
+                Err(error) => {
+                    request.outcome = Some(Err(error));
+                    return Err(request);
+                }
+            }
+        }
+        _ => {}
     }
+    request.outcome = Some(request.file.read_at(offset, len));
+    Err(request)
 }
 
 fn prepare(file: &dyn ReadFile, offset: u64, len: usize, direct: bool) -> Result<(Plan, Buffer), StorageError> {
@@ -211,12 +219,15 @@ impl Storage for Uring {
     }
 
     fn read_batch(&self, batch: &mut [ReadRequest]) {
-        self.read_each(batch, &mut |_, _| {});
+        if batch.len() < 2 {
+            return self.posix.read_batch(batch);
+        }
+        self.read_stream(&mut Whole { batch, next: 0 });
     }
 
-    fn read_each(&self, batch: &mut [ReadRequest], landed: &mut dyn FnMut(usize, &mut ReadRequest)) {
-        if batch.len() < 2 || self.is_denied() {
-            return self.posix.read_each(batch, landed);
+    fn read_stream(&self, stream: &mut dyn ReadStream) {
+        if self.is_denied() {
+            return self.posix.read_stream(stream);
         }
         let mut ring = match IDLE.pop().map_or_else(Ring::new, Ok) {
             Ok(ring) => ring,
@@ -224,24 +235,38 @@ impl Storage for Uring {
                 if !is_passing(&error) {
                     self.deny();
                 }
-                return self.posix.read_each(batch, landed);
+                return self.posix.read_stream(stream);
             }
         };
-        for request in batch.iter_mut() {
-            request.outcome = None;
-        }
-        let mut is_done = vec![false; batch.len()];
-        match self.read_on(&mut ring, batch, &mut is_done, landed) {
+        match self.stream_on(&mut ring, stream) {
             Ok(()) => keep(ring),
             Err(_) => {
-                // What is in flight can't be waited for any more; the ring is dropped, which leaks those buffers.
-                drop(ring);
                 self.deny();
-                for (index, request) in batch.iter_mut().enumerate().filter(|(index, _)| !is_done[*index]) {
+                for mut request in ring.abandon() {
                     request.outcome = Some(request.file.read_at(request.offset, request.len));
-                    landed(index, request);
+                    stream.landed(request);
                 }
+                self.posix.read_stream(stream);
             }
         }
+    }
+}
+
+/// All reads of a batch, as a stream.
+struct Whole<'a> {
+    batch: &'a mut [ReadRequest],
+    next: usize,
+}
+
+impl ReadStream for Whole<'_> {
+    fn next(&mut self) -> Option<ReadRequest> {
+        let request = self.batch.get(self.next)?;
+        let tag = self.next;
+        self.next += 1;
+        Some(ReadRequest { tag, ..ReadRequest::new(Arc::clone(&request.file), request.offset, request.len) })
+    }
+
+    fn landed(&mut self, request: ReadRequest) {
+        self.batch[request.tag].outcome = request.outcome;
     }
 }
