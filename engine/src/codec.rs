@@ -122,6 +122,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes.
+    #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, _) = self.bytes[self.at..].split_at_checked(len).ok_or(self.error("ends too early"))?;
         self.at += len;
@@ -129,6 +130,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let taken = *self.bytes[self.at..].first_chunk().ok_or(self.error("ends too early"))?;
         self.at += N;
@@ -136,26 +138,31 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
     /// A little-endian number of 2 bytes.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
     /// A little-endian number of 4 bytes.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// A little-endian number of 8 bytes.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// A little-endian number of 16 bytes.
+    #[inline]
     pub fn u128(&mut self) -> Result<u128, DecodeError> {
         Ok(u128::from_le_bytes(self.array()?))
     }
@@ -168,6 +175,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length of 4 bytes, at most `max`, and that many bytes.
+    #[inline]
     pub fn prefixed(&mut self, max: usize) -> Result<&'a [u8], DecodeError> {
         let at = self.at;
         let len = self.u32()? as usize;

@@ -46,15 +46,17 @@ pub(crate) fn leftovers(store: &StoreInner) {
     }
 }
 
-/// Deletes those of the segments that neither a checkpoint nor a stack names. All were there before the store was opened.
-pub(crate) fn orphans(store: &Arc<StoreInner>, found: Vec<SegmentId>) {
+/// Deletes those of the segments among `files` that neither a checkpoint nor a stack names. All were there before the
+/// store was opened.
+pub(crate) fn orphans(store: &Arc<StoreInner>, files: &[String]) {
     let named: HashSet<SegmentId> = {
         let catalogue = store.catalogue.lock();
         let kept = catalogue.kept.values().flat_map(|kept| kept.manifest.segments.iter().map(|meta| meta.id));
         let noted = catalogue.garbage.keys().copied();
         kept.chain(noted).collect()
     };
-    let orphans: Vec<SegmentId> = found.into_iter().filter(|id| !named.contains(id)).collect();
+    let found = files.iter().filter_map(|name| names::parse_segment_name(name)).map(SegmentId);
+    let orphans: Vec<SegmentId> = found.filter(|id| !named.contains(id)).collect();
     if orphans.is_empty() {
         return;
     }

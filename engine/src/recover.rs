@@ -9,7 +9,6 @@
 use crate::checkpoint::{self, Catalogue, CheckpointInfo, Kept};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::ids::SegmentId;
 use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
 use crate::metrics::StoreCounts;
 use crate::options::StoreOptions;
@@ -78,7 +77,7 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
         restored: None,
     };
-    let found = clear_up(&described, &files)?;
+    let found = clear_up(&described, files)?;
     Ok(go_live(engine, described, options, found))
 }
 
@@ -108,7 +107,7 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     let files = located.storage.names()?;
     let described = describe(engine, located, &files, label)?;
     check_options(&described.info, &options)?;
-    let found = if label.is_none() { clear_up(&described, &files)? } else { Vec::new() };
+    let found = if label.is_none() { clear_up(&described, files)? } else { Vec::new() };
     let store = go_live(engine, described, options, found);
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
     Ok(store)
@@ -183,21 +182,21 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
     Ok(catalogue)
 }
 
-/// Deletes the half-written files that a crash left behind, and says which segments were there: those of them that no
-/// manifest names are deleted in the background. None where a manifest can't be read: it might name any of them.
-fn clear_up(described: &Described, files: &[String]) -> Result<Vec<SegmentId>> {
+/// Deletes the half-written files that a crash left behind, and says which files were there: the segments among them
+/// that no manifest names are deleted in the background. None where a manifest can't be read: it might name any of them.
+fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
     let storage = &*described.located.storage;
-    if manifest::reader::numbers_among(files).len() != described.catalogue.kept.len() {
+    if manifest::reader::numbers_among(&files).len() != described.catalogue.kept.len() {
         return Ok(Vec::new());
     }
     for name in files.iter().filter(|name| names::is_temporary_name(name)) {
         storage.remove(name)?;
     }
-    Ok(files.iter().filter_map(|name| names::parse_segment_name(name)).map(SegmentId).collect())
+    Ok(files)
 }
 
-/// The store; `found` are segments that are to be deleted unless a manifest names them.
-fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<SegmentId>) -> Store {
+/// The store; the segments among the files `found` are to be deleted unless a manifest names them.
+fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<String>) -> Store {
     let inner = Arc::new(StoreInner {
         engine: engine.clone(),
         storage: described.located.storage,

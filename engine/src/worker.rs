@@ -4,7 +4,6 @@
 //! for each other but for threads.
 
 use crate::error::{Error, Result};
-use crate::ids::SegmentId;
 use crate::store::StoreInner;
 use crate::{compact, flush, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -20,8 +19,8 @@ pub enum Task {
     Flush(Arc<StoreInner>),
     /// The store's stacks may want compacting.
     Compact(Arc<StoreInner>),
-    /// The store was opened where these segments were; what no manifest names is left from a crash.
-    Reclaim(Arc<StoreInner>, Vec<SegmentId>),
+    /// The store was opened where these files were; segments that no manifest names are left from a crash.
+    Reclaim(Arc<StoreInner>, Vec<String>),
     /// The thread ends.
     Stop,
 }
@@ -62,7 +61,7 @@ fn run(queue: &Receiver<Task>) {
         match task {
             Task::Flush(store) => flush::run_next(&store),
             Task::Compact(store) => compact::run(&store),
-            Task::Reclaim(store, found) => reclaim::orphans(&store, found),
+            Task::Reclaim(store, found) => reclaim::orphans(&store, &found),
             Task::Stop => return,
         }
     }
