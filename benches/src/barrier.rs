@@ -1,6 +1,7 @@
 //! Barriers at full speed: how long they hold the writer, what they do to the operations behind them, and to
 //! throughput, closed loop and at half of peak load.
 
+use crate::harness::disk::SlowDisk;
 use crate::harness::generate::{Draw, Op};
 use crate::harness::latency::Latency;
 use crate::harness::table::{Table, engine, plus_one, store_options};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Operations between two looks at the clock where single ones are not timed.
 const SLICE: usize = 128;
+
+/// What the slow disk writes.
+const SLOW_BYTES_PER_S: u64 = 24 << 20;
 
 /// A store under load: operations made beforehand, gone through again and again.
 struct Load {
@@ -40,6 +44,13 @@ pub fn run(run: &mut Run) -> Outcome {
         let busy = BusyDisk::start(directory.path().to_owned());
         half_load(run, &mut load, &format!("{size} busy disk"))?;
         drop(busy);
+        match SlowDisk::start(directory.path(), SLOW_BYTES_PER_S) {
+            Ok(slow) => {
+                half_load(run, &mut load, &format!("{size} slow disk"))?;
+                drop(slow);
+            }
+            Err(error) => run.note(&format!("{size} slow disk: left out, writes can't be limited here: {error}")),
+        }
         load.table.close()?;
     }
     Ok(())
@@ -150,7 +161,7 @@ fn half_load(run: &mut Run, load: &mut Load, case: &str) -> Outcome {
     let peak = load.updates_for(Duration::from_secs(2))?;
     let per_second = peak / 2.0;
     run.note(&format!("{case} keys: open loop at {per_second:.0} op/s"));
-    let (mut dips, mut worst_dips, mut late) = (Vec::new(), Vec::new(), Latency::new()?);
+    let (mut dips, mut worst_dips, mut during_ms, mut late) = (Vec::new(), Vec::new(), Vec::new(), Latency::new()?);
     for _ in 0..run.pick(5, 11) {
         let mut pace = Pace::new(per_second);
         pace.go(load, &mut late, |elapsed| elapsed >= Duration::from_secs(1))?;
@@ -159,11 +170,14 @@ fn half_load(run: &mut Run, load: &mut Load, case: &str) -> Outcome {
         pace.bins.clear();
         pace.go(load, &mut late, |_| pending.poll().is_some())?;
         pending.wait()?;
-        let expected = (pace.elapsed() - cut).as_secs_f64() * per_second;
+        let during = (pace.elapsed() - cut).as_secs_f64();
+        during_ms.push(during * 1e3);
+        let expected = during * per_second;
         dips.push((1.0 - (pace.done - done_before) as f64 / expected) * 100.0);
         worst_dips.push((1.0 - pace.worst_bin() / (per_second * BIN.as_secs_f64())) * 100.0);
     }
     run.figure(case, "half load", per_second, "op/s")?;
+    run.figure(case, "half load, checkpoint of a second's changes", median(during_ms), "ms")?;
     run.result(case, "half load, dip during", median(dips), "%", Target::AtMost(10.0))?;
     run.figure(case, "half load, dip in the worst 100 ms", median(worst_dips), "%")?;
     run.figure(case, "half load, p99.9 from when it was due", late.percentile(99.9) / 1e3, "us")?;

@@ -103,4 +103,9 @@ impl Engine {
     pub(crate) fn submit(&self, task: Task) {
         self.inner.workers.submit(task);
     }
+
+    /// Waits for what the engine's threads do, which is hurried along meanwhile.
+    pub(crate) fn hurry<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.inner.workers.hurry(wait)
+    }
 }

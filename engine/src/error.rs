@@ -2,6 +2,7 @@
 
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::platform::storage::{Fault, StorageError};
+use std::path::PathBuf;
 
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +71,12 @@ pub enum Error {
         state: String,
         /// What is wrong.
         problem: String,
+    },
+    /// A directory that was to be opened, or restored from: it isn't there, or no checkpoint ever became complete in it.
+    #[error("{}: no checkpoint in the directory", directory.display())]
+    NoCheckpoint {
+        /// The directory.
+        directory: PathBuf,
     },
     /// A checkpoint that the store doesn't have, or an operation that doesn't fit its stage.
     #[error("checkpoint {label}: {problem}")]

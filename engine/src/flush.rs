@@ -18,7 +18,7 @@ use crate::shard::Shard;
 use crate::stack::LazySegment;
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
-use crate::worker::Task;
+use crate::worker::{Pace, Task};
 use parking_lot::{Condvar, Mutex};
 use std::cmp::Ordering as Order;
 use std::collections::{HashMap, VecDeque};
@@ -27,6 +27,8 @@ use std::sync::atomic::Ordering;
 
 /// How many tables' lists are copied while a shard is borrowed.
 const LISTS_AT_ONCE: usize = 64;
+/// After how many records a flush looks whether it may go on at once.
+const RECORDS_A_LOOK: usize = 256;
 /// How long a job that found no room on the disk waits before it is tried again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
@@ -155,8 +157,14 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
     };
     let mut writer = SegmentWriter::create(&*store.storage, store.next_segment(), options)?;
     let states = store.states.read().clone();
+    let mut pace = Pace::new(&store.engine.inner.workers);
+    // Memory is short where no checkpoint was asked for.
+    let may_wait = job.request.is_some();
+    let mut rest = || {
+        pace.rest(|| may_wait);
+    };
     for (shard, sealed) in &job.shards {
-        write_shard(&store.engine, shard, sealed, &states, &mut writer)?;
+        write_shard(&store.engine, shard, sealed, &states, &mut writer, &mut rest)?;
     }
     let durable = store.options.durability == Durability::Checkpoint;
     let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
@@ -175,6 +183,7 @@ fn write_shard(
     sealed: &Sealed,
     states: &[Arc<StateDef>],
     writer: &mut SegmentWriter<'_>,
+    rest: &mut impl FnMut(),
 ) -> Result<()> {
     let mut lists: Vec<(u16, u16, DirtyList)> = Vec::with_capacity(sealed.tables.len());
     while lists.len() < sealed.tables.len() {
@@ -187,7 +196,7 @@ fn write_shard(
     for (state, group, list) in lists {
         let Some(def) = states.get(usize::from(state)) else { continue };
         let group = KeyGroup(shard.range.first() + group);
-        emitter.table(def, group, &list, writer)?;
+        emitter.table(def, group, &list, writer, rest)?;
     }
     Ok(())
 }
@@ -244,6 +253,7 @@ impl Emitter<'_> {
         group: KeyGroup,
         list: &DirtyList,
         writer: &mut SegmentWriter<'_>,
+        rest: &mut impl FnMut(),
     ) -> Result<()> {
         self.items.clear();
         if self.items.capacity() < list.len() {
@@ -275,6 +285,9 @@ impl Emitter<'_> {
         for index in 0..self.items.len() {
             if let Some(ahead) = self.items.get(index + 8) {
                 arena.prefetch(ahead.at);
+            }
+            if index % RECORDS_A_LOOK == 0 {
+                rest();
             }
             self.emit(def.id, group, Record::load(arena, self.items[index].at), def.kind, writer)?;
         }

@@ -49,9 +49,15 @@ struct Described {
 
 fn locate(engine: &Engine, path: &Path, create: bool) -> Result<Located> {
     let options = &engine.inner.options;
-    let storage = storage::open(path, options.storage, options.direct_io, create)?;
+    let storage =
+        storage::open(path, options.storage, options.direct_io, create).map_err(|error| none_in(path, error))?;
     let lock = storage::lock(path)?;
     Ok(Located { storage, lock })
+}
+
+/// A directory that isn't there has no checkpoint either.
+fn none_in(directory: &Path, error: StorageError) -> Error {
+    if error.fault == Fault::Missing { Error::NoCheckpoint { directory: directory.to_owned() } } else { error.into() }
 }
 
 /// A new store in a directory without checkpoints. Segments may be there: a process that died before its first
@@ -126,12 +132,11 @@ fn check_options(info: &StoreInfo, options: &StoreOptions) -> Result<()> {
 
 fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u64>) -> Result<Described> {
     let storage = &*located.storage;
-    let missing = |what: &str| StorageError::new(Fault::Missing, storage.root(), 0, what.to_owned());
     let numbers = manifest::reader::numbers_among(files);
     let file = match label {
         Some(label) => manifest::reader::checkpoint(storage, &numbers, label)?.ok_or_else(|| unknown(label))?,
         None => manifest::reader::newest_checkpoint(storage, &numbers)?
-            .ok_or_else(|| missing("no checkpoint in the directory"))?,
+            .ok_or_else(|| Error::NoCheckpoint { directory: storage.root().to_owned() })?,
     };
     let manifest = Arc::clone(&file.manifest);
     let catalogue = catalogue_of(storage, &numbers, file, label.is_some())?;
@@ -272,13 +277,14 @@ pub(crate) fn restore(
 
 fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {
     let options = &engine.inner.options;
-    let storage = storage::open(&source.directory, options.storage, options.direct_io, false)?;
+    let directory = &source.directory;
+    let storage = storage::open(directory, options.storage, options.direct_io, false);
+    let storage = storage.map_err(|error| none_in(directory, error))?;
     let numbers = manifest::reader::numbers(&*storage)?;
     let file = match source.label {
         Some(label) => manifest::reader::checkpoint(&*storage, &numbers, label)?.ok_or_else(|| unknown(label))?,
-        None => manifest::reader::newest_checkpoint(&*storage, &numbers)?.ok_or_else(|| {
-            StorageError::new(Fault::Missing, source.directory.clone(), 0, "no checkpoint in the directory")
-        })?,
+        None => manifest::reader::newest_checkpoint(&*storage, &numbers)?
+            .ok_or_else(|| Error::NoCheckpoint { directory: directory.clone() })?,
     };
     Ok(Arc::unwrap_or_clone(file.manifest))
 }

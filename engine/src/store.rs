@@ -378,8 +378,8 @@ impl StoreInner {
         }
         // Whoever cuts an epoch off looks, under this lock, whether the store is closed: after it nobody does.
         drop(self.queue.sealing.lock());
-        self.queue.wait_idle();
-        self.compaction.wait_idle();
+        self.engine.hurry(|| self.queue.wait_idle());
+        self.engine.hurry(|| self.compaction.wait_idle());
         for shard in self.shards.lock().clone() {
             // A writer that lives on would keep memory that others need.
             let fresh = Memory::new(Arc::clone(&self.engine.inner.arena), &self.engine.inner.domain);

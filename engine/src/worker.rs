@@ -10,7 +10,9 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Something to be done in the background.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub enum Task {
 pub struct Workers {
     tasks: Sender<Task>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// How many threads of the host wait for what is done here.
+    waiting: AtomicUsize,
 }
 
 impl Workers {
@@ -45,13 +49,59 @@ impl Workers {
                 .map_err(|error| Error::Background(format!("starting a thread: {error}")))?;
             handles.push(handle);
         }
-        Ok(Self { tasks, threads: Mutex::new(handles) })
+        Ok(Self { tasks, threads: Mutex::new(handles), waiting: AtomicUsize::new(0) })
     }
 
     /// Adds a task to the queue.
     pub fn submit(&self, task: Task) {
         // The queue lives as long as a thread does; after the last one nothing is left to be done.
         let _ = self.tasks.send(task);
+    }
+
+    /// Waits for something that is done here, which is hurried along meanwhile.
+    pub fn hurry<R>(&self, wait: impl FnOnce() -> R) -> R {
+        // Relaxed: the count only decides who rests, and is looked at again and again.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let result = wait();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 || !self.tasks.is_empty()
+    }
+}
+
+/// After so much work a rest as long.
+const WORK: Duration = Duration::from_millis(1);
+/// The longest rest: somebody may begin to wait meanwhile.
+const REST_MAX: Duration = Duration::from_millis(4);
+
+/// Has work that nobody waits for take half of the time: what it reads drives the writers' records from the processor's
+/// caches, and the memory that it reads them from is the writers' as well.
+pub struct Pace<'a> {
+    workers: &'a Workers,
+    since: Instant,
+}
+
+impl<'a> Pace<'a> {
+    /// From now on.
+    pub fn new(workers: &'a Workers) -> Self {
+        Self { workers, since: Instant::now() }
+    }
+
+    /// Rests if it is time to, and the work may wait; says whether it did. Called every few dozen microseconds.
+    pub fn rest(&mut self, may_wait: impl FnOnce() -> bool) -> bool {
+        let worked = self.since.elapsed();
+        if worked < WORK {
+            return false;
+        }
+        let rests = !self.workers.is_hurried() && may_wait();
+        if rests {
+            std::thread::sleep(worked.min(REST_MAX));
+        }
+        self.since = Instant::now();
+        rests
     }
 }
 
@@ -89,5 +139,25 @@ impl Drop for Workers {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_rests_unless_somebody_waits_for_it() {
+        let workers = Workers::start(1).unwrap();
+        let mut pace = Pace::new(&workers);
+        let mut rests_after_work = |may_wait| {
+            std::thread::sleep(WORK);
+            pace.rest(|| may_wait)
+        };
+        assert!(rests_after_work(true));
+        assert!(!rests_after_work(false), "it may not wait");
+        assert!(!workers.hurry(|| rests_after_work(true)), "somebody waits");
+        assert!(rests_after_work(true), "nobody waits any more");
+        assert!(!pace.rest(|| true), "it just rested");
     }
 }

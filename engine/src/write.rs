@@ -122,7 +122,7 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
         }
         drop(core);
         drop(sealing);
-        shard.wait(seen);
+        store.engine.hurry(|| shard.wait(seen));
         store.check()?;
         store.trouble.lock().clone().map_or(Ok(()), Err)?;
     }
@@ -239,7 +239,7 @@ fn await_room(
     match room {
         Room::Made => Ok(()),
         Room::Wait => {
-            shard.wait(seen);
+            store.engine.hurry(|| shard.wait(seen));
             store.check()?;
             // A full disk: the caller learns of it and can go on reading. What was cut off stays in line.
             store.trouble.lock().clone().map_or(Ok(()), Err)
@@ -419,7 +419,7 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
             drop(store.queue.sealing.lock());
             continue;
         }
-        shard.wait(seen);
+        store.engine.hurry(|| shard.wait(seen));
     }
     false
 }

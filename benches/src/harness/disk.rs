@@ -1,11 +1,12 @@
-//! The disk under the stores: what is on it, an empty page cache, and what it can do.
+//! The disk under the stores: what is on it, an empty page cache, what it can do, and a slower one.
 
 use super::generate::Random;
 use super::{Outcome, Run, wrong};
 use alluvium::StorageChoice;
 use alluvium::platform::storage::{self, ReadFile, ReadRequest, Storage};
 use rustix::fs::{Advice, fadvise};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +35,44 @@ pub fn drop_cache(run: &Run, path: &Path) -> Outcome {
         std::fs::write("/proc/sys/vm/drop_caches", "3")?;
     }
     Ok(())
+}
+
+/// The process in a control group whose writes to a directory's device are limited (cgroup v1, `blkio`), until dropped.
+#[derive(Debug)]
+pub struct SlowDisk {
+    group: PathBuf,
+}
+
+/// Where the groups of `blkio` are.
+const BLKIO: &str = "/sys/fs/cgroup/blkio";
+
+impl SlowDisk {
+    /// Limits all threads of the process. Fails where there is no such controller, or without the right to use it.
+    pub fn start(directory: &Path, write_bytes_per_s: u64) -> Outcome<Self> {
+        let device = std::fs::metadata(directory)?.dev();
+        let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+        // Only whole disks can be limited.
+        let entry = Path::new("/sys/dev/block").join(&number).canonicalize()?;
+        let is_part = entry.join("partition").exists();
+        let disk = if is_part { entry.parent().unwrap_or(&entry) } else { &entry };
+        let disk = std::fs::read_to_string(disk.join("dev"))?;
+        let group = Path::new(BLKIO).join(format!("alluvium-bench-{}", std::process::id()));
+        std::fs::create_dir(&group)?;
+        let slow = Self { group };
+        let limit = format!("{} {write_bytes_per_s}", disk.trim());
+        std::fs::write(slow.group.join("blkio.throttle.write_bps_device"), limit)?;
+        std::fs::write(slow.group.join("cgroup.procs"), std::process::id().to_string())?;
+        Ok(slow)
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        let back = std::fs::write(Path::new(BLKIO).join("cgroup.procs"), std::process::id().to_string());
+        if let Err(error) = back.and_then(|()| std::fs::remove_dir(&self.group)) {
+            eprintln!("{}: {error}", self.group.display());
+        }
+    }
 }
 
 /// Random reads of 4 KiB from the segments of a directory, past the engine.

@@ -12,6 +12,7 @@ use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::stack::{Layer, LazySegment, Slice};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
+use crate::worker::Pace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,18 +34,31 @@ impl Output {
     }
 }
 
-/// Merges the chosen layers.
-pub fn run(store: &Arc<StoreInner>, slice: &Slice, choice: &Choice) -> Result<Vec<Output>> {
+/// After how many keys a merge looks whether it may go on at once.
+const KEYS_A_LOOK: u64 = 256;
+
+/// Merges the chosen layers. It takes its time as long as `may_wait` says so.
+pub fn run(
+    store: &Arc<StoreInner>,
+    slice: &Slice,
+    choice: &Choice,
+    may_wait: impl Fn() -> bool,
+) -> Result<Vec<Output>> {
     let inputs = &slice.layers[choice.layers.clone()];
     let states = store.states.read().clone();
     let now_ms = store.purge_clock_ms.load(Ordering::Relaxed);
     let clipped = Slice { range: slice.range, layers: inputs.to_vec() };
     let mut sink = Sink::new(store, choice.bottom, inputs);
+    let (mut pace, mut keys) = (Pace::new(&store.engine.inner.workers), 0_u64);
     for bounds in slice_bounds(&clipped, states.len()).into_iter().rev() {
         let mut merged = Merged::new(inputs, bounds, now_ms)?;
         while let Some(resolved) = merged.next()? {
             let Some(def) = state_of(&states, resolved) else { continue };
             write(&mut sink, def, resolved, choice.bottom, now_ms)?;
+            keys += 1;
+            if keys.is_multiple_of(KEYS_A_LOOK) {
+                pace.rest(&may_wait);
+            }
         }
     }
     let outputs = sink.finish()?;

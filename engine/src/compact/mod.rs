@@ -8,6 +8,7 @@ mod merge;
 mod pick;
 
 use crate::error::{Class, Error, Result};
+use crate::ids::KeyGroup;
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::store::StoreInner;
@@ -79,7 +80,7 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
 pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
     loop {
         store.check()?;
-        store.compaction.wait_idle();
+        store.engine.hurry(|| store.compaction.wait_idle());
         if store.compaction.start() {
             break;
         }
@@ -110,7 +111,8 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             continue;
         };
         from = u32::from(slice.range.last()) + 1;
-        let outputs = merge::run(store, slice, &choice)?;
+        let may_wait = || !everything && !pick::is_behind(store.version.lock().slice_of(KeyGroup(slice.range.first())));
+        let outputs = merge::run(store, slice, &choice, may_wait)?;
         install(store, slice, &choice, outputs)?;
         store.counts.compactions.fetch_add(1, Ordering::Relaxed);
         drop(version);

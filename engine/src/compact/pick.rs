@@ -28,6 +28,12 @@ fn bytes_in(slice: &Slice, layer: &Layer) -> f64 {
     meta.file_bytes as f64 * share as f64 / meta.groups.count() as f64
 }
 
+/// Whether a slice has more layers than merging should leave it: reads pay for that, so it is time to hurry.
+pub fn is_behind(slice: &Slice) -> bool {
+    let overlay = slice.layers.iter().filter(|layer| layer.segment.meta().level != BOTTOM).count();
+    overlay > RUNS_MAX + RUNS_MAX / 2
+}
+
 /// What to merge in a slice, if anything; `everything`: all that can be merged.
 pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     let layers = &slice.layers;

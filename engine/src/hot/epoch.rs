@@ -394,7 +394,10 @@ impl Hot {
             return true;
         }
         let list = &mut self.superseded[slot];
-        for at in list.drain(list.len().saturating_sub(FREED_AT_ONCE)..) {
+        let from = list.len().saturating_sub(FREED_AT_ONCE);
+        // Nobody has used them since: all have to come from memory.
+        list[from..].iter().for_each(|&at| self.memory.arena().prefetch(at));
+        for at in list.drain(from..) {
             let mut record = Record::load(self.memory.arena(), at);
             record.set_tag(self.memory.arena(), DEAD);
             self.memory.retire_record(at, record.class());

@@ -4,7 +4,6 @@ use crate::support::child::Place;
 use crate::support::trace;
 use crate::support::workload::{Model, Plan, Rng, Subject, check_store, engine, store_options};
 use alluvium::inspect::{self, Severity};
-use alluvium::platform::storage::Fault;
 use alluvium::{Error, StorageChoice, Store};
 use std::time::Duration;
 
@@ -35,7 +34,7 @@ fn check_left(place: &Place, plan: Plan, model: &mut Model, what: &str) -> u64 {
     let engine = engine(StorageChoice::Posix, 4 << 20);
     let store = match Store::open(&engine, &place.store(), store_options()) {
         Ok(store) => store,
-        Err(Error::Storage(error)) if error.fault == Fault::Missing && last_complete == 0 => return 0,
+        Err(Error::NoCheckpoint { .. }) if last_complete == 0 => return 0,
         Err(error) => panic!("{what}: complete {last_complete}, but: {error}\n{}", log()),
     };
     let faults: Vec<_> = inspect::verify(&place.store()).unwrap();

@@ -1,7 +1,6 @@
 //! The process that is killed or starved: this test binary again, running the one test below.
 
 use super::workload::{Plan, Subject, engine, store_options};
-use alluvium::platform::storage::Fault;
 use alluvium::{Error, StorageChoice, Store};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -111,7 +110,7 @@ impl Report {
 fn open_or_create(path: &Path, storage: StorageChoice) -> Subject {
     let engine = engine(storage, 4 << 20);
     let store = match Store::open(&engine, path, store_options()) {
-        Err(Error::Storage(error)) if error.fault == Fault::Missing => {
+        Err(Error::NoCheckpoint { .. }) => {
             let _ = fs::remove_dir_all(path);
             Store::create(&engine, path, store_options())
         }
