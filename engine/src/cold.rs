@@ -46,6 +46,7 @@ fn expect_many(lookups: &[ColdKey]) {
     for (_, lookup) in lookups {
         if slices.insert(Arc::as_ptr(lookup.slice())) {
             // One that can't be opened is reported by the lookup that needs it.
+            lookup.open_layers();
             let segments = lookup.slice().layers.iter().filter_map(|layer| layer.segment.get().ok());
             segments.for_each(|segment| segment.expect_many());
         }

@@ -144,7 +144,9 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
 /// Writes everything that the job names into one segment. `None` where all of it died before it was cut off.
 fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<SegmentMeta>> {
     job.shards.sort_by_key(|(shard, _)| shard.range.first());
-    let expected: usize = job.shards.iter().map(|(_, sealed)| sealed.records).sum();
+    let states = store.states.read().clone();
+    let lists: Vec<Lists> = job.shards.iter().map(|(shard, sealed)| lists_of(shard, sealed)).collect();
+    let expected: usize = lists.iter().flatten().map(|list| list.filter_keys(&states)).sum();
     let epochs = job.shards.iter().map(|(_, sealed)| sealed.epoch);
     let (low, high) = epochs.fold((u32::MAX, 0), |(low, high), epoch| (low.min(epoch), high.max(epoch)));
     let options = SegmentOptions {
@@ -152,19 +154,18 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
         hash_seed: store.info.hash_seed,
         level: 0,
         epochs: (Epoch(low), Epoch(high)),
-        expected_entries: (expected + expected / 8 + 16) as u64,
+        expected_entries: (expected + 16) as u64,
         ..SegmentOptions::default()
     };
     let mut writer = SegmentWriter::create(&*store.storage, store.next_segment(), options)?;
-    let states = store.states.read().clone();
     let mut pace = Pace::new(&store.engine.inner.workers);
     // Memory is short where no checkpoint was asked for.
     let may_wait = job.request.is_some();
     let mut rest = || {
         pace.rest(|| may_wait);
     };
-    for (shard, sealed) in &job.shards {
-        write_shard(&store.engine, shard, sealed, &states, &mut writer, &mut rest)?;
+    for ((shard, _), lists) in job.shards.iter().zip(&lists) {
+        write_shard(&store.engine, shard, lists, &states, &mut writer, &mut rest)?;
     }
     let durable = store.options.durability == Durability::Checkpoint;
     let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
@@ -177,26 +178,49 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
     Ok(Some(meta))
 }
 
+/// What changed in one table: the table's state and key group, and the list.
+struct TableList {
+    state: u16,
+    group: u16,
+    list: DirtyList,
+}
+
+type Lists = Vec<TableList>;
+
+impl TableList {
+    /// At most how many keys a filter holds of it: each entry of a map may come with its container's.
+    fn filter_keys(&self, states: &[Arc<StateDef>]) -> usize {
+        let is_map = states.get(usize::from(self.state)).is_some_and(|def| def.kind == StateKind::Map);
+        self.list.len() * if is_map { 2 } else { 1 }
+    }
+}
+
+/// What changed in a shard, in the order of a segment.
+fn lists_of(shard: &Shard, sealed: &Sealed) -> Lists {
+    let mut lists = Vec::with_capacity(sealed.tables.len());
+    while lists.len() < sealed.tables.len() {
+        // Borrowed for a moment only: the owner goes on between two batches.
+        let some = shard.cell.borrow().hot.sealed_lists(sealed, lists.len(), LISTS_AT_ONCE);
+        lists.extend(some.into_iter().map(|(state, group, list)| TableList { state, group, list }));
+    }
+    lists.sort_unstable_by_key(|list| (list.group, list.state));
+    lists
+}
+
 fn write_shard(
     engine: &Engine,
     shard: &Shard,
-    sealed: &Sealed,
+    lists: &[TableList],
     states: &[Arc<StateDef>],
     writer: &mut SegmentWriter<'_>,
     rest: &mut impl FnMut(),
 ) -> Result<()> {
-    let mut lists: Vec<(u16, u16, DirtyList)> = Vec::with_capacity(sealed.tables.len());
-    while lists.len() < sealed.tables.len() {
-        // Borrowed for a moment only: the owner goes on between two batches.
-        lists.extend(shard.cell.borrow().hot.sealed_lists(sealed, lists.len(), LISTS_AT_ONCE));
-    }
-    lists.sort_unstable_by_key(|&(state, group, _)| (group, state));
     let arena = &*engine.inner.arena;
     let mut emitter = Emitter { arena, key: Vec::new(), items: Vec::new(), charged: 0 };
-    for (state, group, list) in lists {
-        let Some(def) = states.get(usize::from(state)) else { continue };
+    for TableList { state, group, list } in lists {
+        let Some(def) = states.get(usize::from(*state)) else { continue };
         let group = KeyGroup(shard.range.first() + group);
-        emitter.table(def, group, &list, writer, rest)?;
+        emitter.table(def, group, list, writer, rest)?;
     }
     Ok(())
 }

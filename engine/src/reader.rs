@@ -27,7 +27,7 @@ const SLOTS: usize = 8;
 
 /// What a reader knows of a shard.
 #[derive(Debug)]
-struct Known {
+struct ShardHeads {
     shard: Arc<Shard>,
     heads: Vec<Arc<[Head]>>,
     heads_number: u64,
@@ -37,13 +37,15 @@ struct Known {
 struct Inner {
     store: Arc<StoreInner>,
     slots: Vec<Mutex<Slot>>,
-    known: RwLock<Arc<Vec<Known>>>,
+    known: RwLock<Arc<Vec<ShardHeads>>>,
     now_ms: AtomicU64,
 }
 
 /// Reads a store beside its writers, from any thread; cheap to clone.
 ///
-/// A read sees a key as it was at some moment during the call. It promotes nothing and refreshes nothing.
+/// A read sees a key as it was at some moment during the call. It promotes nothing and refreshes nothing. It fails with
+/// the errors of its arguments (a key that is too long, a key group outside the store's, a state of another kind), with an
+/// [`Error::Storage`] that names file and offset where a segment can't be read, and once the store is closed.
 ///
 /// ```
 /// # use alluvium::{Engine, EngineOptions, StateOptions, Store, StoreOptions};
@@ -85,13 +87,17 @@ impl Reader {
     pub fn get(&self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
         let def = self.def(state, &[StateKind::Value, StateKind::Merging])?;
         def.check_operator()?;
-        if def.kind == StateKind::Merging { self.folded(&def, key) } else { self.cell(&def, key, None) }
+        if def.kind == StateKind::Merging {
+            self.folded(&def, key, ATTEMPTS)
+        } else {
+            self.cell(&def, key, None, ATTEMPTS)
+        }
     }
 
     /// The elements of a list, in the order of their appending.
     pub fn list(&self, state: State, key: Key<'_>) -> Result<Vec<Vec<u8>>> {
         let def = self.def(state, &[StateKind::List])?;
-        let value = self.folded(&def, key)?.unwrap_or_default();
+        let value = self.folded(&def, key, ATTEMPTS)?.unwrap_or_default();
         let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
         let live = frames(&value, def.ttl.is_some()).filter(|(expiry_ms, _)| !is_expired(*expiry_ms, now_ms));
         Ok(live.map(|(_, element)| element.to_vec()).collect())
@@ -101,7 +107,7 @@ impl Reader {
     pub fn map_get(&self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<Option<Vec<u8>>> {
         read::check_user_key(user_key)?;
         let def = self.def(state, &[StateKind::Map])?;
-        self.cell(&def, key, Some(user_key))
+        self.cell(&def, key, Some(user_key), ATTEMPTS)
     }
 
     /// Whether a map has an entry.
@@ -123,175 +129,167 @@ impl Reader {
     }
 
     /// A value, or a map's entry.
-    fn cell(&self, def: &StateDef, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
-        self.look(def, key, |hot, view| self.see_cell(def, key, user_key, hot, view))
+    fn cell(&self, def: &StateDef, key: Key<'_>, user_key: Option<&[u8]>, attempts: u32) -> Result<Option<Vec<u8>>> {
+        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
+        let hot = |hot: &InMemory<'_>| self.see_cell(user_key, hot, now_ms);
+        let cold = |(), view: &View| {
+            let lookup = match user_key {
+                None => read::cell_lookup(view, def, key, now_ms),
+                Some(user_key) => read::entry_lookup(view, def, key, user_key, now_ms),
+            };
+            Ok(read::finish(lookup, &mut OwnerCounts::default())?.base)
+        };
+        self.look(def, key, attempts, hot, cold)
     }
 
-    /// One look at a value, or at a map's entry.
-    fn see_cell(
-        &self,
-        def: &StateDef,
-        key: Key<'_>,
-        user_key: Option<&[u8]>,
-        hot: Option<Hot<'_>>,
-        view: &View,
-    ) -> Result<Look<Option<Vec<u8>>>> {
-        let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
+    /// What memory has of a value, or of a map's entry.
+    fn see_cell(&self, user_key: Option<&[u8]>, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, ()> {
+        let InMemory { head, probe } = hot;
+        let arena = &self.inner.store.engine.inner.arena;
         let mut out = Vec::new();
-        if let Some(Hot { head, probe }) = &hot {
-            let arena = &self.inner.store.engine.inner.arena;
-            let seen = match user_key {
-                None => shared::get_cell(head, arena, probe, &mut out),
-                Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
-            };
-            match seen {
-                SharedGet::Found { kind, expiry_ms, .. } => {
-                    let live = matches!(kind, VALUE | ENTRY) && !is_expired(expiry_ms, now_ms);
-                    return Ok(Look::Seen(live.then_some(out)));
-                }
-                SharedGet::Contended => return Ok(Look::Contended),
-                SharedGet::Absent if !head.is_spilled() => return Ok(Look::Seen(None)),
-                SharedGet::Absent => {}
-            }
-            // A clear of the whole map that isn't flushed yet masks what is on disk.
-            if user_key.is_some() {
-                match shared::get_cell(head, arena, probe, &mut out) {
-                    SharedGet::Found { .. } => return Ok(Look::Seen(None)),
-                    SharedGet::Contended => return Ok(Look::Contended),
-                    SharedGet::Absent => {}
-                }
-            }
-        }
-        let lookup = match user_key {
-            None => read::cell_lookup(view, def, key, now_ms),
-            Some(user_key) => read::entry_lookup(view, def, key, user_key, now_ms),
+        let seen = match user_key {
+            None => shared::get_cell(head, arena, probe, &mut out),
+            Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
         };
-        Ok(Look::Seen(read::finish(lookup, &mut OwnerCounts::default())?.base))
+        match seen {
+            SharedGet::Found { kind, expiry_ms, .. } => {
+                let live = matches!(kind, VALUE | ENTRY) && !is_expired(expiry_ms, now_ms);
+                return Look::Seen(live.then_some(out));
+            }
+            SharedGet::Contended => return Look::Contended,
+            SharedGet::Absent if !head.is_spilled() => return Look::Seen(None),
+            SharedGet::Absent if user_key.is_none() => return Look::Below(()),
+            SharedGet::Absent => {}
+        }
+        // A clear of the whole map that isn't flushed yet masks what is on disk.
+        match shared::get_cell(head, arena, probe, &mut out) {
+            SharedGet::Found { .. } => Look::Seen(None),
+            SharedGet::Contended => Look::Contended,
+            SharedGet::Absent => Look::Below(()),
+        }
     }
 
     /// A list's frames, or a merging state's value.
-    fn folded(&self, def: &StateDef, key: Key<'_>) -> Result<Option<Vec<u8>>> {
-        self.look(def, key, |hot, view| self.see_folded(def, key, hot, view))
-    }
-
-    /// One look at a list or a merging state.
-    fn see_folded(
-        &self,
-        def: &StateDef,
-        key: Key<'_>,
-        hot: Option<Hot<'_>>,
-        view: &View,
-    ) -> Result<Look<Option<Vec<u8>>>> {
+    fn folded(&self, def: &StateDef, key: Key<'_>, attempts: u32) -> Result<Option<Vec<u8>>> {
         let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
-        let (mut chunks, mut out) = (Vec::new(), Vec::new());
-        let mut complete = false;
-        if let Some(Hot { head, probe }) = &hot {
-            let arena = &self.inner.store.engine.inner.arena;
-            match shared::get_chain(head, arena, probe, &mut chunks, &mut out) {
-                SharedChain::Found { complete: all } => complete = all,
-                SharedChain::Contended => return Ok(Look::Contended),
-                SharedChain::Absent => complete = !head.is_spilled(),
-            }
-        }
-        let mut cold = Found::default();
-        if !complete {
-            cold = read::finish(read::cell_lookup(view, def, key, now_ms), &mut OwnerCounts::default())?;
-            // What is flushed is on disk as well.
-            chunks.retain(|chunk: &SharedChunk| chunk.stamp > view.flushed);
-        }
-        let live = |chunk: &&SharedChunk| def.kind == StateKind::List || !is_expired(chunk.expiry_ms, now_ms);
-        let newer = chunks.iter().rev().filter(live).map(|chunk| &out[chunk.bytes.clone()]);
-        let operands: Vec<&[u8]> = cold.operands.iter().rev().map(Vec::as_slice).chain(newer).collect();
-        if cold.base.is_none() && operands.is_empty() {
-            return Ok(Look::Seen(None));
-        }
-        Ok(Look::Seen(Some(def.fold(cold.base.as_deref(), operands.into_iter(), now_ms))))
+        let hot = |hot: &InMemory<'_>| self.see_folded(def, hot, now_ms);
+        let cold = |above: Above, view: &View| {
+            let found = read::finish(read::cell_lookup(view, def, key, now_ms), &mut OwnerCounts::default())?;
+            Ok(above.fold(def, found, Some(view.flushed), now_ms))
+        };
+        self.look(def, key, attempts, hot, cold)
     }
 
-    /// Looks beside the owner, or while it waits where it was faster too often. `once` sees the same either way, by the
-    /// reader's clock, and changes nothing.
-    fn look<R>(
+    /// What memory has of a list or a merging state.
+    fn see_folded(&self, def: &StateDef, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, Above> {
+        let mut above = Above::default();
+        let arena = &self.inner.store.engine.inner.arena;
+        let complete = match shared::get_chain(hot.head, arena, &hot.probe, &mut above.chunks, &mut above.bytes) {
+            SharedChain::Found { complete } => complete,
+            SharedChain::Contended => return Look::Contended,
+            SharedChain::Absent => !hot.head.is_spilled(),
+        };
+        // All that there is: of what is flushed as well.
+        if complete { Look::Seen(above.fold(def, Found::default(), None, now_ms)) } else { Look::Below(above) }
+    }
+
+    /// Looks at memory beside the owner, or while it waits where it was faster `attempts` times; then at the disk, if memory
+    /// says so: by then nobody waits, and nothing is held on to but the segments. `hot` changes nothing.
+    fn look<R, B: Default>(
         &self,
         def: &StateDef,
         key: Key<'_>,
-        mut once: impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
+        attempts: u32,
+        mut hot: impl FnMut(&InMemory<'_>) -> Look<R, B>,
+        mut cold: impl FnMut(B, &View) -> Result<R>,
     ) -> Result<R> {
         read::check_key(key, self.inner.store.info.range)?;
         self.inner.store.check()?;
-        match self.look_beside_owner(def, key, &mut once)? {
-            Some(seen) => Ok(seen),
-            None => self.look_in_gate(def, key, &mut once),
+        if let Some(seen) = self.look_beside_owner(def, key, attempts, &mut hot, &mut cold)? {
+            return Ok(seen);
+        }
+        match self.look_in_gate(def, key, &mut hot)? {
+            Some((Look::Seen(seen), _)) => Ok(seen),
+            Some((Look::Below(above), view)) => cold(above, &view),
+            Some((Look::Contended, _)) => Err(Error::Background("a reader met the owner inside the gate".into())),
+            None => self.look_at_disk(&mut cold),
         }
     }
 
     /// Looks at memory and segments until both belong to one view; `None` where the owner was faster each time.
-    fn look_beside_owner<R>(
+    fn look_beside_owner<R, B: Default>(
         &self,
         def: &StateDef,
         key: Key<'_>,
-        once: &mut impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
+        attempts: u32,
+        hot: &mut impl FnMut(&InMemory<'_>) -> Look<R, B>,
+        cold: &mut impl FnMut(B, &View) -> Result<R>,
     ) -> Result<Option<R>> {
-        let Some((known, at)) = self.known(def, key) else { return self.look_at_disk(once).map(Some) };
-        let Known { shard, heads, .. } = &known[at];
+        let Some((known, at)) = self.known(def, key) else { return self.look_at_disk(cold).map(Some) };
+        let ShardHeads { shard, heads, .. } = &known[at];
         let group = read::check_key(key, shard.range)?;
         let mut scratch = Vec::new();
         let (area, namespaced) = read::area(key, &mut scratch);
         let hash = hash_area(area, namespaced, self.inner.store.info.hash_seed);
         let probe = Probe { state: def.id.0, group, area, namespaced, hash };
-        let head = &heads[usize::from(def.id.0)][usize::from(group)];
-        for _ in 0..ATTEMPTS {
+        let place = InMemory { head: &heads[usize::from(def.id.0)][usize::from(group)], probe };
+        for _ in 0..attempts {
             let (number, view) = shard.view();
             let slot = self.slot();
             let pin = slot.pin();
-            let seen = once(Some(Hot { head, probe }), &view)?;
+            let seen = hot(&place);
             drop(pin);
-            match seen {
+            drop(slot);
+            let seen = match seen {
                 Look::Contended => return Ok(None),
-                Look::Seen(seen) if shard.view_number() == number => return Ok(Some(seen)),
-                Look::Seen(_) => {}
-            }
+                // Another view has other segments: what isn't in memory any more may be in them.
+                _ if shard.view_number() != number => continue,
+                Look::Seen(seen) => seen,
+                Look::Below(above) => cold(above, &view)?,
+            };
+            return Ok(Some(seen));
         }
         Ok(None)
     }
 
-    /// Looks inside the shard's gate, while its owner waits: nothing changes meanwhile.
-    fn look_in_gate<R>(
+    /// Looks at memory inside the shard's gate, while its owner waits: nothing changes meanwhile. Gives the view that it
+    /// belongs to as well; `None` where there is no such shard any more.
+    fn look_in_gate<R, B>(
         &self,
         def: &StateDef,
         key: Key<'_>,
-        once: &mut impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>,
-    ) -> Result<R> {
+        hot: &mut impl FnMut(&InMemory<'_>) -> Look<R, B>,
+    ) -> Result<Option<Moment<R, B>>> {
         let shards = self.inner.store.shards.lock().clone();
-        let Some(shard) = shards.iter().find(|shard| shard.range.contains(key.group)) else {
-            return self.look_at_disk(once);
-        };
+        let Some(shard) = shards.iter().find(|shard| shard.range.contains(key.group)) else { return Ok(None) };
         let group = read::check_key(key, shard.range)?;
         let mut scratch = Vec::new();
         let (area, namespaced) = read::area(key, &mut scratch);
         let mut core = shard.cell.borrow();
         core.settle(shard);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
-        once(Some(Hot { head: core.hot.head(&probe), probe }), &core.view)?.seen()
+        let seen = hot(&InMemory { head: core.hot.head(&probe), probe });
+        Ok(Some((seen, Arc::clone(&core.view))))
     }
 
     /// Looks at the segments alone, for a key that no writer of this store owns: all there is of it is on disk.
-    fn look_at_disk<R>(&self, once: &mut impl FnMut(Option<Hot<'_>>, &View) -> Result<Look<R>>) -> Result<R> {
+    fn look_at_disk<R, B: Default>(&self, cold: &mut impl FnMut(B, &View) -> Result<R>) -> Result<R> {
         let version = Arc::clone(&self.inner.store.version.lock());
-        once(None, &View { version, flushed: 0 })?.seen()
+        cold(B::default(), &View { version, flushed: 0 })
     }
 
     /// The shard of a key, with the heads of the state; brought up to date where it changed.
-    fn known(&self, def: &StateDef, key: Key<'_>) -> Option<(Arc<Vec<Known>>, usize)> {
+    fn known(&self, def: &StateDef, key: Key<'_>) -> Option<(Arc<Vec<ShardHeads>>, usize)> {
         let known = Arc::clone(&self.inner.known.read());
-        let find = |known: &[Known]| known.iter().position(|known| known.shard.range.contains(key.group));
+        let find = |known: &[ShardHeads]| known.iter().position(|known| known.shard.range.contains(key.group));
         if let Some(at) = find(&known) {
-            let Known { shard, heads, heads_number } = &known[at];
+            let ShardHeads { shard, heads, heads_number } = &known[at];
             let current = *heads_number == shard.heads_number() && usize::from(def.id.0) < heads.len();
             if current && !shard.is_gone() {
                 return Some((known, at));
             }
         }
-        let fresh: Vec<Known> = self.inner.store.shards.lock().iter().map(Known::of).collect();
+        let fresh: Vec<ShardHeads> = self.inner.store.shards.lock().iter().map(ShardHeads::of).collect();
         let fresh = Arc::new(fresh);
         *self.inner.known.write() = Arc::clone(&fresh);
         find(&fresh).map(|at| (fresh, at))
@@ -303,7 +301,7 @@ impl Reader {
     }
 }
 
-impl Known {
+impl ShardHeads {
     fn of(shard: &Arc<Shard>) -> Self {
         let (heads_number, heads) = shard.heads();
         Self { shard: Arc::clone(shard), heads, heads_number }
@@ -311,26 +309,43 @@ impl Known {
 }
 
 /// What memory has of a key: its table, and what it is found by.
-struct Hot<'a> {
+struct InMemory<'a> {
     head: &'a Head,
     probe: Probe<'a>,
 }
 
-/// What one look came to.
-enum Look<R> {
+/// What one look at memory came to.
+enum Look<R, B> {
     /// This was seen.
     Seen(R),
+    /// This much, and the rest is on disk, or nothing is.
+    Below(B),
     /// The owner was faster.
     Contended,
 }
 
-impl<R> Look<R> {
-    /// What was seen where no owner can be faster.
-    fn seen(self) -> Result<R> {
-        match self {
-            Self::Seen(seen) => Ok(seen),
-            Self::Contended => Err(Error::Background("a record changed while its owner was waiting".into())),
+/// What one look came to, and the view of that moment.
+type Moment<R, B> = (Look<R, B>, Arc<View>);
+
+/// The chunks of a list, or operands, that memory has.
+#[derive(Default)]
+struct Above {
+    chunks: Vec<SharedChunk>,
+    bytes: Vec<u8>,
+}
+
+impl Above {
+    /// What comes of these on top of what is on disk, which has all up to the epoch `flushed` as well.
+    fn fold(&self, def: &StateDef, cold: Found, flushed: Option<u32>, now_ms: u64) -> Option<Vec<u8>> {
+        let is_newer = |chunk: &SharedChunk| flushed.is_none_or(|flushed| chunk.stamp > flushed);
+        let is_live = |chunk: &SharedChunk| def.kind == StateKind::List || !is_expired(chunk.expiry_ms, now_ms);
+        let newer = self.chunks.iter().rev().filter(|chunk| is_newer(chunk) && is_live(chunk));
+        let newer = newer.map(|chunk| &self.bytes[chunk.bytes.clone()]);
+        let operands: Vec<&[u8]> = cold.operands.iter().rev().map(Vec::as_slice).chain(newer).collect();
+        if cold.base.is_none() && operands.is_empty() {
+            return None;
         }
+        Some(def.fold(cold.base.as_deref(), operands.into_iter(), now_ms))
     }
 }
 
@@ -347,12 +362,11 @@ mod tests {
         /// What the reader sees of a value or merging state beside the owner, and while it waits.
         fn both_ways(&self, state: State, key: Key<'_>) -> [Option<Vec<u8>>; 2] {
             let def = self.def(state, &[StateKind::Value, StateKind::List]).unwrap();
-            let mut once = |hot: Option<Hot<'_>>, view: &View| match def.kind {
-                StateKind::Value => self.see_cell(&def, key, None, hot, view),
-                _ => self.see_folded(&def, key, hot, view),
+            let read = |attempts| match def.kind {
+                StateKind::Value => self.cell(&def, key, None, attempts),
+                _ => self.folded(&def, key, attempts),
             };
-            let beside = self.look_beside_owner(&def, key, &mut once).unwrap().unwrap();
-            [beside, self.look_in_gate(&def, key, &mut once).unwrap()]
+            [ATTEMPTS, 0].map(|attempts| read(attempts).unwrap())
         }
     }
 

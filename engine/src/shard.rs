@@ -98,6 +98,7 @@ impl Shard {
         let mut core = self.cell.borrow();
         core.hot.add_state(Arc::clone(&heads));
         self.heads.write().push(heads);
+        // Pairs with `heads_number`: who sees the number finds the tables.
         self.heads_number.fetch_add(1, Ordering::Release);
     }
 
@@ -114,6 +115,7 @@ impl Shard {
 
     /// Says that the shard left its store.
     pub fn leave(&self) {
+        // Pairs with `is_gone`: who sees it looks for the shards that took its place; who doesn't began before.
         self.gone.store(true, Ordering::Release);
     }
 
@@ -139,6 +141,8 @@ impl Shard {
         let mut view = self.view.write();
         let flushed = flushed.unwrap_or(0).max(view.flushed);
         *view = Arc::new(View { version, flushed });
+        // Pairs with `view_number`. A record is evicted after the owner saw the view that has it on disk, so a reader that
+        // misses the record sees a number at least as high.
         self.view_number.fetch_add(1, Ordering::Release);
     }
 

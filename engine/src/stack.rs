@@ -5,10 +5,12 @@
 //! key groups, its states renumbered.
 
 use crate::cache::BlockCache;
+use crate::checksum::hash_key;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::StateMap;
+use crate::platform::storage::ReadRequest;
 use crate::platform::storage::{Storage, StorageError};
-use crate::segment::{Block, BlockRef, BlockSource, Kind, Segment, SegmentMeta};
+use crate::segment::{Block, BlockRef, BlockSource, Kind, Opening, Segment, SegmentMeta};
 use std::sync::{Arc, OnceLock};
 
 /// A segment that is opened when it is first needed, so that recovery doesn't depend on how many there are.
@@ -48,8 +50,35 @@ impl LazySegment {
             return Ok(segment);
         }
         let segment = Segment::open(&*self.storage, SegmentMeta::clone(&self.meta))?;
+        Ok(self.keep(segment))
+    }
+
+    fn keep(&self, segment: Segment) -> &Arc<Segment> {
         let cache = Arc::clone(&self.cache) as Arc<dyn BlockSource>;
-        Ok(self.opened.get_or_init(|| Arc::new(segment.with_cache(cache))))
+        self.opened.get_or_init(|| Arc::new(segment.with_cache(cache)))
+    }
+}
+
+/// Opens those of these layers that aren't open, and has what the lookup of `hash` begins with read ahead: after a
+/// recovery everything comes from the disk, and one after the other the layers would cost several waits each. What fails
+/// is left to who needs it.
+fn open_together(layers: &[&Layer], hash: u64) {
+    let mut openings: Vec<(&LazySegment, Opening)> = Vec::new();
+    for layer in layers {
+        let segment = &*layer.segment;
+        if let Ok(opening) = Opening::begin(segment.storage(), SegmentMeta::clone(&segment.meta)) {
+            opening.read_ahead(hash);
+            openings.push((segment, opening));
+        }
+    }
+    let Some((first, _)) = openings.first() else { return };
+    let mut requests: Vec<ReadRequest> = openings.iter().map(|(_, opening)| opening.read_request()).collect();
+    first.storage().read_batch(&mut requests);
+    for ((segment, opening), request) in openings.into_iter().zip(requests) {
+        let stored = request.outcome.and_then(Result::ok);
+        if let Some(found) = stored.and_then(|stored| opening.finish(&stored).ok()) {
+            segment.keep(found);
+        }
     }
 }
 
@@ -184,8 +213,21 @@ impl Lookup {
         }
     }
 
+    /// Opens the layers that it will ask, if several of them are not open yet.
+    pub fn open_layers(&self) {
+        let holds = |meta: &SegmentMeta| self.sort_key >= meta.first_key && self.sort_key <= meta.last_key;
+        let closed = |layer: &&Layer| layer.segment.opened.get().is_none() && holds(layer.segment.meta());
+        let closed: Vec<&Layer> = self.slice.layers.iter().filter(closed).collect();
+        if let [first, _, ..] = closed[..] {
+            open_together(&closed, hash_key(&self.sort_key, first.segment.meta().hash_seed));
+        }
+    }
+
     /// The segment and block to be read next; `None` when the lookup is complete.
     pub fn next(&mut self) -> Result<Option<(Arc<Segment>, BlockRef)>, StorageError> {
+        if self.layer == 0 && self.step == Step::Key {
+            self.open_layers();
+        }
         let slice = Arc::clone(&self.slice);
         while !self.done {
             let Some(layer) = slice.layers.get(self.layer) else {

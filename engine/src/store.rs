@@ -39,6 +39,12 @@ impl State {
 ///
 /// Dropping the last clone, writer and reader without [`Store::close`] is like a crash: what was not checkpointed is lost.
 ///
+/// **Opening and restoring** fail with [`Error::NoCheckpoint`] where there is nothing to open, with [`Error::Options`]
+/// where `options` contradict what is there, and with an [`Error::Storage`] that names file and offset: the directory is
+/// open elsewhere ([`Fault::Locked`](crate::platform::storage::Fault::Locked)), in use by another store (`Exists`), of a
+/// newer format (`NewerVersion`), or something in it is damaged, missing or foreign. **Every call** fails with
+/// [`Error::Closed`] once the store is closed, and with what background work failed with once that failed for good.
+///
 /// ```
 /// use alluvium::{Barrier, Engine, EngineOptions, Key, StateOptions, Store, StoreOptions};
 /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
@@ -131,14 +137,16 @@ impl Store {
     }
 
     /// Opens a store at the checkpoint of this label, which the caller so chooses instead of the newest. Younger
-    /// checkpoints stay on disk until the next one of this store is complete.
+    /// checkpoints stay on disk until the next one of this store is complete. [`Error::Checkpoint`] where there is none of
+    /// this label.
     pub fn open_checkpoint(engine: &Engine, path: &Path, label: u64, options: StoreOptions) -> Result<Self> {
         recover::open(engine, path, Some(label), options)
     }
 
     /// Makes a new store in `path` that holds the key groups of `options.range`, from checkpoints that together cover
     /// them: one store from one, several from one, one from several. Metadata only: segments are linked, or copied
-    /// where the file system can't link.
+    /// where the file system can't link. [`Error::Options`] where the sources don't cover the range or overlap in it, or
+    /// are of jobs with different key groups; [`Error::State`] where they use one name for states of different kinds.
     pub fn restore(engine: &Engine, path: &Path, sources: &[CheckpointSource], options: StoreOptions) -> Result<Self> {
         recover::restore(engine, path, sources, options)
     }
@@ -196,8 +204,9 @@ impl Store {
     /// Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. The checkpoint
     /// becomes complete in the background.
     ///
-    /// It takes some microseconds ([`Writer::barrier`] fewer), but waits for an operation that is under way (a scan is one), and, where two epochs of a
-    /// writer are in flight already, for the first of them to be flushed. Fails with a [`Class::Retry`](crate::Class::Retry)
+    /// It takes some microseconds ([`Writer::barrier`] fewer), but waits for an operation that is under way (a scan is
+    /// one), and, where two epochs of a writer are in flight already, for the first of them to be flushed. A writer of
+    /// another thread is cut between two of its operations, wherever it stands in an event. Fails with a [`Class::Retry`](crate::Class::Retry)
     /// error where that finds the disk full, with [`Error::Checkpoint`] where offsets or metadata are not what
     /// [`Barrier`] says, and once background work failed for good.
     pub fn barrier(&self, barrier: Barrier) -> Result<Pending> {
@@ -216,12 +225,13 @@ impl Store {
 
     /// Keeps a checkpoint until it is released or the store is closed, however many come after it. Opening a store finds all
     /// checkpoints of the directory; those to be kept have to be named again before the next one is complete.
+    /// [`Error::Checkpoint`] where there is none of this label.
     pub fn retain(&self, label: u64) -> Result<()> {
         self.inner.check_open()?;
         self.inner.catalogue.lock().retain(label)
     }
 
-    /// Lets go of a checkpoint. The newest one always stays.
+    /// Lets go of a checkpoint. The newest one always stays. [`Error::Checkpoint`] where there is none of this label.
     pub fn release(&self, label: u64) -> Result<()> {
         checkpoint::release(&self.inner, label)
     }
@@ -233,7 +243,8 @@ impl Store {
         checkpoint::export(&self.inner, label, directory)
     }
 
-    /// Everything in a checkpoint, in the order of key groups, then states, then keys.
+    /// Everything in a checkpoint, in the order of key groups, then states, then keys. [`Error::Checkpoint`] where there is
+    /// none of this label; the iterator gives an [`Error::Storage`] where it comes upon damage, and ends.
     pub fn iterate(&self, label: u64) -> Result<checkpoint::Iter> {
         checkpoint::iterate(&self.inner, label)
     }

@@ -125,13 +125,13 @@ struct Sink<'a> {
 impl<'a> Sink<'a> {
     fn new(store: &'a Arc<StoreInner>, bottom: bool, inputs: &[Layer]) -> Self {
         let metas = || inputs.iter().map(|layer| layer.segment.meta());
-        let entries: u64 = metas().map(|meta| meta.entries).sum();
+        let keys: u64 = metas().map(|meta| meta.filter_keys).sum();
         let bytes: u64 = metas().map(|meta| meta.file_bytes).sum();
-        // A fragment holds no more than its share of the inputs' records.
+        // A fragment's filter holds no more than its share of the inputs' keys.
         let expected = if bottom && bytes > FRAGMENT_BYTES {
-            (entries as u128 * u128::from(FRAGMENT_BYTES) * 5 / 4 / u128::from(bytes)) as u64
+            (keys as u128 * u128::from(FRAGMENT_BYTES) * 5 / 4 / u128::from(bytes)) as u64
         } else {
-            entries
+            keys
         };
         let options = SegmentOptions {
             compress: store.options.compress,

@@ -37,8 +37,6 @@ pub struct Sealed {
     pub tables: Arc<Vec<(u16, u16)>>,
     /// About how many bytes changed.
     pub dirty_bytes: usize,
-    /// How many records changed, dead ones too.
-    pub records: usize,
 }
 
 /// What is left to do for a flushed epoch: freeing its lists, a block at a time.
@@ -66,7 +64,6 @@ pub struct Hot {
     generation: u32,
     dirty_tables: Vec<(u16, u16)>,
     dirty_bytes: usize,
-    dirty_records: usize,
     sealed: VecDeque<Sealed>,
     chores: VecDeque<Chore>,
     superseded: [Vec<Ref>; SLOTS],
@@ -92,7 +89,6 @@ impl Hot {
             generation: 0,
             dirty_tables: Vec::new(),
             dirty_bytes: 0,
-            dirty_records: 0,
             sealed: VecDeque::new(),
             chores: VecDeque::new(),
             superseded: [const { Vec::new() }; SLOTS],
@@ -169,7 +165,6 @@ impl Hot {
             self.dirty_tables.push((state, group));
         }
         self.dirty_bytes += 24 + record.area_len() + record.value_len();
-        self.dirty_records += 1;
         Ok(())
     }
 
@@ -311,7 +306,7 @@ impl Hot {
         self.floors.clear(self.memory.arena());
         self.sealed.clear();
         self.dirty_tables.clear();
-        (self.dirty_bytes, self.dirty_records) = (0, 0);
+        self.dirty_bytes = 0;
         self.memory = fresh;
     }
 
@@ -337,7 +332,6 @@ impl Hot {
             slot,
             tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
             dirty_bytes: std::mem::take(&mut self.dirty_bytes),
-            records: std::mem::take(&mut self.dirty_records),
         };
         self.sealed.push_back(sealed.clone());
         self.generation += 1;

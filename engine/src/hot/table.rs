@@ -84,6 +84,7 @@ impl Head {
     /// Whether a miss is no answer.
     #[inline]
     pub fn is_spilled(&self) -> bool {
+        // Pairs with `set_spilled`: a reader that sees the slot of an evicted record empty (Acquire, in `bucket`) sees this.
         self.flags.load(Ordering::Acquire) & SPILLED != 0
     }
 
@@ -94,6 +95,7 @@ impl Head {
 
     #[inline(always)]
     fn root(&self) -> Page {
+        // Pairs with the stores of `insert`, `install` and `double`: whoever sees a page or directory sees what is in it.
         Page::unpack(self.root.load(Ordering::Acquire))
     }
 
@@ -104,6 +106,7 @@ impl Head {
             return root;
         }
         let entry = root.at + (hash >> (64 - u32::from(root.depth))) as Ref;
+        // Pairs with `install`.
         Page::unpack(words.word(entry).load(Ordering::Acquire))
     }
 
@@ -310,6 +313,7 @@ impl Head {
         let (at, _) = memory.allocate_index(bytes).ok_or(OutOfMemory { bytes })?;
         let arena = memory.arena();
         for entry in 0..entries as Ref {
+            // Relaxed: the owner's own stores, and a block that nobody knows of before the root leads to it.
             let page = if root.depth == 0 { root.pack() } else { arena.word(root.at + entry).load(Ordering::Relaxed) };
             arena.word(at + entry * 2).store(page, Ordering::Relaxed);
             arena.word(at + entry * 2 + 1).store(page, Ordering::Relaxed);

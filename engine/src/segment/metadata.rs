@@ -99,6 +99,14 @@ impl Metadata {
         }
     }
 
+    /// Has these pages read ahead, each given by where something in it starts, and the checksums of all.
+    pub fn read_ahead(&self, starts: [u64; 2]) {
+        for start in starts {
+            self.map.read_ahead(usize::try_from(start).unwrap_or(usize::MAX), 1);
+        }
+        self.map.read_ahead(self.len, self.pages * 8);
+    }
+
     /// Has the next page touched count as the one after which the others are read ahead.
     pub fn expect_many(&self) {
         if self.touched.load(Ordering::Relaxed) < PAGES_BEFORE_ALL - 1 {

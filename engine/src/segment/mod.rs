@@ -32,7 +32,7 @@ mod writer;
 pub use block::{Block, Position};
 pub use cursor::{BlockSource, SegmentCursor};
 pub use format::{DirectoryEntry, SORT_KEY_BYTES_MAX, Section, SegmentMeta, VERSION};
-pub use reader::{BlockRef, Segment};
+pub use reader::{BlockRef, Opening, Segment};
 pub use writer::{SegmentOptions, SegmentWriter};
 
 /// What a record says about its sort key.

@@ -31,6 +31,61 @@ pub struct BlockRef {
     pub offset: u64,
 }
 
+/// A segment whose file is open, and whose first superblock is still to be read: so that it can be read together with
+/// those of others.
+#[derive(Debug)]
+pub struct Opening {
+    meta: SegmentMeta,
+    file: Arc<dyn ReadFile>,
+    metadata: Metadata,
+    layout: Layout,
+}
+
+impl Opening {
+    /// Checks the file's length and maps the metadata; reads nothing of either.
+    pub fn begin(storage: &dyn Storage, meta: SegmentMeta) -> Result<Self, StorageError> {
+        let file = storage.open(&segment_name(meta.id.0))?;
+        let fail = |fault, detail: String| StorageError::new(fault, file.path(), 0, detail);
+        if file.len() != meta.file_bytes {
+            let detail = format!("{} bytes long, but should be {}", file.len(), meta.file_bytes);
+            return Err(fail(Fault::Length, detail));
+        }
+        let Some(layout) = meta.layout() else {
+            return Err(fail(Fault::Corrupt, "the description of the segment contradicts itself".to_owned()));
+        };
+        let metadata = Metadata::map(&*file, meta.metadata, &layout)?;
+        Ok(Self { meta, file, metadata, layout })
+    }
+
+    /// Has the metadata that a lookup of this hash begins with read ahead, in the background.
+    pub fn read_ahead(&self, hash: u64) {
+        self.metadata.read_ahead([filter_block(&self.meta, hash), self.layout.index + self.meta.index_root]);
+    }
+
+    /// The read that fetches the superblock.
+    pub fn read_request(&self) -> ReadRequest {
+        ReadRequest::new(Arc::clone(&self.file), 0, SUPERBLOCK_BYTES)
+    }
+
+    /// Checks what [`Opening::read_request`] fetched.
+    pub fn finish(self, stored: &[u8]) -> Result<Segment, StorageError> {
+        let Self { meta, file, metadata, layout } = self;
+        let fail = |fault, detail: String| StorageError::new(fault, file.path(), 0, detail);
+        let superblock = decode_superblock(&*file, 0, stored)?;
+        if superblock.id != meta.id {
+            return Err(fail(Fault::Foreign, format!("holds segment {}", superblock.id)));
+        }
+        let same = superblock.hash_seed == meta.hash_seed
+            && superblock.epochs == (meta.epoch_low, meta.epoch_high)
+            && superblock.level == meta.level
+            && superblock.closing.is_none();
+        if !same {
+            return Err(fail(Fault::Corrupt, "the superblock contradicts the segment's description".to_owned()));
+        }
+        Ok(Segment { meta, file, metadata, layout, cache: None })
+    }
+}
+
 /// An open segment.
 #[derive(Debug)]
 pub struct Segment {
@@ -48,28 +103,9 @@ impl Segment {
     /// [`Fault::Missing`], [`Fault::Length`], [`Fault::Foreign`] (no segment, or another one than its name says),
     /// [`Fault::NewerVersion`], [`Fault::Corrupt`].
     pub fn open(storage: &dyn Storage, meta: SegmentMeta) -> Result<Self, StorageError> {
-        let file = storage.open(&segment_name(meta.id.0))?;
-        let fail = |fault, detail: String| StorageError::new(fault, file.path(), 0, detail);
-        if file.len() != meta.file_bytes {
-            let detail = format!("{} bytes long, but should be {}", file.len(), meta.file_bytes);
-            return Err(fail(Fault::Length, detail));
-        }
-        let Some(layout) = meta.layout() else {
-            return Err(fail(Fault::Corrupt, "the description of the segment contradicts itself".to_owned()));
-        };
-        let superblock = read_superblock(&*file, 0)?;
-        if superblock.id != meta.id {
-            return Err(fail(Fault::Foreign, format!("holds segment {}", superblock.id)));
-        }
-        let same = superblock.hash_seed == meta.hash_seed
-            && superblock.epochs == (meta.epoch_low, meta.epoch_high)
-            && superblock.level == meta.level
-            && superblock.closing.is_none();
-        if !same {
-            return Err(fail(Fault::Corrupt, "the superblock contradicts the segment's description".to_owned()));
-        }
-        let metadata = Metadata::map(&*file, meta.metadata, &layout)?;
-        Ok(Self { meta, file, metadata, layout, cache: None })
+        let opening = Opening::begin(storage, meta)?;
+        let stored = opening.file.read_at(0, SUPERBLOCK_BYTES)?;
+        opening.finish(&stored)
     }
 
     /// The same with a cache in front of its blocks.
@@ -169,7 +205,7 @@ impl Segment {
 
     #[inline]
     fn filter_block(&self, hash: u64) -> u64 {
-        u64::from(filter::block_of(hash, self.meta.filter_blocks)) * FILTER_BLOCK_BYTES as u64
+        filter_block(&self.meta, hash)
     }
 
     /// How many blocks there are; at least 1.
@@ -320,9 +356,18 @@ impl Segment {
     }
 }
 
+/// Where in the metadata the filter's block for a hash lies.
+#[inline]
+fn filter_block(meta: &SegmentMeta, hash: u64) -> u64 {
+    u64::from(filter::block_of(hash, meta.filter_blocks)) * FILTER_BLOCK_BYTES as u64
+}
+
 /// The superblock at `offset` of a file.
 pub(super) fn read_superblock(file: &dyn ReadFile, offset: u64) -> Result<Superblock, StorageError> {
-    let bytes = file.read_at(offset, SUPERBLOCK_BYTES)?;
-    Superblock::decode(&bytes)
+    decode_superblock(file, offset, &file.read_at(offset, SUPERBLOCK_BYTES)?)
+}
+
+fn decode_superblock(file: &dyn ReadFile, offset: u64, bytes: &[u8]) -> Result<Superblock, StorageError> {
+    Superblock::decode(bytes)
         .map_err(|(fault, error)| StorageError::new(fault, file.path(), offset + error.at as u64, error.problem))
 }

@@ -4,6 +4,9 @@
 //! of handles share one writer. `register` makes one by name alone, `with` takes options: a state that expires has to be
 //! registered with its time to live each time ([`Store::state`]). `in_namespace` gives the same state in a namespace.
 //!
+//! Registering fails as [`Store::state`] does. Every other call fails as the [`Writer`](crate::Writer)'s own, and with
+//! [`Error::State`] where bytes that are there aren't of the type asked for.
+//!
 //! ```
 //! # use alluvium::{Engine, EngineOptions, Store, StoreOptions, state::{MapState, ValueState}};
 //! # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
