@@ -165,6 +165,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
                 0
             };
             at += quick;
+            core.counts.hits += quick as u64;
             let done = done + quick;
             with_probes(core, shard, def, &group[done..], |core, index, probe| {
                 let index = start + done + index;
@@ -234,7 +235,7 @@ fn update_quickly<V: AsRef<[u8]>>(
     mut change: impl FnMut(usize, &[u8; 8]) -> Option<V>,
     changed: &mut Option<Option<V>>,
 ) -> usize {
-    if !def.is_plain() || keys.iter().any(|key| !key.namespace.is_empty()) {
+    if !def.is_plain() || keys.iter().fold(0, |bytes, key| bytes | key.namespace.len()) > 0 {
         return 0;
     }
     let mut ahead = Ahead::new();
@@ -255,7 +256,6 @@ fn update_quickly<V: AsRef<[u8]>>(
             *changed = Some(value);
             return index;
         }
-        core.counts.hits += 1;
     }
     keys.len()
 }

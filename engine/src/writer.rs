@@ -7,7 +7,7 @@ use crate::hot::Probe;
 use crate::hot::cell::Below;
 use crate::hot::record::{VALUE, hash_area};
 use crate::ids::{KeyGroup, KeyGroupRange};
-use crate::key::{Key, VALUE_BYTES_MAX};
+use crate::key::{KEY_BYTES_MAX, Key, VALUE_BYTES_MAX};
 use crate::metrics::OperationKind;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
@@ -445,8 +445,12 @@ fn batch_state<'a>(
     if def.kind != StateKind::Value {
         return Err(wrong_kind(def, &[StateKind::Value]));
     }
-    for &key in keys {
-        read::check_key(key, range)?;
+    // One look at all, without a branch for each; which of them is wrong, and how, is found out only where one is.
+    let (first, span) = (range.first(), range.last() - range.first());
+    let is_wrong =
+        |key: &Key<'_>| key.group.0.wrapping_sub(first) > span || key.key.len() + key.namespace.len() > KEY_BYTES_MAX;
+    if keys.iter().fold(false, |any, key| any | is_wrong(key)) {
+        keys.iter().try_for_each(|&key| read::check_key(key, range).map(drop))?;
     }
     Ok(def)
 }
