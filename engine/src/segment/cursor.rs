@@ -1,7 +1,7 @@
 //! Walks the records of a segment in either direction.
 //!
 //! After a seek one block is read; each further block in the same direction doubles what is read at once, up to
-//! 256 KiB, so that short walks read little and long ones read ahead.
+//! 128 KiB, so that short walks read little and long ones read ahead.
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
@@ -15,7 +15,7 @@ use super::reader::{BlockRef, Segment};
 use crate::ids::SegmentId;
 
 /// The most that is read at once, unless a single block is longer.
-const READ_BYTES_MAX: u64 = 256 << 10;
+const READ_BYTES_MAX: u64 = 128 << 10;
 
 /// A cache in front of segments: of what is read one block at a time, by lookups and by seeks.
 pub trait BlockSource: Send + Sync + Debug {
