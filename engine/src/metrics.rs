@@ -150,6 +150,8 @@ pub struct Metrics {
     pub cache_hits: u64,
     /// Blocks that the cache was asked for and didn't have, of all stores of the engine.
     pub cache_misses: u64,
+    /// Whether the system denied the engine huge pages.
+    pub huge_pages_denied: bool,
     /// What went through the file system.
     pub io: IoCounts,
     /// How long operations took, by [`OperationKind`]; one in 64 is timed.
@@ -198,6 +200,7 @@ impl Metrics {
             ("segment_bytes", "Their bytes.", self.segment_bytes),
             ("memory_bytes", "Memory that the store holds.", self.memory_bytes),
             ("unflushed_bytes", "Changed and not yet flushed.", self.unflushed_bytes),
+            ("huge_pages_denied", "1 where the engine was denied huge pages.", u64::from(self.huge_pages_denied)),
         ];
         for (name, help, value) in gauges {
             prometheus(&mut out, &format!("alluvium_{name}"), help, MetricKind::Gauge, labels, value);

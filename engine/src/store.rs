@@ -372,6 +372,7 @@ impl StoreInner {
             metrics.segment_bytes += segment.meta().file_bytes;
         }
         (metrics.cache_hits, metrics.cache_misses) = self.engine.inner.cache.hits_and_misses();
+        metrics.huge_pages_denied = !self.engine.inner.arena.has_huge_pages();
         metrics.io = self.storage.counters().snapshot();
         metrics
     }

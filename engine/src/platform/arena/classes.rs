@@ -432,6 +432,14 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(all(target_os = "linux", not(loom)))]
+    fn huge_pages_are_denied_where_the_kernel_has_none() {
+        let arena = Arena::new(4 << 20, 4 << 20).unwrap();
+        let has = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        assert_eq!(arena.has_huge_pages(), has);
+    }
+
+    #[test]
     fn a_class_holds_what_it_is_chosen_for_and_wastes_an_eighth_at_most() {
         let mut last = 0;
         for bytes in 1..=SMALL_BYTES_MAX {

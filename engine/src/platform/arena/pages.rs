@@ -78,6 +78,11 @@ impl Arena {
         })
     }
 
+    /// Whether the system was willing to back it with huge pages.
+    pub fn has_huge_pages(&self) -> bool {
+        self.memory.has_huge_pages()
+    }
+
     /// The budget in bytes.
     pub fn budget_bytes(&self) -> usize {
         self.budget_bytes.load(Ordering::Relaxed)
@@ -352,6 +357,7 @@ mod mapped {
     pub struct Memory {
         base: *mut u8,
         bytes: usize,
+        huge_pages: bool,
     }
 
     // SAFETY: the memory belongs to this value alone, and is shared only through atomics or under `bytes`' contract.
@@ -385,8 +391,12 @@ mod mapped {
                 base.add(lead)
             };
             // SAFETY: advice on our own mapping; where huge pages are denied it fails and nothing else changes.
-            unsafe { libc::madvise(base.cast(), bytes, libc::MADV_HUGEPAGE) };
-            Ok(Self { base, bytes })
+            let advised = unsafe { libc::madvise(base.cast(), bytes, libc::MADV_HUGEPAGE) };
+            Ok(Self { base, bytes, huge_pages: advised == 0 })
+        }
+
+        pub fn has_huge_pages(&self) -> bool {
+            self.huge_pages
         }
 
         pub fn release(&self, offset: usize, len: usize) {
@@ -522,6 +532,10 @@ mod modelled {
                 words: (0..bytes / 8).map(|_| AtomicU64::new(0)).collect(),
                 halves: (0..bytes / 4).map(|_| AtomicU32::new(0)).collect(),
             })
+        }
+
+        pub fn has_huge_pages(&self) -> bool {
+            false
         }
 
         pub fn words(&self) -> Words<'_> {
