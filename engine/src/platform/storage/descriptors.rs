@@ -120,6 +120,8 @@ mod tests {
         close_all_but(10);
         let open = |files: &[Descriptor]| files.iter().filter(|file| file.slot.lock().file.is_some()).count();
         assert!(open(&files) <= 10, "{} are open", open(&files));
+        // All of them: which ten were spared depends on the tests that run beside this one, as the bound is the process's.
+        close_all_but(0);
         assert_eq!(Arc::strong_count(&held), 1);
         let mut opened = 0;
         for file in &files {
@@ -129,7 +131,7 @@ mod tests {
             })
             .unwrap();
         }
-        assert!(opened >= 90, "{opened} were opened again");
+        assert_eq!(opened, 100);
     }
 
     #[test]
