@@ -6,11 +6,11 @@
 use crate::checkpoint::{self, Request};
 use crate::engine::Engine;
 use crate::error::{Class, Error, Result};
+use crate::hot::Sealed;
 use crate::hot::dirty::DirtyList;
-use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, NAMESPACE, Record, TOMBSTONE, VALUE};
-use crate::hot::{Sealed, order};
+use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, Record, TOMBSTONE, VALUE};
 use crate::ids::{Epoch, KeyGroup, StateId};
-use crate::key::{Key, push_entry_key, push_sort_key};
+use crate::key::{Key, prefix_of, push_entry_key, push_sort_key, sort_prefix};
 use crate::options::Durability;
 use crate::platform::arena::{Arena, Ref};
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
@@ -247,26 +247,9 @@ impl Drop for Emitter<'_> {
     }
 }
 
-/// A key area taken apart: key and namespace.
-fn area_parts(area: &[u8], namespaced: bool) -> (&[u8], &[u8]) {
-    if !namespaced {
-        return (area, &[]);
-    }
-    let Some((rest, len)) = area.split_last_chunk::<2>() else { return (area, &[]) };
-    rest.split_at(rest.len().saturating_sub(usize::from(u16::from_le_bytes(*len))))
-}
-
-/// The first 8 bytes by which a key sorts.
-fn key_prefix(key: &[u8]) -> u64 {
-    match u8::try_from(key.len()) {
-        Ok(short) if short < 0xFF => u64::from(short) << 56 | order::prefix_of(key) >> 8,
-        _ => 0xFF << 56 | (key.len() as u64 & 0xFFFF) << 40 | order::prefix_of(key) >> 24,
-    }
-}
-
 fn compare_areas(arena: &Arena, a: Record, b: Record) -> Order {
-    let (key_a, namespace_a) = area_parts(a.area(arena), a.has(NAMESPACE));
-    let (key_b, namespace_b) = area_parts(b.area(arena), b.has(NAMESPACE));
+    let (key_a, namespace_a) = a.key_parts(arena);
+    let (key_b, namespace_b) = b.key_parts(arena);
     (key_a.len(), key_a, namespace_a.len(), namespace_a).cmp(&(key_b.len(), key_b, namespace_b.len(), namespace_b))
 }
 
@@ -297,7 +280,7 @@ impl Emitter<'_> {
         } else {
             for item in &mut self.items {
                 let record = Record::load(arena, item.at);
-                item.prefix = key_prefix(area_parts(record.area(arena), record.has(NAMESPACE)).0);
+                item.prefix = sort_prefix(record.key_parts(arena).0);
             }
         }
         self.items.sort_unstable_by(|a, b| {
@@ -347,7 +330,7 @@ impl Emitter<'_> {
             let (at, entry) = container(item);
             let rank = ranks.get(&at).copied().unwrap_or(0);
             item.rank = rank * 2 + u32::from(entry.is_some());
-            item.prefix = entry.map_or(0, |entry| order::prefix_of(entry.area(arena)));
+            item.prefix = entry.map_or(0, |entry| prefix_of(entry.area(arena)));
         }
     }
 
@@ -362,7 +345,7 @@ impl Emitter<'_> {
         let arena = self.arena;
         let is_entry = matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
         let container = if is_entry { Record::load(arena, record.link(arena) as Ref) } else { record };
-        let (key, namespace) = area_parts(container.area(arena), container.has(NAMESPACE));
+        let (key, namespace) = container.key_parts(arena);
         let key = Key { group, key, namespace };
         self.key.clear();
         if is_entry {

@@ -135,6 +135,24 @@ impl<'a> SortKey<'a> {
     }
 }
 
+/// The first 8 bytes of a key, padded with zeros, as a number that sorts like them.
+#[inline]
+pub fn prefix_of(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = key.len().min(8);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(bytes)
+}
+
+/// The first 8 bytes of what a key sorts by in its (key group, state): its length comes first.
+#[inline]
+pub fn sort_prefix(key: &[u8]) -> u64 {
+    match u8::try_from(key.len()) {
+        Ok(short) if short < 0xFF => u64::from(short) << 56 | prefix_of(key) >> 8,
+        _ => 0xFF << 56 | (key.len() as u64 & 0xFFFF) << 40 | prefix_of(key) >> 24,
+    }
+}
+
 /// The first sort key of a key group: its 2-byte prefix.
 pub fn group_floor(group: KeyGroup) -> [u8; 2] {
     group.0.to_be_bytes()

@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
-//! [`batch`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, `cold`, [`scan`], `barrier`, `flush`, `compact`,
+//! [`batch`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, `cold`, [`scan`], `walk`, `barrier`, `flush`, `compact`,
 //! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -17,6 +17,8 @@ struct Readme;
 // api
 #[cfg(not(loom))]
 pub mod batch;
+#[cfg(not(loom))]
+pub mod cursor;
 #[cfg(not(loom))]
 pub mod engine;
 #[cfg(not(loom))]
@@ -53,6 +55,8 @@ mod rescale;
 #[cfg(not(loom))]
 pub mod scan;
 #[cfg(not(loom))]
+mod walk;
+#[cfg(not(loom))]
 mod worker;
 #[cfg(not(loom))]
 mod write;
@@ -76,6 +80,7 @@ pub mod key;
 #[cfg(not(loom))]
 pub mod metrics;
 pub mod options;
+pub mod packed;
 pub mod states;
 pub mod stats;
 
@@ -87,6 +92,7 @@ pub use {
     barrier::{Barrier, Pending},
     batch::{Batch, Operation},
     checkpoint::CheckpointInfo,
+    cursor::Cursor,
     engine::Engine,
     metrics::Metrics,
     reader::Reader,
@@ -99,6 +105,7 @@ pub use {
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
     options::{Durability, EngineOptions, StoreOptions},
+    packed::{Packed, PackedRecord},
     platform::storage::StorageChoice,
     states::{Merge, MergeOperator, StateKind, StateOptions, Ttl},
 };

@@ -69,6 +69,9 @@ struct Source {
     key: Vec<u8>,
 }
 
+/// After so many records that are passed over one by one, the place behind them is sought.
+const STEPS_MAX: u32 = 32;
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Merged {
@@ -184,6 +187,24 @@ impl Merged {
                 return Ok(Some(&self.resolved));
             }
         }
+    }
+
+    /// Leaves all sort keys that start with `prefix` behind. Only upwards.
+    pub fn pass_all(&mut self, prefix: &[u8]) -> Result<(), StorageError> {
+        for source in &mut self.sources {
+            let mut steps = 0;
+            while source.key.starts_with(prefix) {
+                steps += 1;
+                if steps < STEPS_MAX {
+                    source.step(&self.bounds)?;
+                } else {
+                    let behind = prefix_end(prefix).and_then(|end| renumbered(&end, &source.map, true));
+                    source.cursor.seek(&behind.unwrap_or_default())?;
+                    source.settle(&self.bounds)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The newest source that stands on the next key.

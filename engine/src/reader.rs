@@ -3,19 +3,23 @@
 //! A read looks at the hot tables without a lock, then at the segments. In between a record may be flushed and evicted;
 //! so the view of the segments is noted first, and where it has changed in the end the read starts again.
 
+use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::record::{ENTRY, VALUE, hash_area};
 use crate::hot::shared::{self, SharedChain, SharedChunk, SharedGet};
 use crate::hot::table::Head;
+use crate::ids::KeyGroup;
 use crate::key::Key;
 use crate::metrics::OwnerCounts;
+use crate::packed::Packed;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
-use crate::shard::{Shard, View};
+use crate::shard::{Core, Shard, View};
 use crate::stack::Found;
 use crate::states::{StateDef, StateKind, frames};
 use crate::store::{State, StoreInner};
+use crate::walk::Access;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,6 +117,16 @@ impl Reader {
     /// Whether a map has an entry.
     pub fn map_contains(&self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<bool> {
         Ok(self.map_get(state, key, user_key)?.is_some())
+    }
+
+    /// Puts the next batch of what a cursor goes through into `out`, in the place of what is there; false at the end. See
+    /// [`Cursor`] for what it sees of changes meanwhile. Looking at memory holds a writer up between two of its
+    /// operations, for about as long as it takes to copy what goes into `out`, or some thousand keys.
+    pub fn fetch(&self, cursor: &mut Cursor, out: &mut Packed) -> Result<bool> {
+        self.inner.store.check()?;
+        let all = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Merging];
+        let def = self.def(cursor.state, &all)?;
+        cursor.fetch(&mut &*self.inner, &def, out)
     }
 
     fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
@@ -298,6 +312,28 @@ impl Reader {
     fn slot(&self) -> MutexGuard<'_, Slot> {
         let slots = &self.inner.slots;
         slots.iter().find_map(Mutex::try_lock).unwrap_or_else(|| slots[0].lock())
+    }
+}
+
+impl Access for &Inner {
+    fn store(&self) -> &Arc<StoreInner> {
+        &self.store
+    }
+
+    fn inside<R>(&mut self, group: KeyGroup, look: impl FnOnce(&mut Core, u16) -> R) -> Result<Option<R>> {
+        let range = self.store.info.range;
+        if !range.contains(group) {
+            return Err(Error::OutsideRange { group, range });
+        }
+        let shards = self.store.shards.lock().clone();
+        let Some(shard) = shards.iter().find(|shard| shard.range.contains(group)) else { return Ok(None) };
+        let mut core = shard.cell.borrow();
+        core.settle(shard);
+        Ok(Some(look(&mut core, group.0 - shard.range.first())))
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> MapRange<'a> {
     }
 
     /// The first user key of the range and the first one behind it.
-    fn ends(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+    pub(crate) fn ends(&self) -> (Vec<u8>, Option<Vec<u8>>) {
         let after = |key: &[u8]| [key, &[0]].concat();
         let from = match self.from {
             Bound::Unbounded => Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::barrier::{Barrier, Pending};
 use crate::batch::{self, Batch};
+use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
@@ -9,12 +10,14 @@ use crate::hot::record::{VALUE, hash_area};
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::key::{KEY_BYTES_MAX, Key, VALUE_BYTES_MAX};
 use crate::metrics::OperationKind;
+use crate::packed::Packed;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, Shard};
 use crate::states::{MergeOperator, StateDef, StateKind, frame, frames};
 use crate::store::{State, StoreInner};
+use crate::walk::Access;
 use crate::write::{self, Halt};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -418,6 +421,15 @@ impl Writer {
         batch::apply(self, batch)
     }
 
+    /// Puts the next batch of what a cursor goes through into `out`, in the place of what is there; false at the end. See
+    /// [`Cursor`] for what it sees of changes meanwhile.
+    pub fn fetch(&mut self, cursor: &mut Cursor, out: &mut Packed) -> Result<bool> {
+        let Self { store, shard, token, states } = self;
+        store.check()?;
+        let def = states.get(store, cursor.state)?;
+        cursor.fetch(&mut OwnAccess { store, shard, token }, def, out)
+    }
+
     pub(crate) fn prefetch(&mut self, state: State, keys: &[Key<'_>]) -> Result<()> {
         let range = self.shard.range;
         let core = self.token.enter();
@@ -431,6 +443,33 @@ impl Writer {
             }
         }
         Ok(())
+    }
+}
+
+/// The store as its writer walks through it.
+struct OwnAccess<'a> {
+    store: &'a Arc<StoreInner>,
+    shard: &'a Arc<Shard>,
+    token: &'a mut OwnerToken<Core>,
+}
+
+impl Access for OwnAccess<'_> {
+    fn store(&self) -> &Arc<StoreInner> {
+        self.store
+    }
+
+    fn inside<R>(&mut self, group: KeyGroup, look: impl FnOnce(&mut Core, u16) -> R) -> Result<Option<R>> {
+        let range = self.shard.range;
+        if !range.contains(group) {
+            return Err(Error::OutsideRange { group, range });
+        }
+        let mut core = self.token.enter();
+        core.settle(self.shard);
+        Ok(Some(look(&mut core, group.0 - range.first())))
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.token.enter().hot.now_ms
     }
 }
 

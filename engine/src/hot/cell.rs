@@ -57,6 +57,7 @@ impl Hot {
         found: Option<(Record, Place)>,
         below: Below,
     ) -> Result<(), OutOfMemory> {
+        self.deletions += 1;
         match found {
             Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
                 self.discard(probe, place, record);

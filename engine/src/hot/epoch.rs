@@ -73,6 +73,8 @@ pub struct Hot {
     pub now_ms: u64,
     /// How many records were copied because their epoch was being flushed.
     pub copies: u64,
+    /// How often something was deleted.
+    pub deletions: u64,
 }
 
 impl Hot {
@@ -96,6 +98,7 @@ impl Hot {
             hand: super::evict::Hand::default(),
             now_ms: 0,
             copies: 0,
+            deletions: 0,
         }
     }
 

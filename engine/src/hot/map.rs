@@ -115,6 +115,7 @@ impl Hot {
         user_key: &[u8],
         below: Below,
     ) -> Result<(), OutOfMemory> {
+        self.deletions += 1;
         match found {
             Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
                 self.drop_entry(probe, root, place, record, user_key);
@@ -256,6 +257,7 @@ impl Hot {
 
     /// Clears a map: all its entries leave memory, and where something may be on disk a tombstone masks it.
     pub fn clear_map(&mut self, probe: &Probe<'_>, below: Below) -> Result<(), OutOfMemory> {
+        self.deletions += 1;
         let marker = self.find_cell(probe);
         let unmarked_needed = below == Below::Perhaps || self.has_unfresh(probe);
         if unmarked_needed {

@@ -11,6 +11,7 @@
 //! Nodes that run empty are freed; nodes are not merged otherwise.
 
 use crate::hot::{Memory, OutOfMemory};
+use crate::key::prefix_of;
 use crate::platform::arena::{Arena, NONE, Ref};
 use crate::platform::sync::atomic::Ordering;
 use std::cmp::Ordering as Order;
@@ -23,15 +24,6 @@ const CAPACITIES: [usize; 4] = [4, 9, 19, CAPACITY_MAX];
 pub struct Tree {
     /// The root node; [`NONE`] while the tree is empty.
     pub root: Ref,
-}
-
-/// The first 8 bytes of a key, padded with zeros, as a number that sorts like them.
-#[inline]
-pub fn prefix_of(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = key.len().min(8);
-    bytes[..len].copy_from_slice(&key[..len]);
-    u64::from_be_bytes(bytes)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -289,6 +289,18 @@ impl Record {
         unsafe { arena.bytes(self.area_at(), self.area_len()) }
     }
 
+    /// The key area taken apart: key and namespace.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn key_parts(self, arena: &Arena) -> (&[u8], &[u8]) {
+        let area = self.area(arena);
+        if !self.has(NAMESPACE) {
+            return (area, &[]);
+        }
+        let Some((rest, len)) = area.split_last_chunk::<2>() else { return (area, &[]) };
+        rest.split_at(rest.len().saturating_sub(usize::from(u16::from_le_bytes(*len))))
+    }
+
     /// The value.
     ///
     /// # Safety

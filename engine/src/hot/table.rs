@@ -333,7 +333,7 @@ impl Head {
 
     /// Calls `visit` with every record of the page behind a directory entry. A page with several entries is visited
     /// at its first only.
-    pub fn visit_page(&self, arena: &Arena, entry: usize, mut visit: impl FnMut(Ref)) {
+    pub fn visit_page(&self, arena: &Arena, entry: usize, visit: impl FnMut(Ref)) {
         let root = self.root();
         let page = if root.depth == 0 {
             root
@@ -345,18 +345,20 @@ impl Head {
             }
             page
         };
-        if page.at == NONE {
-            return;
+        visit_records(arena, page, visit);
+    }
+
+    /// Calls `visit` with every record of the page that a hash leads to; the first hash behind that page's, if any: so a
+    /// walk finds its place again however the table has grown.
+    #[cfg(not(loom))]
+    pub fn visit_page_of(&self, arena: &Arena, hash: u64, visit: impl FnMut(Ref)) -> Option<u64> {
+        let page = self.page(arena.words(), hash);
+        visit_records(arena, page, visit);
+        if page.depth == 0 {
+            return None;
         }
-        for index in 0..u32::from(page.buckets) {
-            let at = page.bucket(index);
-            if index + 1 < u32::from(page.buckets) {
-                prefetch_all(arena, at + BUCKET_WORDS);
-            }
-            for slot in slots(!Tags::load(arena.words(), at).empties()) {
-                visit(bucket::reference(arena.words(), at, slot));
-            }
-        }
+        let shift = 64 - u32::from(page.depth);
+        ((hash >> shift) + 1).checked_mul(1 << shift)
     }
 
     /// Takes the whole table apart; the records' blocks stay the caller's.
@@ -380,6 +382,22 @@ impl Head {
             }
         }
         memory.retire_index(root.at, class_of((entries * 8).next_multiple_of(64)));
+    }
+}
+
+fn visit_records(arena: &Arena, page: Page, mut visit: impl FnMut(Ref)) {
+    if page.at == NONE {
+        return;
+    }
+    prefetch_all(arena, page.bucket(0));
+    for index in 0..u32::from(page.buckets) {
+        let at = page.bucket(index);
+        if index + 1 < u32::from(page.buckets) {
+            prefetch_all(arena, at + BUCKET_WORDS);
+        }
+        for slot in slots(!Tags::load(arena.words(), at).empties()) {
+            visit(bucket::reference(arena.words(), at, slot));
+        }
     }
 }
 
