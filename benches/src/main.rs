@@ -7,6 +7,7 @@ mod amplification;
 mod barrier;
 mod big_map;
 mod cold;
+mod cursor;
 mod flush_bytes;
 mod harness;
 mod hot;
@@ -40,12 +41,13 @@ enum Bench {
     Memory,
     BigMap,
     Cold,
+    Cursor,
     All,
 }
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(Bench, &str, Function); 8] = [
+const BENCHES: [(Bench, &str, Function); 9] = [
     (Bench::Hot, "hot", hot::run),
     (Bench::Barrier, "barrier", barrier::run),
     (Bench::FlushBytes, "flush-bytes", flush_bytes::run),
@@ -54,6 +56,7 @@ const BENCHES: [(Bench, &str, Function); 8] = [
     (Bench::Memory, "memory", memory::run),
     (Bench::BigMap, "big-map", big_map::run),
     (Bench::Cold, "cold", cold::run),
+    (Bench::Cursor, "cursor", cursor::run),
 ];
 
 fn main() -> ExitCode {

@@ -19,6 +19,9 @@ use std::cmp::Ordering as Order;
 const CAPACITY_MAX: usize = 40;
 const CAPACITIES: [usize; 4] = [4, 9, 19, CAPACITY_MAX];
 
+/// How many entries ahead of a walk are fetched into the cache.
+const AHEAD: usize = 12;
+
 /// The tree's root, as a map's container keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
@@ -141,6 +144,12 @@ impl Node {
         }
         low
     }
+}
+
+/// Fetches a node's head and the first of its references into the cache.
+fn prefetch_node(arena: &Arena, at: Ref) {
+    arena.prefetch(at);
+    arena.prefetch(at + 1 + CAPACITY_MAX as Ref);
 }
 
 fn compare_entry(arena: &Arena, entry: Ref, key: &[u8]) -> Order {
@@ -311,17 +320,26 @@ impl Tree {
             Some(from) => self.descend(arena, from),
             None => self.edge(arena, false),
         };
+        if let Some(&(leaf, index)) = path.last() {
+            (index..leaf.count.min(index + AHEAD)).for_each(|ahead| arena.prefetch(leaf.child(arena, ahead)));
+        }
         loop {
             let Some(&mut (leaf, ref mut index)) = path.last_mut() else { return };
             if *index < leaf.count {
                 if !leaf.leaf {
+                    if *index + 1 < leaf.count {
+                        prefetch_node(arena, leaf.child(arena, *index + 1));
+                    }
                     let below = Node::load(arena, leaf.child(arena, *index));
+                    if below.leaf {
+                        (0..below.count.min(AHEAD)).for_each(|ahead| arena.prefetch(below.child(arena, ahead)));
+                    }
                     path.push((below, 0));
                     continue;
                 }
                 let entry = leaf.child(arena, *index);
-                if *index + 4 < leaf.count {
-                    arena.prefetch(leaf.child(arena, *index + 4));
+                if *index + AHEAD < leaf.count {
+                    arena.prefetch(leaf.child(arena, *index + AHEAD));
                 }
                 *index += 1;
                 if !visit(entry) {
@@ -352,14 +370,18 @@ impl Tree {
             *index -= 1;
             let child = node.child(arena, *index);
             if node.leaf {
-                if *index >= 4 {
-                    arena.prefetch(node.child(arena, *index - 4));
+                if *index >= AHEAD {
+                    arena.prefetch(node.child(arena, *index - AHEAD));
                 }
                 if !visit(child) {
                     return;
                 }
             } else {
                 let below = Node::load(arena, child);
+                if below.leaf {
+                    let first = below.count.saturating_sub(AHEAD);
+                    (first..below.count).for_each(|ahead| arena.prefetch(below.child(arena, ahead)));
+                }
                 path.push((below, below.count));
             }
         }
