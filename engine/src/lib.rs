@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
-//! [`batch`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, `cold`, [`scan`], `walk`, `barrier`, `flush`, `compact`,
+//! [`batch`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, `cold`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
 //! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -43,6 +43,8 @@ mod cold;
 mod compact;
 #[cfg(not(loom))]
 mod flush;
+#[cfg(not(loom))]
+mod namespaces;
 #[cfg(not(loom))]
 mod pop;
 #[cfg(not(loom))]
@@ -107,5 +109,5 @@ pub use {
     options::{Durability, EngineOptions, StoreOptions},
     packed::{Packed, PackedRecord},
     platform::storage::StorageChoice,
-    states::{Merge, MergeOperator, StateKind, StateOptions, Ttl},
+    states::{Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
 };

@@ -76,6 +76,56 @@ impl Ttl {
     }
 }
 
+/// Values that carry the time of their writing themselves, as some hosts' values do: compaction drops what is too old by
+/// the caller's clock ([`Writer::set_time_ms`](crate::Writer::set_time_ms)), and reads return what is there. So whoever reads
+/// has to look whether a value is too old; purging only gives its room back, some time or other.
+///
+/// Of lists each element has its own time, of maps each entry; a merging state's value is judged as a whole, when it
+/// is whole. A value that is too short for a time stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Purge {
+    /// How long after its time a value may go, in ms; at least 1.
+    pub duration_ms: u64,
+    /// Where in a value (an element, an entry's value) its time begins: ms since 1970 as a big-endian i64.
+    pub time_at: u32,
+}
+
+impl Purge {
+    /// Whether a value may go at `now_ms`.
+    pub(crate) fn is_due(self, value: &[u8], now_ms: u64) -> bool {
+        let time = value.get(self.time_at as usize..).and_then(|rest| rest.first_chunk::<8>());
+        let time_ms = time.map(|bytes| i64::from_be_bytes(*bytes));
+        time_ms.is_some_and(|time_ms| i128::from(time_ms) + i128::from(self.duration_ms) <= i128::from(now_ms))
+    }
+}
+
+/// The bytes that stand in a manifest for when a state's values expire, or may be purged: never both.
+pub(crate) fn encode_expiry(ttl: Option<Ttl>, purge: Option<Purge>) -> Option<Vec<u8>> {
+    let purge = || {
+        purge.map(|purge| {
+            let mut bytes = purge.duration_ms.to_le_bytes().to_vec();
+            bytes.push(PURGE_MARK);
+            bytes.extend_from_slice(&purge.time_at.to_le_bytes());
+            bytes
+        })
+    };
+    ttl.map(Ttl::encode).or_else(purge)
+}
+
+/// What [`encode_expiry`] made of one of them; `None` for other bytes.
+pub(crate) fn decode_expiry(bytes: &[u8]) -> Option<(Option<Ttl>, Option<Purge>)> {
+    if let Some(ttl) = Ttl::decode(bytes) {
+        return Some((Some(ttl), None));
+    }
+    let (duration_ms, rest) = bytes.split_first_chunk::<8>()?;
+    let (&PURGE_MARK, time_at) = rest.split_first()? else { return None };
+    let time_at = u32::from_le_bytes(time_at.try_into().ok()?);
+    Some((None, Some(Purge { duration_ms: u64::from_le_bytes(*duration_ms), time_at })))
+}
+
+/// The byte behind the duration where values are purged; a time to live has 0 or 1 there.
+const PURGE_MARK: u8 = 2;
+
 /// A merge function of a host's own.
 ///
 /// It must be associative: values and operands are folded in groups, oldest first, in memory and in compaction.
@@ -192,13 +242,14 @@ pub struct StateOptions {
     pub(crate) name: String,
     pub(crate) kind: StateKind,
     pub(crate) ttl: Option<Ttl>,
+    pub(crate) purge: Option<Purge>,
     pub(crate) merge: Option<MergeOperator>,
     pub(crate) user: Vec<u8>,
 }
 
 impl StateOptions {
     fn new(name: &str, kind: StateKind) -> Self {
-        Self { name: name.to_owned(), kind, ttl: None, merge: None, user: Vec::new() }
+        Self { name: name.to_owned(), kind, ttl: None, purge: None, merge: None, user: Vec::new() }
     }
 
     /// One value per (key, namespace).
@@ -228,6 +279,13 @@ impl StateOptions {
         Self { ttl: Some(ttl), ..self }
     }
 
+    /// Values carry their time themselves, and compaction drops those that are too old. Not together with
+    /// [`StateOptions::ttl`].
+    #[must_use]
+    pub fn purge(self, purge: Purge) -> Self {
+        Self { purge: Some(purge), ..self }
+    }
+
     /// The host's schema: opaque bytes that are kept with the state and given back; empty, what is known of it stays. The
     /// names and schemas of a store have 64 MiB together ([`STATES_BYTES_MAX`]).
     #[must_use]
@@ -253,6 +311,12 @@ impl StateOptions {
         if self.ttl.is_some_and(|ttl| ttl.duration_ms == 0) {
             return refused("a time to live is at least 1 ms");
         }
+        if self.purge.is_some_and(|purge| purge.duration_ms == 0) {
+            return refused("values are purged after at least 1 ms");
+        }
+        if self.ttl.is_some() && self.purge.is_some() {
+            return refused("values expire, or are purged by their own time, not both");
+        }
         Ok(())
     }
 }
@@ -268,6 +332,8 @@ pub struct StateDef {
     pub kind: StateKind,
     /// When values expire.
     pub ttl: Option<Ttl>,
+    /// When compaction drops values that carry their time themselves.
+    pub purge: Option<Purge>,
     /// How operands combine; only for merging states.
     pub merge: Option<MergeOperator>,
     /// The name of the merge operator, also while the host has not brought the operator yet.
@@ -311,6 +377,25 @@ impl StateDef {
         }
         let problem = format!("{operator:?} takes values and operands of 8 bytes, not of {}", operand.len());
         Err(Error::State { state: self.name.clone(), problem })
+    }
+
+    /// Whether compaction may drop a whole value.
+    pub(crate) fn is_due(&self, value: &[u8], now_ms: u64) -> bool {
+        self.kind != StateKind::List && self.purge.is_some_and(|purge| purge.is_due(value, now_ms))
+    }
+
+    /// Drops the elements of a list that compaction may drop.
+    pub(crate) fn purge_list(&self, bytes: &mut Vec<u8>, now_ms: u64) {
+        let Some(purge) = self.purge.filter(|_| self.kind == StateKind::List) else { return };
+        if !frames(bytes, false).any(|(_, element)| purge.is_due(element, now_ms)) {
+            return;
+        }
+        let mut kept = Vec::with_capacity(bytes.len());
+        for (_, element) in frames(bytes, false).filter(|(_, element)| !purge.is_due(element, now_ms)) {
+            kept.extend_from_slice(frame(element, None).as_bytes());
+            kept.extend_from_slice(element);
+        }
+        *bytes = kept;
     }
 
     /// Folds operands (oldest first) over a base into one value or operand.
@@ -445,6 +530,7 @@ mod tests {
             name: "sum".into(),
             kind: StateKind::Merging,
             ttl: None,
+            purge: None,
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),
@@ -464,6 +550,7 @@ mod tests {
             name: "list".into(),
             kind: StateKind::List,
             ttl: Some(Ttl { duration_ms: 1, refresh_on_read: false }),
+            purge: None,
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),

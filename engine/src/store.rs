@@ -15,7 +15,7 @@ use crate::platform::storage::{DirLock, Storage};
 use crate::reader::Reader;
 use crate::shard::Shard;
 use crate::stack::Version;
-use crate::states::{MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, Ttl};
+use crate::states::{MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, encode_expiry};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, write};
 use parking_lot::{Mutex, RwLock};
@@ -254,8 +254,8 @@ impl Store {
         self.inner.metrics()
     }
 
-    /// Merges all that can be merged now, and waits for it. Not needed for correctness; useful before measuring space. Fails
-    /// while the operator of a merging state was not registered since the store was opened.
+    /// Merges all that can be merged now, and waits for it. Not needed for correctness; useful before measuring space. Where
+    /// a state's values expire or are purged, what is due goes. Fails while the operator of a merging state was not registered since the store was opened.
     pub fn compact(&self) -> Result<()> {
         crate::compact::all(&self.inner)
     }
@@ -309,9 +309,10 @@ impl StoreInner {
             let merge = known.merge.clone().or(options.merge);
             let user = if options.user.is_empty() { &known.user } else { &options.user };
             let brought = merge.is_some() != known.merge.is_some();
-            if known.ttl != options.ttl || brought || known.user != *user {
-                let (ttl, user) = (options.ttl, user.clone());
-                let def = StateDef { ttl, merge, user, ..(**known).clone() };
+            let expiry = (options.ttl, options.purge);
+            if (known.ttl, known.purge) != expiry || brought || known.user != *user {
+                let ((ttl, purge), user) = (expiry, user.clone());
+                let def = StateDef { ttl, purge, merge, user, ..(**known).clone() };
                 check_room(&states, &def)?;
                 states[at] = Arc::new(def);
                 self.states_number.fetch_add(1, Ordering::Release);
@@ -336,7 +337,7 @@ impl StoreInner {
             name: state.name.clone(),
             id: state.id,
             kind: state.kind as u8,
-            ttl: state.ttl.map(Ttl::encode),
+            ttl: encode_expiry(state.ttl, state.purge),
             merge: state.merge_name.clone(),
             user: state.user.clone(),
         };
@@ -404,12 +405,12 @@ impl StoreInner {
 
 /// The definition of a state that is registered for the first time.
 fn new_state(states: &[Arc<StateDef>], options: StateOptions) -> Result<StateDef> {
-    let StateOptions { name, kind, ttl, merge, user } = options;
+    let StateOptions { name, kind, ttl, purge, merge, user } = options;
     let Ok(id) = u16::try_from(states.len()) else {
         return Err(Error::State { state: name, problem: "a store has at most 65,536 states".into() });
     };
     let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
-    Ok(StateDef { id: StateId(id), name, kind, ttl, merge, merge_name, user })
+    Ok(StateDef { id: StateId(id), name, kind, ttl, purge, merge, merge_name, user })
 }
 
 /// Checks that manifests have room for a state, in the place of the one of its number if there is one. What doesn't
@@ -445,15 +446,16 @@ pub(crate) fn state_defs(manifest: &Manifest) -> Result<Vec<Arc<StateDef>>> {
     let def = |info: &StateInfo| {
         let problem = |problem: String| Error::State { state: info.name.clone(), problem };
         let kind = StateKind::from_u8(info.kind).ok_or_else(|| problem(format!("unknown kind {}", info.kind)))?;
-        let ttl = match &info.ttl {
-            None => None,
-            Some(bytes) => Some(Ttl::decode(bytes).ok_or_else(|| problem("unreadable time to live".into()))?),
+        let (ttl, purge) = match &info.ttl {
+            None => (None, None),
+            Some(bytes) => decode_expiry(bytes).ok_or_else(|| problem("unreadable time to live".into()))?,
         };
         Ok(Arc::new(StateDef {
             id: info.id,
             name: info.name.clone(),
             kind,
             ttl,
+            purge,
             merge: MergeOperator::built_in(&info.merge),
             merge_name: info.merge.clone(),
             user: info.user.clone(),

@@ -10,6 +10,7 @@ use crate::hot::record::{VALUE, hash_area};
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::key::{KEY_BYTES_MAX, Key, VALUE_BYTES_MAX};
 use crate::metrics::OperationKind;
+use crate::namespaces;
 use crate::packed::Packed;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
@@ -282,6 +283,26 @@ impl Writer {
         check_value(operand)?;
         self.at(OperationKind::Append, state, &[StateKind::Merging], key, |core, def, probe| {
             merge(core, def, key, probe, operand)
+        })
+    }
+
+    /// Moves what a key holds in some namespaces to another, `key`'s own, in one operation: their lists are appended to its
+    /// list, in the order of `sources`, or their values merged into its value. The target isn't read unless values
+    /// expire. A source that is the target, or has nothing, changes nothing. For list and merging states.
+    pub fn merge_namespaces(&mut self, state: State, key: Key<'_>, sources: &[&[u8]]) -> Result<()> {
+        const KINDS: [StateKind; 2] = [StateKind::List, StateKind::Merging];
+        let group = read::check_key(key, self.shard.range)?;
+        for source in sources {
+            read::check_key(key.in_namespace(source), self.shard.range)?;
+        }
+        let def = self.states.get(&self.store, state)?;
+        if !KINDS.contains(&def.kind) {
+            return Err(wrong_kind(def, &KINDS));
+        }
+        def.check_operator()?;
+        let mut progress = namespaces::Progress::default();
+        write::run(&self.store, &self.shard, &mut self.token, OperationKind::Append, |core| {
+            namespaces::merge(core, def, group, key, sources, &mut progress)
         })
     }
 

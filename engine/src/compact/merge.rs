@@ -77,8 +77,8 @@ fn state_of<'a>(states: &'a [Arc<StateDef>], resolved: &Resolved) -> Option<&'a 
 fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool, now_ms: u64) -> Result<()> {
     let operands = || resolved.operands.iter().rev().map(Vec::as_slice);
     let plain = resolved.operands.is_empty();
-    let folded;
-    let (kind, value): (Kind, &[u8]) = match resolved.base {
+    let mut folded;
+    let (mut kind, mut value): (Kind, &[u8]) = match resolved.base {
         // A list at the bottom loses the elements that have expired, so it is folded even alone.
         Base::Value if plain && !(bottom && def.kind == StateKind::List && def.ttl.is_some()) => {
             (Kind::Put, &resolved.value)
@@ -105,6 +105,16 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
             (Kind::Put, &folded)
         }
     };
+    if def.purge.is_some() && def.kind == StateKind::List {
+        folded = value.to_vec();
+        def.purge_list(&mut folded, now_ms);
+        if kind == Kind::Merge && folded.is_empty() {
+            return Ok(());
+        }
+        value = &folded;
+    } else if kind == Kind::Put && def.is_due(value, now_ms) {
+        (kind, value) = (Kind::Delete, &[]);
+    }
     let empty_list = bottom && def.kind == StateKind::List && value.is_empty();
     if bottom && (kind.is_tombstone() || empty_list) {
         return Ok(());

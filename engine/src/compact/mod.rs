@@ -94,6 +94,10 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
     if let Err(lacking) = store.states.read().iter().try_for_each(|def| def.check_operator()) {
         return if everything { Err(lacking) } else { Ok(()) };
     }
+    // What was merged before may have expired since.
+    let expires = everything && store.states.read().iter().any(|def| def.ttl.is_some() || def.purge.is_some());
+    let choose =
+        |slice: &Slice| pick::choose(slice, everything).or_else(|| if expires { pick::all_of(slice) } else { None });
     let mut from = 0;
     loop {
         if store.closed.load(Ordering::Acquire) && !everything {
@@ -102,7 +106,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         let version = Arc::clone(&store.version.lock());
         // Slices are gone through in turn, so that one that is always full doesn't keep the others waiting.
         let next = version.slices.iter().filter(|slice| u32::from(slice.range.first()) >= from);
-        let picked = next.filter_map(|slice| pick::choose(slice, everything).map(|choice| (slice, choice))).next();
+        let picked = next.filter_map(|slice| choose(slice).map(|choice| (slice, choice))).next();
         let Some((slice, choice)) = picked else {
             if from == 0 || everything {
                 return Ok(());

@@ -34,15 +34,20 @@ pub fn is_behind(slice: &Slice) -> bool {
     overlay > RUNS_MAX + RUNS_MAX / 2
 }
 
+/// All layers of a slice, if it has any.
+pub fn all_of(slice: &Slice) -> Option<Choice> {
+    (!slice.layers.is_empty()).then(|| Choice { layers: 0..slice.layers.len(), bottom: true })
+}
+
 /// What to merge in a slice, if anything; `everything`: all that can be merged.
 pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     let layers = &slice.layers;
     let bottoms = layers.iter().rev().take_while(|layer| layer.segment.meta().level == BOTTOM).count();
     let overlay = layers.len() - bottoms;
-    let all = Choice { layers: 0..layers.len(), bottom: true };
+    let all = all_of(slice);
     if everything {
         let clean = overlay == 0 && layers.iter().all(|layer| layer.segment.meta().tombstones == 0);
-        return (!clean).then_some(all);
+        return all.filter(|_| !clean);
     }
     if overlay == 0 {
         return None;
@@ -51,10 +56,10 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     let under: f64 = layers[overlay..].iter().map(|layer| bytes_in(slice, layer)).sum();
     if bottoms == 0 {
         // Nothing to be rewritten below, so the first merge waits for a few runs only.
-        return (overlay >= RUNS_MAX / 2).then_some(all);
+        return all.filter(|_| overlay >= RUNS_MAX / 2);
     }
     if over >= under * OVERLAY_SHARE {
-        return Some(all);
+        return all;
     }
     if overlay <= RUNS_MAX {
         return None;

@@ -1,0 +1,93 @@
+//! Merging namespaces: what lists and merging states hold under several namespaces of a key moves to one of them, as
+//! session windows do when they grow together.
+
+use crate::error::Result;
+use crate::hot::cell::Below;
+use crate::hot::{OutOfMemory, Probe};
+use crate::key::Key;
+use crate::read;
+use crate::shard::Core;
+use crate::states::{StateDef, StateKind};
+use crate::write::Halt;
+use crate::writer;
+
+/// What a record takes beside its parts, about, in bytes.
+const RECORD_BYTES: usize = 64;
+
+/// How far a merge has come: memory may run out on the way, and what is done is not done again.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The sources' values, oldest source first, once they are read.
+    values: Option<Vec<Vec<u8>>>,
+    added: bool,
+    deleted: usize,
+}
+
+/// Adds what the sources hold to the target, in their order, and deletes it there. A source that is the target stays.
+pub fn merge(
+    core: &mut Core,
+    def: &StateDef,
+    group: u16,
+    target: Key<'_>,
+    sources: &[&[u8]],
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    let sources = || sources.iter().copied().filter(|source| *source != target.namespace);
+    if progress.values.is_none() {
+        let mut values = Vec::new();
+        for source in sources() {
+            let key = target.in_namespace(source);
+            values.extend(at(core, def, group, key, |core, probe| read::folded(core, def, key, probe))?);
+        }
+        let bytes: usize = values.iter().map(Vec::len).sum();
+        // What is left to do is a few records; were there no room for the last of them, a barrier could come in between.
+        let bytes = bytes + sources().map(|source| RECORD_BYTES + target.key.len() + source.len()).sum::<usize>();
+        if !core.hot.memory.has_room(bytes) {
+            return Err(OutOfMemory { bytes }.into());
+        }
+        progress.values = Some(values);
+    }
+    if !progress.added {
+        let values = progress.values.as_deref().unwrap_or_default();
+        at(core, def, group, target, |core, probe| add(core, def, target, probe, values))?;
+        progress.added = true;
+    }
+    for source in sources().skip(progress.deleted) {
+        let key = target.in_namespace(source);
+        at(core, def, group, key, |core, probe| writer::delete(core, def, key, probe))?;
+        progress.deleted += 1;
+    }
+    Ok(())
+}
+
+/// Adds values to what is there, which isn't read unless it has to be.
+fn add(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, values: &[Vec<u8>]) -> Result<(), Halt> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let all = def.fold(None, values.iter().map(Vec::as_slice), core.hot.now_ms);
+    writer::check_value(&all)?;
+    if def.kind == StateKind::Merging {
+        return writer::merge(core, def, key, probe, &all);
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    let found = core.hot.find_cell(probe);
+    let below = if found.is_some() { Below::Perhaps } else { read::below_cell(core, def, key, probe)? };
+    Ok(core.hot.append_chain(probe, found, [&all, &[]], None, below)?)
+}
+
+/// Runs an operation on one key.
+fn at<R>(
+    core: &mut Core,
+    def: &StateDef,
+    group: u16,
+    key: Key<'_>,
+    operation: impl FnOnce(&mut Core, &Probe<'_>) -> Result<R, Halt>,
+) -> Result<R, Halt> {
+    let mut scratch = Vec::new();
+    let (area, namespaced) = read::area(key, &mut scratch);
+    let probe = core.hot.probe(def.id.0, group, area, namespaced);
+    operation(core, &probe)
+}
