@@ -6,12 +6,16 @@ use crate::harness::generate::{Draw, KEY_BYTES, Op, Random};
 use crate::harness::latency::Latency;
 use crate::harness::table::{Every, Table, engine, store_options};
 use crate::harness::{Outcome, Run, Target, median, wrong};
-use alluvium::Key;
+use alluvium::{Batch, Key, Operation, Ticket};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const VALUE_BYTES: usize = 256;
 /// Keys in a batch.
 const BATCH: usize = 256;
+
+/// Batches that are in flight at once where they are submitted.
+const IN_FLIGHT: usize = 4;
 
 /// RocksDB's figures in the same setting on a machine of this kind (docs/benchmarks.md), in op/s: only to orient.
 const ROCKSDB: [(&str, f64, f64); 2] = [("uniform", 16_000.0, 3.0), ("zipf", 41_000.0, 5.0)];
@@ -45,9 +49,11 @@ fn one_draw(run: &mut Run, table: &mut Table, raw: &mut RawReads, draw: &Draw, n
     batched(table, draw, &mut random, time * 2)?;
     let before = table.store.metrics();
     let (mut plain_rates, mut batch_rates, mut raw_1, mut raw_256) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ticket_rates = Vec::new();
     for _ in 0..run.pick(3, 5) {
         plain_rates.push(plain(table, draw, &mut random, time, &mut latency)?);
         batch_rates.push(batched(table, draw, &mut random, time)?);
+        ticket_rates.push(tickets(table, draw, &mut random, time)?);
         raw_1.push(raw.rate(5_000, 1)?);
         raw_256.push(raw.rate(50_000, BATCH)?);
     }
@@ -61,6 +67,9 @@ fn one_draw(run: &mut Run, table: &mut Table, raw: &mut RawReads, draw: &Draw, n
     run.figure(name, "the disk, one read at once", median(raw_1), "reads/s")?;
     run.figure(name, "the disk, 256 reads at once", raw_batch, "reads/s")?;
     run.figure(name, "batches / the disk", batched / raw_batch, "x")?;
+    let submitted = median(ticket_rates);
+    run.figure(name, "submitted reads that the disk is needed for", submitted, "op/s")?;
+    run.result(name, "those / the disk", submitted / raw_batch, "x", Target::AtLeast(0.6))?;
     run.figure(name, "cold lookups an operation (a batch of 32 in memory counts as one)", cold / operations, "")?;
     run.figure(name, "blocks read a cold lookup", blocks / cold.max(1.0), "")?;
     latency.report(run, name, "plain")
@@ -123,6 +132,40 @@ fn batched(table: &mut Table, draw: &Draw, random: &mut Random, time: Duration) 
     }
     none_missing(missing)?;
     Ok(count as f64 / spent.as_secs_f64())
+}
+
+/// Batches of gets, submitted and polled, some of them in flight at once; how many of them the disk was needed for, a
+/// second.
+fn tickets(table: &mut Table, draw: &Draw, random: &mut Random, time: Duration) -> Outcome<f64> {
+    let (mut missing, mut spent) = (0, Duration::ZERO);
+    let mut in_flight: VecDeque<Ticket> = VecDeque::new();
+    let before = table.store.metrics().owner.cold_lookups;
+    while spent < time {
+        let ops: Vec<Op> = (0..BATCH).map(|_| Op::of(draw.next(random))).collect();
+        let mut batch = Batch::new();
+        ops.iter().for_each(|op| batch.push(table.state, op.key(), Operation::Get));
+        let started = Instant::now();
+        in_flight.push_back(table.writer.submit(&batch)?);
+        if in_flight.len() == IN_FLIGHT {
+            let Some(mut oldest) = in_flight.pop_front() else { continue };
+            while !oldest.is_done() {
+                oldest.wait();
+                for answer in table.writer.poll(&mut oldest)? {
+                    missing += u64::from(answer.value()?.is_none());
+                }
+            }
+        }
+        spent += started.elapsed();
+    }
+    for mut ticket in in_flight {
+        ticket.wait();
+        for answer in table.writer.poll(&mut ticket)? {
+            missing += u64::from(answer.value()?.is_none());
+        }
+    }
+    none_missing(missing)?;
+    let cold = table.store.metrics().owner.cold_lookups - before;
+    Ok(cold as f64 / spent.as_secs_f64())
 }
 
 fn none_missing(missing: u64) -> Outcome {

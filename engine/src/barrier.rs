@@ -26,6 +26,19 @@ pub struct Barrier {
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
     /// The host's metadata, opaque; at most 256 MiB.
     pub metadata: Vec<u8>,
+    /// What becomes of reads in flight.
+    pub reads: ReadsInFlight,
+}
+
+/// What a barrier does about reads that were submitted and are not done. The state doesn't depend on it: they change
+/// nothing. But a host that does something about each answer may want none of it to be open when a checkpoint is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadsInFlight {
+    /// Wait for them: then all answers are there to be taken.
+    #[default]
+    Drain,
+    /// Fail with [`Error::Busy`].
+    Refuse,
 }
 
 impl Barrier {
@@ -137,6 +150,12 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     store.check_cut()?;
     if let Err(invalid) = check_host(store.info.range, &barrier.offsets, &barrier.metadata) {
         return Err(Error::Checkpoint { label: barrier.label, problem: invalid.to_string() });
+    }
+    if !store.reads.is_idle() {
+        if barrier.reads == ReadsInFlight::Refuse {
+            return Err(Error::Busy { problem: "reads are in flight" });
+        }
+        store.reads.wait_idle();
     }
     let started = Instant::now();
     let sealing = store.queue.sealing.lock();

@@ -1,20 +1,22 @@
 //! Many operations at once: all keys are hashed and their cache lines fetched before anything is looked at, and what
 //! memory doesn't have is read from disk together.
 
+use crate::change;
 use crate::cold::{self, ColdKey};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
 use crate::hot::quick::{Ahead, GROUP};
 use crate::hot::record::Record;
 use crate::hot::table::Place;
-use crate::key::Key;
+use crate::inflight::{Answered, Cold, Miss};
+use crate::key::{Key, SortKey};
 use crate::metrics::OperationKind;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
 use crate::shard::{Core, Shard};
 use crate::stack::{Found, Slice};
-use crate::states::StateDef;
+use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
 use crate::write::{self, Halt};
 use crate::writer::Writer;
@@ -300,7 +302,7 @@ fn write_changed<V: AsRef<[u8]>>(
     match value {
         Some(value) => {
             let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-            crate::writer::check_value(value.as_ref())?;
+            change::check_value(value.as_ref())?;
             Ok(core.hot.put_cell(probe, found, value.as_ref(), expiry_ms, below)?)
         }
         None => Ok(core.hot.delete_cell(probe, found, below)?),
@@ -315,8 +317,6 @@ fn read_together(
     token: &mut OwnerToken<Core>,
 ) -> Result<Vec<(usize, Arc<Slice>, Found)>> {
     let (done, blocks_read) = cold::finish_together(&*store.storage, misses)?;
-    let rest = misses.split_off(done);
-    let done = std::mem::replace(misses, rest);
     let mut core = token.enter();
     core.counts.cold_lookups += done.len() as u64;
     core.counts.blocks_read += blocks_read;
@@ -341,6 +341,18 @@ pub enum Operation<'a> {
     MapDelete(&'a [u8]),
     /// [`Writer::map_clear`].
     MapClear,
+    /// [`Writer::get`]; only to be submitted.
+    Get,
+    /// [`Writer::list`]; only to be submitted.
+    List,
+    /// [`Writer::map_get`]: user key; only to be submitted.
+    MapGet(&'a [u8]),
+}
+
+impl Operation<'_> {
+    const fn is_read(&self) -> bool {
+        matches!(self, Self::Get | Self::List | Self::MapGet(_))
+    }
 }
 
 /// Operations to be done together, in order.
@@ -377,11 +389,28 @@ impl<'a> Batch<'a> {
 }
 
 pub(crate) fn apply(writer: &mut Writer, batch: &Batch<'_>) -> Result<()> {
-    for group in batch.operations.chunks(GROUP) {
+    if batch.operations.iter().any(|(_, _, operation)| operation.is_read()) {
+        let problem = "reads are submitted, not applied".into();
+        return Err(Error::Options { option: "batch", problem });
+    }
+    let mut answers = Answers::default();
+    run(writer, batch, &mut answers)
+}
+
+/// What the reads of a batch came to so far.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    pub(crate) there: Vec<Answered>,
+    pub(crate) missing: Vec<Miss>,
+}
+
+/// Does the operations of a batch, in order.
+pub(crate) fn run(writer: &mut Writer, batch: &Batch<'_>, answers: &mut Answers) -> Result<()> {
+    for (start, group) in (0..).step_by(GROUP).zip(batch.operations.chunks(GROUP)) {
         for &(state, key, _) in group {
             writer.prefetch(state, &[key])?;
         }
-        for &(state, key, operation) in group {
+        for (index, &(state, key, operation)) in (start..).zip(group) {
             match operation {
                 Operation::Put(value) => writer.put(state, key, value)?,
                 Operation::Delete => writer.delete(state, key)?,
@@ -390,8 +419,90 @@ pub(crate) fn apply(writer: &mut Writer, batch: &Batch<'_>) -> Result<()> {
                 Operation::MapPut(user_key, value) => writer.map_put(state, key, user_key, value)?,
                 Operation::MapDelete(user_key) => writer.map_delete(state, key, user_key)?,
                 Operation::MapClear => writer.map_clear(state, key)?,
+                Operation::Get => {
+                    writer.look(index, state, &[StateKind::Value, StateKind::Merging], key, None, answers)?
+                }
+                Operation::List => writer.look(index, state, &[StateKind::List], key, None, answers)?,
+                Operation::MapGet(user_key) => {
+                    writer.look(index, state, &[StateKind::Map], key, Some(user_key), answers)?;
+                }
             }
         }
     }
     Ok(())
+}
+
+/// What memory knows of a read: its value, or what is to be read from disk. `index` is its place in its batch.
+pub(crate) fn look(
+    core: &mut Core,
+    def: &Arc<StateDef>,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    user_key: Option<&[u8]>,
+    index: usize,
+) -> Result<Result<Option<Vec<u8>>, Miss>, Halt> {
+    let mut above = Vec::new();
+    let now_ms = core.hot.now_ms;
+    let found = core.hot.find_cell(probe);
+    let lookup = match (def.kind, user_key) {
+        (StateKind::Map, Some(user_key)) => {
+            let root = core.hot.find_root(probe).map(|(root, _)| root);
+            let entry = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
+            if entry.is_some() || !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
+                return read::entry(core, def, key, probe, user_key, |value| value.map(<[u8]>::to_vec)).map(Ok);
+            }
+            read::entry_lookup(&core.view, def, key, user_key, now_ms)
+        }
+        (StateKind::Value, _) => {
+            if !matches!(read::know(&core.hot, probe, found), Known::Unknown) {
+                return read::value(core, def, key, probe, |value| value.map(<[u8]>::to_vec)).map(Ok);
+            }
+            read::cell_lookup(&core.view, def, key, now_ms)
+        }
+        _ => {
+            let chunks = found.map(|(head, _)| core.hot.chunks(head)).unwrap_or_default();
+            if chunks.complete || (found.is_none() && !core.hot.head(probe).is_spilled()) {
+                return match def.kind {
+                    StateKind::Merging => read::merged(core, def, key, probe),
+                    _ => read::folded(core, def, key, probe),
+                }
+                .map(Ok);
+            }
+            let live = |chunk: &&Record| {
+                def.kind == StateKind::List || !read::is_expired(chunk.expiry_ms(core.hot.arena()), now_ms)
+            };
+            let parts = chunks.records.iter().rev().filter(live);
+            above.extend(parts.map(|&chunk| core.hot.value_of(chunk).to_vec()));
+            read::cell_lookup(&core.view, def, key, now_ms)
+        }
+    };
+    core.counts.cold_lookups += 1;
+    Ok(Err(Miss { index, def: Arc::clone(def), above, now_ms, lookup }))
+}
+
+/// Keeps in memory what was read from disk, if nothing has changed there since.
+pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, value: &[u8]) -> Result<(), Halt> {
+    let Some(at) = SortKey::decode(&cold.sort_key) else { return Ok(()) };
+    let key = at.key;
+    // What was written since and has left memory is in another segment.
+    if !Arc::ptr_eq(&cold.slice, core.view.version.slice_of(key.group)) {
+        return Ok(());
+    }
+    let mut scratch = Vec::new();
+    let (area, namespaced) = read::area(key, &mut scratch);
+    let probe = core.hot.probe(cold.state.0, key.group.0 - first, area, namespaced);
+    match at.user_key {
+        None if core.hot.find_cell(&probe).is_none() => {
+            read::keep_cell(core, def, &probe, value, cold.expiry_ms, cold.epoch)
+        }
+        Some(user_key) => {
+            let root = core.hot.find_root(&probe).map(|(root, _)| root);
+            let found = root.and_then(|root| core.hot.find_entry(&probe, root, user_key));
+            if found.is_some() || core.hot.is_cleared(&probe) {
+                return Ok(());
+            }
+            read::keep_entry(core, def, &probe, user_key, value, cold.expiry_ms, cold.epoch)
+        }
+        None => Ok(()),
+    }
 }

@@ -17,27 +17,41 @@ const MANY: usize = 64;
 /// A lookup, and which key of the batch it is for.
 pub type ColdKey = (usize, Lookup);
 
-/// Runs lookups to their ends, as many of the first ones as give no more than some MiB of values, and at least one;
-/// returns how many, and how many blocks they looked into. What they go by is immutable.
-pub fn finish_together(storage: &dyn Storage, lookups: &mut [ColdKey]) -> Result<(usize, u64)> {
+/// Where lookups come from and go to. What they go by is immutable.
+pub trait Lookups {
+    /// The next one, and what it is known by; `None` where there is none for now: it is asked again after each block that
+    /// came.
+    fn next(&mut self) -> Option<ColdKey>;
+
+    /// Takes one that is done, in no particular order, or what it failed with.
+    fn done(&mut self, name: usize, outcome: Result<Lookup>);
+}
+
+/// Runs lookups to their ends, until there are no more; how many blocks they looked into.
+pub fn run(storage: &dyn Storage, lookups: &mut impl Lookups) -> u64 {
+    let mut together = Together {
+        lookups,
+        active: Slab::default(),
+        ready: Vec::new(),
+        flights: Slab::default(),
+        on_the_way: HashMap::new(),
+        blocks_read: 0,
+    };
+    storage.read_stream(&mut together);
+    together.blocks_read
+}
+
+/// Runs lookups to their ends, as many of the first ones as give no more than some MiB of values, and at least one; those
+/// are taken out and returned in their order, with how many blocks they looked into.
+pub fn finish_together(storage: &dyn Storage, lookups: &mut Vec<ColdKey>) -> Result<(Vec<ColdKey>, u64)> {
     if lookups.len() >= MANY {
         expect_many(lookups);
     }
-    let mut together = Together {
-        lookups,
-        started: 0,
-        ready: Vec::new(),
-        flights: Vec::new(),
-        on_the_way: HashMap::new(),
-        held_bytes: 0,
-        blocks_read: 0,
-        failed: None,
-    };
-    storage.read_stream(&mut together);
-    match together.failed {
-        Some(error) => Err(error),
-        None => Ok((together.started, together.blocks_read)),
-    }
+    let mut some = Few { waiting: std::mem::take(lookups).into_iter(), done: Vec::new(), held_bytes: 0, failed: None };
+    let blocks_read = run(storage, &mut some);
+    *lookups = some.waiting.collect();
+    some.done.sort_unstable_by_key(|(index, _)| *index);
+    some.failed.map_or(Ok((some.done, blocks_read)), Err)
 }
 
 /// Tells the segments under these lookups that much of their metadata will be asked for.
@@ -50,6 +64,66 @@ fn expect_many(lookups: &[ColdKey]) {
             let segments = lookup.slice().layers.iter().filter_map(|layer| layer.segment.get().ok());
             segments.for_each(|segment| segment.expect_many());
         }
+    }
+}
+
+/// The lookups of a batch; their names rise.
+struct Few {
+    waiting: std::vec::IntoIter<ColdKey>,
+    done: Vec<ColdKey>,
+    /// Bytes of the values found.
+    held_bytes: usize,
+    failed: Option<Error>,
+}
+
+impl Lookups for Few {
+    fn next(&mut self) -> Option<ColdKey> {
+        if self.failed.is_some() || self.held_bytes >= HELD_BYTES { None } else { self.waiting.next() }
+    }
+
+    fn done(&mut self, name: usize, outcome: Result<Lookup>) {
+        match outcome {
+            Ok(lookup) => {
+                self.held_bytes += lookup.found_bytes();
+                self.done.push((name, lookup));
+            }
+            Err(error) => self.failed = Some(error),
+        }
+    }
+}
+
+/// Things with numbers, which are used again.
+struct Slab<T> {
+    places: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    fn add(&mut self, thing: T) -> usize {
+        let at = self.free.pop().unwrap_or(self.places.len());
+        if at == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[at] = Some(thing);
+        at
+    }
+
+    fn get(&mut self, at: usize) -> Option<&mut T> {
+        self.places[at].as_mut()
+    }
+
+    fn take(&mut self, at: usize) -> Option<T> {
+        let thing = self.places[at].take();
+        if thing.is_some() {
+            self.free.push(at);
+        }
+        thing
     }
 }
 
@@ -75,87 +149,81 @@ impl Flight {
 }
 
 /// Lookups under way together.
-struct Together<'a> {
-    lookups: &'a mut [ColdKey],
-    /// The lookups before this one were started.
-    started: usize,
+struct Together<'a, S> {
+    lookups: &'a mut S,
+    active: Slab<ColdKey>,
     /// Lookups whose block came, and which may need another.
     ready: Vec<usize>,
-    /// Every block that was asked for; a read's tag is its index here.
-    flights: Vec<Flight>,
-    /// Where in `flights` the blocks are that are not here yet: neighbours in one block read it once.
+    /// The blocks that were asked for and are not here yet; a read's tag is its number here.
+    flights: Slab<Flight>,
+    /// Where in `flights` a block is: neighbours in one block read it once.
     on_the_way: HashMap<(*const Segment, u32), usize>,
-    /// Bytes of the values found.
-    held_bytes: usize,
     blocks_read: u64,
-    failed: Option<Error>,
 }
 
-impl Together<'_> {
-    fn next_lookup(&mut self) -> Option<usize> {
-        if let Some(ready) = self.ready.pop() {
-            return Some(ready);
-        }
-        let index = self.started;
-        if index == self.lookups.len() || self.held_bytes >= HELD_BYTES {
-            return None;
-        }
-        self.started += 1;
-        Some(index)
-    }
-
+impl<S: Lookups> Together<'_, S> {
     /// Takes a lookup to its end, or to a block that has to be read and isn't on its way.
-    fn advance(&mut self, index: usize) -> Result<Option<ReadRequest>> {
-        let lookup = &mut self.lookups[index].1;
-        while let Some((segment, block)) = lookup.next()? {
+    fn advance(&mut self, at: usize) -> Option<ReadRequest> {
+        let outcome = loop {
+            let (_, lookup) = self.active.get(at)?;
+            let (segment, block) = match lookup.next() {
+                Ok(Some(wanted)) => wanted,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            };
             self.blocks_read += 1;
             if let Some(cached) = segment.cached(block) {
                 lookup.offer(&segment, &cached);
                 continue;
             }
-            let flight = self.flights.len();
             let place = Flight::place(&segment, block);
             if let Some(&flight) = self.on_the_way.get(&place) {
-                self.flights[flight].waiting.push(index);
-                return Ok(None);
+                self.flights.get(flight)?.waiting.push(at);
+                return None;
             }
-            self.on_the_way.insert(place, flight);
             let request = segment.read_request(block);
-            self.flights.push(Flight { segment, block, waiting: vec![index] });
-            return Ok(Some(ReadRequest { tag: flight, ..request }));
-        }
-        self.held_bytes += lookup.found_bytes();
-        Ok(None)
-    }
-}
-
-impl ReadStream for Together<'_> {
-    fn next(&mut self) -> Option<ReadRequest> {
-        while self.failed.is_none() {
-            let index = self.next_lookup()?;
-            match self.advance(index) {
-                Ok(None) => {}
-                Ok(request) => return request,
-                Err(error) => self.failed = Some(error),
-            }
-        }
+            let flight = self.flights.add(Flight { segment, block, waiting: vec![at] });
+            self.on_the_way.insert(place, flight);
+            return Some(ReadRequest { tag: flight, ..request });
+        };
+        self.end(at, outcome);
         None
     }
 
-    fn landed(&mut self, request: ReadRequest) {
-        if self.failed.is_some() {
-            return;
+    fn end(&mut self, at: usize, outcome: Result<()>) {
+        if let Some((name, lookup)) = self.active.take(at) {
+            self.lookups.done(name, outcome.map(|()| lookup));
         }
-        let flight = &mut self.flights[request.tag];
-        self.on_the_way.remove(&Flight::place(&flight.segment, flight.block));
-        match flight.decode(request.outcome) {
-            Ok(content) => {
-                for index in std::mem::take(&mut flight.waiting) {
-                    self.lookups[index].1.offer(&flight.segment, &content);
-                    self.ready.push(index);
-                }
+    }
+}
+
+impl<S: Lookups> ReadStream for Together<'_, S> {
+    fn next(&mut self) -> Option<ReadRequest> {
+        loop {
+            let at = match self.ready.pop() {
+                Some(at) => at,
+                None => self.active.add(self.lookups.next()?),
+            };
+            if let Some(request) = self.advance(at) {
+                return Some(request);
             }
-            Err(error) => self.failed = Some(error),
+        }
+    }
+
+    fn landed(&mut self, request: ReadRequest) {
+        let Some(flight) = self.flights.take(request.tag) else { return };
+        self.on_the_way.remove(&Flight::place(&flight.segment, flight.block));
+        let content = flight.decode(request.outcome);
+        for &at in &flight.waiting {
+            match &content {
+                Ok(content) => {
+                    if let Some((_, lookup)) = self.active.get(at) {
+                        lookup.offer(&flight.segment, content);
+                        self.ready.push(at);
+                    }
+                }
+                Err(error) => self.end(at, Err(error.clone())),
+            }
         }
     }
 }

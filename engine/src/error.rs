@@ -42,6 +42,12 @@ pub enum Error {
         /// The whole budget.
         budget_bytes: usize,
     },
+    /// Too much is under way; the same call succeeds later.
+    #[error("{problem}")]
+    Busy {
+        /// What is under way.
+        problem: &'static str,
+    },
     /// A key group that this writer, reader or store doesn't hold.
     #[error("key group {} lies outside {range}", group.0)]
     OutsideRange {
@@ -104,7 +110,7 @@ impl Error {
                 Fault::Io | Fault::Poisoned => Class::Fail,
                 _ => Class::Corrupt,
             },
-            Self::Budget { .. } => Class::Retry,
+            Self::Budget { .. } | Self::Busy { .. } => Class::Retry,
             Self::Closed | Self::Background(_) => Class::Fail,
             _ => Class::Usage,
         }

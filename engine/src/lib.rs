@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
-//! [`batch`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `read`, `cold`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
+//! [`batch`], [`ticket`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
 //! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -30,11 +30,15 @@ pub mod state;
 #[cfg(not(loom))]
 pub mod store;
 #[cfg(not(loom))]
+pub mod ticket;
+#[cfg(not(loom))]
 pub mod writer;
 
 // flows
 #[cfg(not(loom))]
 mod barrier;
+#[cfg(not(loom))]
+mod change;
 #[cfg(not(loom))]
 pub mod checkpoint;
 #[cfg(not(loom))]
@@ -43,6 +47,8 @@ mod cold;
 mod compact;
 #[cfg(not(loom))]
 mod flush;
+#[cfg(not(loom))]
+mod inflight;
 #[cfg(not(loom))]
 mod namespaces;
 #[cfg(not(loom))]
@@ -91,7 +97,7 @@ pub mod platform;
 
 #[cfg(not(loom))]
 pub use {
-    barrier::{Barrier, Pending},
+    barrier::{Barrier, Pending, ReadsInFlight},
     batch::{Batch, Operation},
     checkpoint::CheckpointInfo,
     cursor::Cursor,
@@ -100,6 +106,7 @@ pub use {
     reader::Reader,
     scan::MapRange,
     store::{CheckpointSource, State, Store},
+    ticket::{Answer, Ticket},
     writer::Writer,
 };
 pub use {

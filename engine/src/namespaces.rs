@@ -1,6 +1,7 @@
 //! Merging namespaces: what lists and merging states hold under several namespaces of a key moves to one of them, as
 //! session windows do when they grow together.
 
+use crate::change;
 use crate::error::Result;
 use crate::hot::cell::Below;
 use crate::hot::{OutOfMemory, Probe};
@@ -9,7 +10,6 @@ use crate::read;
 use crate::shard::Core;
 use crate::states::{StateDef, StateKind};
 use crate::write::Halt;
-use crate::writer;
 
 /// What a record takes beside its parts, about, in bytes.
 const RECORD_BYTES: usize = 64;
@@ -54,7 +54,7 @@ pub fn merge(
     }
     for source in sources().skip(progress.deleted) {
         let key = target.in_namespace(source);
-        at(core, def, group, key, |core, probe| writer::delete(core, def, key, probe))?;
+        at(core, def, group, key, |core, probe| change::delete(core, def, key, probe))?;
         progress.deleted += 1;
     }
     Ok(())
@@ -66,9 +66,9 @@ fn add(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, values:
         return Ok(());
     }
     let all = def.fold(None, values.iter().map(Vec::as_slice), core.hot.now_ms);
-    writer::check_value(&all)?;
+    change::check_value(&all)?;
     if def.kind == StateKind::Merging {
-        return writer::merge(core, def, key, probe, &all);
+        return change::merge(core, def, key, probe, &all);
     }
     if all.is_empty() {
         return Ok(());

@@ -341,13 +341,27 @@ pub fn entry<R>(
     let lookup = entry_lookup(&core.view, def, key, user_key, core.hot.now_ms);
     let cold = finish(lookup, &mut core.counts)?;
     let Some(value) = cold.base else { return Ok(use_it(None)) };
+    keep_entry(core, def, probe, user_key, &value, cold.expiry_ms, cold.epoch.0)?;
+    Ok(use_it(Some(&value)))
+}
+
+/// Keeps an entry that was read from the segments and that memory has nothing of, as [`keep_cell`] does a value.
+pub fn keep_entry(
+    core: &mut Core,
+    def: &StateDef,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+    value: &[u8],
+    expiry_ms: Option<u64>,
+    epoch: u32,
+) -> Result<(), Halt> {
     make_way(core, user_key.len() + value.len());
-    match refreshed(def.ttl, cold.expiry_ms, core.hot.now_ms) {
-        None => core.hot.promote_entry(probe, user_key, &value, cold.expiry_ms, cold.epoch.0),
+    match refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
+        None => core.hot.promote_entry(probe, user_key, value, expiry_ms, epoch),
         wanted => {
             let root = core.hot.root_or_new(probe)?;
-            core.hot.put_entry(probe, root, None, user_key, &value, wanted, Below::Perhaps)?;
+            core.hot.put_entry(probe, root, None, user_key, value, wanted, Below::Perhaps)?;
         }
     }
-    Ok(use_it(Some(&value)))
+    Ok(())
 }

@@ -217,6 +217,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         attempt: random(),
         segments_named: AtomicU64::new(0),
         queue: crate::flush::Queue::default(),
+        reads: crate::inflight::Reads::default(),
         compaction: crate::compact::Schedule::default(),
         catalogue: Mutex::new(described.catalogue),
         counts: StoreCounts::default(),

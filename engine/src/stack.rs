@@ -329,6 +329,11 @@ impl Lookup {
         &self.slice
     }
 
+    /// Where it looked, by which sort key (in the numbering of some segment), and what it came to.
+    pub fn into_parts(self) -> (Arc<Slice>, Vec<u8>, Found) {
+        (self.slice, self.sort_key, self.found)
+    }
+
     /// What it came to.
     pub fn finish(self) -> Found {
         self.found

@@ -102,6 +102,7 @@ pub(crate) struct StoreInner {
     pub attempt: u64,
     pub segments_named: AtomicU64,
     pub queue: Queue,
+    pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
     pub catalogue: Mutex<Catalogue>,
     pub counts: StoreCounts,
@@ -393,6 +394,7 @@ impl StoreInner {
         drop(self.queue.sealing.lock());
         self.engine.hurry(|| self.queue.wait_idle());
         self.engine.hurry(|| self.compaction.wait_idle());
+        self.reads.wait_idle();
         for shard in self.shards.lock().clone() {
             // A writer that lives on would keep memory that others need.
             let fresh = Memory::new(Arc::clone(&self.engine.inner.arena), &self.engine.inner.domain);

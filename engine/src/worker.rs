@@ -5,12 +5,12 @@
 
 use crate::error::{Error, Result};
 use crate::store::StoreInner;
-use crate::{compact, flush, reclaim};
+use crate::{compact, flush, inflight, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub struct Workers {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// How many threads of the host wait for what is done here.
     waiting: AtomicUsize,
+    /// The thread that reads for whoever doesn't wait; started by the first read of that kind.
+    reads: OnceLock<Sender<Option<Arc<StoreInner>>>>,
 }
 
 impl Workers {
@@ -49,13 +51,37 @@ impl Workers {
                 .map_err(|error| Error::Background(format!("starting a thread: {error}")))?;
             handles.push(handle);
         }
-        Ok(Self { tasks, threads: Mutex::new(handles), waiting: AtomicUsize::new(0) })
+        Ok(Self { tasks, threads: Mutex::new(handles), waiting: AtomicUsize::new(0), reads: OnceLock::new() })
     }
 
     /// Adds a task to the queue.
     pub fn submit(&self, task: Task) {
         // The queue lives as long as a thread does; after the last one nothing is left to be done.
         let _ = self.tasks.send(task);
+    }
+
+    /// Has a store's reads in flight taken to their ends. They have a thread of their own: one that flushes or merges
+    /// would keep them waiting for seconds.
+    pub fn read(&self, store: &Arc<StoreInner>) {
+        let reads = self.reads.get_or_init(|| {
+            let (reads, queue) = unbounded::<Option<Arc<StoreInner>>>();
+            let own = move || {
+                while let Ok(Some(store)) = queue.recv() {
+                    inflight::run(&store);
+                }
+            };
+            match std::thread::Builder::new().name("alluvium-reads".into()).spawn(own) {
+                Ok(thread) => self.threads.lock().push(thread),
+                Err(error) => tracing::error!(%error, "starting a thread"),
+            }
+            reads
+        });
+        if let Err(unsent) = reads.send(Some(Arc::clone(store)))
+            && let Some(store) = unsent.into_inner()
+        {
+            // There is no such thread: slower, but nobody waits for ever.
+            inflight::run(&store);
+        }
     }
 
     /// Waits for something that is done here, which is hurried along meanwhile.
@@ -132,6 +158,9 @@ impl Drop for Workers {
         let threads = std::mem::take(&mut *self.threads.lock());
         for _ in &threads {
             self.submit(Task::Stop);
+        }
+        if let Some(reads) = self.reads.get() {
+            drop(reads.send(None));
         }
         for thread in threads {
             // The last owner of an engine may be a store that a task held, on one of these threads.

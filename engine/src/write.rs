@@ -446,6 +446,12 @@ impl Definitions {
         }
     }
 
+    /// The definition of a state, to be kept.
+    pub fn shared(&mut self, store: &StoreInner, state: State) -> Result<Arc<StateDef>> {
+        self.get(store, state)?;
+        self.defs.get(usize::from(state.0.0)).cloned().ok_or_else(|| unknown(state))
+    }
+
     /// Whether it is known to be a value state whose values don't expire.
     #[inline(always)]
     pub fn is_plain(&self, store: &StoreInner, state: State) -> bool {

@@ -1,23 +1,26 @@
 //! A writer: the single owner of a range of key groups.
 
 use crate::barrier::{Barrier, Pending};
-use crate::batch::{self, Batch};
+use crate::batch::{self, Answers, Batch};
+use crate::change;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
-use crate::hot::record::{VALUE, hash_area};
+use crate::hot::record::hash_area;
 use crate::ids::{KeyGroup, KeyGroupRange};
-use crate::key::{KEY_BYTES_MAX, Key, VALUE_BYTES_MAX};
+use crate::inflight::{Answered, Shared};
+use crate::key::{KEY_BYTES_MAX, Key};
 use crate::metrics::OperationKind;
 use crate::namespaces;
 use crate::packed::Packed;
 use crate::platform::sync::gate::OwnerToken;
-use crate::read::{self, Known};
+use crate::read;
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, Shard};
-use crate::states::{MergeOperator, StateDef, StateKind, frame, frames};
+use crate::states::{StateDef, StateKind, frame, frames};
 use crate::store::{State, StoreInner};
+use crate::ticket::{Answer, Ticket};
 use crate::walk::Access;
 use crate::write::{self, Halt};
 use std::ops::ControlFlow;
@@ -50,14 +53,6 @@ enum QuickUpdate<V, F> {
     Not(F),
     /// The value was changed to something that doesn't take the old one's place.
     Changed(Option<V>),
-}
-
-pub(crate) fn check_value(value: &[u8]) -> Result<()> {
-    let bytes = value.len();
-    if bytes > VALUE_BYTES_MAX {
-        return Err(Error::TooLong { what: "value", bytes, max_bytes: VALUE_BYTES_MAX });
-    }
-    Ok(())
 }
 
 impl Writer {
@@ -174,19 +169,19 @@ impl Writer {
     /// Puts a value. For value and merging states; for these it has to be of a form that the operator takes.
     #[inline]
     pub fn put(&mut self, state: State, key: Key<'_>, value: &[u8]) -> Result<()> {
-        check_value(value)?;
+        change::check_value(value)?;
         self.at(OperationKind::Write, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             if def.kind == StateKind::Merging {
                 def.check_operand(value)?;
             }
-            put(core, def, key, probe, value)
+            change::put(core, def, key, probe, value)
         })
     }
 
     /// Deletes a value, a list, or a merging state's value.
     pub fn delete(&mut self, state: State, key: Key<'_>) -> Result<()> {
         let kinds = [StateKind::Value, StateKind::Merging, StateKind::List];
-        self.at(OperationKind::Write, state, &kinds, key, |core, def, probe| delete(core, def, key, probe))
+        self.at(OperationKind::Write, state, &kinds, key, |core, def, probe| change::delete(core, def, key, probe))
     }
 
     /// Reads a value and writes what `change` makes of it; `None` deletes. `change` is called once. For value states.
@@ -226,15 +221,15 @@ impl Writer {
         let key = Key { group, key, namespace };
         let (mut change, mut changed) = (change, changed);
         self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
-            update(core, def, key, probe, &mut change, &mut changed)
+            change::update(core, def, key, probe, &mut change, &mut changed)
         })
     }
 
     /// Appends an element to a list, without reading what is there.
     pub fn append(&mut self, state: State, key: Key<'_>, element: &[u8]) -> Result<()> {
-        check_value(element)?;
+        change::check_value(element)?;
         self.at(OperationKind::Append, state, &[StateKind::List], key, |core, def, probe| {
-            append(core, def, key, probe, element)
+            change::append(core, def, key, probe, element)
         })
     }
 
@@ -271,7 +266,7 @@ impl Writer {
                 value.extend_from_slice(frame(element, expiry_ms).as_bytes());
                 value.extend_from_slice(element);
             }
-            check_value(&value)?;
+            change::check_value(&value)?;
             let found = core.hot.find_cell(probe);
             let below = if found.is_some() { Below::Perhaps } else { read::below_cell(core, def, key, probe)? };
             Ok(core.hot.put_cell(probe, found, &value, None, below)?)
@@ -280,9 +275,9 @@ impl Writer {
 
     /// Merges an operand into a value, without reading what is on disk unless values expire. For merging states.
     pub fn merge(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<()> {
-        check_value(operand)?;
+        change::check_value(operand)?;
         self.at(OperationKind::Append, state, &[StateKind::Merging], key, |core, def, probe| {
-            merge(core, def, key, probe, operand)
+            change::merge(core, def, key, probe, operand)
         })
     }
 
@@ -342,9 +337,9 @@ impl Writer {
     #[inline]
     pub fn map_put(&mut self, state: State, key: Key<'_>, user_key: &[u8], value: &[u8]) -> Result<()> {
         read::check_user_key(user_key)?;
-        check_value(value)?;
+        change::check_value(value)?;
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            map_put(core, def, key, probe, user_key, value)
+            change::map_put(core, def, key, probe, user_key, value)
         })
     }
 
@@ -352,7 +347,7 @@ impl Writer {
     pub fn map_delete(&mut self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<()> {
         read::check_user_key(user_key)?;
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            map_delete(core, def, key, probe, user_key)
+            change::map_delete(core, def, key, probe, user_key)
         })
     }
 
@@ -408,7 +403,7 @@ impl Writer {
     pub fn map_pop_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
             let Some((user_key, value)) = crate::pop::first(core, def, key, probe)? else { return Ok(None) };
-            map_delete(core, def, key, probe, &user_key)?;
+            change::map_delete(core, def, key, probe, &user_key)?;
             if let Some((root, _)) = core.hot.find_root(probe) {
                 core.hot.raise_floor(root, &user_key);
             }
@@ -434,6 +429,73 @@ impl Writer {
     ) -> Result<()> {
         let def = batch_state(&mut self.states, &self.store, self.shard.range, state, keys)?;
         batch::update_many(&self.store, &self.shard, &mut self.token, def, keys, change)
+    }
+
+    /// Does the operations of a batch, in order, reads among them, without waiting for the disk: what memory has is answered
+    /// at once, what has to be read comes later ([`Writer::poll`]). Each read sees its key as it was at its place in the
+    /// order, whatever is written afterwards. The reads of many batches are done together, by a thread of the engine.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while [`Writer::is_full`] says so: then nothing was done; else as [`Writer::apply`].
+    pub fn submit(&mut self, batch: &Batch) -> Result<Ticket> {
+        self.store.check()?;
+        if self.is_full() {
+            return Err(Error::Busy { problem: "too many reads are in flight" });
+        }
+        let mut answers = Answers::default();
+        batch::run(self, batch, &mut answers)?;
+        let Answers { there, missing } = answers;
+        let shared = Arc::new(Shared::new(there, missing.len(), &self.store.reads.counts));
+        self.store.reads.push(&self.store, missing, &shared);
+        Ok(Ticket::new(shared))
+    }
+
+    /// Whether so many reads are in flight, or answers not taken yet, that no batch is submitted for now: 8,192 reads of the
+    /// store's writers together that the disk was needed for, or 32 MiB of answers.
+    pub fn is_full(&self) -> bool {
+        self.store.reads.counts.is_full()
+    }
+
+    /// The answers that came for a ticket of this writer since it was last asked, in no particular order. Values that were
+    /// read from disk are kept in memory, as those of [`Writer::get`] are, and their time starts anew where reading does that.
+    pub fn poll(&mut self, ticket: &mut Ticket) -> Result<Vec<Answer>> {
+        let answers = ticket.take();
+        for answered in &answers {
+            let (Some(cold), Ok(Some(value))) = (&answered.cold, &answered.value) else { continue };
+            let (def, first) = (&answered.def, self.shard.range.first());
+            if !cold.is_in(self.shard.range) {
+                continue;
+            }
+            write::run(&self.store, &self.shard, &mut self.token, OperationKind::Batch, |core| {
+                batch::keep(core, def, first, cold, value)
+            })?;
+        }
+        Ok(answers.into_iter().map(Answer::new).collect())
+    }
+
+    /// One read of a batch.
+    pub(crate) fn look(
+        &mut self,
+        index: usize,
+        state: State,
+        kinds: &[StateKind],
+        key: Key<'_>,
+        user_key: Option<&[u8]>,
+        answers: &mut Answers,
+    ) -> Result<()> {
+        user_key.map_or(Ok(()), read::check_user_key)?;
+        let def = self.states.shared(&self.store, state)?;
+        if def.kind == StateKind::Merging {
+            def.check_operator()?;
+        }
+        let looked = self.at(OperationKind::Batch, state, kinds, key, |core, _, probe| {
+            batch::look(core, &def, key, probe, user_key, index)
+        })?;
+        match looked {
+            Ok(value) => answers.there.push(Answered { index, value: Ok(value), def, cold: None }),
+            Err(miss) => answers.missing.push(miss),
+        }
+        Ok(())
     }
 
     /// Does the operations of a batch, in order: all keys are hashed and fetched first. Where one fails, those before
@@ -518,204 +580,6 @@ fn batch_state<'a>(
 fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {
     let problem = format!("a {:?} state, the operation is for {kinds:?}", def.kind);
     Error::State { state: def.name.clone(), problem }
-}
-
-/// Puts a full value.
-#[inline]
-pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, value: &[u8]) -> Result<(), Halt> {
-    let found = core.hot.find_cell(probe);
-    let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_cell(core, def, key, probe)?,
-    };
-    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-    Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
-}
-
-pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
-    let found = core.hot.find_cell(probe);
-    let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_cell(core, def, key, probe)?,
-    };
-    match def.kind {
-        StateKind::Value => Ok(core.hot.delete_cell(probe, found, below)?),
-        _ => Ok(core.hot.delete_chain(probe, found, below)?),
-    }
-}
-
-/// Reads a value, changes it and writes it. `change` is used once however often memory runs out on the way.
-#[inline]
-pub(crate) fn update<V: AsRef<[u8]>>(
-    core: &mut Core,
-    def: &StateDef,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-    change: &mut Option<impl FnOnce(Option<&[u8]>) -> Option<V>>,
-    changed: &mut Option<Option<V>>,
-) -> Result<(), Halt> {
-    let mut found = core.hot.find_cell(probe);
-    let mut below = Below::Perhaps;
-    match read::know(&core.hot, probe, found) {
-        Known::Value(record) => {
-            core.counts.hits += 1;
-            if let Some(change) = change.take() {
-                *changed = Some(change(Some(core.hot.value_of(record))));
-            }
-        }
-        Known::Absent => {
-            core.counts.hits += 1;
-            if found.is_none() {
-                below = Below::Nothing;
-            }
-            if let Some(change) = change.take() {
-                *changed = Some(change(None));
-            }
-        }
-        Known::Unknown => {
-            core.counts.cold_lookups += 1;
-            let lookup = read::cell_lookup(&core.view, def, key, core.hot.now_ms);
-            let cold = read::finish(lookup, &mut core.counts)?;
-            if let Some(change) = change.take() {
-                *changed = Some(change(cold.base.as_deref()));
-            }
-            // Where the lookup found no version at all, deleting what is written now takes no tombstone.
-            if cold.epoch.0 == 0 {
-                below = Below::Nothing;
-            }
-            found = core.hot.find_cell(probe);
-        }
-    }
-    match changed {
-        Some(Some(value)) => {
-            let value = value.as_ref();
-            check_value(value)?;
-            let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-            Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
-        }
-        _ => Ok(core.hot.delete_cell(probe, found, below)?),
-    }
-}
-
-pub(crate) fn append(
-    core: &mut Core,
-    def: &StateDef,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-    element: &[u8],
-) -> Result<(), Halt> {
-    let found = core.hot.find_cell(probe);
-    let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_cell(core, def, key, probe)?,
-    };
-    let frame = frame(element, read::expiry_of(def.ttl, core.hot.now_ms));
-    Ok(core.hot.append_chain(probe, found, [frame.as_bytes(), element], None, below)?)
-}
-
-pub(crate) fn merge(
-    core: &mut Core,
-    def: &StateDef,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-    operand: &[u8],
-) -> Result<(), Halt> {
-    def.check_operand(operand)?;
-    let operator = def.operator()?;
-    if def.ttl.is_some() {
-        return merge_into_whole(core, def, operator, key, probe, operand);
-    }
-    let found = core.hot.find_cell(probe);
-    let Some((head, _)) = found else {
-        let below = read::below_cell(core, def, key, probe)?;
-        return match below {
-            Below::Nothing => Ok(core.hot.put_cell(probe, found, operand, None, below)?),
-            Below::Perhaps => Ok(core.hot.append_chain(probe, found, [operand, &[]], None, below)?),
-        };
-    };
-    let arena = core.hot.arena();
-    let expired = read::is_expired(head.expiry_ms(arena), core.hot.now_ms);
-    let current = head.stamp(arena) == core.hot.current;
-    match head.kind() {
-        VALUE if !expired => {
-            let mut merged = Vec::with_capacity(operand.len());
-            operator.merge(core.hot.value_of(head), operand, &mut merged);
-            Ok(core.hot.put_cell(probe, found, &merged, None, Below::Perhaps)?)
-        }
-        crate::hot::record::CHAIN if current && !expired => {
-            let mut merged = Vec::with_capacity(operand.len());
-            operator.merge(core.hot.value_of(head), operand, &mut merged);
-            Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
-        }
-        // All of it is here: one value from now on, instead of a chunk for each epoch.
-        crate::hot::record::CHAIN if !expired && core.hot.chunks(head).complete => {
-            merge_into_whole(core, def, operator, key, probe, operand)
-        }
-        crate::hot::record::CHAIN if !expired => {
-            Ok(core.hot.append_chain(probe, found, [operand, &[]], None, Below::Perhaps)?)
-        }
-        // Deleted or expired: what is below is masked, so the operand is the value.
-        _ => Ok(core.hot.put_cell(probe, found, operand, None, Below::Perhaps)?),
-    }
-}
-
-/// Merges into the whole value, which is read first. One that expires has to be: whether it still lived decides what the
-/// operand adds to, and that can't be told any more when operands are folded later.
-fn merge_into_whole(
-    core: &mut Core,
-    def: &StateDef,
-    operator: &MergeOperator,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-    operand: &[u8],
-) -> Result<(), Halt> {
-    let value = match read::folded(core, def, key, probe)? {
-        None => operand.to_vec(),
-        Some(old) => {
-            let mut merged = Vec::with_capacity(old.len());
-            operator.merge(&old, operand, &mut merged);
-            merged
-        }
-    };
-    put(core, def, key, probe, &value)
-}
-
-pub(crate) fn map_put(
-    core: &mut Core,
-    def: &StateDef,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-    user_key: &[u8],
-    value: &[u8],
-) -> Result<(), Halt> {
-    let root = core.hot.root_or_new(probe)?;
-    let found = core.hot.find_entry(probe, root, user_key);
-    let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_entry(core, def, key, probe, user_key)?,
-    };
-    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-    Ok(core.hot.put_entry(probe, root, found, user_key, value, expiry_ms, below)?)
-}
-
-pub(crate) fn map_delete(
-    core: &mut Core,
-    def: &StateDef,
-    key: Key<'_>,
-    probe: &Probe<'_>,
-    user_key: &[u8],
-) -> Result<(), Halt> {
-    let root = core.hot.find_root(probe).map(|(root, _)| root);
-    let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
-    let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_entry(core, def, key, probe, user_key)?,
-    };
-    if found.is_none() && below == Below::Nothing {
-        return Ok(());
-    }
-    let root = core.hot.root_or_new(probe)?;
-    Ok(core.hot.delete_entry(probe, root, found, user_key, below)?)
 }
 
 /// A writer that many threads share: one lock around a [`Writer`], on the same path.

@@ -36,7 +36,7 @@ pub fn is_behind(slice: &Slice) -> bool {
 
 /// All layers of a slice, if it has any.
 pub fn all_of(slice: &Slice) -> Option<Choice> {
-    (!slice.layers.is_empty()).then(|| Choice { layers: 0..slice.layers.len(), bottom: true })
+    (!slice.layers.is_empty()).then_some(Choice { layers: 0..slice.layers.len(), bottom: true })
 }
 
 /// What to merge in a slice, if anything; `everything`: all that can be merged.

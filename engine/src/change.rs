@@ -1,0 +1,219 @@
+//! Changing one key: what a writer's operations are made of. Each either finds the memory that it needs, or says that
+//! there is none and has changed nothing.
+
+use crate::error::{Error, Result};
+use crate::hot::Probe;
+use crate::hot::cell::Below;
+use crate::hot::record::VALUE;
+use crate::key::{Key, VALUE_BYTES_MAX};
+use crate::read::{self, Known};
+use crate::shard::Core;
+use crate::states::{MergeOperator, StateDef, StateKind, frame};
+use crate::write::Halt;
+
+/// Checks a value's length.
+pub(crate) fn check_value(value: &[u8]) -> Result<()> {
+    let bytes = value.len();
+    if bytes > VALUE_BYTES_MAX {
+        return Err(Error::TooLong { what: "value", bytes, max_bytes: VALUE_BYTES_MAX });
+    }
+    Ok(())
+}
+
+/// Puts a full value.
+#[inline]
+pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, value: &[u8]) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
+    };
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
+}
+
+pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
+    };
+    match def.kind {
+        StateKind::Value => Ok(core.hot.delete_cell(probe, found, below)?),
+        _ => Ok(core.hot.delete_chain(probe, found, below)?),
+    }
+}
+
+/// Reads a value, changes it and writes it. `change` is used once however often memory runs out on the way.
+#[inline]
+pub(crate) fn update<V: AsRef<[u8]>>(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    change: &mut Option<impl FnOnce(Option<&[u8]>) -> Option<V>>,
+    changed: &mut Option<Option<V>>,
+) -> Result<(), Halt> {
+    let mut found = core.hot.find_cell(probe);
+    let mut below = Below::Perhaps;
+    match read::know(&core.hot, probe, found) {
+        Known::Value(record) => {
+            core.counts.hits += 1;
+            if let Some(change) = change.take() {
+                *changed = Some(change(Some(core.hot.value_of(record))));
+            }
+        }
+        Known::Absent => {
+            core.counts.hits += 1;
+            if found.is_none() {
+                below = Below::Nothing;
+            }
+            if let Some(change) = change.take() {
+                *changed = Some(change(None));
+            }
+        }
+        Known::Unknown => {
+            core.counts.cold_lookups += 1;
+            let lookup = read::cell_lookup(&core.view, def, key, core.hot.now_ms);
+            let cold = read::finish(lookup, &mut core.counts)?;
+            if let Some(change) = change.take() {
+                *changed = Some(change(cold.base.as_deref()));
+            }
+            // Where the lookup found no version at all, deleting what is written now takes no tombstone.
+            if cold.epoch.0 == 0 {
+                below = Below::Nothing;
+            }
+            found = core.hot.find_cell(probe);
+        }
+    }
+    match changed {
+        Some(Some(value)) => {
+            let value = value.as_ref();
+            check_value(value)?;
+            let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+            Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
+        }
+        _ => Ok(core.hot.delete_cell(probe, found, below)?),
+    }
+}
+
+pub(crate) fn append(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    element: &[u8],
+) -> Result<(), Halt> {
+    let found = core.hot.find_cell(probe);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
+    };
+    let frame = frame(element, read::expiry_of(def.ttl, core.hot.now_ms));
+    Ok(core.hot.append_chain(probe, found, [frame.as_bytes(), element], None, below)?)
+}
+
+pub(crate) fn merge(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    operand: &[u8],
+) -> Result<(), Halt> {
+    def.check_operand(operand)?;
+    let operator = def.operator()?;
+    if def.ttl.is_some() {
+        return merge_into_whole(core, def, operator, key, probe, operand);
+    }
+    let found = core.hot.find_cell(probe);
+    let Some((head, _)) = found else {
+        let below = read::below_cell(core, def, key, probe)?;
+        return match below {
+            Below::Nothing => Ok(core.hot.put_cell(probe, found, operand, None, below)?),
+            Below::Perhaps => Ok(core.hot.append_chain(probe, found, [operand, &[]], None, below)?),
+        };
+    };
+    let arena = core.hot.arena();
+    let expired = read::is_expired(head.expiry_ms(arena), core.hot.now_ms);
+    let current = head.stamp(arena) == core.hot.current;
+    match head.kind() {
+        VALUE if !expired => {
+            let mut merged = Vec::with_capacity(operand.len());
+            operator.merge(core.hot.value_of(head), operand, &mut merged);
+            Ok(core.hot.put_cell(probe, found, &merged, None, Below::Perhaps)?)
+        }
+        crate::hot::record::CHAIN if current && !expired => {
+            let mut merged = Vec::with_capacity(operand.len());
+            operator.merge(core.hot.value_of(head), operand, &mut merged);
+            Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
+        }
+        // All of it is here: one value from now on, instead of a chunk for each epoch.
+        crate::hot::record::CHAIN if !expired && core.hot.chunks(head).complete => {
+            merge_into_whole(core, def, operator, key, probe, operand)
+        }
+        crate::hot::record::CHAIN if !expired => {
+            Ok(core.hot.append_chain(probe, found, [operand, &[]], None, Below::Perhaps)?)
+        }
+        // Deleted or expired: what is below is masked, so the operand is the value.
+        _ => Ok(core.hot.put_cell(probe, found, operand, None, Below::Perhaps)?),
+    }
+}
+
+/// Merges into the whole value, which is read first. One that expires has to be: whether it still lived decides what the
+/// operand adds to, and that can't be told any more when operands are folded later.
+fn merge_into_whole(
+    core: &mut Core,
+    def: &StateDef,
+    operator: &MergeOperator,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    operand: &[u8],
+) -> Result<(), Halt> {
+    let value = match read::folded(core, def, key, probe)? {
+        None => operand.to_vec(),
+        Some(old) => {
+            let mut merged = Vec::with_capacity(old.len());
+            operator.merge(&old, operand, &mut merged);
+            merged
+        }
+    };
+    put(core, def, key, probe, &value)
+}
+
+pub(crate) fn map_put(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+    value: &[u8],
+) -> Result<(), Halt> {
+    let root = core.hot.root_or_new(probe)?;
+    let found = core.hot.find_entry(probe, root, user_key);
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_entry(core, def, key, probe, user_key)?,
+    };
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    Ok(core.hot.put_entry(probe, root, found, user_key, value, expiry_ms, below)?)
+}
+
+pub(crate) fn map_delete(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+) -> Result<(), Halt> {
+    let root = core.hot.find_root(probe).map(|(root, _)| root);
+    let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
+    let below = match found {
+        Some(_) => Below::Perhaps,
+        None => read::below_entry(core, def, key, probe, user_key)?,
+    };
+    if found.is_none() && below == Below::Nothing {
+        return Ok(());
+    }
+    let root = core.hot.root_or_new(probe)?;
+    Ok(core.hot.delete_entry(probe, root, found, user_key, below)?)
+}
