@@ -32,9 +32,9 @@ fn what_was_checkpointed_is_there_after_reopening() {
         }
         let info = store
             .barrier(Barrier {
-                label: 1,
                 offsets: vec![(store.range(), b"at 10000".to_vec())],
                 metadata: b"meta".to_vec(),
+                ..Barrier::new(1)
             })
             .unwrap()
             .wait()

@@ -93,7 +93,7 @@ impl Opened {
     /// Begins a checkpoint after which the job goes on from event `next`.
     pub fn barrier(&self, label: u64, next: u64) -> Result<Pending> {
         let offsets = vec![(RANGE, next.to_le_bytes().to_vec())];
-        self.store.barrier(Barrier { label, offsets, metadata: Vec::new() })
+        self.store.barrier(Barrier { offsets, ..Barrier::new(label) })
     }
 
     /// The label of the newest checkpoint; 0 where there is none.

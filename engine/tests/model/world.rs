@@ -48,7 +48,8 @@ impl Instance {
         let label = self.next_label;
         self.next_label += 1;
         let offsets = vec![(self.options.range, label.to_le_bytes().to_vec())];
-        let pending = self.store.barrier(Barrier { label, offsets, metadata: metadata.to_vec() }).unwrap();
+        let pending =
+            self.store.barrier(Barrier { offsets, metadata: metadata.to_vec(), ..Barrier::new(label) }).unwrap();
         self.snapshots.insert(label, self.content.clone());
         self.asked.push(Asked { pending, label });
         label

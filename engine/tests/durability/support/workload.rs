@@ -262,7 +262,7 @@ impl Subject {
 
     /// The barrier after `n` steps.
     pub fn barrier(n: u64) -> Barrier {
-        Barrier { label: n, offsets: vec![(store_options().range, offset(n))], metadata: offset(!n) }
+        Barrier { offsets: vec![(store_options().range, offset(n))], metadata: offset(!n), ..Barrier::new(n) }
     }
 
     /// Compares all that the writer reads, key by key, with the model.
