@@ -40,14 +40,17 @@ impl Merge for Concatenate {
     }
 }
 
+/// Elements, and when they expire.
+type Elements = Vec<(Vec<u8>, u64)>;
+
 struct Windows {
     store: Option<Store>,
     writer: Option<Writer>,
     lists: State,
     expiring: State,
     texts: State,
-    /// Per state: (key, namespace) to elements and when they expire.
-    model: [BTreeMap<(u8, u8), Vec<(Vec<u8>, u64)>>; 3],
+    /// Per state, by key and namespace.
+    model: [BTreeMap<(u8, u8), Elements>; 3],
     now_ms: u64,
 }
 

@@ -175,7 +175,8 @@ impl World {
             false => self.writer.poll(ticket).unwrap(),
         };
         for answer in answers {
-            let wanted = expected.remove(&answer.index()).expect("a read is answered once");
+            let wanted = expected.remove(&answer.index());
+            let wanted = wanted.unwrap_or_else(|| panic!("read {} was answered twice", answer.index()));
             let found = answer.value().unwrap().map(<[u8]>::to_vec);
             match wanted {
                 None => assert_eq!(found, None, "read {}", answer.index()),
