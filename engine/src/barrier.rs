@@ -28,6 +28,9 @@ pub struct Barrier {
     pub metadata: Vec<u8>,
     /// What becomes of reads in flight.
     pub reads: ReadsInFlight,
+    /// The checkpoint stands alone: the host copies all of its files, shared with no other's. It subsumes no checkpoint
+    /// and none subsumes it: it stays until it is [released](crate::Store::release) or aborted.
+    pub standalone: bool,
 }
 
 /// What a barrier does about reads that were submitted and are not done. The state doesn't depend on it: they change
@@ -81,6 +84,17 @@ impl Shared {
         }
     }
 
+    /// Gives it up; the number of the checkpoint if it is complete already.
+    pub fn abort(&self, label: u64) -> Option<u64> {
+        let mut state = self.state.lock();
+        state.aborted = true;
+        if state.outcome.is_none() {
+            state.outcome = Some(Err(aborted(label)));
+            self.done.notify_all();
+        }
+        state.outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).map(|info| info.number)
+    }
+
     /// Whether the host gave it up.
     pub fn is_aborted(&self) -> bool {
         self.state.lock().aborted
@@ -123,15 +137,7 @@ impl Pending {
     /// then on is final: either it is aborted and taken back, should it just be on its way to the disk, or it was complete
     /// already. Then it is released, which deletes it as soon as there is a younger one.
     pub fn abort(&self) -> Result<()> {
-        let mut state = self.shared.state.lock();
-        state.aborted = true;
-        let complete = state.outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).map(|info| info.number);
-        if state.outcome.is_none() {
-            state.outcome = Some(Err(aborted(self.label)));
-            self.shared.done.notify_all();
-        }
-        drop(state);
-        match (self.store.upgrade(), complete) {
+        match (self.store.upgrade(), self.shared.abort(self.label)) {
             (Some(store), Some(number)) => crate::checkpoint::release_number(&store, number),
             _ => Ok(()),
         }
@@ -178,7 +184,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     let shared = Arc::new(Shared::default());
     let label = barrier.label;
     let epoch = crate::store::epoch_of(store);
-    let request = Request::new(barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
+    let request = Request::new(store, barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
     store.queue.push(store, Job { shards, request: Some(request) });
     drop(sealing);
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));

@@ -15,8 +15,8 @@ use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What is known of a checkpoint.
@@ -36,6 +36,8 @@ pub struct CheckpointInfo {
     pub metadata: Vec<u8>,
     /// The segments that it names.
     pub segments: usize,
+    /// Those of them that the checkpoint before it did not name.
+    pub new_segments: usize,
     /// Bytes of all files that it names, the manifest included.
     pub total_bytes: u64,
     /// Bytes of those files that the checkpoint before it did not name, compaction's included.
@@ -49,6 +51,7 @@ pub struct CheckpointInfo {
 /// A checkpoint asked for and not complete yet.
 #[derive(Debug)]
 pub struct Request {
+    store: Weak<StoreInner>,
     barrier: Barrier,
     epoch: Epoch,
     purge_clock_ms: u64,
@@ -60,13 +63,25 @@ impl Drop for Request {
     /// Whoever waits for it must not wait for ever, whatever became of it.
     fn drop(&mut self) {
         self.shared.finish(Err(Error::Background("a checkpoint was given up".into())));
+        if let Some(store) = self.store.upgrade() {
+            store.open_checkpoints.lock().retain(|open| !Arc::ptr_eq(&open.shared, &self.shared));
+        }
     }
 }
 
 impl Request {
     /// What `barrier` asked for, when the cut had reached `epoch` and the writers' clocks `purge_clock_ms`.
-    pub fn new(barrier: Barrier, epoch: Epoch, purge_clock_ms: u64, started: Instant, shared: Arc<Shared>) -> Self {
-        Self { barrier, epoch, purge_clock_ms, started, shared }
+    pub(crate) fn new(
+        store: &Arc<StoreInner>,
+        barrier: Barrier,
+        epoch: Epoch,
+        purge_clock_ms: u64,
+        started: Instant,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false };
+        store.open_checkpoints.lock().push(open);
+        Self { store: Arc::downgrade(store), barrier, epoch, purge_clock_ms, started, shared }
     }
 
     /// It can't become complete.
@@ -83,6 +98,21 @@ pub(crate) struct Kept {
     pub retained: bool,
     /// How many exports of it are under way.
     pub exports: usize,
+    /// The host said that it is complete everywhere.
+    pub confirmed: bool,
+    /// The host said that it doesn't need it any more.
+    pub given_up: bool,
+    /// It shares nothing: it neither subsumes others nor is subsumed.
+    pub standalone: bool,
+}
+
+/// A checkpoint that is on its way.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub label: u64,
+    pub shared: Arc<Shared>,
+    /// The host's word came first.
+    pub confirmed: bool,
 }
 
 /// The checkpoints of a store's directory.
@@ -91,11 +121,19 @@ pub struct Catalogue {
     pub(crate) kept: BTreeMap<u64, Kept>,
     pub(crate) next_number: u64,
     /// Segments that may be needed no more, held weakly: a file goes when nobody holds its segment.
-    pub(crate) garbage: HashMap<SegmentId, std::sync::Weak<LazySegment>>,
+    pub(crate) garbage: HashMap<SegmentId, Weak<LazySegment>>,
     /// Checkpoints that are gone, but that somebody may still be reading: whoever does holds the manifest.
-    pub(crate) gone: Vec<std::sync::Weak<Manifest>>,
+    pub(crate) gone: Vec<Weak<Manifest>>,
     /// Manifests that were let go of and whose files may still be there: as long as one is, no segment is deleted.
     pub(crate) doomed: Vec<u64>,
+}
+
+impl Kept {
+    /// Nobody needs it any more.
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
+        self.retained = false;
+    }
 }
 
 impl Catalogue {
@@ -110,7 +148,7 @@ impl Catalogue {
         Ok(())
     }
 
-    fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
+    pub(crate) fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
         let found = self.kept.values_mut().rev().find(|kept| kept.info.label == label);
         found.ok_or_else(|| unknown(label))
     }
@@ -177,12 +215,17 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
         .map(|kept| kept.manifest.segments.iter().map(|meta| meta.id).collect())
         .unwrap_or_default();
     let info = info_of(&manifest, published.file_bytes, &before);
+    let is_it = |open: &Open| open.confirmed && Arc::ptr_eq(&open.shared, &request.shared);
+    let is_confirmed = store.open_checkpoints.lock().iter().any(is_it);
     let kept = Kept {
         info: info.clone(),
         manifest: Arc::new(manifest),
         digest: published.digest,
         retained: false,
         exports: 0,
+        confirmed: is_confirmed,
+        given_up: false,
+        standalone: request.barrier.standalone,
     };
     catalogue.kept.insert(number, kept);
     Ok(info)
@@ -200,6 +243,7 @@ pub(crate) fn info_of(manifest: &Manifest, file_bytes: u64, before: &HashSet<Seg
         offsets: manifest.offsets.clone(),
         metadata: manifest.metadata.clone(),
         segments: manifest.segments.len(),
+        new_segments: new().count(),
         total_bytes: file_bytes + manifest.segments.iter().map(|meta| meta.file_bytes).sum::<u64>(),
         new_bytes: file_bytes + new().map(|meta| meta.file_bytes).sum::<u64>(),
         flushed_bytes: flushed().map(|meta| meta.file_bytes).sum(),
@@ -281,7 +325,7 @@ pub(crate) fn release_number(store: &Arc<StoreInner>, number: u64) -> Result<()>
         let mut catalogue = store.catalogue.lock();
         let newest = catalogue.kept.last_key_value().map(|(&number, _)| number);
         let Some(kept) = catalogue.kept.get_mut(&number) else { return Ok(()) };
-        kept.retained = false;
+        kept.give_up();
         if newest == Some(number) || kept.exports > 0 {
             return Ok(());
         }

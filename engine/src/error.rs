@@ -105,7 +105,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Storage(error) => match error.fault {
-                Fault::Full | Fault::TooManyFiles | Fault::Locked | Fault::Memory => Class::Retry,
+                Fault::Full | Fault::TooManyFiles | Fault::Locked | Fault::Memory | Fault::Absent => Class::Retry,
                 Fault::Exists | Fault::Name => Class::Usage,
                 Fault::Io | Fault::Poisoned => Class::Fail,
                 _ => Class::Corrupt,

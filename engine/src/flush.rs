@@ -13,6 +13,7 @@ use crate::ids::{Epoch, KeyGroup, StateId};
 use crate::key::{Key, prefix_of, push_entry_key, push_sort_key, sort_prefix};
 use crate::options::Durability;
 use crate::platform::arena::{Arena, Ref};
+use crate::reclaim;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::shard::Shard;
 use crate::stack::LazySegment;
@@ -32,7 +33,7 @@ const RECORDS_A_LOOK: usize = 256;
 /// How long a job that found no room on the disk waits before it is tried again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// What was cut off together.
+/// What was cut off together; if it is nothing, only what nothing needs any more is deleted.
 #[derive(Debug)]
 pub struct Job {
     /// The epochs, by shard.
@@ -125,6 +126,10 @@ pub fn run_next(store: &Arc<StoreInner>) {
 fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     if let Some(error) = store.failure.lock().clone() {
         return Err(error);
+    }
+    if job.shards.is_empty() && job.request.is_none() {
+        reclaim::run(store);
+        return Ok(());
     }
     let started = std::time::Instant::now();
     if !job.shards.is_empty() {

@@ -5,7 +5,7 @@
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
 //! [`batch`], [`ticket`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
-//! [`checkpoint`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
+//! [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
@@ -49,6 +49,8 @@ mod compact;
 mod flush;
 #[cfg(not(loom))]
 mod inflight;
+#[cfg(not(loom))]
+pub mod life_cycle;
 #[cfg(not(loom))]
 mod namespaces;
 #[cfg(not(loom))]
@@ -102,6 +104,7 @@ pub use {
     checkpoint::CheckpointInfo,
     cursor::Cursor,
     engine::Engine,
+    life_cycle::{CheckpointFiles, FileInfo},
     metrics::Metrics,
     reader::Reader,
     scan::MapRange,
@@ -113,8 +116,8 @@ pub use {
     error::{Class, Error, Result},
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
-    options::{Durability, EngineOptions, StoreOptions},
+    options::{Durability, EngineOptions, Retention, StoreOptions},
     packed::{Packed, PackedRecord},
-    platform::storage::StorageChoice,
+    platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
     states::{Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
 };

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
-use crate::platform::storage::StorageChoice;
+use crate::platform::storage::{SegmentSink, StorageChoice};
+use std::sync::Arc;
 
 /// The smallest memory budget, in bytes.
 pub const BUDGET_BYTES_MIN: usize = 4 << 20;
@@ -60,6 +61,22 @@ pub enum Durability {
     Host,
 }
 
+/// Whose word decides how long a checkpoint is kept. One that is [retained](crate::Store::retain), and the newest, stay
+/// whatever comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Retention {
+    /// Nobody's: the newest are kept, as many as [`StoreOptions::retained_checkpoints`] says.
+    #[default]
+    Newest,
+    /// The host's, which says of each checkpoint what became of it: [`confirm`](crate::Store::confirm),
+    /// [`abort`](crate::Store::abort), [`subsume`](crate::Store::subsume), in any order, late, or never. The newest confirmed
+    /// ones are kept, as many as [`StoreOptions::retained_checkpoints`] says, and those that came after them.
+    Host {
+        /// At most so many of those, the newest: a host that is never heard of again must not fill the disk.
+        unconfirmed_max: usize,
+    },
+}
+
 /// Options of a [`Store`](crate::Store).
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -71,8 +88,15 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How many of the newest checkpoints are kept; at least 1. Others go once they are subsumed, unless retained.
     pub retained_checkpoints: usize,
+    /// Whose word decides which are.
+    pub retention: Retention,
     /// Whether segments are compressed (LZ4) where it pays.
     pub compress: bool,
+    /// Whether segments that aren't in the directory are asked of the host ([`Store::fetches`](crate::Store::fetches)). Without
+    /// it a segment that is missing is an error.
+    pub fetch: bool,
+    /// Where the bytes of segments go while they are written, beside the disk.
+    pub sink: Option<Arc<dyn SegmentSink>>,
     /// The seed of the store's hashes; `None` draws one. Stores that will be merged by rescaling may share one.
     pub hash_seed: Option<u64>,
 }
@@ -84,7 +108,10 @@ impl Default for StoreOptions {
             range: KeyGroupRange::new(0, 127),
             durability: Durability::Checkpoint,
             retained_checkpoints: 1,
+            retention: Retention::Newest,
             compress: true,
+            fetch: false,
+            sink: None,
             hash_seed: None,
         }
     }

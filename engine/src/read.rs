@@ -124,12 +124,16 @@ pub fn know(hot: &Hot, probe: &Probe<'_>, found: Option<(Record, Place)>) -> Kno
     }
 }
 
-/// What the segments may have of a cell that memory doesn't: asked of the filters alone.
+/// What the segments may have of a cell that memory doesn't: asked of the filters alone, and of those only that are here:
+/// a write doesn't wait for a host.
 pub fn below_cell(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<Below, Halt> {
     if !core.hot.head(probe).is_spilled() {
         return Ok(Below::Nothing);
     }
     let mut lookup = cell_lookup(&core.view, def, key, 0);
+    if lookup.slice().waits_for_host() {
+        return Ok(Below::Perhaps);
+    }
     Ok(if lookup.next()?.is_some() { Below::Perhaps } else { Below::Nothing })
 }
 
@@ -145,6 +149,9 @@ pub fn below_entry(
         return Ok(Below::Nothing);
     }
     let mut lookup = entry_lookup(&core.view, def, key, user_key, 0);
+    if lookup.slice().waits_for_host() {
+        return Ok(Below::Perhaps);
+    }
     Ok(if lookup.next()?.is_some() { Below::Perhaps } else { Below::Nothing })
 }
 
@@ -153,9 +160,13 @@ pub fn below_map(core: &Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -
     if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
         return Ok(Below::Nothing);
     }
+    let slice = core.view.version.slice_of(key.group);
+    if slice.waits_for_host() {
+        return Ok(Below::Perhaps);
+    }
     let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut container, def.id, key);
-    for layer in &core.view.version.slice_of(key.group).layers {
+    for layer in &slice.layers {
         let Some(state) = layer.map.to_segment(def.id) else { continue };
         container[2..4].copy_from_slice(&state.0.to_be_bytes());
         // The filter holds the container's key of every map that has entries, though no record of that key is there:

@@ -5,6 +5,7 @@
 
 use crate::checkpoint::Catalogue;
 use crate::ids::SegmentId;
+use crate::life_cycle;
 use crate::platform::storage::{StorageError, names};
 use crate::stack::{LazySegment, Version};
 use crate::store::StoreInner;
@@ -18,15 +19,7 @@ pub(crate) fn run(store: &Arc<StoreInner>) {
     {
         let version = Arc::clone(&store.version.lock());
         let mut catalogue = store.catalogue.lock();
-        let excess = catalogue.kept.len().saturating_sub(store.options.retained_checkpoints);
-        let old: Vec<u64> = catalogue
-            .kept
-            .iter()
-            .take(excess)
-            .filter(|(_, kept)| !kept.retained && kept.exports == 0)
-            .map(|(&number, _)| number)
-            .collect();
-        for number in old {
+        for number in life_cycle::superfluous(&catalogue, &store.options) {
             drop_checkpoint(&mut catalogue, number, &version);
         }
     }

@@ -9,10 +9,11 @@
 use crate::checkpoint::{self, Catalogue, CheckpointInfo, Kept};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::ids::SegmentId;
 use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
 use crate::metrics::StoreCounts;
-use crate::options::StoreOptions;
-use crate::platform::storage::{self, DirLock, Fault, Storage, StorageError, names};
+use crate::options::{Durability, StoreOptions};
+use crate::platform::storage::{self, DirLock, Fault, Fetches, Hosted, Storage, StorageError, names};
 use crate::rescale;
 use crate::stack::Version;
 use crate::states::StateDef;
@@ -33,6 +34,7 @@ fn random() -> u64 {
 
 struct Located {
     storage: Arc<dyn Storage>,
+    fetches: Option<Arc<Fetches>>,
     lock: DirLock,
 }
 
@@ -47,12 +49,30 @@ struct Described {
     restored: Option<CheckpointInfo>,
 }
 
-fn locate(engine: &Engine, path: &Path, create: bool) -> Result<Located> {
+fn locate(engine: &Engine, path: &Path, create: bool, store: &StoreOptions) -> Result<Located> {
     let options = &engine.inner.options;
     let storage =
         storage::open(path, options.storage, options.direct_io, create).map_err(|error| none_in(path, error))?;
     let lock = storage::lock(path)?;
-    Ok(Located { storage, lock })
+    let durable = store.durability == Durability::Checkpoint;
+    let fetches = store.fetch.then(|| Arc::new(Fetches::new(storage.root(), durable)));
+    let storage = Hosted::over(storage, store.sink.clone(), fetches.clone());
+    Ok(Located { storage, fetches, lock })
+}
+
+impl Located {
+    /// Has the host asked for the segments of these manifests that aren't among the files of the directory.
+    fn expect_absent<'a>(&self, manifests: impl Iterator<Item = &'a Manifest>, files: &[String]) {
+        let Some(fetches) = &self.fetches else { return };
+        let files: HashSet<&str> = files.iter().map(String::as_str).collect();
+        let mut seen = HashSet::new();
+        for meta in manifests.flat_map(|manifest| &manifest.segments).filter(|meta| seen.insert(meta.id)) {
+            let name = names::segment_name(meta.id.0);
+            if !files.contains(name.as_str()) {
+                fetches.register(&name, meta.file_bytes);
+            }
+        }
+    }
 }
 
 /// A directory that isn't there has no checkpoint either.
@@ -64,7 +84,7 @@ fn none_in(directory: &Path, error: StorageError) -> Error {
 /// checkpoint left them, and nothing will ever name them.
 pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
     options.validate()?;
-    let located = locate(engine, path, true)?;
+    let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
     let info = StoreInfo {
@@ -100,7 +120,7 @@ fn refuse_occupied(storage: &dyn Storage, files: &[String]) -> Result<()> {
 /// A store at its newest checkpoint, or a new one where there is none.
 pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
     options.validate()?;
-    let located = locate(engine, path, true)?;
+    let located = locate(engine, path, true, &options)?;
     let is_new = !located.storage.names()?.iter().any(|name| names::parse_manifest_name(name).is_some());
     drop(located);
     if is_new { create(engine, path, options) } else { open(engine, path, None, options) }
@@ -109,10 +129,12 @@ pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions
 /// A store at a checkpoint: the newest one, or the one with this label.
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
-    let located = locate(engine, path, false)?;
+    let located = locate(engine, path, false, &options)?;
     let files = located.storage.names()?;
     let described = describe(engine, located, &files, label)?;
     check_options(&described.info, &options)?;
+    let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
+    described.located.expect_absent(manifests, &files);
     let found = if label.is_none() { clear_up(&described, files)? } else { Vec::new() };
     let store = go_live(engine, described, options, found);
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
@@ -180,7 +202,11 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
         if numbers.last() != Some(&number) {
             before = file.manifest.segments.iter().map(|meta| meta.id).collect();
         }
-        let kept = Kept { info, manifest: file.manifest, digest: file.digest, retained: false, exports: 0 };
+        // The one that is opened is the host's choice, so it is complete as far as the host knows.
+        let confirmed = number == opened.manifest.number;
+        let (manifest, digest) = (file.manifest, file.digest);
+        let (retained, exports, given_up, standalone) = (false, 0, false, false);
+        let kept = Kept { info, manifest, digest, retained, exports, confirmed, given_up, standalone };
         catalogue.kept.insert(number, kept);
     }
     catalogue.next_number += 1;
@@ -219,6 +245,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         queue: crate::flush::Queue::default(),
         reads: crate::inflight::Reads::default(),
         compaction: crate::compact::Schedule::default(),
+        open_checkpoints: Mutex::default(),
         catalogue: Mutex::new(described.catalogue),
         counts: StoreCounts::default(),
         purge_clock_ms: AtomicU64::new(described.purge_clock_ms),
@@ -226,6 +253,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         restored: described.restored,
+        fetches: described.located.fetches,
         lock: Mutex::new(Some(described.located.lock)),
     });
     engine.enlist(&inner);
@@ -242,17 +270,48 @@ pub(crate) fn restore(
     sources: &[CheckpointSource],
     options: StoreOptions,
 ) -> Result<Store> {
+    let mut inputs: Vec<(Manifest, usize)> = Vec::with_capacity(sources.len());
+    for (origin, source) in sources.iter().enumerate() {
+        inputs.push((read_source(engine, source)?, origin));
+    }
+    restore_combined(engine, path, &inputs, options, |storage, segment, origin| {
+        Ok(storage.link_from(&names::segment_name(segment.0), &sources[origin].directory)?)
+    })
+}
+
+/// A new store from manifests of others, whose segments are elsewhere.
+pub(crate) fn restore_absent(
+    engine: &Engine,
+    path: &Path,
+    manifests: &[&[u8]],
+    options: StoreOptions,
+) -> Result<Store> {
+    if !options.fetch {
+        let problem = "the segments of these manifests would never come".into();
+        return Err(Error::Options { option: "fetch", problem });
+    }
+    let mut inputs: Vec<(Manifest, usize)> = Vec::with_capacity(manifests.len());
+    for (origin, bytes) in manifests.iter().enumerate() {
+        inputs.push((manifest::format::decode(bytes, &path.join(format!("manifest {origin}")))?, origin));
+    }
+    restore_combined(engine, path, &inputs, options, |_, _, _| Ok(()))
+}
+
+/// A new store from manifests; `bring` puts a segment of one of them into its directory, or leaves it where it is.
+fn restore_combined(
+    engine: &Engine,
+    path: &Path,
+    inputs: &[(Manifest, usize)],
+    options: StoreOptions,
+    bring: impl Fn(&dyn Storage, SegmentId, usize) -> Result<()>,
+) -> Result<Store> {
     options.validate()?;
-    let located = locate(engine, path, true)?;
+    let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
     // Those of an attempt that a crash cut short; the same may be linked now.
     for name in files.iter().filter(|name| names::parse_segment_name(name).is_some()) {
         located.storage.remove(name)?;
-    }
-    let mut inputs: Vec<(Manifest, usize)> = Vec::with_capacity(sources.len());
-    for (origin, source) in sources.iter().enumerate() {
-        inputs.push((read_source(engine, source)?, origin));
     }
     let Some((first, _)) = inputs.first() else {
         return Err(Error::Options { option: "sources", problem: "no checkpoint to restore from".into() });
@@ -264,14 +323,15 @@ pub(crate) fn restore(
         key_groups: options.key_groups,
         range: options.range,
     };
-    let combined = rescale::combine(&inputs, options.range, info)?;
-    for (segment, origin) in rescale::segment_origins(&inputs, &combined) {
-        located.storage.link_from(&names::segment_name(segment.0), &sources[origin].directory)?;
+    let combined = rescale::combine(inputs, options.range, info)?;
+    for (segment, origin) in rescale::segment_origins(inputs, &combined) {
+        bring(&*located.storage, segment, origin)?;
     }
     let manifest = Manifest { number: 1, label, ..combined };
-    let durable = options.durability == crate::options::Durability::Checkpoint;
+    let durable = options.durability == Durability::Checkpoint;
     manifest::writer::publish(&*located.storage, &manifest, durable)?;
     let files = located.storage.names()?;
+    located.expect_absent(std::iter::once(&manifest), &files);
     let described = describe(engine, located, &files, None)?;
     Ok(go_live(engine, described, options, Vec::new()))
 }

@@ -9,7 +9,7 @@ use crate::checksum::hash_key;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::StateMap;
 use crate::platform::storage::ReadRequest;
-use crate::platform::storage::{Storage, StorageError};
+use crate::platform::storage::{Storage, StorageError, names};
 use crate::segment::{Block, BlockRef, BlockSource, Kind, Opening, Segment, SegmentMeta};
 use std::sync::{Arc, OnceLock};
 
@@ -42,6 +42,11 @@ impl LazySegment {
     /// Where it lies.
     pub fn storage(&self) -> &dyn Storage {
         &*self.storage
+    }
+
+    /// Whether reading it doesn't have to wait until the host brings it.
+    pub fn is_here(&self) -> bool {
+        self.storage.is_here(&names::segment_name(self.meta.id.0))
     }
 
     /// The segment, opened.
@@ -98,6 +103,13 @@ pub struct Slice {
     pub range: KeyGroupRange,
     /// Newest first.
     pub layers: Vec<Layer>,
+}
+
+impl Slice {
+    /// Whether asking a filter may have to wait until the host brings a segment.
+    pub fn waits_for_host(&self) -> bool {
+        self.layers.iter().any(|layer| layer.segment.opened.get().is_none() && !layer.segment.is_here())
+    }
 }
 
 /// One arrangement of a store's segments.
@@ -216,7 +228,8 @@ impl Lookup {
     /// Opens the layers that it will ask, if several of them are not open yet.
     pub fn open_layers(&self) {
         let holds = |meta: &SegmentMeta| self.sort_key >= meta.first_key && self.sort_key <= meta.last_key;
-        let closed = |layer: &&Layer| layer.segment.opened.get().is_none() && holds(layer.segment.meta());
+        let is_closed = |layer: &Layer| layer.segment.opened.get().is_none() && layer.segment.is_here();
+        let closed = |layer: &&Layer| is_closed(layer) && holds(layer.segment.meta());
         let closed: Vec<&Layer> = self.slice.layers.iter().filter(closed).collect();
         if let [first, _, ..] = closed[..] {
             open_together(&closed, hash_key(&self.sort_key, first.segment.meta().hash_seed));

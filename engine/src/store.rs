@@ -8,10 +8,11 @@ use crate::flush::Queue;
 use crate::hot::Memory;
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
+use crate::life_cycle::{self, CheckpointFiles};
 use crate::manifest::{Manifest, StateInfo, StoreInfo};
 use crate::metrics::{Metrics, StoreCounts};
 use crate::options::StoreOptions;
-use crate::platform::storage::{DirLock, Storage};
+use crate::platform::storage::{DirLock, Fetches, Storage};
 use crate::reader::Reader;
 use crate::shard::Shard;
 use crate::stack::Version;
@@ -105,6 +106,8 @@ pub(crate) struct StoreInner {
     pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
     pub catalogue: Mutex<Catalogue>,
+    /// The checkpoints on their way, oldest first. Locked after the catalogue: a barrier takes this lock alone.
+    pub open_checkpoints: Mutex<Vec<crate::checkpoint::Open>>,
     pub counts: StoreCounts,
     pub purge_clock_ms: AtomicU64,
     pub failure: Mutex<Option<Error>>,
@@ -112,6 +115,8 @@ pub(crate) struct StoreInner {
     pub trouble: Mutex<Option<Error>>,
     pub closed: AtomicBool,
     pub restored: Option<CheckpointInfo>,
+    /// What is elsewhere, if anything may be.
+    pub fetches: Option<Arc<Fetches>>,
     /// Held as long as the store is open.
     pub lock: Mutex<Option<DirLock>>,
 }
@@ -150,6 +155,20 @@ impl Store {
     /// are of jobs with different key groups; [`Error::State`] where they use one name for states of different kinds.
     pub fn restore(engine: &Engine, path: &Path, sources: &[CheckpointSource], options: StoreOptions) -> Result<Self> {
         recover::restore(engine, path, sources, options)
+    }
+
+    /// Makes a new store in `path` that holds the key groups of `options.range`, from the manifests of checkpoints that
+    /// together cover them, as [`Store::restore`] does; their segments are elsewhere ([`CheckpointFiles::manifest`] is where
+    /// the manifests come from). It serves at once: what it needs of the segments is asked of the host on demand, the rest
+    /// in the background ([`Store::fetches`]). Needs [`StoreOptions::fetch`].
+    pub fn restore_absent(engine: &Engine, path: &Path, manifests: &[&[u8]], options: StoreOptions) -> Result<Self> {
+        recover::restore_absent(engine, path, manifests, options)
+    }
+
+    /// What the store wants of its host: the segments that aren't in its directory. `None` without
+    /// [`StoreOptions::fetch`].
+    pub fn fetches(&self) -> Option<Arc<Fetches>> {
+        self.inner.fetches.clone()
     }
 
     /// The store's key groups.
@@ -235,6 +254,31 @@ impl Store {
     /// Lets go of a checkpoint. The newest one always stays. [`Error::Checkpoint`] where there is none of this label.
     pub fn release(&self, label: u64) -> Result<()> {
         checkpoint::release(&self.inner, label)
+    }
+
+    /// The host's word that a checkpoint is complete, its parts in other places included: later ones build on its files
+    /// ([`Store::files`]), and it is kept in place of those before it. Of one that is on its way the word is remembered;
+    /// where there is none of this label, nothing happens: words come late, twice, or for what is gone.
+    pub fn confirm(&self, label: u64) -> Result<()> {
+        life_cycle::confirm(&self.inner, label)
+    }
+
+    /// The host's word that it gave a checkpoint up. One that is on its way is aborted as by [`Pending::abort`], a complete
+    /// one let go of as by [`Store::release`], in the background; where there is none of this label, nothing happens.
+    pub fn abort(&self, label: u64) -> Result<()> {
+        life_cycle::abort(&self.inner, label)
+    }
+
+    /// The host's word that it needs neither this checkpoint nor those before it any more, but for those that stand alone
+    /// ([`Barrier::standalone`]). Where there is none of this label, nothing happens.
+    pub fn subsume(&self, label: u64) -> Result<()> {
+        life_cycle::subsume(&self.inner, label)
+    }
+
+    /// The files of a checkpoint that is complete, for a host that copies them away. They are pinned as long as what is
+    /// returned lives. [`Error::Checkpoint`] where there is none of this label.
+    pub fn files(&self, label: u64) -> Result<CheckpointFiles> {
+        life_cycle::files(&self.inner, label)
     }
 
     /// Puts a checkpoint's files into another, existing directory, durably: hard links, or copies where links can't be.
@@ -389,6 +433,9 @@ impl StoreInner {
             for shard in self.shards.lock().iter() {
                 shard.publish(Arc::clone(&version), None);
             }
+        }
+        if let Some(fetches) = &self.fetches {
+            fetches.close();
         }
         // Whoever cuts an epoch off looks, under this lock, whether the store is closed: after it nobody does.
         drop(self.queue.sealing.lock());

@@ -54,7 +54,7 @@ impl Schedule {
 pub(crate) fn consider(store: &Arc<StoreInner>) {
     let wanted = {
         let version = Arc::clone(&store.version.lock());
-        version.slices.iter().any(|slice| pick::choose(slice, false).is_some())
+        version.slices.iter().any(|slice| pick::choose(slice, false).is_some_and(|choice| is_here(slice, &choice)))
     };
     if wanted && !store.closed.load(Ordering::Acquire) && store.compaction.start() {
         store.engine.submit(Task::Compact(Arc::clone(store)));
@@ -106,7 +106,9 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         let version = Arc::clone(&store.version.lock());
         // Slices are gone through in turn, so that one that is always full doesn't keep the others waiting.
         let next = version.slices.iter().filter(|slice| u32::from(slice.range.first()) >= from);
-        let picked = next.filter_map(|slice| choose(slice).map(|choice| (slice, choice))).next();
+        let mut choices = next.filter_map(|slice| choose(slice).map(|choice| (slice, choice)));
+        // What the host has yet to bring is merged when it is here, unless somebody waits for it.
+        let picked = choices.find(|(slice, choice)| everything || is_here(slice, choice));
         let Some((slice, choice)) = picked else {
             if from == 0 || everything {
                 return Ok(());
@@ -122,6 +124,11 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         drop(version);
         reclaim::leftovers(store);
     }
+}
+
+/// Whether all layers of a choice are in the store's directory.
+fn is_here(slice: &Slice, choice: &Choice) -> bool {
+    slice.layers[choice.layers.clone()].iter().all(|layer| layer.segment.is_here())
 }
 
 /// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile.

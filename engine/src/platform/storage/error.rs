@@ -18,6 +18,8 @@ pub enum Fault {
     Name,
     /// The file isn't there.
     Missing,
+    /// The file is elsewhere, and its host could not bring it, or the wait for it was called off; try again.
+    Absent,
     /// The file is shorter or longer than what refers to it says.
     Length,
     /// A checksum, a bound or a cross-reference doesn't hold.

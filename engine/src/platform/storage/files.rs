@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -237,6 +237,54 @@ impl Directory {
     /// How many bytes can still be written.
     pub fn free_bytes(&self) -> Result<u64, StorageError> {
         sys::free_bytes(self.handle.as_fd()).map_err(|error| StorageError::from_io(&error, &self.root, 0))
+    }
+}
+
+/// A file that is put together out of order, under a temporary name until it is whole.
+#[derive(Debug)]
+pub struct Partial {
+    root: PathBuf,
+    path: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    /// An empty file of this length.
+    pub fn create(root: &Path, name: &str, len: u64) -> Result<Self, StorageError> {
+        let path = root.join(names::temporary_name(name));
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &path, 0);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(&path).map_err(failed)?;
+        file.set_len(len).map_err(failed)?;
+        Ok(Self { root: root.to_owned(), path, file })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Puts bytes to their place.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all_at(bytes, offset).map_err(|error| StorageError::from_io(&error, &self.path, offset))
+    }
+
+    /// Gives the file its name; with `durable` it keeps both, file and name, through a crash.
+    pub fn finish(&self, name: &str, durable: bool) -> Result<(), StorageError> {
+        let finish = || {
+            if durable {
+                sys::sync_data(self.file.as_fd())?;
+            }
+            fs::rename(&self.path, self.root.join(name))?;
+            if durable { File::open(&self.root).and_then(|root| sync_directory(&root)) } else { Ok(()) }
+        };
+        finish().map_err(|error| StorageError::from_io(&error, &self.path, 0))
+    }
+
+    /// Removes the beginnings of a file.
+    pub fn remove(root: &Path, name: &str) -> std::io::Result<()> {
+        remove_file(&root.join(names::temporary_name(name)))
     }
 }
 

@@ -5,14 +5,16 @@
 //!
 //! Shared by both back ends: `files` (the directory and its names; the only file that uses `std::fs`), `append` (a
 //! file being written), `reading` (a complete file), `buffer` and `mapping` (what reads return), `lock`, `names`, `sys`
-//! (system calls). `uring` and `posix` differ in how a batch of reads is done: `read_threads` does it for `posix`.
+//! (system calls). `hosted` and `fetches` let a host take part: hand on what is written, bring what is elsewhere. `uring` and `posix` differ in how a batch of reads is done: `read_threads` does it for `posix`.
 
 mod append;
 mod buffer;
 mod counters;
 mod descriptors;
 mod error;
+mod fetches;
 mod files;
+mod hosted;
 mod lock;
 mod mapping;
 pub mod names;
@@ -34,6 +36,8 @@ use std::sync::Arc;
 pub use buffer::{ALIGNMENT, Buffer, POOL_MAX_BYTES};
 pub use counters::{IoCounters, IoCounts};
 pub use error::{Fault, StorageError};
+pub use fetches::{FetchRequest, Fetches};
+pub use hosted::{Hosted, SegmentSink};
 pub use lock::{DirLock, lock};
 pub use mapping::Mapping;
 
@@ -114,6 +118,11 @@ pub trait Storage: Send + Sync + Debug {
     /// The names of these files; the files themselves are not looked at.
     fn names(&self) -> Result<Vec<String>, StorageError> {
         Ok(self.list()?.into_iter().map(|file| file.name).collect())
+    }
+
+    /// Whether reading a file doesn't have to wait until its host brings it.
+    fn is_here(&self, _name: &str) -> bool {
+        true
     }
 
     /// Creates a file to be written from its start; [`Fault::Exists`] where there is one.

@@ -1,0 +1,398 @@
+//! What is to be brought here from elsewhere: files that a store refers to and that are not in its directory. The host
+//! asks what is wanted, and brings it.
+//!
+//! A file comes in chunks, into a file of a temporary name; with the last chunk it gets its own. What a reader waits for
+//! comes first, the rest after it, one file after another.
+
+use super::files::Partial;
+use super::{Fault, StorageError};
+use parking_lot::{Condvar, Mutex};
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is brought at once at least, in bytes.
+pub const CHUNK_BYTES: u64 = 256 << 10;
+/// And at most, in chunks.
+const CHUNKS_MAX: usize = 16;
+
+/// Bytes of a file that the store wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FetchRequest {
+    /// What the answer names.
+    pub id: u64,
+    /// The file: a segment's name, as in [`FileInfo`](crate::FileInfo).
+    pub file: String,
+    /// From where, in bytes.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: usize,
+    /// Whether somebody waits for it.
+    pub on_demand: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Chunk {
+    Absent,
+    /// In line, or with the host.
+    Asked,
+    Present,
+}
+
+#[derive(Debug)]
+struct File {
+    len: u64,
+    chunks: Vec<Chunk>,
+    present: usize,
+    partial: Option<Arc<Partial>>,
+    /// How often the host could not bring a part, and what it said last.
+    failures: u64,
+    problem: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: HashMap<String, File>,
+    /// What somebody waits for.
+    demanded: VecDeque<FetchRequest>,
+    /// Files to be brought in the background.
+    rest: VecDeque<String>,
+    /// What the host was asked for, by id.
+    asked: HashMap<u64, FetchRequest>,
+    next_id: u64,
+    /// How often waits were called off.
+    cancelled: u64,
+    closed: bool,
+}
+
+/// The files that are elsewhere, and what is wanted of them. A host asks from a thread of its own
+/// ([`Fetches::poll`], [`Fetches::wait`]), and answers each request with [`Fetches::complete`] or [`Fetches::fail`], in
+/// any order.
+///
+/// Reads wait for what they need, flushes and checkpoints don't; compaction leaves out what isn't here. A file that has
+/// been brought whole is here for good.
+#[derive(Debug)]
+pub struct Fetches {
+    root: PathBuf,
+    durable: bool,
+    state: Mutex<State>,
+    /// A request was added.
+    wanted: Condvar,
+    /// A part came, or won't.
+    landed: Condvar,
+}
+
+impl Fetches {
+    /// For a directory; with `durable`, files are synced when they are whole.
+    pub(crate) fn new(root: &Path, durable: bool) -> Self {
+        let (root, state) = (root.to_owned(), Mutex::default());
+        Self { root, durable, state, wanted: Condvar::new(), landed: Condvar::new() }
+    }
+
+    /// Registers a file that is elsewhere.
+    pub(crate) fn register(&self, name: &str, len: u64) {
+        let mut state = self.state.lock();
+        let chunks = vec![Chunk::Absent; len.div_ceil(CHUNK_BYTES) as usize];
+        let file = File { len, chunks, present: 0, partial: None, failures: 0, problem: String::new() };
+        if state.files.insert(name.to_owned(), file).is_none() {
+            state.rest.push_back(name.to_owned());
+        }
+        self.wanted.notify_all();
+    }
+
+    /// The length of a file that is elsewhere, or on its way; `None` where it is none, or here.
+    pub(crate) fn absent(&self, name: &str) -> Option<u64> {
+        self.state.lock().files.get(name).map(|file| file.len)
+    }
+
+    /// Forgets a file, which nothing refers to any more.
+    pub(crate) fn forget(&self, name: &str) -> std::io::Result<()> {
+        let known = self.state.lock().files.remove(name).is_some();
+        self.landed.notify_all();
+        if known { Partial::remove(&self.root, name) } else { Ok(()) }
+    }
+
+    /// How many files are not here yet.
+    pub fn files_absent(&self) -> usize {
+        self.state.lock().files.len()
+    }
+
+    /// What is wanted now, at most so many requests: what somebody waits for first. Each is given out once.
+    pub fn poll(&self, requests_max: usize) -> Vec<FetchRequest> {
+        self.state.lock().take(requests_max)
+    }
+
+    /// As [`Fetches::poll`], but waits until something is wanted, or for so long.
+    pub fn wait(&self, requests_max: usize, timeout: Duration) -> Vec<FetchRequest> {
+        let mut state = self.state.lock();
+        let requests = state.take(requests_max);
+        if !requests.is_empty() || state.closed {
+            return requests;
+        }
+        self.wanted.wait_for(&mut state, timeout);
+        state.take(requests_max)
+    }
+
+    /// Brings what a request asked for: all of it. An id that was answered before, or whose file nothing refers to any
+    /// more, and a store that is closed are no matter. The store checks what it reads of it, as it does with all files.
+    ///
+    /// # Errors
+    /// [`Fault::Length`] where these are not as many bytes as were asked for, and what writing them down failed with; then
+    /// they are asked for again when they are needed.
+    pub fn complete(&self, id: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let Some((request, partial)) = self.answered(id)? else { return Ok(()) };
+        let path = self.root.join(&request.file);
+        let written = if bytes.len() == request.len {
+            partial.write(request.offset, bytes)
+        } else {
+            let detail = format!("{} bytes were brought of {}", bytes.len(), request.len);
+            Err(StorageError::new(Fault::Length, path, request.offset, detail))
+        };
+        if let Err(error) = &written {
+            self.give_up(&request, &error.detail);
+            return written;
+        }
+        let is_whole = {
+            let mut state = self.state.lock();
+            let Some(file) = state.files.get_mut(&request.file) else { return Ok(()) };
+            for chunk in chunks_of(request.offset, request.len) {
+                file.present += usize::from(file.chunks[chunk] != Chunk::Present);
+                file.chunks[chunk] = Chunk::Present;
+            }
+            file.present == file.chunks.len()
+        };
+        if is_whole {
+            partial.finish(&request.file, self.durable)?;
+            self.state.lock().files.remove(&request.file);
+        }
+        self.landed.notify_all();
+        Ok(())
+    }
+
+    /// Says that the host can't bring what a request asked for: whoever waits for it fails with [`Fault::Absent`], and it
+    /// is asked for again when it is needed again.
+    pub fn fail(&self, id: u64, problem: &str) {
+        if let Ok(Some((request, _))) = self.answered(id) {
+            self.give_up(&request, problem);
+        }
+    }
+
+    /// Has everybody who waits now fail with [`Fault::Absent`]: a task that is cancelled must not wait for the network.
+    pub fn cancel_waits(&self) {
+        self.state.lock().cancelled += 1;
+        self.landed.notify_all();
+    }
+
+    /// Nobody will answer any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        drop(state);
+        self.landed.notify_all();
+        self.wanted.notify_all();
+    }
+
+    /// Waits until these bytes of a file are here: the file that they are in, or `None` where it is whole by now.
+    pub(crate) fn need(&self, name: &str, offset: u64, len: usize) -> Result<Option<Arc<Partial>>, StorageError> {
+        let mut state = self.state.lock();
+        let cancelled = state.cancelled;
+        let Some(failures) = state.files.get(name).map(|file| file.failures) else { return Ok(None) };
+        loop {
+            let Some(file) = state.files.get(name) else { return Ok(None) };
+            let absent = |problem: &str| StorageError::new(Fault::Absent, self.root.join(name), offset, problem);
+            if chunks_of(offset, len).all(|chunk| file.chunks.get(chunk) == Some(&Chunk::Present)) {
+                return self.partial(&mut state, name).map(Some);
+            }
+            if state.cancelled != cancelled || state.closed {
+                return Err(absent("the wait for it was called off"));
+            }
+            if file.failures != failures {
+                return Err(absent(&file.problem));
+            }
+            state.demand(name, offset, len);
+            self.wanted.notify_all();
+            self.landed.wait(&mut state);
+        }
+    }
+
+    fn answered(&self, id: u64) -> Result<Option<(FetchRequest, Arc<Partial>)>, StorageError> {
+        let mut state = self.state.lock();
+        let Some(request) = state.asked.remove(&id) else { return Ok(None) };
+        if state.closed || !state.files.contains_key(&request.file) {
+            return Ok(None);
+        }
+        let partial = self.partial(&mut state, &request.file)?;
+        Ok(Some((request, partial)))
+    }
+
+    fn partial(&self, state: &mut State, name: &str) -> Result<Arc<Partial>, StorageError> {
+        let missing = || StorageError::new(Fault::Missing, self.root.join(name), 0, "nothing refers to it");
+        let file = state.files.get_mut(name).ok_or_else(missing)?;
+        if let Some(partial) = &file.partial {
+            return Ok(Arc::clone(partial));
+        }
+        let partial = Arc::new(Partial::create(&self.root, name, file.len)?);
+        file.partial = Some(Arc::clone(&partial));
+        Ok(partial)
+    }
+
+    fn give_up(&self, request: &FetchRequest, problem: &str) {
+        let mut state = self.state.lock();
+        if let Some(file) = state.files.get_mut(&request.file) {
+            for chunk in chunks_of(request.offset, request.len) {
+                if file.chunks[chunk] == Chunk::Asked {
+                    file.chunks[chunk] = Chunk::Absent;
+                }
+            }
+            file.failures += 1;
+            problem.clone_into(&mut file.problem);
+        }
+        drop(state);
+        self.landed.notify_all();
+    }
+}
+
+fn chunks_of(offset: u64, len: usize) -> std::ops::Range<usize> {
+    let end = offset.saturating_add(len as u64);
+    (offset / CHUNK_BYTES) as usize..end.div_ceil(CHUNK_BYTES) as usize
+}
+
+impl State {
+    /// Puts what is missing of these bytes in line, before what nobody waits for.
+    fn demand(&mut self, name: &str, offset: u64, len: usize) {
+        let Some(file) = self.files.get_mut(name) else { return };
+        let mut wanted = chunks_of(offset, len);
+        while let Some(first) = wanted.by_ref().find(|&chunk| file.chunks.get(chunk) == Some(&Chunk::Absent)) {
+            let request = file.ask(name, first, wanted.end, self.next_id, true);
+            wanted.start = (request.offset / CHUNK_BYTES) as usize + request.len.div_ceil(CHUNK_BYTES as usize);
+            self.next_id += 1;
+            self.demanded.push_back(request);
+        }
+    }
+
+    fn take(&mut self, requests_max: usize) -> Vec<FetchRequest> {
+        let mut requests = Vec::new();
+        while requests.len() < requests_max {
+            let Some(request) = self.demanded.pop_front().or_else(|| self.background()) else { break };
+            if self.files.contains_key(&request.file) {
+                self.asked.insert(request.id, request.clone());
+                requests.push(request);
+            }
+        }
+        requests
+    }
+
+    /// The next request that nobody waits for. What the host failed to bring is not asked for again.
+    fn background(&mut self) -> Option<FetchRequest> {
+        while let Some(name) = self.rest.front().cloned() {
+            if let Some(file) = self.files.get_mut(&name).filter(|file| file.failures == 0)
+                && let Some(first) = file.chunks.iter().position(|chunk| *chunk == Chunk::Absent)
+            {
+                let request = file.ask(&name, first, file.chunks.len(), self.next_id, false);
+                self.next_id += 1;
+                return Some(request);
+            }
+            self.rest.pop_front();
+        }
+        None
+    }
+}
+
+impl File {
+    /// A request for the absent chunks from `first` on, up to one that isn't, or to `end`.
+    fn ask(&mut self, name: &str, first: usize, end: usize, id: u64, on_demand: bool) -> FetchRequest {
+        let end = end.min(first + CHUNKS_MAX);
+        let count = self.chunks[first..end].iter().take_while(|chunk| **chunk == Chunk::Absent).count();
+        self.chunks[first..first + count].fill(Chunk::Asked);
+        let offset = first as u64 * CHUNK_BYTES;
+        let len = (self.len - offset).min(count as u64 * CHUNK_BYTES) as usize;
+        FetchRequest { id, file: name.to_owned(), offset, len, on_demand }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: u64 = 5 * CHUNK_BYTES + 17;
+
+    fn content(offset: u64, len: usize) -> Vec<u8> {
+        (offset..offset + len as u64).map(|at| (at / 7) as u8).collect()
+    }
+
+    #[test]
+    fn what_somebody_waits_for_comes_first_and_each_part_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let fetches = Fetches::new(directory.path(), true);
+        fetches.register("a.segment", LEN);
+        fetches.register("b.segment", CHUNK_BYTES);
+        let first = &fetches.poll(1)[0];
+        assert_eq!((first.offset, first.len as u64, first.on_demand), (0, LEN, false), "the rest, in one piece");
+        fetches.fail(first.id, "not now");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetches.need("a.segment", 3 * CHUNK_BYTES - 1, 2));
+            let mut asked = Vec::new();
+            while asked.is_empty() {
+                // Of what failed only that is asked for again which is needed; the other file comes after it.
+                asked = fetches.poll(1);
+                if let Some(request) = asked.first().filter(|request| !request.on_demand) {
+                    assert_eq!(request.file, "b.segment");
+                    fetches.complete(request.id, &content(0, request.len)).unwrap();
+                    asked.clear();
+                }
+            }
+            let request = &asked[0];
+            assert_eq!((request.offset, request.len as u64), (2 * CHUNK_BYTES, 2 * CHUNK_BYTES));
+            assert!(fetches.complete(request.id, b"too short").is_err());
+            let refused = waiting.join().unwrap().unwrap_err();
+            assert_eq!(refused.fault, Fault::Absent);
+        });
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetches.need("a.segment", 0, LEN as usize));
+            while !waiting.is_finished() {
+                for request in fetches.wait(2, Duration::from_millis(1)) {
+                    fetches.complete(request.id, &content(request.offset, request.len)).unwrap();
+                    fetches.complete(request.id, b"once more").unwrap();
+                }
+            }
+            waiting.join().unwrap().unwrap();
+        });
+        assert!(fetches.poll(9).is_empty());
+        let whole = std::fs::read(directory.path().join("a.segment")).unwrap();
+        assert!(whole == content(0, LEN as usize));
+        assert_eq!(fetches.absent("a.segment"), None);
+    }
+
+    #[test]
+    fn a_file_that_nothing_refers_to_is_not_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let fetches = Fetches::new(directory.path(), false);
+        fetches.register("a.segment", LEN);
+        let asked = fetches.poll(1);
+        fetches.register("b.segment", 1);
+        fetches.forget("a.segment").unwrap();
+        fetches.forget("b.segment").unwrap();
+        fetches.complete(asked[0].id, &content(0, asked[0].len)).unwrap();
+        assert!(fetches.poll(9).is_empty());
+        assert!(fetches.need("a.segment", 0, 1).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "its beginnings are left");
+    }
+
+    #[test]
+    fn a_closed_store_asks_for_nothing_and_nobody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let fetches = Fetches::new(directory.path(), false);
+        fetches.register("a.segment", LEN);
+        let asked = fetches.poll(1);
+        fetches.close();
+        fetches.complete(asked[0].id, &content(0, asked[0].len)).unwrap();
+        assert_eq!(fetches.need("a.segment", 0, 1).unwrap_err().fault, Fault::Absent);
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            0,
+            "a closed store's directory was written to"
+        );
+    }
+}
