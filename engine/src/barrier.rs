@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{CheckpointInfo, Request};
 use crate::error::{Error, Result};
-use crate::flush::Job;
+use crate::flush::{Job, Taking};
 use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
 use crate::manifest::check_host;
@@ -165,6 +165,33 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     }
     let started = Instant::now();
     let sealing = store.queue.sealing.lock();
+    let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
+    let shared = Arc::new(Shared::default());
+    let label = barrier.label;
+    let epoch = crate::store::epoch_of(store);
+    let request = Request::new(store, barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
+    store.queue.push(store, Job { shards, request: Some(request), snapshot: None });
+    drop(sealing);
+    store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    Ok(Pending { label, shared, store: Arc::downgrade(store) })
+}
+
+/// What was cut off of each shard.
+type Cut = Vec<(Arc<Shard>, Sealed)>;
+
+/// Cuts all shards for a snapshot.
+pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
+    store.check_cut()?;
+    let _sealing = store.queue.sealing.lock();
+    let (shards, _) = seal_all(store, &mut None)?;
+    let taking = Arc::new(Taking::default());
+    store.queue.push(store, Job { shards, request: None, snapshot: Some(Arc::clone(&taking)) });
+    Ok(taking)
+}
+
+/// Cuts all shards of a store, under [`Queue::sealing`](crate::flush::Queue::sealing): what is to be flushed of them, and
+/// the lowest time that their writers had set, in ms.
+fn seal_all(store: &Arc<StoreInner>, own: &mut Option<Own<'_>>) -> Result<(Cut, u64)> {
     store.check_open()?;
     let mut shards = Vec::new();
     let mut lowest_ms = u64::MAX;
@@ -174,21 +201,13 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         seal(store, shard, token, &mut shards, &mut lowest_ms)
     });
     if let Err(error) = outcome {
-        // What was cut off before the barrier failed is flushed all the same: nothing else leads to it any more.
+        // What was cut off before it failed is flushed all the same: nothing else leads to it any more.
         if !shards.is_empty() {
-            store.queue.push(store, Job { shards, request: None });
+            store.queue.push(store, Job { shards, request: None, snapshot: None });
         }
         return Err(error);
     }
-    let purge_clock_ms = if all.is_empty() { 0 } else { lowest_ms };
-    let shared = Arc::new(Shared::default());
-    let label = barrier.label;
-    let epoch = crate::store::epoch_of(store);
-    let request = Request::new(store, barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
-    store.queue.push(store, Job { shards, request: Some(request) });
-    drop(sealing);
-    store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    Ok(Pending { label, shared, store: Arc::downgrade(store) })
+    Ok((shards, if all.is_empty() { 0 } else { lowest_ms }))
 }
 
 /// Cuts one shard, and waits for room where two of its epochs are in flight: checkpoints come faster than the disk
@@ -197,7 +216,7 @@ fn seal(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
     mut token: Option<&mut OwnerToken<Core>>,
-    cut: &mut Vec<(Arc<Shard>, Sealed)>,
+    cut: &mut Cut,
     lowest_ms: &mut u64,
 ) -> Result<()> {
     loop {
@@ -219,13 +238,7 @@ fn seal(
 }
 
 /// Cuts what changed in one shard, if anything did; false where two of its epochs are in flight.
-fn seal_core(
-    store: &StoreInner,
-    shard: &Arc<Shard>,
-    core: &mut Core,
-    cut: &mut Vec<(Arc<Shard>, Sealed)>,
-    lowest_ms: &mut u64,
-) -> bool {
+fn seal_core(store: &StoreInner, shard: &Arc<Shard>, core: &mut Core, cut: &mut Cut, lowest_ms: &mut u64) -> bool {
     core.settle(shard);
     *lowest_ms = (*lowest_ms).min(core.hot.now_ms);
     if !core.hot.is_dirty() {

@@ -16,7 +16,7 @@ use crate::platform::arena::{Arena, Ref};
 use crate::reclaim;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::shard::Shard;
-use crate::stack::LazySegment;
+use crate::stack::{LazySegment, Version};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
 use crate::worker::{Pace, Task};
@@ -40,6 +40,38 @@ pub struct Job {
     pub shards: Vec<(Arc<Shard>, Sealed)>,
     /// The checkpoint that they complete, if any.
     pub request: Option<Request>,
+    /// The snapshot that they complete, if any.
+    pub snapshot: Option<Arc<Taking>>,
+}
+
+/// A snapshot that is being taken: the arrangement of segments that has all that was cut off for it, and nothing later.
+#[derive(Debug, Default)]
+pub struct Taking {
+    outcome: Mutex<Option<Result<Arc<Version>>>>,
+    done: Condvar,
+}
+
+impl Taking {
+    fn finish(&self, outcome: Result<Arc<Version>>) {
+        self.outcome.lock().get_or_insert(outcome);
+        self.done.notify_all();
+    }
+
+    /// The arrangement, if it is there by now.
+    pub fn poll(&self) -> Option<Result<Arc<Version>>> {
+        self.outcome.lock().clone()
+    }
+
+    /// Waits for it.
+    pub fn wait(&self) -> Result<Arc<Version>> {
+        let mut outcome = self.outcome.lock();
+        loop {
+            if let Some(outcome) = &*outcome {
+                return outcome.clone();
+            }
+            self.done.wait(&mut outcome);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +135,9 @@ pub fn run_next(store: &Arc<StoreInner>) {
             *store.trouble.lock() = Some(error);
             again = true;
         } else {
+            if let Some(snapshot) = job.snapshot.take() {
+                snapshot.finish(Err(error.clone()));
+            }
             store.fail(&error);
         }
     } else {
@@ -127,7 +162,7 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     if let Some(error) = store.failure.lock().clone() {
         return Err(error);
     }
-    if job.shards.is_empty() && job.request.is_none() {
+    if job.shards.is_empty() && job.request.is_none() && job.snapshot.is_none() {
         reclaim::run(store);
         return Ok(());
     }
@@ -137,6 +172,10 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
         install(store, job, written);
         // What was cut is on disk now; if the checkpoint below fails, it joins the next one.
         job.shards.clear();
+    }
+    if let Some(snapshot) = job.snapshot.take() {
+        // Before the next job: what it flushes was written later.
+        snapshot.finish(Ok(Arc::clone(&store.version.lock())));
     }
     tracing::debug!(elapsed_ns = started.elapsed().as_nanos() as u64, "flushed");
     if let Some(request) = job.request.take() {
@@ -165,7 +204,7 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
     let mut writer = SegmentWriter::create(&*store.storage, store.next_segment(), options)?;
     let mut pace = Pace::new(&store.engine.inner.workers);
     // Memory is short where no checkpoint was asked for.
-    let may_wait = job.request.is_some();
+    let may_wait = job.request.is_some() || job.snapshot.is_some();
     let mut rest = || {
         pace.rest(|| may_wait);
     };

@@ -3,7 +3,7 @@
 //! Hot state lives in memory and is updated in place by one owner per key-group range; cold state lies in immutable
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
-//! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`],
+//! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
 //! [`batch`], [`ticket`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
 //! [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
@@ -25,6 +25,8 @@ pub mod engine;
 pub mod inspect;
 #[cfg(not(loom))]
 pub mod reader;
+#[cfg(not(loom))]
+pub mod snapshot;
 #[cfg(not(loom))]
 pub mod state;
 #[cfg(not(loom))]
@@ -108,6 +110,7 @@ pub use {
     metrics::Metrics,
     reader::Reader,
     scan::MapRange,
+    snapshot::Snapshot,
     store::{CheckpointSource, State, Store},
     ticket::{Answer, Ticket},
     writer::Writer,

@@ -92,7 +92,7 @@ pub(crate) fn subsume(store: &Arc<StoreInner>, label: u64) -> Result<()> {
 fn tidy_up(store: &Arc<StoreInner>) -> Result<()> {
     let _sealing = store.queue.sealing.lock();
     store.check_open()?;
-    store.queue.push(store, Job { shards: Vec::new(), request: None });
+    store.queue.push(store, Job { shards: Vec::new(), request: None, snapshot: None });
     Ok(())
 }
 

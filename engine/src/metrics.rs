@@ -142,6 +142,10 @@ pub struct Metrics {
     pub segments: u64,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// Snapshots that live.
+    pub snapshots: u64,
+    /// Bytes of segments that are on disk for snapshots alone.
+    pub snapshot_bytes: u64,
     /// Memory that the store's shards hold, in bytes.
     pub memory_bytes: u64,
     /// Changed and not yet flushed, in bytes, about.
@@ -198,6 +202,8 @@ impl Metrics {
         let gauges = [
             ("segments", "Segments in use.", self.segments),
             ("segment_bytes", "Their bytes.", self.segment_bytes),
+            ("snapshots", "Snapshots that live.", self.snapshots),
+            ("snapshot_bytes", "Bytes of segments that are there for them alone.", self.snapshot_bytes),
             ("memory_bytes", "Memory that the store holds.", self.memory_bytes),
             ("unflushed_bytes", "Changed and not yet flushed.", self.unflushed_bytes),
             ("huge_pages_denied", "1 where the engine was denied huge pages.", u64::from(self.huge_pages_denied)),

@@ -92,6 +92,8 @@ pub struct StoreOptions {
     pub retention: Retention,
     /// Whether segments are compressed (LZ4) where it pays.
     pub compress: bool,
+    /// How many [snapshots](crate::Snapshot) may live at once: each keeps files on disk.
+    pub snapshots_max: usize,
     /// Whether segments that aren't in the directory are asked of the host ([`Store::fetches`](crate::Store::fetches)). Without
     /// it a segment that is missing is an error.
     pub fetch: bool,
@@ -110,6 +112,7 @@ impl Default for StoreOptions {
             retained_checkpoints: 1,
             retention: Retention::Newest,
             compress: true,
+            snapshots_max: 16,
             fetch: false,
             sink: None,
             hash_seed: None,

@@ -129,7 +129,7 @@ mod tests {
             PackedRecord { group: KeyGroup(1), key: b"", namespace: &long, user_key: &long, value: &long },
             PackedRecord { group: KeyGroup(2), key: b"", namespace: b"n", user_key: b"u", value: b"v" },
         ];
-        let mut packed = Packed::new(8, 100_000);
+        let mut packed = Packed::new(8, 195_040);
         for (index, record) in records.into_iter().enumerate() {
             assert_eq!(packed.room(), 8 - index);
             packed.push(record);

@@ -130,16 +130,7 @@ impl Reader {
     }
 
     fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
-        let def = self.inner.store.states.read().get(usize::from(state.0.0)).cloned();
-        let def = def.ok_or_else(|| Error::State {
-            state: format!("{:?}", state.0),
-            problem: "not a state of this store".into(),
-        })?;
-        if !kinds.contains(&def.kind) {
-            let problem = format!("a {:?} state, the operation is for {kinds:?}", def.kind);
-            return Err(Error::State { state: def.name.clone(), problem });
-        }
-        Ok(def)
+        self.inner.store.def(state, kinds)
     }
 
     /// A value, or a map's entry.

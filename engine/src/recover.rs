@@ -245,6 +245,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         queue: crate::flush::Queue::default(),
         reads: crate::inflight::Reads::default(),
         compaction: crate::compact::Schedule::default(),
+        snapshots: Mutex::default(),
         open_checkpoints: Mutex::default(),
         catalogue: Mutex::new(described.catalogue),
         counts: StoreCounts::default(),

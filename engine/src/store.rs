@@ -15,6 +15,7 @@ use crate::options::StoreOptions;
 use crate::platform::storage::{DirLock, Fetches, Storage};
 use crate::reader::Reader;
 use crate::shard::Shard;
+use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, encode_expiry};
 use crate::writer::Writer;
@@ -105,6 +106,8 @@ pub(crate) struct StoreInner {
     pub queue: Queue,
     pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
+    /// The snapshots that live.
+    pub snapshots: Mutex<Vec<std::sync::Weak<crate::flush::Taking>>>,
     pub catalogue: Mutex<Catalogue>,
     /// The checkpoints on their way, oldest first. Locked after the catalogue: a barrier takes this lock alone.
     pub open_checkpoints: Mutex<Vec<crate::checkpoint::Open>>,
@@ -233,6 +236,14 @@ impl Store {
         barrier::cut(&self.inner, barrier, None)
     }
 
+    /// The store as it is now, to be read while it goes on. See [`Snapshot`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where [`StoreOptions::snapshots_max`] of them live; else as [`Store::barrier`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::take(&self.inner)
+    }
+
     /// The retained checkpoints, oldest first.
     pub fn checkpoints(&self) -> Vec<CheckpointInfo> {
         self.inner.catalogue.lock().list()
@@ -331,6 +342,20 @@ impl StoreInner {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// The definition of a state of one of these kinds.
+    pub fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
+        let def = self.states.read().get(usize::from(state.0.0)).cloned();
+        let def = def.ok_or_else(|| Error::State {
+            state: format!("{:?}", state.0),
+            problem: "not a state of this store".into(),
+        })?;
+        if !kinds.contains(&def.kind) {
+            let problem = format!("a {:?} state, the operation is for {kinds:?}", def.kind);
+            return Err(Error::State { state: def.name.clone(), problem });
+        }
+        Ok(def)
+    }
+
     /// The next epoch, above all earlier ones.
     pub fn next_epoch(&self) -> u32 {
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
@@ -413,9 +438,17 @@ impl StoreInner {
             metrics.memory_bytes += core.hot.memory.held_bytes() as u64;
             metrics.unflushed_bytes += core.hot.unflushed_bytes() as u64;
         }
+        let mut known = std::collections::HashSet::new();
         for segment in self.version.lock().segments() {
+            known.insert(segment.id());
             metrics.segments += 1;
             metrics.segment_bytes += segment.meta().file_bytes;
+        }
+        for taking in self.snapshots.lock().iter().filter_map(std::sync::Weak::upgrade) {
+            metrics.snapshots += 1;
+            let Some(Ok(version)) = taking.poll() else { continue };
+            let pinned = version.segments().into_iter().filter(|segment| known.insert(segment.id()));
+            metrics.snapshot_bytes += pinned.map(|segment| segment.meta().file_bytes).sum::<u64>();
         }
         (metrics.cache_hits, metrics.cache_misses) = self.engine.inner.cache.hits_and_misses();
         metrics.huge_pages_denied = !self.engine.inner.arena.has_huge_pages();

@@ -118,7 +118,7 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
             return Ok(());
         }
         if let Some(sealed) = core.hot.seal(store.next_epoch()) {
-            store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None });
+            store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None, snapshot: None });
         }
         drop(core);
         drop(sealing);
@@ -318,7 +318,7 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
     }
     let Some(sealed) = core.hot.seal(store.next_epoch()) else { return Spill::Nothing };
     tracing::debug!(epoch = sealed.epoch, bytes = sealed.dirty_bytes, "spill");
-    store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None });
+    store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None, snapshot: None });
     Spill::Begun
 }
 

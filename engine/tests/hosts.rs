@@ -209,10 +209,13 @@ impl Host {
         }
         let (pending, model, standalone) = self.pending.swap_remove(at);
         pending.wait().unwrap();
-        // A later one may have been confirmed meanwhile: then this one may be gone, and the host has no use for it.
+        // A host has no use for one that a later one overtook, and it may be gone here by now.
+        if !standalone && self.completed.last().is_some_and(|last| last.label > pending.label()) {
+            return self.count("overtaken");
+        }
         let Some(copied) = self.copy(pending.label(), model) else { return self.count("overtaken") };
         match self.rng.below(10) {
-            0 => self.lose("lost"),
+            0 => self.count("lost"),
             1 => {
                 self.job().store.abort(copied.label).unwrap();
                 self.count("aborted");
@@ -226,21 +229,14 @@ impl Host {
         }
     }
 
-    fn lose(&mut self, what: &'static str) {
-        self.count(what);
-    }
-
     fn complete(&mut self, copied: Copied) {
         let label = copied.label;
-        let newest = self.completed.last().is_none_or(|last| last.label < label);
-        if newest {
-            self.completed.push(copied);
-            self.count("completed");
-            if !self.rng.one_in(5) {
+        self.completed.push(copied);
+        self.count("completed");
+        if !self.rng.one_in(5) {
+            self.job().store.confirm(label).unwrap();
+            if self.rng.one_in(5) {
                 self.job().store.confirm(label).unwrap();
-                if self.rng.one_in(5) {
-                    self.job().store.confirm(label).unwrap();
-                }
             }
         }
         while self.completed.len() > 3 {
@@ -325,20 +321,18 @@ impl Host {
             self.complete(copied);
             self.job().store.confirm(label).unwrap();
             let store = self.job().store.clone();
-            let named: BTreeSet<String> = store
-                .checkpoints()
-                .iter()
-                .filter_map(|info| store.files(info.label).ok())
-                .flat_map(|files| files.list().iter().map(|file| file.name.clone()).collect::<Vec<_>>())
-                .collect();
+            let named = named_by(&store);
+            let absent = store.fetches().unwrap().files_absent();
             let there: BTreeSet<String> = std::fs::read_dir(self.root.join((self.directories - 1).to_string()))
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .filter(|name| name.ends_with(".segment") || name.ends_with(".manifest"))
                 .collect();
-            let absent = store.fetches().unwrap().files_absent();
-            let missing = named.difference(&there).filter(|name| name.ends_with(".segment")).count();
-            assert!(missing <= absent, "{missing} files that are named are gone, {absent} were never here");
+            // What is named before and after is named all the time.
+            let still = named_by(&store);
+            let gone = named.difference(&there).filter(|name| name.ends_with(".segment") && still.contains(*name));
+            let gone = gone.count();
+            assert!(gone <= absent, "{gone} files that are named are gone, {absent} were never here");
             if there.is_subset(&named) && absent == 0 {
                 return;
             }
@@ -346,6 +340,12 @@ impl Host {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The files that a store's checkpoints name.
+fn named_by(store: &Store) -> BTreeSet<String> {
+    let files = store.checkpoints().into_iter().filter_map(|info| store.files(info.label).ok());
+    files.flat_map(|files| files.list().iter().map(|file| file.name.clone()).collect::<Vec<_>>()).collect()
 }
 
 impl Job {

@@ -1,6 +1,6 @@
 //! Walking through the entries of a map.
 
-use super::{Access, view_of_disk};
+use super::Access;
 use crate::error::Result;
 use crate::hot::record::{ENTRY, Record};
 use crate::ids::KeyGroup;
@@ -109,7 +109,7 @@ impl Entries {
                 access.inside(self.group, |core, group| self.look(core, group, def, now_ms, &mut window, out))?;
             let seen = match seen {
                 Some(seen) => seen?,
-                None => Seen { view: view_of_disk(access.store()), below: true },
+                None => Seen { view: access.disk()?, below: true },
             };
             if seen.below {
                 self.place_cold(def, &seen.view.version, now_ms)?;

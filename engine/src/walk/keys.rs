@@ -4,9 +4,9 @@
 //! same moment. Until the window is used up nothing more is looked for, so what is put meanwhile is found or not; what
 //! is deleted meanwhile is not: where anything was deleted since, each key is looked up before it is given out.
 
+use super::Access;
 use super::entries::Entries;
 use super::window::{Verdict, Window, chain_verdict};
-use super::{Access, view_of_disk};
 use crate::error::Result;
 use crate::hot::record::TOMBSTONE;
 use crate::ids::{KeyGroup, KeyGroupRange};
@@ -130,7 +130,10 @@ impl Group {
             window.settle();
         }
         // The view of the last visit: what left memory between two of them is in it.
-        let (view, below) = seen.unwrap_or_else(|| (view_of_disk(access.store()), true));
+        let (view, below) = match seen {
+            Some(seen) => seen,
+            None => (access.disk()?, true),
+        };
         if below || window.is_truncated() || (*which == Which::Keys && window.has_namespaces()) {
             window.sort();
         }
@@ -300,7 +303,7 @@ fn exists(access: &mut impl Access, def: &StateDef, key: Key<'_>) -> Result<bool
     let lookup = match seen {
         Some(Seen::Told(there)) => return Ok(there),
         Some(Seen::Below(lookup)) => lookup,
-        None => read::cell_lookup(&view_of_disk(access.store()), def, key, now_ms),
+        None => read::cell_lookup(&*access.disk()?, def, key, now_ms),
     };
     let found = read::finish(lookup, &mut OwnerCounts::default())?;
     if def.kind == StateKind::List && def.ttl.is_some() {

@@ -25,9 +25,9 @@ pub trait Access {
 
     /// The clock that decides what is expired, in ms.
     fn now_ms(&mut self) -> u64;
-}
 
-/// The view of a key group that no writer holds.
-fn view_of_disk(store: &StoreInner) -> Arc<View> {
-    Arc::new(View { version: Arc::clone(&store.version.lock()), flushed: 0 })
+    /// The segments, for a key group that [`Access::inside`] has nothing of.
+    fn disk(&self) -> Result<Arc<View>> {
+        Ok(Arc::new(View { version: Arc::clone(&self.store().version.lock()), flushed: 0 }))
+    }
 }
