@@ -253,7 +253,11 @@ impl Reads {
 /// Takes what is in line to its end; on the engine's reading thread.
 pub fn run(store: &Arc<StoreInner>) {
     let mut turn = Turn { store, under_way: HashMap::new(), next: 0 };
-    let outcome = crate::worker::catch(|| Ok(cold::run(&*store.storage, &mut turn)));
+    let outcome = crate::worker::catch(|| {
+        let blocks_read = cold::run(&*store.storage, &mut turn);
+        store.counts.blocks_read.fetch_add(blocks_read, Ordering::Relaxed);
+        Ok(())
+    });
     if let Err(error) = outcome {
         // Code of the host panicked (a merge operator): whoever waits learns of it.
         for (_, (miss, batch)) in turn.under_way.drain() {

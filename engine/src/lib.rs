@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
-//! [`batch`], [`ticket`], [`cursor`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
+//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
 //! [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -17,6 +17,8 @@ struct Readme;
 // api
 #[cfg(not(loom))]
 pub mod batch;
+#[cfg(not(loom))]
+pub mod bulk;
 #[cfg(not(loom))]
 pub mod cursor;
 #[cfg(not(loom))]
@@ -103,6 +105,7 @@ pub mod platform;
 pub use {
     barrier::{Barrier, Pending, ReadsInFlight},
     batch::{Batch, Operation},
+    bulk::BulkLoad,
     checkpoint::CheckpointInfo,
     cursor::Cursor,
     engine::Engine,

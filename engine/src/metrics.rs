@@ -95,6 +95,8 @@ pub(crate) struct StoreCounts {
     pub checkpoints: AtomicU64,
     pub manifest_bytes: AtomicU64,
     pub segments_removed: AtomicU64,
+    /// By reads in flight.
+    pub blocks_read: AtomicU64,
     pub barrier_ns: Histogram,
     pub checkpoint_ns: Histogram,
     /// What shards counted that are gone, as their ranges were cut anew.
@@ -232,6 +234,7 @@ impl StoreCounts {
         let departed = self.departed.lock().clone();
         (metrics.owner, metrics.copies, metrics.latency) = (departed.owner, departed.copies, departed.latency);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        metrics.owner.blocks_read += load(&self.blocks_read);
         metrics.flushes = load(&self.flushes);
         metrics.spills = load(&self.spills);
         metrics.flushed_bytes = load(&self.flushed_bytes);

@@ -1,6 +1,7 @@
 //! A store: one directory of state.
 
 use crate::barrier::{self, Barrier, Pending};
+use crate::bulk::BulkLoad;
 use crate::checkpoint::{Catalogue, CheckpointInfo};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -217,6 +218,11 @@ impl Store {
     /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it.
     pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
         write::claim(&self.inner, range)
+    }
+
+    /// Begins a load of sorted data, of about so many records. See [`BulkLoad`].
+    pub fn bulk_load(&self, records: u64) -> Result<BulkLoad<'_>> {
+        BulkLoad::new(&self.inner, records)
     }
 
     /// A reader, which sees what writers did without holding them up.

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// The layers from the top down, and their modules. A module imports from layers below its own.
 const LAYERS: [(&str, &[&str]); 5] = [
-    ("api", &["engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "state", "inspect"]),
+    (
+        "api",
+        &["engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "state", "inspect"],
+    ),
     (
         "flows",
         &[

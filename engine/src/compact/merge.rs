@@ -19,6 +19,9 @@ use std::sync::atomic::Ordering;
 /// About how long a bottom segment becomes, in bytes; it ends at the next key group, or within one that is longer.
 const FRAGMENT_BYTES: u64 = 64 << 20;
 
+/// A small record's share of a segment: a filter is sized by it where nothing better is known.
+const RECORD_BYTES: u64 = 32;
+
 /// A segment that a merge wrote.
 #[derive(Debug)]
 pub struct Output {
@@ -123,13 +126,20 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
     sink.add(Entry { sort_key: &resolved.sort_key, kind, expiry_ms, value })
 }
 
-struct Sink<'a> {
+/// Writes records in the order of their keys to segments of a bottom, or to one segment.
+pub struct Sink<'a> {
     store: &'a Arc<StoreInner>,
     options: SegmentOptions,
     cut: bool,
     writer: Option<SegmentWriter<'a>>,
     group: KeyGroup,
     outputs: Vec<Output>,
+}
+
+impl std::fmt::Debug for Sink<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("outputs", &self.outputs).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Sink<'a> {
@@ -157,7 +167,22 @@ impl<'a> Sink<'a> {
         Self { store, options, cut: bottom, writer: None, group: KeyGroup(0), outputs: Vec::new() }
     }
 
-    fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+    /// For what is no merge: about so many keys, in segments of a bottom.
+    pub fn to_bottom(store: &'a Arc<StoreInner>, keys: u64) -> Self {
+        let epoch = crate::store::epoch_of(store);
+        let options = SegmentOptions {
+            compress: store.options.compress,
+            hash_seed: store.info.hash_seed,
+            level: BOTTOM,
+            epochs: (epoch, epoch),
+            expected_entries: keys.min(FRAGMENT_BYTES / RECORD_BYTES) + 16,
+            ..SegmentOptions::default()
+        };
+        Self { store, options, cut: true, writer: None, group: KeyGroup(0), outputs: Vec::new() }
+    }
+
+    /// Adds a record, whose key lies behind the last one's.
+    pub fn add(&mut self, entry: Entry<'_>) -> Result<()> {
         let group = crate::key::group_of(entry.sort_key).unwrap_or(self.group);
         if let Some(writer) = &self.writer
             && self.cut
@@ -188,7 +213,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<Output>> {
+    /// Ends the last segment; all of them.
+    pub fn finish(mut self) -> Result<Vec<Output>> {
         self.roll()?;
         Ok(self.outputs)
     }

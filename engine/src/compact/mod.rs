@@ -4,8 +4,12 @@
 //! they are a fixed share of the slice, and are then merged into its bottom at once. Only a merge that takes in the
 //! whole stack drops tombstones. A bottom that has grown is cut at key-group boundaries, and the slice with it.
 
+mod load;
 mod merge;
 mod pick;
+
+pub(crate) use load::install_loaded;
+pub use merge::Sink;
 
 use crate::error::{Class, Error, Result};
 use crate::ids::KeyGroup;
