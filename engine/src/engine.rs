@@ -2,8 +2,8 @@
 
 use crate::cache::BlockCache;
 use crate::error::{Error, Result};
-use crate::options::{BUDGET_BYTES_MIN, EngineOptions};
-use crate::platform::arena::Arena;
+use crate::options::{BUDGET_BYTES_MIN, EngineOptions, MemoryShare, SHARE_BYTES_MIN, StoreOptions};
+use crate::platform::arena::{Arena, Share};
 use crate::platform::sync::reclaim::Domain;
 use crate::store::StoreInner;
 use crate::worker::{Task, Workers};
@@ -87,6 +87,46 @@ impl Engine {
         self.inner.arena.set_budget_bytes(bytes);
         self.inner.cache.fit();
         Ok(())
+    }
+
+    /// A part of the memory budget for a group of stores ([`StoreOptions::memory_share`]): they take no more than
+    /// `limit_bytes` together, and nobody else takes of `minimum_bytes`, used or not. What the engine keeps for itself, the
+    /// block cache above all, is not in it.
+    ///
+    /// [`Error::Options`] where a limit is below 1 MiB or the minimum, or where the budget can't guarantee so much more.
+    ///
+    /// ```
+    /// use alluvium::{Engine, EngineOptions, Store, StoreOptions};
+    /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+    /// let engine = Engine::open(EngineOptions { memory_budget_bytes: 64 << 20, ..Default::default() })?;
+    /// let slot = engine.memory_share(16 << 20, 32 << 20)?;
+    /// let options = StoreOptions { memory_share: Some(slot.clone()), memory_minimum_bytes: 1 << 20, ..Default::default() };
+    /// let store = Store::create(&engine, directory.path(), options)?;
+    /// assert_eq!(slot.used_bytes(), 0);
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    pub fn memory_share(&self, minimum_bytes: usize, limit_bytes: usize) -> Result<MemoryShare> {
+        let problem = |problem: &str| Err(Error::Options { option: "memory_share", problem: problem.to_owned() });
+        if limit_bytes < SHARE_BYTES_MIN || limit_bytes < minimum_bytes {
+            return problem("the limit is less than 1 MiB, or than the minimum");
+        }
+        match Share::open(&self.inner.arena, None, minimum_bytes, limit_bytes) {
+            Some(share) => Ok(MemoryShare(share)),
+            None => problem("the budget has promised too much already"),
+        }
+    }
+
+    /// The part of the budget of a store with these options.
+    pub(crate) fn share_of(&self, options: &StoreOptions) -> Result<Arc<Share>> {
+        let problem = |option, problem: &str| Err(Error::Options { option, problem: problem.to_owned() });
+        let group = options.memory_share.as_ref().map(|share| &share.0);
+        if group.is_some_and(|group| !Arc::ptr_eq(group.arena(), &self.inner.arena)) {
+            return problem("memory_share", "a part of another engine's budget");
+        }
+        match Share::open(&self.inner.arena, group, options.memory_minimum_bytes, usize::MAX) {
+            Some(share) => Ok(share),
+            None => problem("memory_minimum_bytes", "what it lies in has promised too much already"),
+        }
     }
 
     pub(crate) fn enlist(&self, store: &Arc<StoreInner>) {

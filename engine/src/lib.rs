@@ -122,7 +122,7 @@ pub use {
     error::{Class, Error, Result},
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
-    options::{Durability, EngineOptions, Retention, StoreOptions},
+    options::{Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
     states::{Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},

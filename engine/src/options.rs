@@ -2,11 +2,15 @@
 
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
+use crate::platform::arena::Share;
 use crate::platform::storage::{SegmentSink, StorageChoice};
 use std::sync::Arc;
 
 /// The smallest memory budget, in bytes.
 pub const BUDGET_BYTES_MIN: usize = 4 << 20;
+
+/// The smallest limit of a part of it, in bytes.
+pub const SHARE_BYTES_MIN: usize = 1 << 20;
 
 /// Options of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -61,6 +65,24 @@ pub enum Durability {
     Host,
 }
 
+/// A part of an engine's memory budget, for a group of stores: a slot's, say
+/// ([`Engine::memory_share`](crate::Engine::memory_share)). Cheap to clone; it is given back when the last clone and the last
+/// store in it are gone.
+#[derive(Clone, Debug)]
+pub struct MemoryShare(pub(crate) Arc<Share>);
+
+impl MemoryShare {
+    /// What its stores have taken, in bytes.
+    pub fn used_bytes(&self) -> usize {
+        self.0.used_bytes()
+    }
+
+    /// Changes its limit, in bytes. A smaller one takes effect as writers work: they spill and give back what is above it.
+    pub fn set_limit_bytes(&self, bytes: usize) {
+        self.0.set_limit_bytes(bytes);
+    }
+}
+
 /// Whose word decides how long a checkpoint is kept. One that is [retained](crate::Store::retain), and the newest, stay
 /// whatever comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,6 +114,11 @@ pub struct StoreOptions {
     pub retention: Retention,
     /// Whether segments are compressed (LZ4) where it pays.
     pub compress: bool,
+    /// The part of the engine's memory budget that the store lives in, with others of its group
+    /// ([`Engine::memory_share`](crate::Engine::memory_share)); `None`: the whole.
+    pub memory_share: Option<MemoryShare>,
+    /// What no other store takes of that memory, in bytes, used or not.
+    pub memory_minimum_bytes: usize,
     /// How many [snapshots](crate::Snapshot) may live at once: each keeps files on disk.
     pub snapshots_max: usize,
     /// Whether segments that aren't in the directory are asked of the host ([`Store::fetches`](crate::Store::fetches)). Without
@@ -112,6 +139,8 @@ impl Default for StoreOptions {
             retained_checkpoints: 1,
             retention: Retention::Newest,
             compress: true,
+            memory_share: None,
+            memory_minimum_bytes: 0,
             snapshots_max: 16,
             fetch: false,
             sink: None,

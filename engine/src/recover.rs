@@ -13,6 +13,7 @@ use crate::ids::SegmentId;
 use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
 use crate::metrics::StoreCounts;
 use crate::options::{Durability, StoreOptions};
+use crate::platform::arena::Share;
 use crate::platform::storage::{self, DirLock, Fault, Fetches, Hosted, Storage, StorageError, names};
 use crate::rescale;
 use crate::stack::Version;
@@ -35,6 +36,7 @@ fn random() -> u64 {
 struct Located {
     storage: Arc<dyn Storage>,
     fetches: Option<Arc<Fetches>>,
+    share: Arc<Share>,
     lock: DirLock,
 }
 
@@ -50,6 +52,7 @@ struct Described {
 }
 
 fn locate(engine: &Engine, path: &Path, create: bool, store: &StoreOptions) -> Result<Located> {
+    let share = engine.share_of(store)?;
     let options = &engine.inner.options;
     let storage =
         storage::open(path, options.storage, options.direct_io, create).map_err(|error| none_in(path, error))?;
@@ -57,7 +60,7 @@ fn locate(engine: &Engine, path: &Path, create: bool, store: &StoreOptions) -> R
     let durable = store.durability == Durability::Checkpoint;
     let fetches = store.fetch.then(|| Arc::new(Fetches::new(storage.root(), durable)));
     let storage = Hosted::over(storage, store.sink.clone(), fetches.clone());
-    Ok(Located { storage, fetches, lock })
+    Ok(Located { storage, fetches, share, lock })
 }
 
 impl Located {
@@ -254,6 +257,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         restored: described.restored,
+        share: described.located.share,
         fetches: described.located.fetches,
         lock: Mutex::new(Some(described.located.lock)),
     });

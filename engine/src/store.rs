@@ -13,6 +13,7 @@ use crate::life_cycle::{self, CheckpointFiles};
 use crate::manifest::{Manifest, StateInfo, StoreInfo};
 use crate::metrics::{Metrics, StoreCounts};
 use crate::options::StoreOptions;
+use crate::platform::arena::Share;
 use crate::platform::storage::{DirLock, Fetches, Storage};
 use crate::reader::Reader;
 use crate::shard::Shard;
@@ -119,6 +120,8 @@ pub(crate) struct StoreInner {
     pub trouble: Mutex<Option<Error>>,
     pub closed: AtomicBool,
     pub restored: Option<CheckpointInfo>,
+    /// Its part of the memory budget.
+    pub share: Arc<Share>,
     /// What is elsewhere, if anything may be.
     pub fetches: Option<Arc<Fetches>>,
     /// Held as long as the store is open.
@@ -362,6 +365,21 @@ impl StoreInner {
         Ok(def)
     }
 
+    /// Memory for a shard, of this store's share.
+    pub fn fresh_memory(&self) -> Memory {
+        Memory::new(Arc::clone(&self.engine.inner.arena), &self.share, &self.engine.inner.domain)
+    }
+
+    /// The memory that bounds this store, in bytes: how much there may be, how much of it is used, and how much it could
+    /// take now. The whole budget's, unless the store has a share of its own.
+    pub fn memory_room(&self) -> (usize, usize, usize) {
+        let (arena, share) = (&self.engine.inner.arena, &self.share);
+        if share.is_limited() {
+            return (share.limit_bytes(), share.used_of_limit_bytes(), share.free_bytes());
+        }
+        (arena.budget_bytes(), arena.used_bytes(), arena.free_bytes())
+    }
+
     /// The next epoch, above all earlier ones.
     pub fn next_epoch(&self) -> u32 {
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
@@ -483,9 +501,9 @@ impl StoreInner {
         self.reads.wait_idle();
         for shard in self.shards.lock().clone() {
             // A writer that lives on would keep memory that others need.
-            let fresh = Memory::new(Arc::clone(&self.engine.inner.arena), &self.engine.inner.domain);
-            shard.cell.borrow().hot.forget(fresh);
+            shard.cell.borrow().hot.forget(self.fresh_memory());
         }
+        self.share.give_up_minimum();
         *self.lock.lock() = None;
         self.failure.lock().clone().map_or(Ok(()), Err)
     }

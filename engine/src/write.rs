@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::flush::Job;
-use crate::hot::{Memory, OutOfMemory};
+use crate::hot::OutOfMemory;
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
@@ -90,7 +90,7 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
         departed.latency.iter_mut().zip(&shard.latency).for_each(|(sum, latency)| latency.add_to(sum));
     }
     shards.retain(|shard| !overlapping.iter().any(|gone| Arc::ptr_eq(gone, shard)));
-    let fresh_memory = || Memory::new(Arc::clone(&store.engine.inner.arena), &store.engine.inner.domain);
+    let fresh_memory = || store.fresh_memory();
     let shard =
         Arc::new(Shard::new(range, fresh_memory(), store.info.hash_seed, store.next_epoch(), Arc::clone(&version)));
     let empty = version.slices.iter().all(|slice| slice.layers.is_empty());
@@ -204,13 +204,19 @@ fn run_again<R>(
 ) -> Result<R> {
     for attempt in 1..=ATTEMPTS {
         let started = Instant::now();
-        let mut core = token.enter();
-        let seen = shard.progress();
-        // What ended before `seen` was read is visible now; what ends later moves the progress on.
-        core.settle(shard);
-        let room = make_room(store, shard, &mut core, out, attempt);
-        drop(core);
-        await_room(store, shard, room, seen, out, attempt)?;
+        let owed = attempt < CHUNKS_AT && store.share.is_owed(out.bytes.next_multiple_of(CHUNK_BYTES));
+        let room = if owed && reclaim_elsewhere(store, shard, out.bytes) {
+            Room::Made
+        } else {
+            let mut core = token.enter();
+            let seen = shard.progress();
+            // What ended before `seen` was read is visible now; what ends later moves the progress on.
+            core.settle(shard);
+            let room = make_room(store, shard, &mut core, out, attempt);
+            drop(core);
+            await_room(store, shard, room, seen, out, attempt)?;
+            room
+        };
         let mut core = token.enter();
         core.settle(shard);
         if room == Room::Wait {
@@ -223,7 +229,7 @@ fn run_again<R>(
             Err(Halt::Memory(again)) => out = again,
         }
     }
-    Err(Error::Budget { bytes: out.bytes, budget_bytes: store.engine.budget_bytes() })
+    Err(Error::Budget { bytes: out.bytes, budget_bytes: store.memory_room().0 })
 }
 
 /// Waits for what [`make_room`] set going, outside the gate.
@@ -254,7 +260,7 @@ fn await_room(
             if reclaim_elsewhere(store, shard, out.bytes) || attempt <= EVERYTHING_AT {
                 return Ok(());
             }
-            Err(Error::Budget { bytes: out.bytes, budget_bytes: store.engine.budget_bytes() })
+            Err(Error::Budget { bytes: out.bytes, budget_bytes: store.memory_room().0 })
         }
     }
 }
@@ -275,16 +281,16 @@ enum Room {
 /// Looks at how much memory is left, and evicts or spills before it runs out.
 #[cold]
 fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
-    let arena = &store.engine.inner.arena;
-    let low = arena.budget_bytes() / 10;
-    if arena.free_bytes() >= low {
+    let (budget_bytes, used_bytes, free_bytes) = store.memory_room();
+    let low = budget_bytes / 10;
+    if free_bytes >= low || store.share.is_below_minimum() {
         return;
     }
     core.hot.memory.set_floor();
     let dirty = core.hot.dirty_bytes();
     // The budget was lowered: what is clean goes by whole chunks, what is dirty is made clean first.
-    let over = arena.used_bytes().saturating_sub(arena.budget_bytes());
-    if over > 0 && core.hot.in_flight() == 0 && dirty <= core.hot.memory.held_bytes() / 8 {
+    let over = used_bytes.saturating_sub(budget_bytes);
+    if over > 0 && core.hot.unflushed_bytes() <= core.hot.memory.held_bytes() / 2 {
         core.hot.give_back(over.div_ceil(CHUNK_BYTES));
     }
     if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / if over > 0 { 8 } else { 4 } {
@@ -331,6 +337,12 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     if core.hot.give_back_empty() > 0 {
         return Room::Made;
     }
+    // A budget that was lowered: what is above it goes first, or blocks that come free would be used again for ever.
+    let (budget_bytes, used_bytes, _) = store.memory_room();
+    let over = used_bytes.saturating_sub(budget_bytes);
+    if over > 0 {
+        core.hot.give_back(over.div_ceil(CHUNK_BYTES));
+    }
     // Blocks come free here and there. If that doesn't help, more do, and neighbours are joined; to empty whole chunks
     // is the last resort, as it takes a sweep over all tables.
     let wanted = ((out.bytes * 2).max(EVICT_BYTES) << (attempt - 1).min(5)).min(core.hot.memory.held_bytes() / 4);
@@ -373,7 +385,10 @@ fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) ->
     let chunks = bytes.div_ceil(CHUNK_BYTES) + 8;
     let mut shards: Vec<(usize, Arc<StoreInner>, Arc<Shard>)> = Vec::new();
     // Closed ones have given up theirs, and their directories.
-    for other in store.engine.stores().iter().filter(|other| other.check_open().is_ok()) {
+    let is_of_help = |other: &&Arc<StoreInner>| {
+        other.check_open().is_ok() && store.share.is_helped_by(&other.share, bytes.next_multiple_of(CHUNK_BYTES))
+    };
+    for other in store.engine.stores().iter().filter(is_of_help) {
         for shard in other.shards.lock().iter().filter(|shard| !Arc::ptr_eq(shard, own)) {
             let held = shard.cell.borrow().hot.memory.held_bytes();
             shards.push((held, Arc::clone(other), Arc::clone(shard)));

@@ -11,7 +11,7 @@ use crate::hot::dirty::DirtyList;
 use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, Parts, ROOT, Record, TOMBSTONE, VALUE, hash_entry};
 use crate::hot::shared::{SharedChain, SharedGet, get_cell, get_chain, get_entry};
 use crate::hot::table::{Head, Place};
-use crate::platform::arena::{Arena, CHUNK_BYTES, Ref};
+use crate::platform::arena::{Arena, CHUNK_BYTES, Ref, Share};
 use crate::platform::sync::atomic::Ordering;
 use crate::platform::sync::gate::GatedCell;
 use crate::platform::sync::reclaim::{Domain, Slot};
@@ -60,7 +60,7 @@ struct Owner {
 fn set_up(chunks: usize) -> (Owner, Reader) {
     let arena = Arc::new(Arena::new(chunks * CHUNK_BYTES, (chunks + 1) * CHUNK_BYTES).unwrap());
     let domain = crate::platform::sync::Arc::new(Domain::new());
-    let memory = Memory::new(Arc::clone(&arena), &domain);
+    let memory = Memory::new(Arc::clone(&arena), &Share::of(&arena), &domain);
     let table = Arc::new(Table { arena, head: Head::default() });
     let reader = Reader { table: Arc::clone(&table), slot: Domain::register(&domain) };
     (Owner { table, memory, dirty: DirtyList::default() }, reader)

@@ -4,7 +4,7 @@
 //! others, aligned to cache lines, and so do dirty lists, whose chunks go back after the flush. A block that readers may have seen is *retired*: it is reused only
 //! after every reader that was inside a call has left it.
 
-use crate::platform::arena::{Allocator, Arena, Ref};
+use crate::platform::arena::{Allocator, Arena, Ref, Share};
 use crate::platform::sync;
 use crate::platform::sync::reclaim::{Domain, Limbo};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ const INDEX: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct Memory {
     arena: Arc<Arena>,
+    share: Arc<Share>,
     records: Allocator,
     index: Allocator,
     lists: Allocator,
@@ -23,12 +24,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Nothing allocated yet.
-    pub fn new(arena: Arc<Arena>, domain: &sync::Arc<Domain>) -> Self {
+    /// Nothing allocated yet, of a share of the arena.
+    pub fn new(arena: Arc<Arena>, share: &Arc<Share>, domain: &sync::Arc<Domain>) -> Self {
         Self {
-            records: Allocator::new(Arc::clone(&arena), 8),
-            index: Allocator::new(Arc::clone(&arena), 64),
-            lists: Allocator::new(Arc::clone(&arena), 64),
+            records: Allocator::new(share, 8),
+            index: Allocator::new(share, 64),
+            lists: Allocator::new(share, 64),
+            share: Arc::clone(share),
             limbo: Limbo::new(domain, Limbo::BATCH_ITEMS),
             arena,
             retired_bytes: 0,
@@ -44,7 +46,7 @@ impl Memory {
     /// Sees to it that records leave room for what finds them: index lines, dirty lists and map nodes can't be evicted,
     /// and chunks full of records of many ages are hard to empty.
     pub fn set_floor(&mut self) {
-        let floor = (self.arena.budget_bytes() / 16).max((self.index.held_bytes() + self.lists.held_bytes()) / 4);
+        let floor = (self.share.limit_bytes() / 16).max((self.index.held_bytes() + self.lists.held_bytes()) / 4);
         self.records.set_floor_bytes(floor);
     }
 

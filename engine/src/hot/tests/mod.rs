@@ -66,5 +66,6 @@ fn arena(chunks: usize) -> (Arc<Arena>, Arc<Domain>) {
 /// Memory with a budget of `chunks` chunks.
 fn memory(chunks: usize) -> Memory {
     let (arena, domain) = arena(chunks);
-    Memory::new(arena, &domain)
+    let share = crate::platform::arena::Share::of(&arena);
+    Memory::new(arena, &share, &domain)
 }

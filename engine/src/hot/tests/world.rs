@@ -6,7 +6,7 @@ use crate::hot::cell::Below;
 use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, NAMESPACE, ROOT, Record, TOMBSTONE, VALUE};
 use crate::hot::table::Head;
 use crate::hot::{Hot, Memory, OutOfMemory, Probe, Sealed, entry_key};
-use crate::platform::arena::{Arena, NONE, Ref};
+use crate::platform::arena::{Arena, NONE, Ref, Share};
 use crate::platform::sync::reclaim::Domain;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl World {
     }
 
     pub fn in_memory(arena: Arc<Arena>, domain: &Arc<Domain>) -> Self {
-        let memory = Memory::new(Arc::clone(&arena), domain);
+        let memory = Memory::new(Arc::clone(&arena), &Share::of(&arena), domain);
         let mut hot = Hot::new(memory, 99, usize::from(GROUPS), 5);
         for _ in [CELLS, LISTS, MAPS] {
             hot.add_state((0..GROUPS).map(|_| Head::default()).collect());

@@ -6,7 +6,7 @@
 //! back. A chunk is filled from its start without gaps; the class of every block, free or not, stands in the same bits
 //! of its second word ([`CLASS_SHIFT`]), so an owner whose blocks keep to that can walk a chunk from block to block.
 
-use super::{Arena, CHUNK_BYTES, NONE, Ref};
+use super::{Arena, CHUNK_BYTES, NONE, Ref, Share};
 use crate::platform::sync::atomic::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub struct Walk {
 #[derive(Debug)]
 pub struct Allocator {
     arena: Arc<Arena>,
+    share: Arc<Share>,
     free: [Ref; CLASSES],
     bump: Ref,
     bump_end: Ref,
@@ -87,11 +88,12 @@ pub struct Allocator {
 }
 
 impl Allocator {
-    /// An allocator without any chunk. Blocks are multiples of `grain_bytes` (8 or 64) and aligned to it.
-    pub fn new(arena: Arc<Arena>, grain_bytes: usize) -> Self {
+    /// An allocator without any chunk, which takes them from a share of the budget. Blocks are multiples of `grain_bytes` (8 or 64) and aligned to it.
+    pub fn new(share: &Arc<Share>, grain_bytes: usize) -> Self {
         debug_assert!(grain_bytes == 8 || grain_bytes == 64);
         Self {
-            arena,
+            arena: Arc::clone(&share.arena),
+            share: Arc::clone(share),
             free: [NONE; CLASSES],
             bump: NONE,
             bump_end: NONE,
@@ -143,7 +145,7 @@ impl Allocator {
 
     fn allocate_span(&mut self, bytes: usize) -> Option<Ref> {
         let chunks = bytes.div_ceil(CHUNK_BYTES);
-        let at = self.arena.take(chunks)?;
+        let at = self.arena.take(&self.share, chunks)?;
         self.spans.insert(at, u32::try_from(chunks).ok()?);
         self.used_bytes += chunks * CHUNK_BYTES;
         Some(at)
@@ -249,10 +251,10 @@ impl Allocator {
 
     #[cold]
     fn refill(&mut self) -> Option<()> {
-        if self.arena.free_bytes() < self.floor_bytes + CHUNK_BYTES {
+        if self.share.free_bytes() < self.floor_bytes + CHUNK_BYTES {
             return None;
         }
-        let at = self.arena.take(1)?;
+        let at = self.arena.take(&self.share, 1)?;
         self.retire_tail();
         self.chunks.push(at);
         self.bump = at;
@@ -291,7 +293,7 @@ impl Allocator {
         if class == CLASS_SPAN {
             if let Some(chunks) = self.spans.remove(&at) {
                 self.used_bytes -= chunks as usize * CHUNK_BYTES;
-                self.arena.give_back(at, chunks as usize);
+                self.arena.give_back(&self.share, at, chunks as usize);
             }
             return;
         }
@@ -390,7 +392,7 @@ impl Allocator {
         }
         self.chunks.retain(|chunk| !empty.contains(chunk));
         for &chunk in &empty {
-            self.arena.give_back(chunk, 1);
+            self.arena.give_back(&self.share, chunk, 1);
         }
         empty.len()
     }
@@ -410,7 +412,7 @@ impl Allocator {
             self.unlink(block.at, (block.word >> CLASS_SHIFT) as u8);
         }
         self.chunks.swap_remove(index);
-        self.arena.give_back(chunk, 1);
+        self.arena.give_back(&self.share, chunk, 1);
         true
     }
 }
@@ -419,10 +421,10 @@ impl Drop for Allocator {
     fn drop(&mut self) {
         for &chunk in &self.chunks {
             self.arena.live(chunk).store(0, Ordering::Relaxed);
-            self.arena.give_back(chunk, 1);
+            self.arena.give_back(&self.share, chunk, 1);
         }
         for (&at, &chunks) in &self.spans {
-            self.arena.give_back(at, chunks as usize);
+            self.arena.give_back(&self.share, at, chunks as usize);
         }
     }
 }
@@ -457,7 +459,7 @@ mod tests {
     #[test]
     fn blocks_never_overlap_and_empty_chunks_go_back() {
         let arena = Arc::new(Arena::new(64 * CHUNK_BYTES, 0).unwrap());
-        let mut allocator = Allocator::new(Arc::clone(&arena), 8);
+        let mut allocator = Allocator::new(&Share::of(&arena), 8);
         let mut live: Vec<(Ref, u8, usize, u8)> = Vec::new();
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut random = move |n: usize| {
@@ -500,7 +502,7 @@ mod tests {
     #[test]
     fn freed_lines_are_joined_before_a_new_chunk_is_taken() {
         let arena = Arc::new(Arena::new(64 * CHUNK_BYTES, 0).unwrap());
-        let mut allocator = Allocator::new(Arc::clone(&arena), 64);
+        let mut allocator = Allocator::new(&Share::of(&arena), 64);
         let small: Vec<(Ref, u8)> = (0..512).map(|_| allocator.allocate(1024).unwrap()).collect();
         let held = allocator.held_bytes();
         assert_eq!(held, 512 * 1024);
@@ -525,7 +527,7 @@ mod tests {
     #[test]
     fn a_walk_sees_every_block_of_a_chunk_once() {
         let arena = Arc::new(Arena::new(8 * CHUNK_BYTES, 0).unwrap());
-        let mut allocator = Allocator::new(Arc::clone(&arena), 8);
+        let mut allocator = Allocator::new(&Share::of(&arena), 8);
         let mut placed = Vec::new();
         for n in 0..900_usize {
             let (at, class) = allocator.allocate(16 + n % 200).unwrap();

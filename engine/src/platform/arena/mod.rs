@@ -12,9 +12,11 @@
 
 mod classes;
 mod pages;
+mod shares;
 
 pub use classes::{Allocator, CLASS_SPAN, Walk, class_bytes, class_of};
 pub use pages::{Arena, ArenaError, CHUNK_BYTES, Words};
+pub use shares::Share;
 
 /// A place in an [`Arena`]: its offset in words of 8 bytes. 0 is no place.
 pub type Ref = u32;

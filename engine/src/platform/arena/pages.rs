@@ -1,5 +1,6 @@
 //! The reservation, its chunks, and the budget.
 
+use super::shares::{Share, Shares};
 use crate::platform::arena::Ref;
 use crate::platform::sync::Mutex;
 use crate::platform::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -34,6 +35,7 @@ struct Pool {
     used_chunks: usize,
     /// No chunk below this word of `in_use` is free.
     floor: usize,
+    shares: Shares,
 }
 
 /// One budget of memory; see the module's head.
@@ -66,7 +68,14 @@ impl Arena {
         let mut in_use = vec![0; words];
         // Chunk 0 is never handed out, so that no reference is 0.
         in_use[0] = 1;
-        let pool = Pool { in_use, resident: vec![0; words], resident_chunks: 0, used_chunks: 0, floor: 0 };
+        let pool = Pool {
+            in_use,
+            resident: vec![0; words],
+            resident_chunks: 0,
+            used_chunks: 0,
+            floor: 0,
+            shares: Shares::new(),
+        };
         Ok(Self {
             memory,
             reserved_bytes,
@@ -98,23 +107,38 @@ impl Arena {
         self.budget_bytes().saturating_sub(self.used_bytes())
     }
 
-    /// Takes a run of `chunks` chunks; `None` where the budget or the reservation has no room for it.
-    pub fn take(&self, chunks: usize) -> Option<Ref> {
+    /// Takes a run of `chunks` chunks for a share; `None` where the budget, the share or the reservation has no room for it.
+    pub fn take(&self, share: &Share, chunks: usize) -> Option<Ref> {
         let bytes = chunks.checked_mul(CHUNK_BYTES)?;
         let mut pool = self.pool.lock();
-        if self.used_bytes().checked_add(bytes)? > self.budget_bytes() {
+        if self.used_bytes().checked_add(bytes)? > self.budget_bytes()
+            || pool.shares.stopped_at(share.at, bytes, self.shared_bytes()).is_some()
+        {
             return None;
         }
         let first = pool.find(chunks, self.reserved_bytes / CHUNK_BYTES)?;
         pool.mark(first, chunks, true);
+        pool.shares.add(share.at, bytes, bytes);
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.trim(&mut pool);
         Ref::try_from(first * CHUNK_BYTES / 8).ok()
     }
 
-    /// Gives back a run that [`Arena::take`] handed out.
-    pub fn give_back(&self, first: Ref, chunks: usize) {
+    /// The budget that shares divide: without what is charged, in bytes.
+    fn shared_bytes(&self) -> usize {
+        self.budget_bytes().saturating_sub(self.charged_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Looks at the shares, or changes them; they are told how many bytes they divide.
+    pub(super) fn with_shares<R>(&self, look: impl FnOnce(&mut Shares, usize) -> R) -> R {
         let mut pool = self.pool.lock();
+        look(&mut pool.shares, self.shared_bytes())
+    }
+
+    /// Gives back a run that [`Arena::take`] handed out for a share.
+    pub fn give_back(&self, share: &Share, first: Ref, chunks: usize) {
+        let mut pool = self.pool.lock();
+        pool.shares.subtract(share.at, chunks * CHUNK_BYTES, chunks * CHUNK_BYTES);
         pool.mark(chunk_of(first), chunks, false);
         self.used_bytes.fetch_sub(chunks * CHUNK_BYTES, Ordering::Relaxed);
     }
@@ -122,7 +146,8 @@ impl Arena {
     /// Counts `bytes` of heap memory against the budget; false, and nothing counted, where there is no room.
     pub fn charge(&self, bytes: usize) -> bool {
         let mut pool = self.pool.lock();
-        if self.used_bytes() + bytes > self.budget_bytes() {
+        let promised = pool.shares.claimed_bytes().checked_add(bytes).is_none_or(|all| all > self.shared_bytes());
+        if self.used_bytes() + bytes > self.budget_bytes() || promised {
             return false;
         }
         self.add_charge(bytes);

@@ -1,0 +1,322 @@
+//! Shares: parts of a budget, each with a limit and a guaranteed minimum, one in another.
+//!
+//! A share *claims* what it has taken and what it has promised to those in it; towards the share that it lies in it counts for
+//! the greater of that and its minimum. So what is guaranteed to one is taken by nobody else, used or not, and a limit
+//! holds for all that lies in a share. All of it is kept under the arena's lock, which is taken for each chunk anyway.
+
+use super::Arena;
+use std::sync::Arc;
+
+/// A share's numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// The share that it lies in; `None` for the whole budget, whose limit is the arena's.
+    parent: Option<usize>,
+    limit_bytes: usize,
+    minimum_bytes: usize,
+    claimed_bytes: usize,
+    used_bytes: usize,
+    /// The minimums of those in it.
+    promised_bytes: usize,
+    in_use: bool,
+}
+
+impl Node {
+    const fn new(parent: Option<usize>, limit_bytes: usize) -> Self {
+        Self { parent, limit_bytes, minimum_bytes: 0, claimed_bytes: 0, used_bytes: 0, promised_bytes: 0, in_use: true }
+    }
+
+    /// What it counts for in the share that it lies in.
+    const fn weight(&self) -> usize {
+        if self.minimum_bytes > self.claimed_bytes { self.minimum_bytes } else { self.claimed_bytes }
+    }
+}
+
+/// All shares of an arena; the first is the whole budget.
+#[derive(Debug)]
+pub(super) struct Shares {
+    nodes: Vec<Node>,
+}
+
+impl Shares {
+    pub fn new() -> Self {
+        Self { nodes: vec![Node::new(None, usize::MAX)] }
+    }
+
+    /// What all shares claim of the budget.
+    pub fn claimed_bytes(&self) -> usize {
+        self.nodes[0].claimed_bytes
+    }
+
+    /// Where taking `bytes` for a share is stopped, if anywhere: by its limit, that of one that it lies in, or the whole
+    /// budget's, `budget_bytes`.
+    pub fn stopped_at(&self, mut at: usize, bytes: usize, budget_bytes: usize) -> Option<usize> {
+        let mut more = bytes;
+        loop {
+            let node = &self.nodes[at];
+            let claimed = node.claimed_bytes + more;
+            let Some(parent) = node.parent else { return (more > 0 && claimed > budget_bytes).then_some(at) };
+            if more > 0 && claimed > node.limit_bytes {
+                return Some(at);
+            }
+            more = node.minimum_bytes.max(claimed) - node.weight();
+            at = parent;
+        }
+    }
+
+    /// How much a share could take.
+    pub fn free_bytes(&self, at: usize, budget_bytes: usize) -> usize {
+        let node = &self.nodes[at];
+        let Some(parent) = node.parent else { return budget_bytes.saturating_sub(node.claimed_bytes) };
+        let unused = node.minimum_bytes.saturating_sub(node.claimed_bytes);
+        let above = self.free_bytes(parent, budget_bytes).saturating_add(unused);
+        node.limit_bytes.saturating_sub(node.claimed_bytes).min(above)
+    }
+
+    /// Counts what was taken: `claimed` more is claimed, of which `used` more is in use.
+    pub fn add(&mut self, mut at: usize, mut claimed: usize, used: usize) {
+        loop {
+            let node = &mut self.nodes[at];
+            let before = node.weight();
+            node.used_bytes += used;
+            node.claimed_bytes += claimed;
+            claimed = node.weight() - before;
+            let Some(parent) = node.parent else { return };
+            at = parent;
+        }
+    }
+
+    /// Counts what was given back, likewise.
+    pub fn subtract(&mut self, mut at: usize, mut claimed: usize, used: usize) {
+        loop {
+            let node = &mut self.nodes[at];
+            let before = node.weight();
+            node.used_bytes -= used;
+            node.claimed_bytes -= claimed;
+            claimed = before - node.weight();
+            let Some(parent) = node.parent else { return };
+            at = parent;
+        }
+    }
+
+    /// Whether `from` lies in the share `at`, and giving memory back would make room in it: nothing on the way is below its
+    /// minimum.
+    pub fn gives_to(&self, mut from: usize, at: usize) -> bool {
+        while from != at {
+            let node = &self.nodes[from];
+            let Some(parent) = node.parent.filter(|_| node.claimed_bytes > node.minimum_bytes) else { return false };
+            from = parent;
+        }
+        true
+    }
+
+    /// Whether a share can promise so much more to one in it, as far as `budget_bytes` go.
+    fn can_promise(&self, parent: usize, minimum_bytes: usize, budget_bytes: usize) -> bool {
+        let above = &self.nodes[parent];
+        let room = if above.parent.is_some() { above.limit_bytes } else { budget_bytes };
+        minimum_bytes == 0 || above.promised_bytes.saturating_add(minimum_bytes) <= room
+    }
+
+    /// A share in another.
+    fn open(&mut self, parent: usize, minimum_bytes: usize, limit_bytes: usize) -> usize {
+        self.nodes[parent].promised_bytes += minimum_bytes;
+        let node = Node::new(Some(parent), limit_bytes);
+        let at = self.nodes.iter().position(|node| !node.in_use).unwrap_or(self.nodes.len());
+        if at == self.nodes.len() {
+            self.nodes.push(node);
+        } else {
+            self.nodes[at] = node;
+        }
+        self.set_minimum(at, minimum_bytes);
+        at
+    }
+
+    fn set_minimum(&mut self, at: usize, minimum_bytes: usize) {
+        let node = &mut self.nodes[at];
+        let before = node.weight();
+        node.minimum_bytes = minimum_bytes;
+        let after = node.weight();
+        let Some(parent) = node.parent else { return };
+        match after.checked_sub(before) {
+            Some(more) => self.add(parent, more, 0),
+            None => self.subtract(parent, before - after, 0),
+        }
+    }
+
+    /// Takes a promise back.
+    fn release(&mut self, at: usize) {
+        let minimum_bytes = self.nodes[at].minimum_bytes;
+        self.set_minimum(at, 0);
+        if let Some(parent) = self.nodes[at].parent {
+            self.nodes[parent].promised_bytes -= minimum_bytes;
+        }
+    }
+}
+
+/// A part of an arena's budget. What lies in it, shares and allocators, keeps it.
+#[derive(Debug)]
+pub struct Share {
+    pub(super) arena: Arc<Arena>,
+    pub(super) at: usize,
+    /// The share that it lies in is there as long as this is.
+    _parent: Option<Arc<Share>>,
+    limited: bool,
+}
+
+impl Share {
+    /// A share of the whole budget, or of another share, that is guaranteed `minimum_bytes` and takes no more than
+    /// `limit_bytes`. `None` where that can't be promised any more.
+    pub fn open(
+        arena: &Arc<Arena>,
+        parent: Option<&Arc<Self>>,
+        minimum_bytes: usize,
+        limit_bytes: usize,
+    ) -> Option<Arc<Self>> {
+        let of = parent.map_or(0, |parent| parent.at);
+        let at = arena.with_shares(|shares, budget| {
+            let fits = minimum_bytes <= limit_bytes && shares.can_promise(of, minimum_bytes, budget);
+            fits.then(|| shares.open(of, minimum_bytes, limit_bytes))
+        })?;
+        let limited = minimum_bytes > 0 || limit_bytes < usize::MAX || parent.is_some_and(|parent| parent.limited);
+        Some(Arc::new(Self { arena: Arc::clone(arena), at, _parent: parent.cloned(), limited }))
+    }
+
+    /// A share of the whole budget without limit or minimum.
+    pub fn of(arena: &Arc<Arena>) -> Arc<Self> {
+        let at = arena.with_shares(|shares, _| shares.open(0, 0, usize::MAX));
+        Arc::new(Self { arena: Arc::clone(arena), at, _parent: None, limited: false })
+    }
+
+    /// Whether it has a limit or a minimum, or lies in one that has; else the whole budget's numbers are its own.
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// The most that it may take, in bytes: the least of its limit and those above it, and of the whole budget.
+    pub fn limit_bytes(&self) -> usize {
+        let own = self.arena.with_shares(|shares, budget| {
+            let (mut at, mut limit) = (self.at, budget);
+            while let Some(parent) = shares.nodes[at].parent {
+                limit = limit.min(shares.nodes[at].limit_bytes);
+                at = parent;
+            }
+            limit
+        });
+        own.min(self.arena.budget_bytes())
+    }
+
+    /// Changes its own limit; a smaller one takes effect as its users give memory back.
+    pub fn set_limit_bytes(&self, bytes: usize) {
+        self.arena.with_shares(|shares, _| shares.nodes[self.at].limit_bytes = bytes);
+    }
+
+    /// What was taken of that which the least limit bounds, in bytes: of the share that has it, or of the whole budget.
+    pub fn used_of_limit_bytes(&self) -> usize {
+        let (limit, used) = self.arena.with_shares(|shares, _| {
+            let (mut at, mut least) = (self.at, (usize::MAX, 0));
+            while let Some(parent) = shares.nodes[at].parent {
+                least = least.min((shares.nodes[at].limit_bytes, shares.nodes[at].used_bytes));
+                at = parent;
+            }
+            least
+        });
+        if limit < self.arena.budget_bytes() { used } else { self.arena.used_bytes() }
+    }
+
+    /// What it has taken, in bytes.
+    pub fn used_bytes(&self) -> usize {
+        self.arena.with_shares(|shares, _| shares.nodes[self.at].used_bytes)
+    }
+
+    /// What it could take now, in bytes.
+    pub fn free_bytes(&self) -> usize {
+        self.arena.with_shares(|shares, budget| shares.free_bytes(self.at, budget))
+    }
+
+    /// Whether it has less than is guaranteed to it.
+    pub fn is_below_minimum(&self) -> bool {
+        let below = |node: &Node| node.claimed_bytes < node.minimum_bytes;
+        self.limited && self.arena.with_shares(|shares, _| below(&shares.nodes[self.at]))
+    }
+
+    /// Whether others have what is promised to it: it may take `bytes` more, and so much isn't there.
+    pub fn is_owed(&self, bytes: usize) -> bool {
+        let may_take = || self.arena.with_shares(|shares, budget| shares.stopped_at(self.at, bytes, budget).is_none());
+        self.limited && self.arena.free_bytes() < bytes && may_take()
+    }
+
+    /// Whether giving back what `other` has would let this one take `bytes` more.
+    pub fn is_helped_by(&self, other: &Self, bytes: usize) -> bool {
+        self.arena.with_shares(|shares, budget| {
+            // Where nothing stops it, memory itself is short: somebody took what is guaranteed to this one.
+            let stopped_at = shares.stopped_at(self.at, bytes, budget).unwrap_or(0);
+            shares.gives_to(other.at, stopped_at)
+        })
+    }
+
+    /// The arena that it is a part of.
+    pub fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    /// Gives up what is guaranteed to it.
+    pub fn give_up_minimum(&self) {
+        self.arena.with_shares(|shares, _| shares.release(self.at));
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.arena.with_shares(|shares, _| {
+            shares.release(self.at);
+            shares.nodes[self.at].in_use = false;
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::CHUNK_BYTES;
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_is_guaranteed_is_taken_by_nobody_else_and_limits_hold() {
+        let arena = Arc::new(Arena::new(8 * MIB, 0).unwrap());
+        let slot = Share::open(&arena, None, 2 * MIB, 4 * MIB).unwrap();
+        let inner = Share::open(&arena, Some(&slot), MIB, usize::MAX).unwrap();
+        let other = Share::open(&arena, Some(&slot), 0, usize::MAX).unwrap();
+        let free = Share::open(&arena, None, 0, usize::MAX).unwrap();
+        assert_eq!([&slot, &inner, &other, &free].map(|share| share.free_bytes() / MIB), [3, 4, 3, 6]);
+        assert!(Share::open(&arena, Some(&slot), 4 * MIB, usize::MAX).is_none(), "5 MiB of 4 promised");
+        assert!(Share::open(&arena, None, 7 * MIB, usize::MAX).is_none(), "9 MiB of 8 promised");
+        let take_all = |share: &Share| {
+            let mut taken = Vec::new();
+            while let Some(chunk) = arena.take(share, 1) {
+                taken.push(chunk);
+            }
+            taken
+        };
+        // 2 MiB are the slot's.
+        let of_free = take_all(&free);
+        assert_eq!(of_free.len() * CHUNK_BYTES, 6 * MIB);
+        // 1 MiB of these is the inner one's.
+        let of_other = take_all(&other);
+        assert_eq!(of_other.len() * CHUNK_BYTES, MIB);
+        assert!(other.is_helped_by(&free, CHUNK_BYTES) && !free.is_helped_by(&inner, CHUNK_BYTES));
+        let of_inner = take_all(&inner);
+        assert!((MIB - CHUNK_BYTES..=MIB).contains(&(of_inner.len() * CHUNK_BYTES)), "chunk 0 is nobody's");
+        of_free.iter().for_each(|&chunk| arena.give_back(&free, chunk, 1));
+        // The slot's limit stops both now.
+        let more = take_all(&inner);
+        assert_eq!((of_other.len() + of_inner.len() + more.len()) * CHUNK_BYTES, 4 * MIB);
+        assert!(inner.is_helped_by(&other, CHUNK_BYTES) && !inner.is_helped_by(&free, CHUNK_BYTES));
+        assert_eq!((slot.used_bytes(), free.used_bytes(), free.free_bytes()), (4 * MIB, 0, 4 * MIB));
+        of_inner.iter().chain(&more).for_each(|&chunk| arena.give_back(&inner, chunk, 1));
+        of_other.iter().for_each(|&chunk| arena.give_back(&other, chunk, 1));
+        drop((inner, other, slot));
+        assert_eq!(free.free_bytes(), 8 * MIB);
+        assert_eq!(arena.used_bytes(), 0);
+    }
+}
