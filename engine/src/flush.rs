@@ -178,6 +178,13 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
         snapshot.finish(Ok(Arc::clone(&store.version.lock())));
     }
     tracing::debug!(elapsed_ns = started.elapsed().as_nanos() as u64, "flushed");
+    if job.request.is_some() {
+        match crate::compact::gather(store) {
+            // A full disk: then it has more files.
+            Err(error) if error.class() == Class::Retry => tracing::warn!(%error, "gathering was left out"),
+            outcome => outcome?,
+        }
+    }
     if let Some(request) = job.request.take() {
         checkpoint::complete(store, request)?;
     }

@@ -575,3 +575,27 @@ fn files_that_are_being_copied_stay() {
     assert_eq!(copy.reader().get(state, copy.key(&7_u32.to_be_bytes())).unwrap().unwrap(), [3; 300]);
     assert_eq!(copy.restored().unwrap().label, 1);
 }
+
+/// Memory is spilled a hundred times between two checkpoints, and merged on the way: what is new to a checkpoint is few
+/// files all the same.
+#[test]
+fn few_files_are_new_to_a_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let options = StoreOptions { key_groups: 128, range: KeyGroupRange::new(0, 127), ..Default::default() };
+    let store = Store::create(&engine, directory.path(), options).unwrap();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let mut rng = Rng::new(5);
+    for label in 0..6 {
+        let spills = store.metrics().spills;
+        for _ in 0..120_000 {
+            let number = rng.below(600_000) as u32;
+            writer.put(state, store.key(&number.to_be_bytes()), &rng.bytes(250)).unwrap();
+        }
+        let info = store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+        println!("{} spills, {} segments, {} new", store.metrics().spills - spills, info.segments, info.new_segments);
+        assert!(store.metrics().spills - spills > 5, "too few spills to say anything");
+        assert!(info.new_segments <= 20, "{} new files", info.new_segments);
+    }
+}

@@ -17,16 +17,15 @@ pub(crate) fn install_loaded(
     outputs: &[Output],
     loaded: &BTreeSet<(KeyGroup, StateId)>,
 ) -> Result<()> {
-    // A merge under way counts on its inputs being the lowest.
-    loop {
-        store.check()?;
-        store.engine.hurry(|| store.compaction.wait_idle());
-        if store.compaction.start() {
-            break;
-        }
-    }
-    let _running = Running(&store.compaction);
+    store.check()?;
+    let claims = store.claims.lock();
+    let sealing = store.queue.sealing.lock();
+    // A merge under way counts on its inputs being the lowest. Under the locks: a barrier that holds them may wait for a
+    // flush that waits for merges to end.
+    store.compaction.start_soon(store);
+    let running = Running(&store.compaction);
     let outcome = install(store, outputs, loaded);
+    drop((running, sealing, claims));
     if outcome.is_err() {
         let dropped: Vec<Arc<LazySegment>> = outputs.iter().map(|output| output.layer(store).segment).collect();
         reclaim::note(store, &dropped);
@@ -37,8 +36,6 @@ pub(crate) fn install_loaded(
 }
 
 fn install(store: &Arc<StoreInner>, outputs: &[Output], loaded: &BTreeSet<(KeyGroup, StateId)>) -> Result<()> {
-    let _claims = store.claims.lock();
-    let _sealing = store.queue.sealing.lock();
     store.check()?;
     let mut version = store.version.lock();
     let shards = store.shards.lock().clone();

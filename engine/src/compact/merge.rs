@@ -48,27 +48,39 @@ pub fn run(
     may_wait: impl Fn() -> bool,
 ) -> Result<Vec<Output>> {
     let inputs = &slice.layers[choice.layers.clone()];
-    let states = store.states.read().clone();
-    let now_ms = store.purge_clock_ms.load(Ordering::Relaxed);
     let clipped = Slice { range: slice.range, layers: inputs.to_vec() };
     let mut sink = Sink::new(store, choice.bottom, inputs);
+    merge_into(store, &mut sink, &clipped, choice.bottom, may_wait)?;
+    let outputs = sink.finish()?;
+    let bytes: u64 = outputs.iter().map(|output| output.meta.file_bytes).sum();
+    store.counts.compacted_bytes.fetch_add(bytes, Ordering::Relaxed);
+    tracing::debug!(range = %slice.range, inputs = inputs.len(), outputs = outputs.len(), bytes, "compaction");
+    Ok(outputs)
+}
+
+/// Merges all layers of a slice into a sink, behind what it has.
+pub fn merge_into(
+    store: &Arc<StoreInner>,
+    sink: &mut Sink<'_>,
+    slice: &Slice,
+    bottom: bool,
+    may_wait: impl Fn() -> bool,
+) -> Result<()> {
+    let states = store.states.read().clone();
+    let now_ms = store.purge_clock_ms.load(Ordering::Relaxed);
     let (mut pace, mut keys) = (Pace::new(&store.engine.inner.workers), 0_u64);
-    for bounds in slice_bounds(&clipped, states.len()).into_iter().rev() {
-        let mut merged = Merged::new(inputs, bounds, now_ms)?;
+    for bounds in slice_bounds(slice, states.len()).into_iter().rev() {
+        let mut merged = Merged::new(&slice.layers, bounds, now_ms)?;
         while let Some(resolved) = merged.next()? {
             let Some(def) = state_of(&states, resolved) else { continue };
-            write(&mut sink, def, resolved, choice.bottom, now_ms)?;
+            write(sink, def, resolved, bottom, now_ms)?;
             keys += 1;
             if keys.is_multiple_of(KEYS_A_LOOK) {
                 pace.rest(&may_wait);
             }
         }
     }
-    let outputs = sink.finish()?;
-    let bytes: u64 = outputs.iter().map(|output| output.meta.file_bytes).sum();
-    store.counts.compacted_bytes.fetch_add(bytes, Ordering::Relaxed);
-    tracing::debug!(range = %slice.range, inputs = inputs.len(), outputs = outputs.len(), bytes, "compaction");
-    Ok(outputs)
+    Ok(())
 }
 
 fn state_of<'a>(states: &'a [Arc<StateDef>], resolved: &Resolved) -> Option<&'a StateDef> {
@@ -143,7 +155,8 @@ impl std::fmt::Debug for Sink<'_> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(store: &'a Arc<StoreInner>, bottom: bool, inputs: &[Layer]) -> Self {
+    /// For a merge of these layers.
+    pub fn new(store: &'a Arc<StoreInner>, bottom: bool, inputs: &[Layer]) -> Self {
         let metas = || inputs.iter().map(|layer| layer.segment.meta());
         let keys: u64 = metas().map(|meta| meta.filter_keys).sum();
         let bytes: u64 = metas().map(|meta| meta.file_bytes).sum();

@@ -4,10 +4,12 @@
 //! they are a fixed share of the slice, and are then merged into its bottom at once. Only a merge that takes in the
 //! whole stack drops tombstones. A bottom that has grown is cut at key-group boundaries, and the slice with it.
 
+mod gather;
 mod load;
 mod merge;
 mod pick;
 
+pub(crate) use gather::gather;
 pub(crate) use load::install_loaded;
 pub use merge::Sink;
 
@@ -20,13 +22,15 @@ use crate::worker::Task;
 use parking_lot::{Condvar, Mutex};
 use pick::Choice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Whether a store's compaction is under way; one runs at a time.
 #[derive(Debug, Default)]
 pub struct Schedule {
     running: Mutex<bool>,
     idle: Condvar,
+    /// How many wait for it to end, and would have it end soon.
+    urged: AtomicUsize,
 }
 
 /// A compaction under way; it ends with this, also where a host's operator panics.
@@ -43,6 +47,17 @@ impl Schedule {
     fn start(&self) -> bool {
         let mut running = self.running.lock();
         !std::mem::replace(&mut running, true)
+    }
+
+    /// Waits until no other compaction is under way, and begins one; one that nobody waits for ends with the slice that it is
+    /// at.
+    fn start_soon(&self, store: &StoreInner) {
+        // Relaxed: it only decides how soon.
+        self.urged.fetch_add(1, Ordering::Relaxed);
+        while !self.start() {
+            store.engine.hurry(|| self.wait_idle());
+        }
+        self.urged.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Waits until no compaction is under way.
@@ -127,6 +142,10 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         store.counts.compactions.fetch_add(1, Ordering::Relaxed);
         drop(version);
         reclaim::leftovers(store);
+        if !everything && store.compaction.urged.load(Ordering::Relaxed) > 0 {
+            // The next flush has the rest looked at.
+            return Ok(());
+        }
     }
 }
 
