@@ -37,7 +37,8 @@ pub struct Barrier {
 /// nothing. But a host that does something about each answer may want none of it to be open when a checkpoint is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadsInFlight {
-    /// Wait for them: then all answers are there to be taken.
+    /// Wait for them: then all answers are there to be taken. Also for those that writers of other threads submit meanwhile,
+    /// as long as there are any.
     #[default]
     Drain,
     /// Fail with [`Error::Busy`].

@@ -484,8 +484,10 @@ pub(crate) fn look(
 pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, value: &[u8]) -> Result<(), Halt> {
     let Some(at) = SortKey::decode(&cold.sort_key) else { return Ok(()) };
     let key = at.key;
-    // What was written since and has left memory is in another segment.
-    if !Arc::ptr_eq(&cold.slice, core.view.version.slice_of(key.group)) {
+    // What was written since and has left memory is in another segment; what has expired since is not to live again.
+    if read::is_expired(cold.expiry_ms, core.hot.now_ms)
+        || !Arc::ptr_eq(&cold.slice, core.view.version.slice_of(key.group))
+    {
         return Ok(());
     }
     let mut scratch = Vec::new();

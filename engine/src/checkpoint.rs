@@ -79,7 +79,7 @@ impl Request {
         started: Instant,
         shared: Arc<Shared>,
     ) -> Self {
-        let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false };
+        let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false, number: None };
         store.open_checkpoints.lock().push(open);
         Self { store: Arc::downgrade(store), barrier, epoch, purge_clock_ms, started, shared }
     }
@@ -111,8 +111,10 @@ pub(crate) struct Kept {
 pub(crate) struct Open {
     pub label: u64,
     pub shared: Arc<Shared>,
-    /// The host's word came first.
+    /// The host's word came before the checkpoint was published.
     pub confirmed: bool,
+    /// Its number, once it is published.
+    pub number: Option<u64>,
 }
 
 /// The checkpoints of a store's directory.
@@ -215,8 +217,15 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
         .map(|kept| kept.manifest.segments.iter().map(|meta| meta.id).collect())
         .unwrap_or_default();
     let info = info_of(&manifest, published.file_bytes, &before);
-    let is_it = |open: &Open| open.confirmed && Arc::ptr_eq(&open.shared, &request.shared);
-    let is_confirmed = store.open_checkpoints.lock().iter().any(is_it);
+    let is_confirmed = {
+        let mut open = store.open_checkpoints.lock();
+        let own = open.iter_mut().find(|open| Arc::ptr_eq(&open.shared, &request.shared));
+        own.is_some_and(|open| {
+            // From here on the host's word goes to the published one.
+            open.number = Some(number);
+            open.confirmed
+        })
+    };
     let kept = Kept {
         info: info.clone(),
         manifest: Arc::new(manifest),

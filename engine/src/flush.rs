@@ -33,7 +33,7 @@ const RECORDS_A_LOOK: usize = 256;
 /// How long a job that found no room on the disk waits before it is tried again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// What was cut off together; if it is nothing, only what nothing needs any more is deleted.
+/// What was cut off together.
 #[derive(Debug)]
 pub struct Job {
     /// The epochs, by shard.
@@ -42,6 +42,18 @@ pub struct Job {
     pub request: Option<Request>,
     /// The snapshot that they complete, if any.
     pub snapshot: Option<Arc<Taking>>,
+}
+
+impl Job {
+    /// Whoever waits for its checkpoint or its snapshot learns that it failed.
+    fn fail(&mut self, error: &Error) {
+        if let Some(request) = self.request.take() {
+            request.fail(error);
+        }
+        if let Some(snapshot) = self.snapshot.take() {
+            snapshot.finish(Err(error.clone()));
+        }
+    }
 }
 
 /// A snapshot that is being taken: the arrangement of segments that has all that was cut off for it, and nothing later.
@@ -78,6 +90,8 @@ impl Taking {
 struct Line {
     jobs: VecDeque<Job>,
     running: bool,
+    /// What nothing needs any more is to be deleted, before the next job: it may be what the disk is full of.
+    untidy: bool,
 }
 
 /// A store's jobs.
@@ -100,12 +114,30 @@ impl Queue {
         }
     }
 
+    /// Has what nothing needs any more deleted in the background.
+    pub fn tidy_up(&self, store: &Arc<StoreInner>) -> Result<()> {
+        let mut line = self.line.lock();
+        // Under the lock: closing waits for this line to be idle.
+        store.check_open()?;
+        line.untidy = true;
+        if !line.running {
+            line.running = true;
+            store.engine.submit(Task::Flush(Arc::clone(store)));
+        }
+        Ok(())
+    }
+
+    /// Whether no job is left.
+    pub fn is_idle(&self) -> bool {
+        !self.line.lock().running
+    }
+
     /// Puts a job that found no room back in front. The checkpoints behind it fail as its own did: who waits for them
     /// would wait for room. Their changes stay in line.
     fn put_back(&self, job: Job, error: &Error) {
         let mut line = self.line.lock();
-        for request in line.jobs.iter_mut().filter_map(|behind| behind.request.take()) {
-            request.fail(error);
+        for behind in &mut line.jobs {
+            behind.fail(error);
         }
         line.jobs.push_front(job);
     }
@@ -121,23 +153,37 @@ impl Queue {
 
 /// Runs the first job in line.
 pub fn run_next(store: &Arc<StoreInner>) {
-    let Some(mut job) = store.queue.line.lock().jobs.pop_front() else { return };
+    let (untidy, job) = {
+        let mut line = store.queue.line.lock();
+        (std::mem::take(&mut line.untidy), line.jobs.pop_front())
+    };
+    if untidy {
+        reclaim::run(store);
+    }
+    if let Some(job) = job {
+        run_job(store, job);
+    }
+    let mut line = store.queue.line.lock();
+    if line.jobs.is_empty() && !line.untidy {
+        line.running = false;
+        store.queue.idle.notify_all();
+    } else {
+        store.engine.submit(Task::Flush(Arc::clone(store)));
+    }
+}
+
+fn run_job(store: &Arc<StoreInner>, mut job: Job) {
     let shards: Vec<Arc<Shard>> = job.shards.iter().map(|(shard, _)| Arc::clone(shard)).collect();
     let outcome = crate::worker::catch(|| run(store, &mut job));
     let mut again = false;
     if let Err(error) = outcome {
-        if let Some(request) = job.request.take() {
-            request.fail(&error);
-        }
+        job.fail(&error);
         let closed = store.closed.load(Ordering::Acquire);
         if error.class() == Class::Retry && !closed {
             store.queue.put_back(job, &error);
             *store.trouble.lock() = Some(error);
             again = true;
         } else {
-            if let Some(snapshot) = job.snapshot.take() {
-                snapshot.finish(Err(error.clone()));
-            }
             store.fail(&error);
         }
     } else {
@@ -149,29 +195,19 @@ pub fn run_next(store: &Arc<StoreInner>) {
     if again {
         std::thread::sleep(RETRY_PAUSE);
     }
-    let mut line = store.queue.line.lock();
-    if line.jobs.is_empty() {
-        line.running = false;
-        store.queue.idle.notify_all();
-    } else {
-        store.engine.submit(Task::Flush(Arc::clone(store)));
-    }
 }
 
 fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     if let Some(error) = store.failure.lock().clone() {
         return Err(error);
     }
-    if job.shards.is_empty() && job.request.is_none() && job.snapshot.is_none() {
-        reclaim::run(store);
-        return Ok(());
-    }
     let started = std::time::Instant::now();
     if !job.shards.is_empty() {
         let written = write_segment(store, job)?;
         install(store, job, written);
-        // What was cut is on disk now; if the checkpoint below fails, it joins the next one.
-        job.shards.clear();
+        // What was cut is on disk now; if the checkpoint below fails, it joins the next one. Who waits for memory need not
+        // wait for that.
+        job.shards.drain(..).for_each(|(shard, _)| shard.signal());
     }
     if let Some(snapshot) = job.snapshot.take() {
         // Before the next job: what it flushes was written later.

@@ -7,7 +7,6 @@
 
 use crate::checkpoint::{Catalogue, CheckpointInfo, Kept};
 use crate::error::{Error, Result};
-use crate::flush::Job;
 use crate::ids::SegmentId;
 use crate::manifest::{self, Manifest};
 use crate::options::{Retention, StoreOptions};
@@ -44,14 +43,16 @@ pub(crate) fn confirm(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     {
         let mut catalogue = store.catalogue.lock();
         let mut open = store.open_checkpoints.lock();
-        match open.iter_mut().rev().find(|open| open.label == label) {
+        let number = match open.iter_mut().rev().find(|open| open.label == label) {
             // The host heard of it earlier than our thread that completes it.
-            Some(open) => open.confirmed = true,
-            None => match catalogue.find_mut(label) {
-                Ok(kept) => kept.confirmed = true,
-                Err(_) => return Ok(()),
-            },
-        }
+            Some(open) => {
+                open.confirmed = true;
+                open.number
+            }
+            None => catalogue.find(label).ok().map(|kept| kept.info.number),
+        };
+        let Some(kept) = number.and_then(|number| catalogue.kept.get_mut(&number)) else { return Ok(()) };
+        kept.confirmed = true;
     }
     tidy_up(store)
 }
@@ -90,10 +91,7 @@ pub(crate) fn subsume(store: &Arc<StoreInner>, label: u64) -> Result<()> {
 
 /// Has what nothing needs any more deleted, in the background: the host speaks from threads that must not wait for a disk.
 fn tidy_up(store: &Arc<StoreInner>) -> Result<()> {
-    let _sealing = store.queue.sealing.lock();
-    store.check_open()?;
-    store.queue.push(store, Job { shards: Vec::new(), request: None, snapshot: None });
-    Ok(())
+    store.queue.tidy_up(store)
 }
 
 /// A file of a checkpoint.

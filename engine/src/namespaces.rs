@@ -32,7 +32,11 @@ pub fn merge(
     sources: &[&[u8]],
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    let sources = || sources.iter().copied().filter(|source| *source != target.namespace);
+    let is_first = |index: usize, source: &[u8]| !sources[..index].contains(&source);
+    let sources = || {
+        let others = sources.iter().copied().enumerate().filter(|(_, source)| *source != target.namespace);
+        others.filter(|(index, source)| is_first(*index, source)).map(|(_, source)| source)
+    };
     if progress.values.is_none() {
         let mut values = Vec::new();
         for source in sources() {

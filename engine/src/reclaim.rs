@@ -87,9 +87,9 @@ pub(crate) fn drop_checkpoint(catalogue: &mut Catalogue, number: u64, version: &
     }
 }
 
-/// Notes segments that left the stacks.
-pub(crate) fn note(store: &StoreInner, dropped: &[Arc<LazySegment>]) {
-    let mut catalogue = store.catalogue.lock();
+/// Notes segments that leave the stacks. The catalogue is locked until they have left: else one that somebody still reads
+/// might be found unneeded in between.
+pub(crate) fn note(catalogue: &mut Catalogue, dropped: &[Arc<LazySegment>]) {
     for segment in dropped {
         catalogue.garbage.insert(segment.id(), Arc::downgrade(segment));
     }

@@ -67,7 +67,9 @@ impl Shard {
         let view = Arc::new(View { version, flushed: epoch - 1 });
         let mut memory = memory;
         memory.set_floor();
-        let hot = Hot::new(memory, seed, range.count(), epoch);
+        let mut hot = Hot::new(memory, seed, range.count(), epoch);
+        // No two shards of a key group ever count alike: a walk may outlive the one that it began with.
+        hot.deletions = u64::from(epoch) << 32;
         let core = Core {
             hot,
             view: Arc::clone(&view),

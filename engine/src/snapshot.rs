@@ -51,14 +51,19 @@ struct Inner {
 
 impl Snapshot {
     pub(crate) fn take(store: &Arc<StoreInner>) -> Result<Self> {
-        let mut living = store.snapshots.lock();
-        living.retain(|taking| taking.strong_count() > 0);
-        if living.len() >= store.options.snapshots_max {
-            return Err(Error::Busy { problem: "as many snapshots live as the store's options allow" });
-        }
+        let enlist = |taking: Option<&Arc<Taking>>| {
+            let mut living = store.snapshots.lock();
+            living.retain(|taking| taking.strong_count() > 0);
+            if living.len() >= store.options.snapshots_max {
+                return Err(Error::Busy { problem: "as many snapshots live as the store's options allow" });
+            }
+            living.extend(taking.map(Arc::downgrade));
+            Ok(())
+        };
+        // Looked at first, so that what is refused costs nothing; not locked while it is cut, which may have to wait.
+        enlist(None)?;
         let taking = barrier::cut_snapshot(store)?;
-        living.push(Arc::downgrade(&taking));
-        drop(living);
+        enlist(Some(&taking))?;
         let (store, now_ms) = (Arc::clone(store), AtomicU64::new(0));
         Ok(Self { inner: Arc::new(Inner { store, taking, now_ms }) })
     }

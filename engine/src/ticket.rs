@@ -103,7 +103,8 @@ impl Ticket {
     }
 
     /// Has `callback` called once, when every answer is there to be taken: now, if they are, else by a thread of the engine,
-    /// which reads nothing more until it returns. The last callback given counts.
+    /// which reads nothing more until it returns: it must be short, and neither ask for a barrier nor close a store, which
+    /// would wait for that thread. The last callback given counts.
     pub fn on_complete(&self, callback: impl FnOnce() + Send + 'static) {
         self.shared.on_complete(Box::new(callback));
     }

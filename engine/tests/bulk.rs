@@ -212,3 +212,40 @@ fn what_is_loaded_expires_by_the_clock_of_the_load() {
     reader.set_time_ms(1_100);
     assert_eq!(reader.get(values, Key::new(KeyGroup(0), b"k")).unwrap(), None);
 }
+
+/// What deletes on disk masked what was loaded under it, once it had left memory.
+#[test]
+fn what_is_deleted_on_disk_is_no_empty_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+    let store = create(&engine, directory.path());
+    let states = States::new(&store);
+    let other = store.state(StateOptions::value("other")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let key = Key::new(KeyGroup(3), b"k");
+    writer.put(states.values, key, b"put").unwrap();
+    writer.map_put(states.maps, key, b"u", b"put").unwrap();
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    writer.delete(states.values, key).unwrap();
+    writer.map_clear(states.maps, key).unwrap();
+    store.barrier(Barrier::new(2)).unwrap().wait().unwrap();
+    // Everything clean leaves memory.
+    for number in 0..30_000_u32 {
+        writer.put(other, store.key(&number.to_be_bytes()), &[1; 500]).unwrap();
+    }
+    let mut try_both = |loaded: bool| {
+        let mut load = store.bulk_load(2).unwrap();
+        load.put(states.values, key, b"loaded").unwrap();
+        load.map_put(states.maps, key, b"u", b"loaded").unwrap();
+        assert_eq!(load.finish().is_ok(), loaded);
+        let expected = loaded.then(|| b"loaded".to_vec());
+        assert_eq!(writer.get(states.values, key).unwrap(), expected);
+        assert_eq!(writer.map_get(states.maps, key, b"u").unwrap(), expected);
+    };
+    let merged = store.metrics().compactions > 0;
+    if !merged {
+        try_both(false);
+    }
+    store.compact().unwrap();
+    try_both(true);
+}

@@ -599,3 +599,34 @@ fn few_files_are_new_to_a_checkpoint() {
         assert!(info.new_segments <= 20, "{} new files", info.new_segments);
     }
 }
+
+/// A host that says its word as soon as it hears of the checkpoint was not heard: the word went to the request for it, which
+/// nobody looked at any more.
+#[test]
+fn a_word_that_comes_at_once_is_heard() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let store = Store::create(&engine, directory.path(), options(None)).unwrap();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    for label in 1..200_u64 {
+        writer.put(state, store.key(&label.to_be_bytes()), &[1; 50]).unwrap();
+        let pending = store.barrier(Barrier::new(label)).unwrap();
+        if label % 3 == 0 {
+            // Even before.
+            store.confirm(label).unwrap();
+        }
+        pending.wait().unwrap();
+        store.confirm(label).unwrap();
+        writer.put(state, store.key(b"last"), &label.to_be_bytes()).unwrap();
+        store.barrier(Barrier::new(1_000_000 + label)).unwrap().wait().unwrap();
+        let files = store.files(1_000_000 + label).unwrap();
+        let named: BTreeSet<String> = match store.files(label) {
+            Ok(files) => files.list().iter().map(|file| file.name.clone()).collect(),
+            Err(error) => panic!("the confirmed one is gone: {error}"),
+        };
+        for file in files.list() {
+            assert_eq!(file.shared, named.contains(&file.name), "{} of checkpoint {label}", file.name);
+        }
+    }
+}

@@ -121,6 +121,19 @@ fn no_more_is_promised_than_there_is() {
     let other = self::engine(8);
     let foreign = StoreOptions { memory_share: Some(slot.clone()), ..Default::default() };
     assert!(matches!(Store::create(&other, directory.path(), foreign), Err(Error::Options { .. })));
+    // What a store is promised in a part, the whole has to have.
+    let unlimited = engine.memory_share(0, usize::MAX).unwrap();
+    let of_it = |minimum_bytes| StoreOptions {
+        memory_share: Some(unlimited.clone()),
+        memory_minimum_bytes: minimum_bytes,
+        ..Default::default()
+    };
+    let outcome = Store::create(&engine, directory.path(), of_it(14 * MIB));
+    assert!(matches!(outcome, Err(Error::Options { option: "memory_minimum_bytes", .. })));
+    let store = Store::create(&engine, directory.path(), of_it(6 * MIB)).unwrap();
+    refused(engine.memory_share(8 * MIB, 8 * MIB));
+    store.close().unwrap();
+    engine.memory_share(8 * MIB, 8 * MIB).unwrap();
     drop(slot);
     engine.memory_share(20 * MIB, 24 * MIB).unwrap();
 }

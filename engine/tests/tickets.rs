@@ -394,3 +394,33 @@ fn a_batch_with_reads_is_submitted_not_applied() {
     assert_eq!(ticket.poll()[0].value().unwrap(), Some(&b"1"[..]));
     assert!(ticket.is_done());
 }
+
+/// An answer that was taken after its value had expired brought it back to life.
+#[test]
+fn what_has_expired_when_its_answer_is_taken_stays_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(StorageChoice::Auto);
+    let ttl = Ttl { duration_ms: 100, refresh_on_read: true };
+    let store = Store::create(&engine, directory.path(), options()).unwrap();
+    let value = store.state(StateOptions::value("v").ttl(ttl)).unwrap();
+    let map = store.state(StateOptions::map("m").ttl(ttl)).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.put(value, store.key(b"k"), b"1").unwrap();
+    writer.map_put(map, store.key(b"k"), b"u", b"1").unwrap();
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    drop(writer);
+    store.close().unwrap();
+    let store = Store::open(&engine, directory.path(), options()).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.set_time_ms(90);
+    let mut batch = Batch::new();
+    batch.push(value, store.key(b"k"), Operation::Get);
+    batch.push(map, store.key(b"k"), Operation::MapGet(b"u"));
+    let mut ticket = writer.submit(&batch).unwrap();
+    ticket.wait();
+    writer.set_time_ms(200);
+    let answers = writer.poll(&mut ticket).unwrap();
+    assert!(answers.iter().all(|answer| answer.value().unwrap() == Some(b"1")), "what was there when it was asked");
+    assert_eq!(writer.get(value, store.key(b"k")).unwrap(), None);
+    assert_eq!(writer.map_get(map, store.key(b"k"), b"u").unwrap(), None);
+}

@@ -68,7 +68,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("flush", "checkpoint", "the last step of a job is its checkpoint"),
     ("flush", "compact", "a flush has the stacks looked at"),
     ("life_cycle", "checkpoint", "`Catalogue`; letting go of a checkpoint"),
-    ("life_cycle", "flush", "deleting is queued behind the flushes"),
     ("flush", "reclaim", "the job that only deletes"),
     ("reclaim", "life_cycle", "which checkpoints nothing needs"),
     ("checkpoint", "reclaim", "a new checkpoint subsumes old ones"),

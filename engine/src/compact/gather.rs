@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 
 /// A checkpoint has at most so many new small segments of flushes, its own among them.
 const NEW_MAX: usize = 8;
+/// How long a checkpoint waits for a merge to end.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What is longer is no small segment, in bytes.
 const SMALL_BYTES: u64 = 8 << 20;
 
@@ -31,7 +33,7 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
     let version = Arc::clone(&store.version.lock());
     let is_new = |layer: &Layer| {
         let meta = layer.segment.meta();
-        meta.level == 0 && meta.file_bytes < SMALL_BYTES && !known.contains(&meta.id)
+        meta.level == 0 && meta.file_bytes < SMALL_BYTES && !known.contains(&meta.id) && layer.segment.is_here()
     };
     if version.segments().iter().filter(|segment| is_new(&as_layer(segment))).count() <= NEW_MAX {
         return Ok(());
@@ -40,8 +42,10 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
     if store.states.read().iter().any(|def| def.check_operator().is_err()) {
         return Ok(());
     }
-    // A merge under way would find its inputs gone.
-    store.compaction.start_soon(store);
+    // A merge under way would find its inputs gone. If it takes long, the checkpoint has more files.
+    if !store.compaction.start_within(store, PATIENCE) {
+        return Ok(());
+    }
     let _running = Running(&store.compaction);
     let version = Arc::clone(&store.version.lock());
     let chosen = on_top(&version, is_new);
@@ -80,7 +84,7 @@ fn on_top(version: &Version, is_wanted: impl Fn(&Layer) -> bool) -> HashSet<Segm
 fn merge_all(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<SegmentId>) -> Result<Vec<Output>> {
     let inputs: Vec<Layer> =
         version.segments().iter().filter(|segment| chosen.contains(&segment.id())).map(as_layer).collect();
-    let mut sink = Sink::new(store, false, &inputs);
+    let mut sink = Sink::of_flushes(store, &inputs);
     for slice in &version.slices {
         let top = slice.layers.iter().take_while(|layer| chosen.contains(&layer.segment.id())).cloned();
         let part = Slice { range: slice.range, layers: top.collect() };
@@ -100,6 +104,8 @@ fn install(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<SegmentI
     let made: Vec<Layer> = outputs.iter().map(|output| output.layer(store)).collect();
     let mut dropped: Vec<Arc<LazySegment>> = version.segments();
     dropped.retain(|segment| chosen.contains(&segment.id()));
+    // Noted before anybody can find them gone.
+    let mut catalogue = store.catalogue.lock();
     let mut current = store.version.lock();
     let slices = current.slices.iter().map(|slice| {
         let rest = slice.layers.iter().filter(|layer| !chosen.contains(&layer.segment.id())).cloned();
@@ -112,6 +118,5 @@ fn install(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<SegmentI
     for shard in store.shards.lock().iter() {
         shard.publish(Arc::clone(&current), None);
     }
-    drop(current);
-    reclaim::note(store, &dropped);
+    reclaim::note(&mut catalogue, &dropped);
 }

@@ -1,15 +1,18 @@
 //! Putting loaded segments under everything: they hold keys of which the store has nothing, so they need no merging.
 
-use super::merge::Output;
+use super::merge::{Output, remove};
 use super::{Running, share_segments};
 use crate::error::{Error, Result};
 use crate::ids::{KeyGroup, KeyGroupRange, StateId};
-use crate::reclaim;
-use crate::stack::{Layer, LazySegment, Slice, Version};
+use crate::stack::{Layer, Slice, Version};
+use crate::states::StateDef;
 use crate::store::StoreInner;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// How long it waits between two looks at whether all is flushed.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Installs segments that hold these states of these key groups; refused where the store has anything of one of them.
 pub(crate) fn install_loaded(
@@ -17,40 +20,62 @@ pub(crate) fn install_loaded(
     outputs: &[Output],
     loaded: &BTreeSet<(KeyGroup, StateId)>,
 ) -> Result<()> {
-    store.check()?;
-    let claims = store.claims.lock();
-    let sealing = store.queue.sealing.lock();
-    // A merge under way counts on its inputs being the lowest. Under the locks: a barrier that holds them may wait for a
-    // flush that waits for merges to end.
-    store.compaction.start_soon(store);
-    let running = Running(&store.compaction);
-    let outcome = install(store, outputs, loaded);
-    drop((running, sealing, claims));
+    let states = store.states.read().clone();
+    let outcome = alone(store, || install(store, outputs, loaded, &states));
     if outcome.is_err() {
-        let dropped: Vec<Arc<LazySegment>> = outputs.iter().map(|output| output.layer(store).segment).collect();
-        reclaim::note(store, &dropped);
-        drop(dropped);
-        reclaim::leftovers(store);
+        outputs.iter().for_each(|output| remove(store, output));
     }
     outcome
 }
 
-fn install(store: &Arc<StoreInner>, outputs: &[Output], loaded: &BTreeSet<(KeyGroup, StateId)>) -> Result<()> {
+/// Runs `work` while no range is claimed, nothing is cut off, flushed or merged.
+fn alone(store: &Arc<StoreInner>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    loop {
+        store.check()?;
+        // Without the locks: a merge takes its time.
+        store.engine.hurry(|| store.compaction.wait_idle());
+        let _claims = store.claims.lock();
+        let _sealing = store.queue.sealing.lock();
+        // A checkpoint that was cut before must not have what is loaded now.
+        while !store.queue.is_idle() {
+            store.trouble.lock().clone().map_or(Ok(()), Err)?;
+            store.engine.hurry(|| std::thread::sleep(PAUSE));
+        }
+        // A merge under way would count on its inputs being the lowest.
+        if store.compaction.start() {
+            let _running = Running(&store.compaction);
+            return work();
+        }
+    }
+}
+
+fn install(
+    store: &Arc<StoreInner>,
+    outputs: &[Output],
+    loaded: &BTreeSet<(KeyGroup, StateId)>,
+    states: &[Arc<StateDef>],
+) -> Result<()> {
     store.check()?;
+    let refused = |group: KeyGroup, state: StateId| {
+        let problem = format!("key group {} has something of it already; only what is empty is loaded", group.0);
+        let state = states.get(usize::from(state.0)).map(|def| def.name.clone());
+        Error::State { state: state.unwrap_or_default(), problem }
+    };
+    let on_disk = Arc::clone(&store.version.lock());
+    for &(group, state) in loaded {
+        if has_any(on_disk.slice_of(group), group, state)? {
+            return Err(refused(group, state));
+        }
+    }
     let mut version = store.version.lock();
     let shards = store.shards.lock().clone();
     // Inside all of them at once: what is looked at stays so until the segments are there.
     let mut cores: Vec<_> = shards.iter().map(|shard| (shard, shard.cell.borrow())).collect();
     for &(group, state) in loaded {
         let of_shard = cores.iter().find(|(shard, _)| shard.range.contains(group));
-        let empty = match of_shard {
-            Some((shard, core)) => core.hot.has_nothing(state.0, group.0 - shard.range.first()),
-            None => version.slice_of(group).layers.is_empty(),
-        };
-        if !empty {
-            let problem = format!("key group {} has something of it already; only what is empty is loaded", group.0);
-            let state = store.states.read().get(usize::from(state.0)).map(|def| def.name.clone());
-            return Err(Error::State { state: state.unwrap_or_default(), problem });
+        let of_shard = of_shard.filter(|(shard, core)| core.hot.has_records(state.0, group.0 - shard.range.first()));
+        if of_shard.is_some() {
+            return Err(refused(group, state));
         }
     }
     for &(group, state) in loaded {
@@ -66,6 +91,23 @@ fn install(store: &Arc<StoreInner>, outputs: &[Output], loaded: &BTreeSet<(KeyGr
         shard.publish(Arc::clone(&version), None);
     }
     Ok(())
+}
+
+/// Whether a stack has a record of a state in a key group, be it one that deletes: it would mask what is loaded under it.
+fn has_any(slice: &Slice, group: KeyGroup, state: StateId) -> Result<bool> {
+    for layer in &slice.layers {
+        let Some(state) = layer.map.to_segment(state) else { continue };
+        if !layer.segment.meta().groups.contains(group) {
+            continue;
+        }
+        let prefix = [group.0.to_be_bytes(), state.0.to_be_bytes()].concat();
+        let mut cursor = layer.segment.get()?.cursor();
+        cursor.seek(&prefix)?;
+        if cursor.entry().is_some_and(|entry| entry.sort_key.starts_with(&prefix)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The same arrangement with these segments under it, its slices cut where one of them ends and the next begins.

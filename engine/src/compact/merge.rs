@@ -8,6 +8,7 @@ use crate::key::SortKey;
 use crate::manifest::StateMap;
 use crate::merged::{Base, Merged, Resolved};
 use crate::options::Durability;
+use crate::platform::storage::names;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::stack::{Layer, LazySegment, Slice};
 use crate::states::{StateDef, StateKind};
@@ -127,6 +128,9 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
             return Ok(());
         }
         value = &folded;
+        if value.is_empty() {
+            kind = Kind::Delete;
+        }
     } else if kind == Kind::Put && def.is_due(value, now_ms) {
         (kind, value) = (Kind::Delete, &[]);
     }
@@ -180,6 +184,13 @@ impl<'a> Sink<'a> {
         Self { store, options, cut: bottom, writer: None, group: KeyGroup(0), outputs: Vec::new() }
     }
 
+    /// The same, for what counts as flushed.
+    pub fn of_flushes(store: &'a Arc<StoreInner>, inputs: &[Layer]) -> Self {
+        let mut sink = Self::new(store, false, inputs);
+        sink.options.level = 0;
+        sink
+    }
+
     /// For what is no merge: about so many keys, in segments of a bottom.
     pub fn to_bottom(store: &'a Arc<StoreInner>, keys: u64) -> Self {
         let epoch = crate::store::epoch_of(store);
@@ -229,7 +240,23 @@ impl<'a> Sink<'a> {
     /// Ends the last segment; all of them.
     pub fn finish(mut self) -> Result<Vec<Output>> {
         self.roll()?;
-        Ok(self.outputs)
+        Ok(std::mem::take(&mut self.outputs))
+    }
+}
+
+impl Drop for Sink<'_> {
+    /// What was written for nothing goes: a merge that is tried again and again must not fill the disk.
+    fn drop(&mut self) {
+        for output in &self.outputs {
+            remove(self.store, output);
+        }
+    }
+}
+
+/// Removes a segment that nothing names.
+pub fn remove(store: &StoreInner, output: &Output) {
+    if let Err(error) = store.storage.remove(&names::segment_name(output.meta.id.0)) {
+        tracing::warn!(%error, "a segment could not be removed");
     }
 }
 

@@ -23,6 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use pick::Choice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Whether a store's compaction is under way; one runs at a time.
 #[derive(Debug, Default)]
@@ -49,15 +50,23 @@ impl Schedule {
         !std::mem::replace(&mut running, true)
     }
 
-    /// Waits until no other compaction is under way, and begins one; one that nobody waits for ends with the slice that it is
-    /// at.
-    fn start_soon(&self, store: &StoreInner) {
+    /// Waits until no other compaction is under way, but not for longer than `patience`, and begins one; says whether it
+    /// did. One that nobody waits for ends with the slice that it is at.
+    fn start_within(&self, store: &StoreInner, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
         // Relaxed: it only decides how soon.
         self.urged.fetch_add(1, Ordering::Relaxed);
-        while !self.start() {
-            store.engine.hurry(|| self.wait_idle());
-        }
+        let started = store.engine.hurry(|| {
+            let mut running = self.running.lock();
+            while *running {
+                if self.idle.wait_until(&mut running, deadline).timed_out() {
+                    break;
+                }
+            }
+            !std::mem::replace(&mut *running, true)
+        });
         self.urged.fetch_sub(1, Ordering::Relaxed);
+        started
     }
 
     /// Waits until no compaction is under way.
@@ -157,6 +166,7 @@ fn is_here(slice: &Slice, choice: &Choice) -> bool {
 /// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile.
 fn install(store: &Arc<StoreInner>, slice: &Slice, choice: &Choice, outputs: Vec<merge::Output>) -> Result<()> {
     let inputs = &slice.layers[choice.layers.clone()];
+    let mut catalogue = store.catalogue.lock();
     let mut version = store.version.lock();
     let position = version.slices.iter().position(|now| now.range == slice.range);
     let position = position.ok_or_else(|| Error::Background("a slice changed under its compaction".into()))?;
@@ -189,8 +199,7 @@ fn install(store: &Arc<StoreInner>, slice: &Slice, choice: &Choice, outputs: Vec
         shard.publish(Arc::clone(&version), None);
     }
     let dropped: Vec<Arc<LazySegment>> = inputs.iter().map(|layer| Arc::clone(&layer.segment)).collect();
-    drop(version);
-    reclaim::note(store, &dropped);
+    reclaim::note(&mut catalogue, &dropped);
     Ok(())
 }
 

@@ -113,9 +113,9 @@ impl Hot {
         self.heads.len()
     }
 
-    /// Whether neither memory nor the disk has anything of a (state, key group index).
-    pub fn has_nothing(&self, state: u16, group: u16) -> bool {
-        self.tables[state as usize][group as usize].records == 0 && !self.table_head(state, group).is_spilled()
+    /// Whether memory has anything of a (state, key group index), be it that something is deleted.
+    pub fn has_records(&self, state: u16, group: u16) -> bool {
+        self.tables[state as usize][group as usize].records > 0
     }
 
     /// How many key groups there are.

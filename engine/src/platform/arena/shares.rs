@@ -26,6 +26,11 @@ impl Node {
         Self { parent, limit_bytes, minimum_bytes: 0, claimed_bytes: 0, used_bytes: 0, promised_bytes: 0, in_use: true }
     }
 
+    /// What the share that it lies in has promised it.
+    const fn pledge(&self) -> usize {
+        if self.minimum_bytes > self.promised_bytes { self.minimum_bytes } else { self.promised_bytes }
+    }
+
     /// What it counts for in the share that it lies in.
     const fn weight(&self) -> usize {
         if self.minimum_bytes > self.claimed_bytes { self.minimum_bytes } else { self.claimed_bytes }
@@ -110,16 +115,38 @@ impl Shares {
         true
     }
 
-    /// Whether a share can promise so much more to one in it, as far as `budget_bytes` go.
-    fn can_promise(&self, parent: usize, minimum_bytes: usize, budget_bytes: usize) -> bool {
-        let above = &self.nodes[parent];
-        let room = if above.parent.is_some() { above.limit_bytes } else { budget_bytes };
-        minimum_bytes == 0 || above.promised_bytes.saturating_add(minimum_bytes) <= room
+    /// Whether a share can promise so much more to one in it, and those above it so much more to it, as far as
+    /// `budget_bytes` go.
+    fn can_promise(&self, mut at: usize, minimum_bytes: usize, budget_bytes: usize) -> bool {
+        let mut more = minimum_bytes;
+        while more > 0 {
+            let node = &self.nodes[at];
+            let promised = node.promised_bytes.saturating_add(more);
+            let Some(parent) = node.parent else { return promised <= budget_bytes };
+            if promised > node.limit_bytes {
+                return false;
+            }
+            more = node.minimum_bytes.max(promised) - node.pledge();
+            at = parent;
+        }
+        true
+    }
+
+    /// Counts a promise of a share to one in it, or takes it back, all the way up.
+    fn promise(&mut self, mut at: usize, mut bytes: usize, forth: bool) {
+        loop {
+            let node = &mut self.nodes[at];
+            let before = node.pledge();
+            node.promised_bytes = if forth { node.promised_bytes + bytes } else { node.promised_bytes - bytes };
+            bytes = node.pledge().abs_diff(before);
+            let Some(parent) = node.parent.filter(|_| bytes > 0) else { return };
+            at = parent;
+        }
     }
 
     /// A share in another.
     fn open(&mut self, parent: usize, minimum_bytes: usize, limit_bytes: usize) -> usize {
-        self.nodes[parent].promised_bytes += minimum_bytes;
+        self.promise(parent, minimum_bytes, true);
         let node = Node::new(Some(parent), limit_bytes);
         let at = self.nodes.iter().position(|node| !node.in_use).unwrap_or(self.nodes.len());
         if at == self.nodes.len() {
@@ -145,10 +172,11 @@ impl Shares {
 
     /// Takes a promise back.
     fn release(&mut self, at: usize) {
-        let minimum_bytes = self.nodes[at].minimum_bytes;
+        let before = self.nodes[at].pledge();
         self.set_minimum(at, 0);
+        let less = before - self.nodes[at].pledge();
         if let Some(parent) = self.nodes[at].parent {
-            self.nodes[parent].promised_bytes -= minimum_bytes;
+            self.promise(parent, less, false);
         }
     }
 }

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub const CHUNK_BYTES: u64 = 256 << 10;
 /// And at most, in chunks.
 const CHUNKS_MAX: usize = 16;
+/// How often what nobody waits for is asked for.
+const TRIES_MAX: u32 = 5;
 
 /// Bytes of a file that the store wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,10 +47,11 @@ enum Chunk {
 struct File {
     len: u64,
     chunks: Vec<Chunk>,
+    /// How often the host could not bring each chunk.
+    failures: Vec<u32>,
     present: usize,
     partial: Option<Arc<Partial>>,
-    /// How often the host could not bring a part, and what it said last.
-    failures: u64,
+    /// What it said last.
     problem: String,
 }
 
@@ -95,7 +98,8 @@ impl Fetches {
     pub(crate) fn register(&self, name: &str, len: u64) {
         let mut state = self.state.lock();
         let chunks = vec![Chunk::Absent; len.div_ceil(CHUNK_BYTES) as usize];
-        let file = File { len, chunks, present: 0, partial: None, failures: 0, problem: String::new() };
+        let failures = vec![0; chunks.len()];
+        let file = File { len, chunks, failures, present: 0, partial: None, problem: String::new() };
         if state.files.insert(name.to_owned(), file).is_none() {
             state.rest.push_back(name.to_owned());
         }
@@ -142,18 +146,22 @@ impl Fetches {
     /// [`Fault::Length`] where these are not as many bytes as were asked for, and what writing them down failed with; then
     /// they are asked for again when they are needed.
     pub fn complete(&self, id: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        let Some((request, partial)) = self.answered(id)? else { return Ok(()) };
-        let path = self.root.join(&request.file);
-        let written = if bytes.len() == request.len {
-            partial.write(request.offset, bytes)
-        } else {
-            let detail = format!("{} bytes were brought of {}", bytes.len(), request.len);
-            Err(StorageError::new(Fault::Length, path, request.offset, detail))
-        };
-        if let Err(error) = &written {
+        let Some(request) = self.answered(id) else { return Ok(()) };
+        let outcome = self.put(&request, bytes);
+        if let Err(error) = &outcome {
             self.give_up(&request, &error.detail);
-            return written;
         }
+        self.landed.notify_all();
+        outcome
+    }
+
+    fn put(&self, request: &FetchRequest, bytes: &[u8]) -> Result<(), StorageError> {
+        if bytes.len() != request.len {
+            let detail = format!("{} bytes were brought of {}", bytes.len(), request.len);
+            return Err(StorageError::new(Fault::Length, self.root.join(&request.file), request.offset, detail));
+        }
+        let partial = self.partial(&mut self.state.lock(), &request.file)?;
+        partial.write(request.offset, bytes)?;
         let is_whole = {
             let mut state = self.state.lock();
             let Some(file) = state.files.get_mut(&request.file) else { return Ok(()) };
@@ -167,14 +175,13 @@ impl Fetches {
             partial.finish(&request.file, self.durable)?;
             self.state.lock().files.remove(&request.file);
         }
-        self.landed.notify_all();
         Ok(())
     }
 
     /// Says that the host can't bring what a request asked for: whoever waits for it fails with [`Fault::Absent`], and it
     /// is asked for again when it is needed again.
     pub fn fail(&self, id: u64, problem: &str) {
-        if let Ok(Some((request, _))) = self.answered(id) {
+        if let Some(request) = self.answered(id) {
             self.give_up(&request, problem);
         }
     }
@@ -196,19 +203,34 @@ impl Fetches {
 
     /// Waits until these bytes of a file are here: the file that they are in, or `None` where it is whole by now.
     pub(crate) fn need(&self, name: &str, offset: u64, len: usize) -> Result<Option<Arc<Partial>>, StorageError> {
+        self.await_chunks(name, offset, len, false)
+    }
+
+    /// Waits until a file is here whole, under its name.
+    pub(crate) fn need_whole(&self, name: &str, len: u64) -> Result<(), StorageError> {
+        self.await_chunks(name, 0, len as usize, true).map(drop)
+    }
+
+    fn await_chunks(
+        &self,
+        name: &str,
+        offset: u64,
+        len: usize,
+        whole: bool,
+    ) -> Result<Option<Arc<Partial>>, StorageError> {
         let mut state = self.state.lock();
         let cancelled = state.cancelled;
-        let Some(failures) = state.files.get(name).map(|file| file.failures) else { return Ok(None) };
+        let Some(failures) = state.files.get(name).map(|file| file.failed(offset, len)) else { return Ok(None) };
         loop {
             let Some(file) = state.files.get(name) else { return Ok(None) };
             let absent = |problem: &str| StorageError::new(Fault::Absent, self.root.join(name), offset, problem);
-            if chunks_of(offset, len).all(|chunk| file.chunks.get(chunk) == Some(&Chunk::Present)) {
+            if !whole && chunks_of(offset, len).all(|chunk| file.chunks.get(chunk) == Some(&Chunk::Present)) {
                 return self.partial(&mut state, name).map(Some);
             }
             if state.cancelled != cancelled || state.closed {
                 return Err(absent("the wait for it was called off"));
             }
-            if file.failures != failures {
+            if file.failed(offset, len) != failures {
                 return Err(absent(&file.problem));
             }
             state.demand(name, offset, len);
@@ -217,14 +239,10 @@ impl Fetches {
         }
     }
 
-    fn answered(&self, id: u64) -> Result<Option<(FetchRequest, Arc<Partial>)>, StorageError> {
+    fn answered(&self, id: u64) -> Option<FetchRequest> {
         let mut state = self.state.lock();
-        let Some(request) = state.asked.remove(&id) else { return Ok(None) };
-        if state.closed || !state.files.contains_key(&request.file) {
-            return Ok(None);
-        }
-        let partial = self.partial(&mut state, &request.file)?;
-        Ok(Some((request, partial)))
+        let request = state.asked.remove(&id)?;
+        (!state.closed && state.files.contains_key(&request.file)).then_some(request)
     }
 
     fn partial(&self, state: &mut State, name: &str) -> Result<Arc<Partial>, StorageError> {
@@ -238,16 +256,19 @@ impl Fetches {
         Ok(partial)
     }
 
+    /// Has what a request asked for asked for again: later, if nobody waits for it. All of it, also what came and could not
+    /// be kept.
     fn give_up(&self, request: &FetchRequest, problem: &str) {
         let mut state = self.state.lock();
         if let Some(file) = state.files.get_mut(&request.file) {
             for chunk in chunks_of(request.offset, request.len) {
-                if file.chunks[chunk] == Chunk::Asked {
-                    file.chunks[chunk] = Chunk::Absent;
-                }
+                file.present -= usize::from(file.chunks[chunk] == Chunk::Present);
+                file.chunks[chunk] = Chunk::Absent;
+                file.failures[chunk] += 1;
             }
-            file.failures += 1;
             problem.clone_into(&mut file.problem);
+            state.rest.retain(|name| *name != request.file);
+            state.rest.push_back(request.file.clone());
         }
         drop(state);
         self.landed.notify_all();
@@ -284,13 +305,14 @@ impl State {
         requests
     }
 
-    /// The next request that nobody waits for. What the host failed to bring is not asked for again.
+    /// The next request that nobody waits for. What the host failed to bring a few times is left until it is needed.
     fn background(&mut self) -> Option<FetchRequest> {
         while let Some(name) = self.rest.front().cloned() {
-            if let Some(file) = self.files.get_mut(&name).filter(|file| file.failures == 0)
-                && let Some(first) = file.chunks.iter().position(|chunk| *chunk == Chunk::Absent)
+            if let Some(file) = self.files.get_mut(&name)
+                && let Some(first) = (0..file.chunks.len()).find(|&chunk| file.is_due(chunk))
             {
-                let request = file.ask(&name, first, file.chunks.len(), self.next_id, false);
+                let end = (first..file.chunks.len()).find(|&chunk| !file.is_due(chunk));
+                let request = file.ask(&name, first, end.unwrap_or(file.chunks.len()), self.next_id, false);
                 self.next_id += 1;
                 return Some(request);
             }
@@ -301,6 +323,16 @@ impl State {
 }
 
 impl File {
+    /// How often the host failed to bring these bytes.
+    fn failed(&self, offset: u64, len: usize) -> u64 {
+        let failures = chunks_of(offset, len).filter_map(|chunk| self.failures.get(chunk));
+        failures.map(|&failures| u64::from(failures)).sum()
+    }
+
+    fn is_due(&self, chunk: usize) -> bool {
+        self.chunks[chunk] == Chunk::Absent && self.failures[chunk] < TRIES_MAX
+    }
+
     /// A request for the absent chunks from `first` on, up to one that isn't, or to `end`.
     fn ask(&mut self, name: &str, first: usize, end: usize, id: u64, on_demand: bool) -> FetchRequest {
         let end = end.min(first + CHUNKS_MAX);
@@ -335,12 +367,15 @@ mod tests {
             let waiting = scope.spawn(|| fetches.need("a.segment", 3 * CHUNK_BYTES - 1, 2));
             let mut asked = Vec::new();
             while asked.is_empty() {
-                // Of what failed only that is asked for again which is needed; the other file comes after it.
                 asked = fetches.poll(1);
                 if let Some(request) = asked.first().filter(|request| !request.on_demand) {
-                    assert_eq!(request.file, "b.segment");
+                    assert_eq!(request.file, "b.segment", "what failed comes last");
                     fetches.complete(request.id, &content(0, request.len)).unwrap();
                     asked.clear();
+                    // Before what failed is asked for again, the other thread has to say what it needs.
+                    while fetches.state.lock().demanded.is_empty() {
+                        std::thread::yield_now();
+                    }
                 }
             }
             let request = &asked[0];

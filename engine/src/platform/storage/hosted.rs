@@ -122,7 +122,7 @@ impl Storage for Hosted {
         if let Some(fetches) = &self.fetches
             && let Some(len) = fetches.absent(name)
         {
-            fetches.need(name, 0, len as usize)?;
+            fetches.need_whole(name, len)?;
         }
         self.inner.link_to(name, directory)
     }
