@@ -26,6 +26,23 @@ pub struct Table {
     pub records: u32,
 }
 
+/// The table of a (state, key group index). A state's tables are made when the first of them is used: a store that is idle, or
+/// a state that is, takes next to nothing.
+#[inline(always)]
+fn table_of(tables: &mut [Vec<Table>], groups: usize, state: u16, group: u16) -> &mut Table {
+    let tables = &mut tables[state as usize];
+    if group as usize >= tables.len() {
+        make_tables(tables, groups);
+    }
+    &mut tables[group as usize]
+}
+
+#[cold]
+#[inline(never)]
+fn make_tables(tables: &mut Vec<Table>, groups: usize) {
+    tables.resize(groups, Table::default());
+}
+
 /// An epoch that was cut off and is to be flushed.
 #[derive(Clone, Debug)]
 pub struct Sealed {
@@ -105,7 +122,7 @@ impl Hot {
     /// Adds the tables of the next state, with what readers see of them.
     pub fn add_state(&mut self, heads: Arc<[Head]>) {
         self.heads.push(heads);
-        self.tables.push(vec![Table::default(); self.groups]);
+        self.tables.push(Vec::new());
     }
 
     /// How many states have tables here.
@@ -115,7 +132,12 @@ impl Hot {
 
     /// Whether memory has anything of a (state, key group index), be it that something is deleted.
     pub fn has_records(&self, state: u16, group: u16) -> bool {
-        self.tables[state as usize][group as usize].records > 0
+        self.records_in(state, group) > 0
+    }
+
+    /// How many records the table of a (state, key group index) holds, of any kind.
+    pub(super) fn records_in(&self, state: u16, group: u16) -> u32 {
+        self.tables[state as usize].get(group as usize).map_or(0, |table| table.records)
     }
 
     /// How many key groups there are.
@@ -165,7 +187,8 @@ impl Hot {
     /// Enters a record in the current dirty list.
     #[inline]
     pub(super) fn push_dirty(&mut self, state: u16, group: u16, record: Record) -> Result<(), OutOfMemory> {
-        let table = &mut self.tables[state as usize][group as usize];
+        let groups = self.groups;
+        let table = table_of(&mut self.tables, groups, state, group);
         let slot = self.generation as usize % SLOTS;
         table.lists[slot].push(&mut self.memory, record.at)?;
         if table.listed != self.generation + 1 {
@@ -273,7 +296,7 @@ impl Hot {
         let head = &self.heads[probe.state as usize][probe.group as usize];
         let inserted = head.insert(&mut self.memory, hash, record.at, &|arena, at| hash_of(arena, at, seed));
         if inserted.is_ok() {
-            self.tables[probe.state as usize][probe.group as usize].records += 1;
+            table_of(&mut self.tables, self.groups, probe.state, probe.group).records += 1;
         }
         inserted
     }

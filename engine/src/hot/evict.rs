@@ -145,7 +145,7 @@ impl Hot {
         for record in leaving {
             self.evict_record(state as u16, group as u16, record);
         }
-        if self.tables[state][group].records == 0 {
+        if self.records_in(state as u16, group as u16) == 0 {
             self.heads[state][group].clear(&mut self.memory);
         }
         true

@@ -345,6 +345,6 @@ impl World {
                 assert!(at != NONE);
             });
         }
-        assert_eq!(self.hot.tables[usize::from(state)][usize::from(group)].records as usize, seen.len());
+        assert_eq!(self.hot.records_in(state, group) as usize, seen.len());
     }
 }
