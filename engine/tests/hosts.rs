@@ -590,7 +590,7 @@ fn few_files_are_new_to_a_checkpoint() {
     for label in 0..6 {
         let spills = store.metrics().spills;
         for _ in 0..120_000 {
-            let number = rng.below(600_000) as u32;
+            let number = rng.below(100_000) as u32;
             writer.put(state, store.key(&number.to_be_bytes()), &rng.bytes(250)).unwrap();
         }
         let info = store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
