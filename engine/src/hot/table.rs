@@ -445,17 +445,7 @@ fn buckets_for(records: usize) -> u8 {
 /// The records of a page with their hashes.
 fn records_of(arena: &Arena, page: Page, hash_of: &impl Fn(&Arena, Ref) -> u64) -> Vec<(u64, Ref)> {
     let mut records = Vec::with_capacity(usize::from(page.buckets) * SLOTS);
-    prefetch_all(arena, page.bucket(0));
-    for index in 0..u32::from(page.buckets) {
-        let at = page.bucket(index);
-        if index + 1 < u32::from(page.buckets) {
-            prefetch_all(arena, at + BUCKET_WORDS);
-        }
-        for slot in slots(!Tags::load(arena.words(), at).empties()) {
-            let record = bucket::reference(arena.words(), at, slot);
-            records.push((hash_of(arena, record), record));
-        }
-    }
+    visit_records(arena, page, |record| records.push((hash_of(arena, record), record)));
     records
 }
 
