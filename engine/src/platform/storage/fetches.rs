@@ -400,6 +400,43 @@ mod tests {
         assert_eq!(fetches.absent("a.segment"), None);
     }
 
+    /// What could not be kept stayed asked for: nobody asked again, and who waited for it waited for ever.
+    #[test]
+    fn what_can_not_be_kept_is_asked_for_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("store");
+        let fetches = Fetches::new(&root, false);
+        fetches.register("a.segment", LEN);
+        // First there is no directory to begin the file in; then its name is taken when it is whole.
+        for taken in [false, true] {
+            if taken {
+                std::fs::create_dir_all(root.join("a.segment").join("in the way")).unwrap();
+            }
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| fetches.need_whole("a.segment", LEN));
+                while !waiting.is_finished() {
+                    for request in fetches.wait(1, Duration::from_millis(1)) {
+                        let bytes = content(request.offset, request.len);
+                        assert!(fetches.complete(request.id, &bytes).is_err());
+                    }
+                }
+                assert_eq!(waiting.join().unwrap().unwrap_err().fault, Fault::Absent);
+            });
+            assert_eq!(fetches.files_absent(), 1);
+        }
+        std::fs::remove_dir_all(root.join("a.segment")).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetches.need_whole("a.segment", LEN));
+            while !waiting.is_finished() {
+                for request in fetches.wait(1, Duration::from_millis(1)) {
+                    fetches.complete(request.id, &content(request.offset, request.len)).unwrap();
+                }
+            }
+            waiting.join().unwrap().unwrap();
+        });
+        assert!(std::fs::read(root.join("a.segment")).unwrap() == content(0, LEN as usize));
+    }
+
     #[test]
     fn a_file_that_nothing_refers_to_is_not_asked_for() {
         let directory = tempfile::tempdir().unwrap();
