@@ -155,6 +155,11 @@ pub(crate) type Own<'a> = (&'a Arc<Shard>, &'a mut OwnerToken<Core>);
 /// Cuts all shards of a store; that of the caller, if it is a writer, through its own token.
 pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own<'_>>) -> Result<Pending> {
     store.check_cut()?;
+    let transactional = store.options.transactional;
+    if transactional && !(barrier.offsets.is_empty() && barrier.metadata.is_empty()) {
+        let problem = "a transactional store's checkpoint has the offsets and metadata of the last commit".into();
+        return Err(Error::Checkpoint { label: barrier.label, problem });
+    }
     if let Err(invalid) = check_host(store.info.range, &barrier.offsets, &barrier.metadata) {
         return Err(Error::Checkpoint { label: barrier.label, problem: invalid.to_string() });
     }
@@ -168,8 +173,13 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     let sealing = store.queue.sealing.lock();
     let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
-    let label = barrier.label;
-    let epoch = crate::store::epoch_of(store);
+    let (label, mut barrier) = (barrier.label, barrier);
+    let mut epoch = crate::store::epoch_of(store);
+    if transactional {
+        let last = store.last_commit.lock();
+        (barrier.offsets, barrier.metadata) = (last.offsets.clone(), last.metadata.clone());
+        epoch = last.epoch;
+    }
     let request = Request::new(store, barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
     store.queue.push(store, Job { shards, request: Some(request), snapshot: None });
     drop(sealing);
@@ -185,7 +195,7 @@ pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     store.check_cut()?;
     let _sealing = store.queue.sealing.lock();
     let (shards, _) = seal_all(store, &mut None)?;
-    let taking = Arc::new(Taking::default());
+    let taking = Arc::new(Taking::up_to(store.committed_epoch()));
     store.queue.push(store, Job { shards, request: None, snapshot: Some(Arc::clone(&taking)) });
     Ok(taking)
 }

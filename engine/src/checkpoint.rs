@@ -200,6 +200,8 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
     // alive then.
     store.purge_clock_ms.fetch_max(request.purge_clock_ms, Ordering::Relaxed);
     let version = Arc::clone(&store.version.lock());
+    // What is staged stays outside.
+    let version = if store.options.transactional { Version::up_to(&version, request.epoch.0) } else { version };
     let (number, parent) = {
         let mut catalogue = store.catalogue.lock();
         let number = catalogue.next_number;

@@ -48,6 +48,15 @@ pub enum Error {
         /// What is under way.
         problem: &'static str,
     },
+    /// More is staged than the store's options allow ([`StoreOptions::staged_bytes_max`](crate::StoreOptions)): commit it, or
+    /// abort.
+    #[error("{bytes} bytes are staged, more than {max_bytes}")]
+    Staged {
+        /// How much is staged.
+        bytes: usize,
+        /// How much may be.
+        max_bytes: usize,
+    },
     /// A key group that this writer, reader or store doesn't hold.
     #[error("key group {} lies outside {range}", group.0)]
     OutsideRange {
@@ -110,7 +119,7 @@ impl Error {
                 Fault::Io | Fault::Poisoned => Class::Fail,
                 _ => Class::Corrupt,
             },
-            Self::Budget { .. } | Self::Busy { .. } => Class::Retry,
+            Self::Budget { .. } | Self::Busy { .. } | Self::Staged { .. } => Class::Retry,
             Self::Closed | Self::Background(_) => Class::Fail,
             _ => Class::Usage,
         }

@@ -4,7 +4,6 @@
 //! order. A job that fails for want of room stays first in line: nothing is lost, and it is tried again.
 
 use crate::checkpoint::{self, Request};
-use crate::engine::Engine;
 use crate::error::{Class, Error, Result};
 use crate::hot::Sealed;
 use crate::hot::dirty::DirtyList;
@@ -57,13 +56,20 @@ impl Job {
 }
 
 /// A snapshot that is being taken: the arrangement of segments that has all that was cut off for it, and nothing later.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Taking {
+    /// What is of later epochs wasn't committed.
+    up_to: u32,
     outcome: Mutex<Option<Result<Arc<Version>>>>,
     done: Condvar,
 }
 
 impl Taking {
+    /// One that is to have what was committed up to an epoch.
+    pub fn up_to(epoch: u32) -> Self {
+        Self { up_to: epoch, outcome: Mutex::default(), done: Condvar::new() }
+    }
+
     fn finish(&self, outcome: Result<Arc<Version>>) {
         self.outcome.lock().get_or_insert(outcome);
         self.done.notify_all();
@@ -211,7 +217,8 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     }
     if let Some(snapshot) = job.snapshot.take() {
         // Before the next job: what it flushes was written later.
-        snapshot.finish(Ok(Arc::clone(&store.version.lock())));
+        let version = Arc::clone(&store.version.lock());
+        snapshot.finish(Ok(Version::up_to(&version, snapshot.up_to)));
     }
     tracing::debug!(elapsed_ns = started.elapsed().as_nanos() as u64, "flushed");
     if job.request.is_some() {
@@ -252,7 +259,7 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
         pace.rest(|| may_wait);
     };
     for ((shard, _), lists) in job.shards.iter().zip(&lists) {
-        write_shard(&store.engine, shard, lists, &states, &mut writer, &mut rest)?;
+        write_shard(store, shard, lists, &states, &mut writer, &mut rest)?;
     }
     let durable = store.options.durability == Durability::Checkpoint;
     let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
@@ -295,15 +302,15 @@ fn lists_of(shard: &Shard, sealed: &Sealed) -> Lists {
 }
 
 fn write_shard(
-    engine: &Engine,
+    store: &StoreInner,
     shard: &Shard,
     lists: &[TableList],
     states: &[Arc<StateDef>],
     writer: &mut SegmentWriter<'_>,
     rest: &mut impl FnMut(),
 ) -> Result<()> {
-    let arena = &*engine.inner.arena;
-    let mut emitter = Emitter { arena, key: Vec::new(), items: Vec::new(), charged: 0 };
+    let (arena, commits) = (&*store.engine.inner.arena, store.options.transactional);
+    let mut emitter = Emitter { arena, commits, key: Vec::new(), items: Vec::new(), charged: 0 };
     for TableList { state, group, list } in lists {
         let Some(def) = states.get(usize::from(*state)) else { continue };
         let group = KeyGroup(shard.range.first() + group);
@@ -323,6 +330,8 @@ struct Item {
 
 struct Emitter<'a> {
     arena: &'a Arena,
+    /// Whether one key may have several versions, of commits one after the other.
+    commits: bool,
     key: Vec<u8>,
     items: Vec<Item>,
     charged: usize,
@@ -338,6 +347,18 @@ fn compare_areas(arena: &Arena, a: Record, b: Record) -> Order {
     let (key_a, namespace_a) = a.key_parts(arena);
     let (key_b, namespace_b) = b.key_parts(arena);
     (key_a.len(), key_a, namespace_a.len(), namespace_a).cmp(&(key_b.len(), key_b, namespace_b.len(), namespace_b))
+}
+
+/// The order of two records' keys in one table.
+fn compare_items(arena: &Arena, kind: StateKind, a: &Item, b: &Item) -> Order {
+    a.rank.cmp(&b.rank).then(a.prefix.cmp(&b.prefix)).then_with(|| {
+        let is_map = kind == StateKind::Map;
+        if is_map && a.rank.is_multiple_of(2) {
+            return Order::Equal;
+        }
+        let (a, b) = (Record::load(arena, a.at), Record::load(arena, b.at));
+        if is_map { a.area(arena).cmp(b.area(arena)) } else { compare_areas(arena, a, b) }
+    })
 }
 
 impl Emitter<'_> {
@@ -370,21 +391,63 @@ impl Emitter<'_> {
                 item.prefix = sort_prefix(record.key_parts(arena).0);
             }
         }
+        // Of one key's, the newest first: there are several where some were committed one after the other.
         self.items.sort_unstable_by(|a, b| {
-            a.rank.cmp(&b.rank).then(a.prefix.cmp(&b.prefix)).then_with(|| {
-                let (a, b) = (Record::load(arena, a.at), Record::load(arena, b.at));
-                if def.kind == StateKind::Map { a.area(arena).cmp(b.area(arena)) } else { compare_areas(arena, a, b) }
-            })
+            compare_items(arena, def.kind, a, b)
+                .then_with(|| Record::load(arena, b.at).stamp(arena).cmp(&Record::load(arena, a.at).stamp(arena)))
         });
-        for index in 0..self.items.len() {
+        let mut index = 0;
+        while index < self.items.len() {
             if let Some(ahead) = self.items.get(index + 8) {
                 arena.prefetch(ahead.at);
             }
             if index % RECORDS_A_LOOK == 0 {
                 rest();
             }
-            self.emit(def.id, group, Record::load(arena, self.items[index].at), def.kind, writer)?;
+            let first = index;
+            index += 1;
+            while self.commits
+                && index < self.items.len()
+                && compare_items(arena, def.kind, &self.items[first], &self.items[index]) == Order::Equal
+            {
+                index += 1;
+            }
+            self.emit_newest(def, group, first..index, writer)?;
         }
+        Ok(())
+    }
+
+    /// Writes what the versions of one key come to, which are all of them that were committed since the last flush.
+    fn emit_newest(
+        &mut self,
+        def: &StateDef,
+        group: KeyGroup,
+        versions: std::ops::Range<usize>,
+        writer: &mut SegmentWriter<'_>,
+    ) -> Result<()> {
+        let newest = Record::load(self.arena, self.items[versions.start].at);
+        let is_part = |record: Record| record.kind() == CHAIN && !record.has(BASE);
+        if versions.len() == 1 || !is_part(newest) {
+            return self.emit(def.id, group, newest, def.kind, writer);
+        }
+        let (mut parts, mut base, mut whole) = (Vec::new(), None, false);
+        for item in &self.items[versions] {
+            let version = Record::load(self.arena, item.at);
+            if is_part(version) {
+                parts.push(sealed_value(self.arena, version));
+                continue;
+            }
+            base = (version.kind() != TOMBSTONE).then(|| sealed_value(self.arena, version));
+            whole = true;
+            break;
+        }
+        // At time 0, when nothing has expired.
+        let value = def.fold(base, parts.into_iter().rev(), 0);
+        let (key, namespace) = newest.key_parts(self.arena);
+        self.key.clear();
+        push_sort_key(&mut self.key, def.id, Key { group, key, namespace });
+        let kind = if whole { Kind::Put } else { Kind::Merge };
+        writer.add(Entry { sort_key: &self.key, kind, expiry_ms: newest.expiry_ms(self.arena), value: &value })?;
         Ok(())
     }
 

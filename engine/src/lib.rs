@@ -48,6 +48,8 @@ pub mod checkpoint;
 #[cfg(not(loom))]
 mod cold;
 #[cfg(not(loom))]
+pub mod commit;
+#[cfg(not(loom))]
 mod compact;
 #[cfg(not(loom))]
 mod flush;
@@ -107,6 +109,7 @@ pub use {
     batch::{Batch, Operation},
     bulk::BulkLoad,
     checkpoint::CheckpointInfo,
+    commit::{Commit, CommitInfo},
     cursor::Cursor,
     engine::Engine,
     life_cycle::{CheckpointFiles, FileInfo},

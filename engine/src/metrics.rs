@@ -33,6 +33,11 @@ impl OperationKind {
     pub const ALL: [Self; Self::COUNT] =
         [Self::Read, Self::Write, Self::Update, Self::Append, Self::MapRead, Self::MapWrite, Self::Scan, Self::Batch];
 
+    /// Whether operations of this kind change anything; of batches each says so itself.
+    pub(crate) const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Update | Self::Append | Self::MapWrite)
+    }
+
     /// The kind's name in metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,7 +102,10 @@ pub(crate) struct StoreCounts {
     pub segments_removed: AtomicU64,
     /// By reads in flight.
     pub blocks_read: AtomicU64,
+    pub commits: AtomicU64,
+    pub aborts: AtomicU64,
     pub barrier_ns: Histogram,
+    pub commit_ns: Histogram,
     pub checkpoint_ns: Histogram,
     /// What shards counted that are gone, as their ranges were cut anew.
     pub departed: Mutex<Departed>,
@@ -136,8 +144,16 @@ pub struct Metrics {
     pub manifest_bytes: u64,
     /// Segments deleted because nothing named them any more.
     pub segments_removed: u64,
+    /// Transactions that were committed.
+    pub commits: u64,
+    /// Transactions that were undone.
+    pub aborts: u64,
+    /// Staged, in memory and on disk, in bytes, about.
+    pub staged_bytes: u64,
     /// How long barriers held their callers.
     pub barrier: HistogramSnapshot,
+    /// How long commits held their callers.
+    pub commit: HistogramSnapshot,
     /// How long checkpoints took, from the barrier to the end.
     pub checkpoint: HistogramSnapshot,
     /// Segments in use now.
@@ -188,6 +204,8 @@ impl Metrics {
             ("checkpoints", "Checkpoints that became complete.", self.checkpoints),
             ("manifest_bytes", "Bytes of manifests.", self.manifest_bytes),
             ("segments_removed", "Segments deleted.", self.segments_removed),
+            ("commits", "Transactions committed.", self.commits),
+            ("aborts", "Transactions undone.", self.aborts),
             ("cache_hits", "Blocks that the engine's cache had.", self.cache_hits),
             ("cache_misses", "Blocks that it was asked for and didn't have.", self.cache_misses),
             ("io_reads", "Reads of files.", self.io.reads),
@@ -208,6 +226,7 @@ impl Metrics {
             ("snapshot_bytes", "Bytes of segments that are there for them alone.", self.snapshot_bytes),
             ("memory_bytes", "Memory that the store holds.", self.memory_bytes),
             ("unflushed_bytes", "Changed and not yet flushed.", self.unflushed_bytes),
+            ("staged_bytes", "Staged and not committed.", self.staged_bytes),
             ("huge_pages_denied", "1 where the engine was denied huge pages.", u64::from(self.huge_pages_denied)),
         ];
         for (name, help, value) in gauges {
@@ -215,6 +234,7 @@ impl Metrics {
         }
         let waits = [
             ("barrier", "How long barriers held their callers.", &self.barrier),
+            ("commit", "How long commits held their callers.", &self.commit),
             ("checkpoint", "How long checkpoints took, from the barrier to the end.", &self.checkpoint),
         ];
         for (name, help, durations) in waits {
@@ -244,6 +264,9 @@ impl StoreCounts {
         metrics.checkpoints = load(&self.checkpoints);
         metrics.manifest_bytes = load(&self.manifest_bytes);
         metrics.segments_removed = load(&self.segments_removed);
+        metrics.commits = load(&self.commits);
+        metrics.aborts = load(&self.aborts);
+        metrics.commit = self.commit_ns.snapshot();
         metrics.barrier = self.barrier_ns.snapshot();
         metrics.checkpoint = self.checkpoint_ns.snapshot();
     }

@@ -126,6 +126,12 @@ pub struct StoreOptions {
     pub fetch: bool,
     /// Where the bytes of segments go while they are written, beside the disk.
     pub sink: Option<Arc<dyn SegmentSink>>,
+    /// Whether what is written is *staged* until it is [committed](crate::Store::commit): checkpoints have what the last
+    /// commit left, and with it its offsets and metadata.
+    pub transactional: bool,
+    /// How much may be staged, in bytes, about: while there is more, a write that would stage something fails with
+    /// [`Error::Staged`]. What doesn't fit into memory is spilled.
+    pub staged_bytes_max: usize,
     /// The seed of the store's hashes; `None` draws one. Stores that will be merged by rescaling may share one.
     pub hash_seed: Option<u64>,
 }
@@ -144,6 +150,8 @@ impl Default for StoreOptions {
             snapshots_max: 16,
             fetch: false,
             sink: None,
+            transactional: false,
+            staged_bytes_max: usize::MAX,
             hash_seed: None,
         }
     }

@@ -12,7 +12,6 @@ use crate::shard::{Core, View};
 use crate::stack::{Found, Lookup};
 use crate::states::{StateDef, StateKind, Ttl};
 use crate::write::Halt;
-use std::sync::Arc;
 
 /// Builds the key area of a key in `scratch`, where it has a namespace; else the key is its own.
 #[inline]
@@ -54,7 +53,7 @@ pub fn check_user_key(user_key: &[u8]) -> Result<(), Error> {
 pub fn cell_lookup(view: &View, def: &StateDef, key: Key<'_>, now_ms: u64) -> Lookup {
     let mut sort_key = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut sort_key, def.id, key);
-    Lookup::new(Arc::clone(view.version.slice_of(key.group)), def.id, sort_key, 0, now_ms)
+    Lookup::new(view.slice_of(key.group), def.id, sort_key, 0, now_ms)
 }
 
 /// The lookup of a map entry in a view's segments.
@@ -62,7 +61,7 @@ pub fn entry_lookup(view: &View, def: &StateDef, key: Key<'_>, user_key: &[u8], 
     let mut sort_key = Vec::with_capacity(11 + key.key.len() + key.namespace.len() + user_key.len());
     push_entry_key(&mut sort_key, def.id, key, user_key);
     let container = sort_key.len() - user_key.len() - 1;
-    Lookup::new(Arc::clone(view.version.slice_of(key.group)), def.id, sort_key, container, now_ms)
+    Lookup::new(view.slice_of(key.group), def.id, sort_key, container, now_ms)
 }
 
 /// Runs a lookup to its end, a block at a time; counts the blocks that it looked into.

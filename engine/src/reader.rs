@@ -6,16 +6,16 @@
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
+use crate::hot::commits::CommitView;
 use crate::hot::record::{ENTRY, VALUE, hash_area};
-use crate::hot::shared::{self, SharedChain, SharedChunk, SharedGet};
-use crate::hot::table::Head;
+use crate::hot::shared::{SharedChain, SharedChunk, SharedGet, Tables};
 use crate::ids::KeyGroup;
 use crate::key::Key;
 use crate::metrics::OwnerCounts;
 use crate::packed::Packed;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
-use crate::shard::{Core, Shard, View};
+use crate::shard::{Core, Shard, StateHeads, View};
 use crate::stack::Found;
 use crate::states::{StateDef, StateKind, frames};
 use crate::store::{State, StoreInner};
@@ -33,7 +33,7 @@ const SLOTS: usize = 8;
 #[derive(Debug)]
 struct ShardHeads {
     shard: Arc<Shard>,
-    heads: Vec<Arc<[Head]>>,
+    heads: Vec<StateHeads>,
     heads_number: u64,
 }
 
@@ -67,6 +67,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Reader {
     inner: Arc<Inner>,
+    committed: bool,
 }
 
 impl Reader {
@@ -79,7 +80,15 @@ impl Reader {
                 known: RwLock::new(Arc::default()),
                 now_ms: AtomicU64::new(0),
             }),
+            committed: false,
         }
+    }
+
+    /// The same reader of what is committed alone. Of a store that isn't transactional that is all there is. Where nothing
+    /// was staged since the last commit it costs as much as any other.
+    #[must_use]
+    pub fn committed(self) -> Self {
+        Self { committed: true, ..self }
     }
 
     /// Sets the clock that decides what is expired, in ms, for this reader and its clones.
@@ -126,7 +135,7 @@ impl Reader {
         self.inner.store.check()?;
         let all = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Merging];
         let def = self.def(cursor.state, &all)?;
-        cursor.fetch(&mut &*self.inner, &def, out)
+        cursor.fetch(&mut Isolated { inner: &self.inner, committed: self.committed }, &def, out)
     }
 
     fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
@@ -149,12 +158,12 @@ impl Reader {
 
     /// What memory has of a value, or of a map's entry.
     fn see_cell(&self, user_key: Option<&[u8]>, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, ()> {
-        let InMemory { head, probe } = hot;
+        let InMemory { tables, probe } = hot;
         let arena = &self.inner.store.engine.inner.arena;
         let mut out = Vec::new();
         let seen = match user_key {
-            None => shared::get_cell(head, arena, probe, &mut out),
-            Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
+            None => tables.get_cell(arena, probe, &mut out),
+            Some(user_key) => tables.get_entry(arena, probe, user_key, &mut out),
         };
         match seen {
             SharedGet::Found { kind, expiry_ms, .. } => {
@@ -162,12 +171,12 @@ impl Reader {
                 return Look::Seen(live.then_some(out));
             }
             SharedGet::Contended => return Look::Contended,
-            SharedGet::Absent if !head.is_spilled() => return Look::Seen(None),
+            SharedGet::Absent if !tables.main.is_spilled() => return Look::Seen(None),
             SharedGet::Absent if user_key.is_none() => return Look::Below(()),
             SharedGet::Absent => {}
         }
         // A clear of the whole map that isn't flushed yet masks what is on disk.
-        match shared::get_cell(head, arena, probe, &mut out) {
+        match tables.get_cell(arena, probe, &mut out) {
             SharedGet::Found { .. } => Look::Seen(None),
             SharedGet::Contended => Look::Contended,
             SharedGet::Absent => Look::Below(()),
@@ -189,10 +198,10 @@ impl Reader {
     fn see_folded(&self, def: &StateDef, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, Above> {
         let mut above = Above::default();
         let arena = &self.inner.store.engine.inner.arena;
-        let complete = match shared::get_chain(hot.head, arena, &hot.probe, &mut above.chunks, &mut above.bytes) {
-            SharedChain::Found { complete } => complete,
+        let complete = match hot.tables.get_chain(arena, &hot.probe, &mut above.chunks, &mut above.bytes) {
+            SharedChain::Found { complete, .. } => complete,
             SharedChain::Contended => return Look::Contended,
-            SharedChain::Absent => !hot.head.is_spilled(),
+            SharedChain::Absent => !hot.tables.main.is_spilled(),
         };
         // All that there is: of what is flushed as well.
         if complete { Look::Seen(above.fold(def, Found::default(), None, now_ms)) } else { Look::Below(above) }
@@ -232,25 +241,37 @@ impl Reader {
     ) -> Result<Option<R>> {
         let Some((known, at)) = self.known(def, key) else { return self.look_at_disk(cold).map(Some) };
         let ShardHeads { shard, heads, .. } = &known[at];
+        let heads = &heads[usize::from(def.id.0)];
         let group = read::check_key(key, shard.range)?;
         let mut scratch = Vec::new();
         let (area, namespaced) = read::area(key, &mut scratch);
         let hash = hash_area(area, namespaced, self.inner.store.info.hash_seed);
         let probe = Probe { state: def.id.0, group, area, namespaced, hash };
-        let place = InMemory { head: &heads[usize::from(def.id.0)][usize::from(group)], probe };
+        let commits = shard.commits.as_ref().filter(|_| self.committed);
+        let (main, kept) = (&heads.main[usize::from(group)], heads.kept.get(usize::from(group)));
         for _ in 0..attempts {
             let (number, view) = shard.view();
             let slot = self.slot();
             let pin = slot.pin();
-            let seen = hot(&place);
+            let mut look = |committed: Option<CommitView>| {
+                let seen = hot(&InMemory { tables: Tables { main, committed: kept.zip(committed) }, probe });
+                (seen, committed)
+            };
+            let seen = match commits {
+                None => Some(look(None)),
+                Some(commits) => commits.beside(|view| look(Some(view))),
+            };
             drop(pin);
             drop(slot);
             let seen = match seen {
-                Look::Contended => return Ok(None),
+                Some((Look::Contended, _)) => return Ok(None),
+                // A transaction was committed or undone meanwhile.
+                None => continue,
                 // Another view has other segments: what isn't in memory any more may be in them.
                 _ if shard.view_number() != number => continue,
-                Look::Seen(seen) => seen,
-                Look::Below(above) => cold(above, &view)?,
+                Some((Look::Seen(seen), _)) => seen,
+                Some((Look::Below(above), None)) => cold(above, &view)?,
+                Some((Look::Below(above), Some(view_of))) => cold(above, &view.committed(view_of.committed()))?,
             };
             return Ok(Some(seen));
         }
@@ -273,14 +294,21 @@ impl Reader {
         let mut core = shard.cell.borrow();
         core.settle(shard);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
-        let seen = hot(&InMemory { head: core.hot.head(&probe), probe });
-        Ok(Some((seen, Arc::clone(&core.view))))
+        let commits = shard.commits.as_ref().filter(|_| self.committed).map(|commits| commits.view());
+        let committed = core.hot.kept_head(def.id.0, group).zip(commits);
+        let view = match commits {
+            None => Arc::clone(&core.view),
+            Some(commits) => Arc::new(core.view.committed(commits.committed())),
+        };
+        let seen = hot(&InMemory { tables: Tables { main: core.hot.head(&probe), committed }, probe });
+        Ok(Some((seen, view)))
     }
 
     /// Looks at the segments alone, for a key that no writer of this store owns: all there is of it is on disk.
     fn look_at_disk<R, B: Default>(&self, cold: &mut impl FnMut(B, &View) -> Result<R>) -> Result<R> {
         let version = Arc::clone(&self.inner.store.version.lock());
-        cold(B::default(), &View { version, flushed: 0 })
+        // Whatever was committed of it: what is staged is a writer's.
+        cold(B::default(), &View::new(version, 0).committed(self.inner.store.committed_epoch()))
     }
 
     /// The shard of a key, with the heads of the state; brought up to date where it changed.
@@ -306,17 +334,27 @@ impl Reader {
     }
 }
 
-impl Access for &Inner {
+/// The store as a reader walks through it.
+struct Isolated<'a> {
+    inner: &'a Inner,
+    committed: bool,
+}
+
+impl Access for Isolated<'_> {
     fn store(&self) -> &Arc<StoreInner> {
-        &self.store
+        &self.inner.store
+    }
+
+    fn is_committed(&self) -> bool {
+        self.committed
     }
 
     fn inside<R>(&mut self, group: KeyGroup, look: impl FnOnce(&mut Core, u16) -> R) -> Result<Option<R>> {
-        let range = self.store.info.range;
+        let range = self.inner.store.info.range;
         if !range.contains(group) {
             return Err(Error::OutsideRange { group, range });
         }
-        let shards = self.store.shards.lock().clone();
+        let shards = self.inner.store.shards.lock().clone();
         let Some(shard) = shards.iter().find(|shard| shard.range.contains(group)) else { return Ok(None) };
         let mut core = shard.cell.borrow();
         core.settle(shard);
@@ -324,7 +362,7 @@ impl Access for &Inner {
     }
 
     fn now_ms(&mut self) -> u64 {
-        self.now_ms.load(Ordering::Relaxed)
+        self.inner.now_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -337,7 +375,7 @@ impl ShardHeads {
 
 /// What memory has of a key: its table, and what it is found by.
 struct InMemory<'a> {
-    head: &'a Head,
+    tables: Tables<'a>,
     probe: Probe<'a>,
 }
 

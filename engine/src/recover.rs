@@ -7,6 +7,7 @@
 //! ```
 
 use crate::checkpoint::{self, Catalogue, CheckpointInfo, Kept};
+use crate::commit::CommitInfo;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ids::SegmentId;
@@ -243,6 +244,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         shards: Mutex::new(Vec::new()),
         version: Mutex::new(Arc::new(described.version)),
         epoch: AtomicU32::new(described.epoch),
+        last_commit: Mutex::new(Arc::new(CommitInfo::restored(described.restored.as_ref(), described.epoch))),
         attempt: random(),
         segments_named: AtomicU64::new(0),
         queue: crate::flush::Queue::default(),

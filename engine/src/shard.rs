@@ -4,13 +4,14 @@
 //! that borrows them (for a barrier, a spill, eviction) while the writer is idle or between two operations. The view
 //! (which segments there are, and up to which epoch everything is in them) is replaced as a whole in one step.
 
+use crate::hot::commits::Commits;
 use crate::hot::table::Head;
 use crate::hot::{Hot, Memory};
-use crate::ids::KeyGroupRange;
+use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::metrics::OperationKind;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
-use crate::stack::Version;
+use crate::stack::{Slice, Version};
 use crate::stats::Histogram;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
@@ -25,6 +26,36 @@ pub struct View {
     pub version: Arc<Version>,
     /// Every record with a stamp up to this is in them.
     pub flushed: u32,
+    /// Only segments of epochs up to this are looked at: others hold what isn't committed.
+    pub up_to: u32,
+}
+
+impl View {
+    /// All of a version's segments.
+    pub const fn new(version: Arc<Version>, flushed: u32) -> Self {
+        Self { version, flushed, up_to: u32::MAX }
+    }
+
+    /// The same without what was staged after the stamp `committed`.
+    pub fn committed(&self, committed: u32) -> Self {
+        Self { version: Arc::clone(&self.version), flushed: self.flushed, up_to: committed }
+    }
+
+    /// The slice of a key group, which the store must hold.
+    #[inline]
+    pub fn slice_of(&self, group: KeyGroup) -> Arc<Slice> {
+        let slice = self.version.slice_of(group);
+        if self.up_to == u32::MAX { Arc::clone(slice) } else { Slice::up_to(slice, self.up_to) }
+    }
+}
+
+/// What readers see of a state's tables.
+#[derive(Clone, Debug)]
+pub struct StateHeads {
+    /// The tables, by key group.
+    pub main: Arc<[Head]>,
+    /// The versions that a transaction keeps; none where nothing has to be committed.
+    pub kept: Arc<[Head]>,
 }
 
 /// What the gate guards.
@@ -50,7 +81,9 @@ pub struct Shard {
     pub cell: Arc<GatedCell<Core>>,
     view: RwLock<Arc<View>>,
     view_number: AtomicU64,
-    heads: RwLock<Vec<Arc<[Head]>>>,
+    /// How far its changes are committed, where they have to be.
+    pub commits: Option<Arc<Commits>>,
+    heads: RwLock<Vec<StateHeads>>,
     heads_number: AtomicU64,
     /// Set when its state went to disk and the shard left its store, as another range was claimed.
     gone: AtomicBool,
@@ -63,13 +96,24 @@ pub struct Shard {
 
 impl Shard {
     /// An empty shard over what is on disk.
-    pub fn new(range: KeyGroupRange, memory: Memory, seed: u64, epoch: u32, version: Arc<Version>) -> Self {
-        let view = Arc::new(View { version, flushed: epoch - 1 });
+    pub fn new(
+        range: KeyGroupRange,
+        memory: Memory,
+        seed: u64,
+        epoch: u32,
+        version: Arc<Version>,
+        transactional: bool,
+    ) -> Self {
+        let view = Arc::new(View::new(version, epoch - 1));
         let mut memory = memory;
         memory.set_floor();
         let mut hot = Hot::new(memory, seed, range.count(), epoch);
         // No two shards of a key group ever count alike: a walk may outlive the one that it began with.
         hot.deletions = u64::from(epoch) << 32;
+        let commits = transactional.then(|| Arc::new(Commits::new(epoch - 1)));
+        if let Some(commits) = &commits {
+            hot.set_transactional(Arc::clone(commits));
+        }
         let core = Core {
             hot,
             view: Arc::clone(&view),
@@ -82,6 +126,7 @@ impl Shard {
             cell: Arc::new(GatedCell::new(core)),
             view: RwLock::new(view),
             view_number: AtomicU64::new(0),
+            commits,
             heads: RwLock::new(Vec::new()),
             heads_number: AtomicU64::new(0),
             gone: AtomicBool::new(false),
@@ -93,19 +138,21 @@ impl Shard {
 
     /// Adds the tables of the next state. `on_disk` says whether there may be state of it on disk.
     pub fn add_state(&self, on_disk: bool) {
-        let heads: Arc<[Head]> = (0..self.range.count()).map(|_| Head::default()).collect();
+        let tables = |count| (0..count).map(|_| Head::default()).collect();
+        let main: Arc<[Head]> = tables(self.range.count());
+        let kept: Arc<[Head]> = tables(if self.commits.is_some() { self.range.count() } else { 0 });
         if on_disk {
-            heads.iter().for_each(|head| head.set_spilled(true));
+            main.iter().for_each(|head| head.set_spilled(true));
         }
         let mut core = self.cell.borrow();
-        core.hot.add_state(Arc::clone(&heads));
-        self.heads.write().push(heads);
+        core.hot.add_state(Arc::clone(&main), Arc::clone(&kept));
+        self.heads.write().push(StateHeads { main, kept });
         // Pairs with `heads_number`: who sees the number finds the tables.
         self.heads_number.fetch_add(1, Ordering::Release);
     }
 
     /// What readers see of the tables, by state, and a number that changes with it.
-    pub fn heads(&self) -> (u64, Vec<Arc<[Head]>>) {
+    pub fn heads(&self) -> (u64, Vec<StateHeads>) {
         let heads = self.heads.read();
         (self.heads_number.load(Ordering::Acquire), heads.clone())
     }
@@ -142,7 +189,7 @@ impl Shard {
     pub fn publish(&self, version: Arc<Version>, flushed: Option<u32>) {
         let mut view = self.view.write();
         let flushed = flushed.unwrap_or(0).max(view.flushed);
-        *view = Arc::new(View { version, flushed });
+        *view = Arc::new(View::new(version, flushed));
         // Pairs with `view_number`. A record is evicted after the owner saw the view that has it on disk, so a reader that
         // misses the record sees a number at least as high.
         self.view_number.fetch_add(1, Ordering::Release);

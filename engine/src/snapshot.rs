@@ -139,7 +139,7 @@ impl Inner {
             Some(outcome) => outcome?,
             None => self.store.engine.hurry(|| self.taking.wait())?,
         };
-        Ok(Arc::new(View { version, flushed: 0 }))
+        Ok(Arc::new(View::new(version, 0)))
     }
 }
 

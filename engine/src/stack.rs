@@ -106,6 +106,23 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// The same without the layers of later epochs than `epoch`, which hold what wasn't committed then.
+    pub fn up_to(this: &Arc<Self>, epoch: u32) -> Arc<Self> {
+        let is_later = |layer: &Layer| layer.segment.meta().epoch_low.0 > epoch;
+        if !this.layers.iter().any(is_later) {
+            return Arc::clone(this);
+        }
+        let layers = this.layers.iter().filter(|layer| !is_later(layer)).cloned().collect();
+        Arc::new(Self { range: this.range, layers })
+    }
+
+    /// The layers below the last one of a later epoch than `epoch`: what may be merged while that isn't committed.
+    pub fn below_all_later(this: &Arc<Self>, epoch: u32) -> Arc<Self> {
+        let later = this.layers.iter().rposition(|layer| layer.segment.meta().epoch_low.0 > epoch);
+        let Some(later) = later else { return Arc::clone(this) };
+        Arc::new(Self { range: this.range, layers: this.layers[later + 1..].to_vec() })
+    }
+
     /// Whether asking a filter may have to wait until the host brings a segment.
     pub fn waits_for_host(&self) -> bool {
         self.layers.iter().any(|layer| layer.segment.opened.get().is_none() && !layer.segment.is_here())
@@ -144,6 +161,15 @@ impl Version {
             Arc::new(Slice { range: slice.range, layers })
         });
         Self { slices: slices.collect() }
+    }
+
+    /// The same without the segments of later epochs than `epoch`, which hold what wasn't committed then.
+    pub fn up_to(this: &Arc<Self>, epoch: u32) -> Arc<Self> {
+        let slices: Vec<Arc<Slice>> = this.slices.iter().map(|slice| Slice::up_to(slice, epoch)).collect();
+        if slices.iter().zip(&this.slices).all(|(a, b)| Arc::ptr_eq(a, b)) {
+            return Arc::clone(this);
+        }
+        Arc::new(Self { slices })
     }
 
     /// The segments, each once, in the order of their first place.

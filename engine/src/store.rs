@@ -3,6 +3,7 @@
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
 use crate::checkpoint::{Catalogue, CheckpointInfo};
+use crate::commit::{self, Commit, CommitInfo};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::flush::Queue;
@@ -103,6 +104,8 @@ pub(crate) struct StoreInner {
     /// The current arrangement. Changed under this lock only, together with the shards' views.
     pub version: Mutex<Arc<Version>>,
     pub epoch: AtomicU32,
+    /// Of a transactional store, what was committed last.
+    pub last_commit: Mutex<Arc<CommitInfo>>,
     pub attempt: u64,
     pub segments_named: AtomicU64,
     pub queue: Queue,
@@ -245,7 +248,42 @@ impl Store {
         barrier::cut(&self.inner, barrier, None)
     }
 
-    /// The store as it is now, to be read while it goes on. See [`Snapshot`].
+    /// Commits what is staged in a transactional store, by all its writers, as one: from now on it is in committed reads, and
+    /// in every checkpoint. Takes microseconds, however much is staged ([`Writer::commit`] fewer); it lasts with the
+    /// next checkpoint, and a crash before that goes back to the last commit that a checkpoint has.
+    ///
+    /// A writer of another thread is cut between two of its operations, wherever it stands in an event.
+    ///
+    /// # Errors
+    /// [`Error::Options`] where the store isn't transactional, or where offsets or metadata are not what [`Commit`] says; and
+    /// once background work failed for good.
+    pub fn commit(&self, commit: Commit) -> Result<Arc<CommitInfo>> {
+        commit::commit(&self.inner, commit, None)
+    }
+
+    /// Undoes what is staged in a transactional store, by all its writers, as one: everything is as the last commit left it.
+    /// Takes time by how much is staged; where some of it is being spilled it waits for that.
+    ///
+    /// # Errors
+    /// [`Error::Options`] where the store isn't transactional; a [`Class::Retry`](crate::Class::Retry) error where a spill finds the
+    /// disk full, and then nothing is undone.
+    pub fn abort_transaction(&self) -> Result<()> {
+        commit::abort(&self.inner, None)
+    }
+
+    /// What was committed last; of a store that was just opened, what its checkpoint has. A store that isn't transactional
+    /// says what it was opened with.
+    pub fn last_commit(&self) -> Arc<CommitInfo> {
+        Arc::clone(&self.inner.last_commit.lock())
+    }
+
+    /// How much is staged, in memory and on disk, in bytes, about.
+    pub fn staged_bytes(&self) -> usize {
+        self.inner.shards.lock().iter().map(|shard| shard.cell.borrow().hot.staged_bytes()).sum()
+    }
+
+    /// The store as it is now, to be read while it goes on. See [`Snapshot`]. Of a transactional store, as the last commit
+    /// left it.
     ///
     /// # Errors
     /// [`Error::Busy`] where [`StoreOptions::snapshots_max`] of them live; else as [`Store::barrier`].
@@ -365,6 +403,17 @@ impl StoreInner {
         Ok(def)
     }
 
+    /// What is of later epochs isn't committed; nothing is where nothing has to be.
+    pub fn committed_epoch(&self) -> u32 {
+        if self.options.transactional { self.last_commit.lock().epoch.0 } else { u32::MAX }
+    }
+
+    /// An empty shard.
+    pub fn new_shard(&self, range: KeyGroupRange, memory: Memory, version: Arc<Version>) -> Arc<Shard> {
+        let (seed, epoch) = (self.info.hash_seed, self.next_epoch());
+        Arc::new(Shard::new(range, memory, seed, epoch, version, self.options.transactional))
+    }
+
     /// Memory for a shard, of this store's share.
     pub fn fresh_memory(&self) -> Memory {
         Memory::new(Arc::clone(&self.engine.inner.arena), &self.share, &self.engine.inner.domain)
@@ -461,6 +510,7 @@ impl StoreInner {
             metrics.copies += core.hot.copies;
             metrics.memory_bytes += core.hot.memory.held_bytes() as u64;
             metrics.unflushed_bytes += core.hot.unflushed_bytes() as u64;
+            metrics.staged_bytes += core.hot.staged_bytes() as u64;
         }
         let mut known = std::collections::HashSet::new();
         for segment in self.version.lock().segments() {

@@ -76,6 +76,9 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
         tokens.push(GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?);
     }
     for (shard, token) in overlapping.iter().zip(&mut tokens) {
+        if token.enter().hot.has_staged() {
+            return Err(Error::Busy { problem: "a transaction is open in these key groups" });
+        }
         drain(store, shard, token)?;
     }
     let states = store.states.read();
@@ -91,8 +94,7 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     }
     shards.retain(|shard| !overlapping.iter().any(|gone| Arc::ptr_eq(gone, shard)));
     let fresh_memory = || store.fresh_memory();
-    let shard =
-        Arc::new(Shard::new(range, fresh_memory(), store.info.hash_seed, store.next_epoch(), Arc::clone(&version)));
+    let shard = store.new_shard(range, fresh_memory(), Arc::clone(&version));
     let empty = version.slices.iter().all(|slice| slice.layers.is_empty());
     for def in states.iter() {
         // A state that was registered after the store was opened can be on disk once a shard of this store spilled it.
@@ -126,6 +128,17 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
         store.check()?;
         store.trouble.lock().clone().map_or(Ok(()), Err)?;
     }
+}
+
+/// Fails where more is staged than the store's options allow. One operation may go beyond that.
+#[inline]
+pub(crate) fn check_staged(store: &StoreInner, token: &mut OwnerToken<Core>) -> Result<()> {
+    let max_bytes = store.options.staged_bytes_max;
+    if max_bytes == usize::MAX {
+        return Ok(());
+    }
+    let bytes = token.enter().hot.staged_bytes();
+    if bytes < max_bytes { Ok(()) } else { Err(Error::Staged { bytes, max_bytes }) }
 }
 
 /// Runs an operation in the shard's gate, making room and trying again when memory is out.
@@ -315,14 +328,17 @@ enum Spill {
 
 /// Cuts the current epoch off and has it flushed without a manifest.
 fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill {
-    if !core.hot.is_dirty() {
+    if !core.hot.is_dirty() && !core.hot.has_staged() {
         return Spill::Nothing;
     }
     let Some(_sealing) = store.queue.sealing.try_lock() else { return Spill::Barrier };
     if store.check_cut().is_err() {
         return Spill::Nothing;
     }
-    let Some(sealed) = core.hot.seal(store.next_epoch()) else { return Spill::Nothing };
+    // What is staged comes after what is committed: that has to be on disk before.
+    let next = store.next_epoch();
+    let sealed = if core.hot.is_dirty() { core.hot.seal(next) } else { core.hot.seal_staged(next) };
+    let Some(sealed) = sealed else { return Spill::Nothing };
     tracing::debug!(epoch = sealed.epoch, bytes = sealed.dirty_bytes, "spill");
     store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None, snapshot: None });
     Spill::Begun

@@ -3,6 +3,7 @@
 use crate::barrier::{Barrier, Pending};
 use crate::batch::{self, Answers, Batch};
 use crate::change;
+use crate::commit::{self, Commit, CommitInfo};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
@@ -79,6 +80,16 @@ impl Writer {
         crate::barrier::cut(&self.store, barrier, Some((&self.shard, &mut self.token)))
     }
 
+    /// [`Store::commit`](crate::Store::commit) of the store that it writes, all its writers included, the shorter way.
+    pub fn commit(&mut self, commit: Commit) -> Result<Arc<CommitInfo>> {
+        commit::commit(&self.store, commit, Some((&self.shard, &mut self.token)))
+    }
+
+    /// [`Store::abort_transaction`](crate::Store::abort_transaction) of the store that it writes, all its writers included.
+    pub fn abort_transaction(&mut self) -> Result<()> {
+        commit::abort(&self.store, Some((&self.shard, &mut self.token)))
+    }
+
     /// Runs an operation on one key of a state of one of these kinds.
     #[inline]
     fn at<R>(
@@ -93,6 +104,9 @@ impl Writer {
         let def = self.states.get(&self.store, state)?;
         if !kinds.contains(&def.kind) {
             return Err(wrong_kind(def, kinds));
+        }
+        if timed_as.writes() {
+            write::check_staged(&self.store, &mut self.token)?;
         }
         write::run(&self.store, &self.shard, &mut self.token, timed_as, |core| {
             if key.namespace.is_empty() {
@@ -128,6 +142,9 @@ impl Writer {
         let group = key.group.0.wrapping_sub(self.shard.range.first());
         let Some(mut found) = core.hot.quick(state.0.0, group, hash, key.key) else { return QuickUpdate::Not(change) };
         if !found.is_of(core.hot.current) {
+            if self.store.options.transactional {
+                return QuickUpdate::Not(change);
+            }
             let at = found.at();
             let Some(quickened) = core.hot.quicken(state.0.0, group, hash, at) else { return QuickUpdate::Not(change) };
             found = quickened;
@@ -295,6 +312,7 @@ impl Writer {
             return Err(wrong_kind(def, &KINDS));
         }
         def.check_operator()?;
+        write::check_staged(&self.store, &mut self.token)?;
         let mut progress = namespaces::Progress::default();
         write::run(&self.store, &self.shard, &mut self.token, OperationKind::Append, |core| {
             namespaces::merge(core, def, group, key, sources, &mut progress)
@@ -428,6 +446,7 @@ impl Writer {
         change: impl FnMut(usize, Option<&[u8]>) -> Option<V>,
     ) -> Result<()> {
         let def = batch_state(&mut self.states, &self.store, self.shard.range, state, keys)?;
+        write::check_staged(&self.store, &mut self.token)?;
         batch::update_many(&self.store, &self.shard, &mut self.token, def, keys, change)
     }
 

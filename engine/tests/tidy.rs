@@ -21,6 +21,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "recover",
             "rescale",
             "barrier",
+            "commit",
             "flush",
             "checkpoint",
             "life_cycle",
@@ -64,6 +65,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     // Down the line of a checkpoint: write or barrier, flush, checkpoint, reclaim.
     ("write", "flush", "a spill is a flush job"),
     ("barrier", "flush", "a barrier queues a flush job"),
+    ("commit", "barrier", "the writer that asks, entered through its own token"),
+    ("commit", "checkpoint", "what a store finds committed is its checkpoint's"),
+    ("commit", "reclaim", "what was spilled of an undone transaction becomes garbage"),
     ("barrier", "checkpoint", "the job carries the request for a checkpoint; aborting a complete one releases it"),
     ("flush", "checkpoint", "the last step of a job is its checkpoint"),
     ("flush", "compact", "a flush has the stacks looked at"),
@@ -74,6 +78,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("compact", "reclaim", "inputs of a merge become garbage"),
     ("compact", "checkpoint", "a merge goes through a slice in the same ranges as an iterator"),
     ("recover", "rescale", "restoring combines manifests first"),
+    ("recover", "commit", "`CommitInfo`: what is committed when a store is opened"),
     ("recover", "checkpoint", "what a manifest describes, and the catalogue of a directory"),
     // Types that stand with the flow that gives them their meaning.
     ("checkpoint", "barrier", "`Barrier` and the shared half of `Pending`: what was asked for, and who waits"),

@@ -31,9 +31,14 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
         newest.iter().flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id)).collect()
     };
     let version = Arc::clone(&store.version.lock());
+    let committed = store.committed_epoch();
     let is_new = |layer: &Layer| {
         let meta = layer.segment.meta();
-        meta.level == 0 && meta.file_bytes < SMALL_BYTES && !known.contains(&meta.id) && layer.segment.is_here()
+        meta.level == 0
+            && meta.epoch_low.0 <= committed
+            && meta.file_bytes < SMALL_BYTES
+            && !known.contains(&meta.id)
+            && layer.segment.is_here()
     };
     if version.segments().iter().filter(|segment| is_new(&as_layer(segment))).count() <= NEW_MAX {
         return Ok(());

@@ -193,7 +193,8 @@ impl<'a> Sink<'a> {
 
     /// For what is no merge: about so many keys, in segments of a bottom.
     pub fn to_bottom(store: &'a Arc<StoreInner>, keys: u64) -> Self {
-        let epoch = crate::store::epoch_of(store);
+        let epoch =
+            if store.options.transactional { Epoch(store.committed_epoch()) } else { crate::store::epoch_of(store) };
         let options = SegmentOptions {
             compress: store.options.compress,
             hash_seed: store.info.hash_seed,

@@ -82,7 +82,9 @@ impl Schedule {
 pub(crate) fn consider(store: &Arc<StoreInner>) {
     let wanted = {
         let version = Arc::clone(&store.version.lock());
-        version.slices.iter().any(|slice| pick::choose(slice, false).is_some_and(|choice| is_here(slice, &choice)))
+        let committed = store.committed_epoch();
+        let slices = version.slices.iter().map(|slice| Slice::below_all_later(slice, committed));
+        slices.into_iter().any(|slice| pick::choose(&slice, false).is_some_and(|choice| is_here(&slice, &choice)))
     };
     if wanted && !store.closed.load(Ordering::Acquire) && store.compaction.start() {
         store.engine.submit(Task::Compact(Arc::clone(store)));
@@ -134,7 +136,10 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         let version = Arc::clone(&store.version.lock());
         // Slices are gone through in turn, so that one that is always full doesn't keep the others waiting.
         let next = version.slices.iter().filter(|slice| u32::from(slice.range.first()) >= from);
-        let mut choices = next.filter_map(|slice| choose(slice).map(|choice| (slice, choice)));
+        // What is staged lies above what is merged, and doesn't become part of it.
+        let committed = store.committed_epoch();
+        let next = next.map(|slice| Slice::below_all_later(slice, committed));
+        let mut choices = next.filter_map(|slice| choose(&slice).map(|choice| (slice, choice)));
         // What the host has yet to bring is merged when it is here, unless somebody waits for it.
         let picked = choices.find(|(slice, choice)| everything || is_here(slice, choice));
         let Some((slice, choice)) = picked else {
@@ -146,8 +151,8 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         };
         from = u32::from(slice.range.last()) + 1;
         let may_wait = || !everything && !pick::is_behind(store.version.lock().slice_of(KeyGroup(slice.range.first())));
-        let outputs = merge::run(store, slice, &choice, may_wait)?;
-        install(store, slice, &choice, outputs)?;
+        let outputs = merge::run(store, &slice, &choice, may_wait)?;
+        install(store, &slice, &choice, outputs)?;
         store.counts.compactions.fetch_add(1, Ordering::Relaxed);
         drop(version);
         reclaim::leftovers(store);

@@ -94,16 +94,14 @@ impl Hot {
             && self.claim(probe, &mut old)?;
         if in_place {
             let fresh = old.tag() & FRESH;
+            self.grew(value.len().saturating_sub(old.value_len()));
             old.replace(self.memory.arena(), kind | flags | fresh | USED, expiry_ms, value);
             return Ok(());
         }
         let is_current = old.stamp(self.arena()) == self.current;
         let fresh = if is_current { kept } else { 0 };
-        let below = old.link(self.arena());
         let record = self.create(probe, kind | flags | fresh | USED, value, expiry_ms)?;
-        self.supersede(probe, place, old, record)?;
-        self.dispose_chain(probe, below);
-        Ok(())
+        self.supersede_chain(probe, place, old, record)
     }
 
     pub(super) fn create(

@@ -78,6 +78,7 @@ impl Hot {
             let fits = head.value_len() + bytes <= head.capacity(&self.memory);
             if fits && head.has(EXPIRY) == expiry_ms.is_some() {
                 head.extend(self.memory.arena(), parts, expiry_ms);
+                self.grew(bytes);
                 return Ok(());
             }
             return self.regrow(probe, place, head, parts, expiry_ms);
@@ -91,11 +92,8 @@ impl Hot {
         let is_clean = head.stamp(self.arena()) <= self.flushed;
         if is_clean && !self.chunks(head).complete {
             // The chain goes on on disk, where its flushed chunks are as well.
-            let below = head.link(self.arena());
             let record = self.new_chunk(probe, CHAIN, NONE, parts, bytes, expiry_ms)?;
-            self.supersede(probe, place, head, record)?;
-            self.dispose_chain(probe, below);
-            return Ok(());
+            return self.supersede_chain(probe, place, head, record);
         }
         let record = self.new_chunk(probe, CHAIN, head.at, parts, bytes, expiry_ms)?;
         if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
@@ -221,6 +219,10 @@ impl Hot {
         if clean < CHUNKS_MAX {
             return head;
         }
+        if self.transaction.is_some() {
+            // What the last commit left may be among what is joined with what is staged; it is on disk.
+            self.head(probe).set_spilled(true);
+        }
         let first = chunks.records.len() - clean;
         let joined = &chunks.records[first..];
         let value: Vec<u8> = joined.iter().rev().flat_map(|&record| self.value_of(record)).copied().collect();
@@ -250,6 +252,32 @@ impl Hot {
             self.dispose(probe.state, probe.group, old);
         }
         head
+    }
+
+    /// Puts a new record where an old one of the same key lies, and disposes of the old one and all that it links to, down
+    /// to the version that the last commit left, which is kept where the new one is not committed.
+    pub(super) fn supersede_chain(
+        &mut self,
+        probe: &Probe<'_>,
+        place: Place,
+        old: Record,
+        new: Record,
+    ) -> Result<(), OutOfMemory> {
+        let committed = self.committed_in(old);
+        self.enter_successor(probe, probe.hash, committed, new)?;
+        place.swing(self.memory.arena(), new.at);
+        self.dispose_down_to(probe, old, committed);
+        Ok(())
+    }
+
+    /// Disposes of a record and the chunks that it links to, down to one that stays.
+    pub(super) fn dispose_down_to(&mut self, probe: &Probe<'_>, head: Record, stays: Option<Record>) {
+        let mut at = head.at;
+        while at != NONE && stays.is_none_or(|stays| stays.at != at) {
+            let record = Record::load(self.memory.arena(), at);
+            at = record.link(self.memory.arena()) as Ref;
+            self.dispose(probe.state, probe.group, record);
+        }
     }
 
     /// Disposes of all chunks from a link down.

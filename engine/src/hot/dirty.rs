@@ -26,6 +26,8 @@ pub struct DirtyList {
     dead: u32,
     /// The record that died last.
     grave: Ref,
+    /// The record that died first: the end of the links between the dead.
+    oldest: Ref,
 }
 
 #[derive(Clone, Copy)]
@@ -99,9 +101,46 @@ impl DirtyList {
     /// Marks a record of the list as dead; true where it pays to [`DirtyList::sweep`].
     pub fn bury(&mut self, arena: &Arena, record: &mut Record) -> bool {
         record.bury(arena, self.grave);
+        if self.grave == NONE {
+            self.oldest = record.at;
+        }
         self.grave = record.at;
         self.dead += 1;
         self.dead > 32 && self.dead * 2 > self.count
+    }
+
+    /// Puts all of another list behind this one's, dead ones too: O(1), whatever they hold.
+    #[cfg(not(loom))]
+    pub fn join(&mut self, arena: &Arena, other: Self) {
+        if other.head == NONE {
+            return;
+        }
+        if self.head == NONE {
+            *self = other;
+            return;
+        }
+        let last = BlockHead::load(arena, self.tail);
+        BlockHead { next: other.head, ..last }.store(arena, self.tail);
+        if other.grave != NONE {
+            if self.grave == NONE {
+                self.oldest = other.oldest;
+            } else {
+                // The links run through the other's dead first, and end where this list's did.
+                Record::load(arena, other.oldest).set_next_dead(arena, self.grave);
+            }
+            self.grave = other.grave;
+        }
+        self.tail = other.tail;
+        self.count += other.count;
+        self.dead += other.dead;
+    }
+
+    /// Frees the list and those that died in it; the living are the caller's. Only for a list whose epoch is current.
+    #[cfg(not(loom))]
+    pub fn take_apart(&mut self, memory: &mut Memory) {
+        self.free_dead(memory, usize::MAX);
+        free_blocks(memory, self.head);
+        *self = Self::default();
     }
 
     /// Calls `visit` with every reference, dead ones too.

@@ -4,6 +4,7 @@ use crate::hot::dirty::DirtyList;
 use crate::hot::floor::Floors;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
 use crate::hot::table::{Head, Place};
+use crate::hot::transaction::{Departing, Transaction};
 use crate::hot::{Memory, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
 use std::collections::VecDeque;
@@ -83,9 +84,16 @@ pub struct Hot {
     dirty_bytes: usize,
     sealed: VecDeque<Sealed>,
     chores: VecDeque<Chore>,
+    /// Whether anything is left to do, by [`Hot::work`]: each operation looks.
+    pub(super) has_work: bool,
     superseded: [Vec<Ref>; SLOTS],
     pub(super) floors: Floors,
     pub(super) hand: super::evict::Hand,
+    /// What is staged, where changes have to be committed; see [`crate::hot::transaction`].
+    pub(super) transaction: Option<Box<Transaction>>,
+    /// Every record with a stamp up to this is committed, and not changed in place; 0 where nothing has to be committed.
+    pub(super) committed: u32,
+    pub(super) departing: VecDeque<Departing>,
     /// The caller's clock, in ms.
     pub now_ms: u64,
     /// How many records were copied because their epoch was being flushed.
@@ -110,19 +118,27 @@ impl Hot {
             dirty_bytes: 0,
             sealed: VecDeque::new(),
             chores: VecDeque::new(),
+            has_work: false,
             superseded: [const { Vec::new() }; SLOTS],
             floors: Floors::default(),
             hand: super::evict::Hand::default(),
+            transaction: None,
+            committed: 0,
+            departing: VecDeque::new(),
             now_ms: 0,
             copies: 0,
             deletions: 0,
         }
     }
 
-    /// Adds the tables of the next state, with what readers see of them.
-    pub fn add_state(&mut self, heads: Arc<[Head]>) {
+    /// Adds the tables of the next state, with what readers see of them; `kept` is for what a transaction keeps, and has no
+    /// tables where nothing has to be committed.
+    pub fn add_state(&mut self, heads: Arc<[Head]>, kept: Arc<[Head]>) {
         self.heads.push(heads);
         self.tables.push(Vec::new());
+        if let Some(transaction) = &mut self.transaction {
+            transaction.add_state(kept);
+        }
     }
 
     /// How many states have tables here.
@@ -171,12 +187,12 @@ impl Hot {
 
     /// About how many bytes changed and are not flushed yet.
     pub fn unflushed_bytes(&self) -> usize {
-        self.dirty_bytes + self.sealed.iter().map(|sealed| sealed.dirty_bytes).sum::<usize>()
+        self.dirty_bytes() + self.sealed.iter().map(|sealed| sealed.dirty_bytes).sum::<usize>()
     }
 
-    /// About how many bytes changed in the current epoch.
+    /// About how many bytes changed and are not cut off yet.
     pub fn dirty_bytes(&self) -> usize {
-        self.dirty_bytes
+        self.dirty_bytes + self.transaction.as_ref().map_or(0, |transaction| transaction.dirty_bytes)
     }
 
     /// Epochs cut off and not flushed yet.
@@ -184,9 +200,22 @@ impl Hot {
         self.sealed.len()
     }
 
+    /// The last epoch that was cut off, while it is in flight.
+    pub(super) fn last_sealed(&self) -> Option<u32> {
+        self.sealed.back().map(|sealed| sealed.epoch)
+    }
+
+    /// Counts bytes that were entered in the current dirty lists.
+    pub(super) fn add_dirty_bytes(&mut self, bytes: usize) {
+        self.dirty_bytes += bytes;
+    }
+
     /// Enters a record in the current dirty list.
     #[inline]
     pub(super) fn push_dirty(&mut self, state: u16, group: u16, record: Record) -> Result<(), OutOfMemory> {
+        if self.transaction.is_some() {
+            return self.push_staged(state, group, record);
+        }
         let groups = self.groups;
         let table = table_of(&mut self.tables, groups, state, group);
         let slot = self.generation as usize % SLOTS;
@@ -195,8 +224,18 @@ impl Hot {
             table.listed = self.generation + 1;
             self.dirty_tables.push((state, group));
         }
-        self.dirty_bytes += 24 + record.area_len() + record.value_len();
+        self.dirty_bytes += weight(record);
         Ok(())
+    }
+
+    /// Enters all of a list in the current dirty list.
+    pub(super) fn join_dirty(&mut self, state: u16, group: u16, list: DirtyList) {
+        let table = table_of(&mut self.tables, self.groups, state, group);
+        table.lists[self.generation as usize % SLOTS].join(self.memory.arena(), list);
+        if table.listed != self.generation + 1 {
+            table.listed = self.generation + 1;
+            self.dirty_tables.push((state, group));
+        }
     }
 
     /// Whether a record may be changed in place, by the stamp rule. A clean record is entered in the dirty list.
@@ -206,7 +245,7 @@ impl Hot {
         if stamp == self.current {
             return Ok(true);
         }
-        if stamp > self.flushed {
+        if stamp > self.flushed || stamp <= self.committed {
             return Ok(false);
         }
         self.push_dirty(probe.state, probe.group, *record)?;
@@ -219,7 +258,8 @@ impl Hot {
         Ok(true)
     }
 
-    /// Puts a new record where an old one of the same key lies, and disposes of the old one.
+    /// Puts a new record where an old one of the same key lies, and disposes of the old one, or keeps it where it is
+    /// committed and the new one is not. What the old one links to is the new one's now.
     pub(super) fn supersede(
         &mut self,
         probe: &Probe<'_>,
@@ -227,13 +267,30 @@ impl Hot {
         old: Record,
         new: Record,
     ) -> Result<(), OutOfMemory> {
+        let is_committed = old.stamp(self.arena()) <= self.committed;
+        self.enter_successor(probe, probe.hash, is_committed.then_some(old), new)?;
+        place.swing(self.memory.arena(), new.at);
+        if !is_committed {
+            self.dispose(probe.state, probe.group, old);
+        }
+        Ok(())
+    }
+
+    /// Enters a record in the dirty list that is about to take another's place, and keeps the committed version, if there
+    /// is one that has to be; or does neither, and then the new record is gone.
+    pub(super) fn enter_successor(
+        &mut self,
+        probe: &Probe<'_>,
+        hash: u64,
+        committed: Option<Record>,
+        new: Record,
+    ) -> Result<(), OutOfMemory> {
         if let Err(error) = self.push_dirty(probe.state, probe.group, new) {
             self.memory.retire_record(new.at, new.class());
             return Err(error);
         }
-        place.swing(self.memory.arena(), new.at);
-        self.dispose(probe.state, probe.group, old);
-        Ok(())
+        let Some(version) = committed else { return Ok(()) };
+        self.keep(probe, hash, version).inspect_err(|_| self.bury(probe.state, probe.group, new))
     }
 
     /// Disposes of a record that nothing leads to any more: at once, with its dirty list, or after the flush of its
@@ -245,10 +302,12 @@ impl Hot {
         } else if stamp <= self.flushed {
             old.set_tag(self.memory.arena(), DEAD);
             self.memory.retire_record(old.at, old.class());
-        } else {
+        } else if let Some(slot) = self.sealed.iter().find(|sealed| stamp <= sealed.epoch).map(|sealed| sealed.slot) {
             self.copies += 1;
-            let slot = self.sealed.iter().find(|sealed| sealed.epoch == stamp).map_or(0, |sealed| sealed.slot);
             self.free_after(slot, old);
+        } else {
+            // Committed since the last epoch was cut off.
+            self.bury(state, group, old);
         }
     }
 
@@ -283,7 +342,10 @@ impl Hot {
 
     /// Marks a record of the current dirty list as dead; it is freed with the list, or when the dead outnumber.
     pub(super) fn bury(&mut self, state: u16, group: u16, mut record: Record) {
-        self.dirty_bytes = self.dirty_bytes.saturating_sub(24 + record.area_len() + record.value_len());
+        if self.transaction.is_some() && record.stamp(self.arena()) > self.committed {
+            return self.bury_staged(state, group, record);
+        }
+        self.dirty_bytes = self.dirty_bytes.saturating_sub(weight(record));
         let list = &mut self.tables[state as usize][group as usize].lists[self.generation as usize % SLOTS];
         if list.bury(self.memory.arena(), &mut record) {
             list.sweep(&mut self.memory);
@@ -334,6 +396,7 @@ impl Hot {
                 *table = Table::default();
             }
         }
+        self.forget_staged();
         self.floors.clear(self.memory.arena());
         self.sealed.clear();
         self.dirty_tables.clear();
@@ -353,26 +416,38 @@ impl Hot {
 
     /// Cuts the current epoch off: O(1). `next` is the new epoch, above every earlier one. `None` where nothing
     /// changed, or two epochs are in flight already.
+    ///
+    /// Where changes have to be committed it is those that are which are cut off. What is staged stays in lists of its own,
+    /// and the epoch is the last commit's.
     pub fn seal(&mut self, next: u32) -> Option<Sealed> {
         if !self.is_dirty() || !self.can_seal() {
             return None;
         }
+        if self.transaction.is_some() {
+            return Some(self.cut_off(self.committed));
+        }
+        let sealed = self.cut_off(self.current);
+        self.current = next;
+        Some(sealed)
+    }
+
+    /// Hands the dirty lists over, as those of an epoch.
+    pub(super) fn cut_off(&mut self, epoch: u32) -> Sealed {
         let slot = self.generation as usize % SLOTS;
         let sealed = Sealed {
-            epoch: self.current,
+            epoch,
             slot,
             tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
             dirty_bytes: std::mem::take(&mut self.dirty_bytes),
         };
         self.sealed.push_back(sealed.clone());
         self.generation += 1;
-        self.current = next;
         // The slot that comes next must have been taken apart.
         let coming = self.generation as usize % SLOTS;
         while self.chores.iter().any(|chore| chore.slot == coming) {
             self.work();
         }
-        Some(sealed)
+        sealed
     }
 
     /// The dirty lists of a sealed epoch's tables from `from` on, at most `limit`.
@@ -389,6 +464,7 @@ impl Hot {
         while self.sealed.front().is_some_and(|sealed| sealed.epoch <= flushed) {
             if let Some(sealed) = self.sealed.pop_front() {
                 self.chores.push_back(Chore { slot: sealed.slot, tables: sealed.tables, next: 0 });
+                self.has_work = true;
             }
         }
     }
@@ -404,19 +480,26 @@ impl Hot {
     /// Whether [`Hot::work`] has anything to do.
     #[inline]
     pub fn has_chores(&self) -> bool {
-        !self.chores.is_empty()
+        self.has_work
     }
 
-    /// Does a small piece of what flushed epochs left behind: one block of one list. True while there is more.
+    /// Does a small piece of what flushed epochs and commits left behind: one block of one list, a few buckets of a table.
+    /// True while there is more.
     pub fn work(&mut self) -> bool {
-        let Some(chore) = self.chores.front_mut() else { return false };
+        self.work_a_little();
+        self.has_work = !self.chores.is_empty() || !self.departing.is_empty();
+        self.has_work
+    }
+
+    fn work_a_little(&mut self) {
+        let Some(chore) = self.chores.front_mut() else { return self.work_on_departing() };
         let slot = chore.slot;
         if let Some(&(state, group)) = chore.tables.get(chore.next) {
             let list = &mut self.tables[state as usize][group as usize].lists[slot];
             if !list.free_dead(&mut self.memory, FREED_AT_ONCE) && !list.pop_block(&mut self.memory) {
                 chore.next += 1;
             }
-            return true;
+            return;
         }
         let list = &mut self.superseded[slot];
         let from = list.len().saturating_sub(FREED_AT_ONCE);
@@ -433,7 +516,6 @@ impl Hot {
             self.chores.pop_front();
             self.memory.release_lists();
         }
-        !self.chores.is_empty()
     }
 }
 
@@ -445,6 +527,12 @@ impl Drop for Hot {
             self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
         }
     }
+}
+
+/// What a record counts for among what changed, in bytes.
+#[inline]
+pub(super) fn weight(record: Record) -> usize {
+    24 + record.area_len() + record.value_len()
 }
 
 /// The hash under which the record at `at` lies in its table.

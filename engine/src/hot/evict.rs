@@ -181,6 +181,7 @@ impl Hot {
             }
             let user_key = record.area(self.arena()).to_vec();
             let hash = hash_entry(&user_key, probe.hash);
+            self.drop_kept(probe.state, probe.group, record);
             if let Some((_, place)) = self.head(probe).find(self.arena(), hash, |found| found == at) {
                 self.drop_entry(probe, root, place, record, &user_key);
             }
@@ -205,6 +206,7 @@ impl Hot {
         let Some((_, place)) = self.head(&probe).find(arena, hash, |at| at == record.at) else { return };
         if entry {
             let user_key = record.area(arena).to_vec();
+            self.drop_kept(state, group, record);
             self.unload(container);
             self.drop_entry(&probe, container, place, record, &user_key);
             // What it knows of the disk stays until the hand comes to the container itself.
@@ -215,6 +217,7 @@ impl Hot {
             self.cut_chain(&probe, record);
         } else {
             let below = record.link(arena);
+            self.drop_kept(state, group, record);
             self.discard(&probe, place, record);
             self.dispose_chain(&probe, below);
         }

@@ -5,6 +5,8 @@
 //! The steps of `Hot` itself are spelled out here, in its order. Blocks are reused at once where reclamation lets them,
 //! for a record of another key with bytes that no reader may see.
 
+mod commits;
+
 use crate::hot::Memory;
 use crate::hot::Probe;
 use crate::hot::dirty::DirtyList;
@@ -159,6 +161,24 @@ fn beside(
         let record = prepare(&mut owner);
         let reading = thread::spawn(move || judge(reader.get(KEY)));
         change(&mut owner, record);
+        reading.join().unwrap();
+    });
+}
+
+/// The same for a reader of what is committed.
+fn beside_commits(
+    preemptions: usize,
+    prepare: impl Fn(&mut Owner, &commits::Transaction) -> Record + Sync + Send + 'static,
+    change: impl Fn(&mut Owner, &commits::Transaction, Record) + Sync + Send + 'static,
+    judge: impl Fn(Option<(u8, u32, u8)>) + Copy + Sync + Send + 'static,
+) {
+    bounded(preemptions, move || {
+        let (mut owner, reader) = set_up(4);
+        let transaction = Arc::new(commits::Transaction::default());
+        let record = prepare(&mut owner, &transaction);
+        let of_reader = Arc::clone(&transaction);
+        let reading = thread::spawn(move || judge(reader.get_committed(&of_reader)));
+        change(&mut owner, &transaction, record);
         reading.join().unwrap();
     });
 }
@@ -374,7 +394,8 @@ fn loom_hot_entry_beside_its_container_s_end() {
         let reading = thread::spawn(move || {
             let _pin = reader.slot.pin();
             let mut out = Vec::new();
-            let seen = get_entry(&reader.table.head, &reader.table.arena, &probe(KEY), b"user", &mut out);
+            let seen =
+                get_entry(&reader.table.head, &reader.table.head, &reader.table.arena, &probe(KEY), b"user", &mut out);
             let seen = Reader::judge(seen, &out);
             assert!(matches!(seen, None | Some((1, CURRENT, ENTRY) | (0, 0, 0))), "{seen:?}");
         });
@@ -395,7 +416,7 @@ fn list(reader: &Reader) -> Option<(Vec<u8>, bool)> {
     let _pin = reader.slot.pin();
     let (mut chunks, mut out) = (Vec::new(), Vec::new());
     match get_chain(&reader.table.head, &reader.table.arena, &probe(KEY), &mut chunks, &mut out) {
-        SharedChain::Found { complete } => {
+        SharedChain::Found { complete, .. } => {
             let list = chunks.iter().rev().flat_map(|chunk| out[chunk.bytes.clone()].to_vec()).collect();
             Some((list, complete))
         }

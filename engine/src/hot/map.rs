@@ -33,6 +33,15 @@ impl Hot {
         marker.is_some_and(|(marker, _)| marker.kind() == TOMBSTONE && marker.stamp(self.arena()) > self.flushed)
     }
 
+    /// The same, or of what is committed alone.
+    pub fn is_cleared_for(&self, probe: &Probe<'_>, committed: bool) -> bool {
+        if !committed {
+            return self.is_cleared(probe);
+        }
+        let marker = self.find_cell(probe).and_then(|(marker, _)| self.committed_of(probe.state, probe.group, marker));
+        marker.is_some_and(|marker| marker.kind() == TOMBSTONE && marker.stamp(self.arena()) > self.flushed)
+    }
+
     /// The entry's record, live or not.
     #[inline]
     pub fn find_entry(&self, probe: &Probe<'_>, root: Record, user_key: &[u8]) -> Option<(Record, Place)> {
@@ -164,20 +173,22 @@ impl Hot {
             && self.claim(probe, &mut old)?;
         if in_place {
             let fresh = old.tag() & FRESH;
+            self.grew(value.len().saturating_sub(old.value_len()));
             old.replace(self.memory.arena(), kind | expiry | fresh | USED, expiry_ms, value);
             return Ok(());
         }
         let fresh = if old.stamp(self.arena()) == self.current { kept } else { 0 };
         let record = self.new_entry(root, kind | expiry | fresh | USED, self.current, user_key, value, expiry_ms)?;
-        if let Err(error) = self.push_dirty(probe.state, probe.group, record) {
-            self.memory.retire_record(record.at, record.class());
-            return Err(error);
-        }
+        let is_committed = old.stamp(self.arena()) <= self.committed;
+        let hash = hash_entry(user_key, probe.hash);
+        self.enter_successor(probe, hash, is_committed.then_some(old), record)?;
         // Before the old record goes: the order compares keys through it.
         let swung = self.tree(root).swing(self.memory.arena(), user_key, record.at);
         debug_assert!(swung, "an entry was missing from its order");
         place.swing(self.memory.arena(), record.at);
-        self.dispose(probe.state, probe.group, old);
+        if !is_committed {
+            self.dispose(probe.state, probe.group, old);
+        }
         Ok(())
     }
 
@@ -258,23 +269,15 @@ impl Hot {
     /// Clears a map: all its entries leave memory, and where something may be on disk a tombstone masks it.
     pub fn clear_map(&mut self, probe: &Probe<'_>, below: Below) -> Result<(), OutOfMemory> {
         self.deletions += 1;
-        let marker = self.find_cell(probe);
-        let unmarked_needed = below == Below::Perhaps || self.has_unfresh(probe);
-        if unmarked_needed {
-            match marker {
-                // A marker of the current epoch masks strictly older segments, so it serves for this clear as well.
-                Some((record, _)) if record.stamp(self.arena()) == self.current => {}
-                Some((record, place)) => {
-                    let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
-                    self.supersede(probe, place, record, new)?;
-                }
-                None => {
-                    let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
-                    self.add(probe, probe.hash, new)?;
-                }
-            }
+        let is_staged = self.transaction.is_some();
+        // What a transaction deletes of memory leaves tombstones of its own.
+        if below == Below::Perhaps || (!is_staged && self.has_unfresh(probe)) {
+            self.mark_cleared(probe)?;
         }
         let Some((root, place)) = self.find_root(probe) else { return Ok(()) };
+        if is_staged {
+            return self.clear_staged(probe, root);
+        }
         let mut tree = self.tree(root);
         let mut entries = Vec::with_capacity(self.entries(root) as usize);
         tree.ascend(self.arena(), None, |at| {
@@ -290,6 +293,44 @@ impl Hot {
         }
         tree.take_apart(&mut self.memory);
         self.remove_root(probe, place, root);
+        Ok(())
+    }
+
+    /// Masks all that is on disk of a map.
+    fn mark_cleared(&mut self, probe: &Probe<'_>) -> Result<(), OutOfMemory> {
+        match self.find_cell(probe) {
+            // A marker of the current epoch masks strictly older segments, so it serves for this clear as well.
+            Some((record, _)) if record.stamp(self.arena()) == self.current => Ok(()),
+            Some((record, place)) => {
+                let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
+                self.supersede(probe, place, record, new)
+            }
+            None => {
+                let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
+                self.add(probe, probe.hash, new)
+            }
+        }
+    }
+
+    /// Deletes all entries that memory has of a map, one by one, so that what the last commit left of each is kept.
+    fn clear_staged(&mut self, probe: &Probe<'_>, root: Record) -> Result<(), OutOfMemory> {
+        let mut entries = Vec::with_capacity(self.entries(root) as usize);
+        self.tree(root).ascend(self.arena(), None, |at| {
+            entries.push(at);
+            true
+        });
+        for at in entries {
+            let user_key = Record::load(self.arena(), at).area(self.arena()).to_vec();
+            let Some((record, place)) = self.find_entry(probe, root, &user_key) else { continue };
+            if record.has(FRESH) && record.stamp(self.arena()) == self.current {
+                self.drop_entry(probe, root, place, record, &user_key);
+            } else if record.kind() != ENTRY_TOMBSTONE {
+                let expiry_ms = record.has(EXPIRY).then_some(0);
+                let found = Some((record, place));
+                self.set_entry(probe, root, found, ENTRY_TOMBSTONE, &user_key, &[], expiry_ms, Below::Perhaps)?;
+            }
+        }
+        self.remove_if_useless(probe, root);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ pub mod bucket;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod chain;
+pub mod commits;
 pub mod dirty;
 #[cfg(not(loom))]
 pub mod epoch;
@@ -39,6 +40,8 @@ pub mod shared;
 pub mod table;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(not(loom))]
+pub mod transaction;
 
 #[cfg(not(loom))]
 pub use epoch::{Hot, Sealed};

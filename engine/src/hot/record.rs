@@ -359,6 +359,14 @@ impl Record {
         word.store(word.load(Ordering::Relaxed) & 0xFFFF_FFFF | u64::from(next) << 32, Ordering::Release);
     }
 
+    /// Links this dead record to another one than it was buried with.
+    #[cfg(not(loom))]
+    pub fn set_next_dead(self, arena: &Arena, next: Ref) {
+        let word = arena.word(self.at);
+        // Release: as in `bury`.
+        word.store(word.load(Ordering::Relaxed) & 0xFFFF_FFFF | u64::from(next) << 32, Ordering::Release);
+    }
+
     /// The dead record that this dead one was linked to.
     pub fn next_dead(self, arena: &Arena) -> Ref {
         (arena.word(self.at).load(Ordering::Relaxed) >> 32) as Ref

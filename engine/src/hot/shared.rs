@@ -8,6 +8,7 @@
 //! what a reader can reach isn't reused meanwhile.
 
 use crate::hot::Probe;
+use crate::hot::commits::CommitView;
 use crate::hot::record::{
     BASE, CHAIN, Copied, DEAD, ENTRY, ENTRY_TOMBSTONE, FREE, ROOT, Record, TOMBSTONE, VALUE, hash_entry, is_cell,
 };
@@ -59,6 +60,8 @@ pub enum SharedChain {
         /// Whether they are everything; else what is on disk comes before those with a stamp above the flushed epoch,
         /// and the others are on disk as well.
         complete: bool,
+        /// The stamp of the oldest chunk, or of what deletes the chain.
+        oldest: u32,
     },
     /// There is none in memory.
     Absent,
@@ -149,8 +152,73 @@ pub fn get_cell(head: &Head, arena: &Arena, probe: &Probe<'_>, out: &mut Vec<u8>
     get(head, arena, probe.hash, is_it, out)
 }
 
+/// The table that a reader looks into, and, where only what is committed counts, that of the versions that a transaction
+/// keeps and how far changes are committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'a> {
+    /// The table.
+    pub main: &'a Head,
+    /// The kept versions.
+    pub committed: Option<(&'a Head, CommitView)>,
+}
+
+impl Tables<'_> {
+    /// Finds a cell, or a map's entry, as `get` does in one of the tables: in that of the kept versions if what the other has
+    /// isn't committed. What has neither there is absent.
+    #[inline]
+    fn version(self, out: &mut Vec<u8>, mut get: impl FnMut(&Head, &mut Vec<u8>) -> SharedGet) -> SharedGet {
+        let start = out.len();
+        let seen = get(self.main, out);
+        let (SharedGet::Found { stamp, .. }, Some((kept, commits))) = (seen, self.committed) else { return seen };
+        if stamp <= commits.committed() {
+            return seen;
+        }
+        out.truncate(start);
+        get(kept, out)
+    }
+
+    /// As [`get_cell`].
+    pub fn get_cell(self, arena: &Arena, probe: &Probe<'_>, out: &mut Vec<u8>) -> SharedGet {
+        self.version(out, |table, out| get_cell(table, arena, probe, out))
+    }
+
+    /// As [`get_entry`].
+    pub fn get_entry(self, arena: &Arena, probe: &Probe<'_>, user_key: &[u8], out: &mut Vec<u8>) -> SharedGet {
+        self.version(out, |table, out| get_entry(self.main, table, arena, probe, user_key, out))
+    }
+
+    /// As [`get_chain`].
+    pub fn get_chain(
+        self,
+        arena: &Arena,
+        probe: &Probe<'_>,
+        chunks: &mut Vec<SharedChunk>,
+        out: &mut Vec<u8>,
+    ) -> SharedChain {
+        let start = out.len();
+        let seen = get_chain(self.main, arena, probe, chunks, out);
+        let (SharedChain::Found { oldest, .. }, Some((kept, commits))) = (seen, self.committed) else { return seen };
+        if oldest > commits.committed() {
+            // All of it is staged: what it took the place of is kept, if it was here.
+            out.truncate(start);
+            return get_chain(kept, arena, probe, chunks, out);
+        }
+        chunks.retain(|chunk| chunk.stamp <= commits.committed());
+        seen
+    }
+}
+
 /// Finds the entry of a map: a value, or the tombstone of one.
-pub fn get_entry(head: &Head, arena: &Arena, probe: &Probe<'_>, user_key: &[u8], out: &mut Vec<u8>) -> SharedGet {
+///
+/// Its container stands in the table `head`; `entries` is that table as well, or the one of kept versions.
+pub fn get_entry(
+    head: &Head,
+    entries: &Head,
+    arena: &Arena,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+    out: &mut Vec<u8>,
+) -> SharedGet {
     let is_root = |record: Record| record.kind() == ROOT && record.is_at(arena, probe.area, probe.namespaced);
     let root = match look_again(|| locate(head, arena, probe.hash, &is_root)) {
         Some(Some(root)) => root,
@@ -164,7 +232,7 @@ pub fn get_entry(head: &Head, arena: &Arena, probe: &Probe<'_>, user_key: &[u8],
             && record.area_len() == user_key.len()
             && arena.equals(record.area_at(), user_key)
     };
-    get(head, arena, hash_entry(user_key, probe.hash), is_it, out)
+    get(entries, arena, hash_entry(user_key, probe.hash), is_it, out)
 }
 
 /// Copies the chunks of a list or merging state, newest first, and their values to `out`.
@@ -190,7 +258,7 @@ pub fn get_chain(
         }
     });
     match seen {
-        Some(Some(complete)) => SharedChain::Found { complete },
+        Some(Some((complete, oldest))) => SharedChain::Found { complete, oldest },
         Some(None) => SharedChain::Absent,
         None => {
             chunks.clear();
@@ -200,24 +268,24 @@ pub fn get_chain(
     }
 }
 
-/// Copies a chain from `at` down; tells whether it is complete.
-fn copy_chain(arena: &Arena, mut at: Ref, chunks: &mut Vec<SharedChunk>, out: &mut Vec<u8>) -> Look<bool> {
+/// Copies a chain from `at` down; tells whether it is complete, and the stamp of its last record.
+fn copy_chain(arena: &Arena, mut at: Ref, chunks: &mut Vec<SharedChunk>, out: &mut Vec<u8>) -> Look<(bool, u32)> {
     loop {
         let from = out.len();
         let Look::Seen(Copied { record, stamp, expiry_ms }) = copy(arena, at, out) else { return Look::Again };
         if record.kind() == TOMBSTONE {
-            return Look::Seen(true);
+            return Look::Seen((true, stamp));
         }
         chunks.push(SharedChunk { stamp, tag: record.tag(), expiry_ms, bytes: from..out.len() });
         if record.kind() == VALUE || record.has(BASE) {
-            return Look::Seen(true);
+            return Look::Seen((true, stamp));
         }
         if record.kind() != CHAIN {
             return Look::Again;
         }
         let below = record.link_shared(arena) as Ref;
         if below == NONE {
-            return Look::Seen(false);
+            return Look::Seen((false, stamp));
         }
         at = below;
     }

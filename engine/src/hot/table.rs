@@ -361,6 +361,17 @@ impl Head {
         ((hash >> shift) + 1).checked_mul(1 << shift)
     }
 
+    /// Empties the table in one step; what was in it is to be taken apart piece by piece.
+    #[cfg(not(loom))]
+    pub fn detach(&self) -> Option<Detached> {
+        let root = self.root();
+        if root.at == NONE {
+            return None;
+        }
+        self.root.store(0, Ordering::Release);
+        Some(Detached { root, entry: 0, bucket: 0 })
+    }
+
     /// Takes the whole table apart; the records' blocks stay the caller's.
     pub fn clear(&self, memory: &mut Memory) {
         let root = self.root();
@@ -385,14 +396,67 @@ impl Head {
     }
 }
 
-fn visit_records(arena: &Arena, page: Page, mut visit: impl FnMut(Ref)) {
-    if page.at == NONE {
+/// What was in a table that was emptied in one step.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub struct Detached {
+    root: Page,
+    /// The directory's entry whose page comes next.
+    entry: usize,
+    /// The bucket of that page which comes next.
+    bucket: u32,
+}
+
+/// How many buckets of a detached table are gone through at once.
+#[cfg(not(loom))]
+const BUCKETS_AT_ONCE: u32 = 16;
+
+#[cfg(not(loom))]
+impl Detached {
+    /// Puts the records of the next few buckets into `records`, and frees what led to them; false where that was all.
+    pub fn take_some(&mut self, memory: &mut Memory, records: &mut Vec<Ref>) -> bool {
+        let Self { root, entry, bucket } = self;
+        let entries = 1_usize << root.depth;
+        let load = |arena: &Arena, entry: usize| match root.depth {
+            0 => *root,
+            _ => Page::unpack(arena.word(root.at + entry as Ref).load(Ordering::Relaxed)),
+        };
+        let page = load(memory.arena(), *entry);
+        let to = (*bucket + BUCKETS_AT_ONCE).min(u32::from(page.buckets));
+        visit_buckets(memory.arena(), page, *bucket..to, |at| records.push(at));
+        *bucket = to;
+        if to < u32::from(page.buckets) {
+            return true;
+        }
+        *bucket = 0;
+        while *entry < entries && load(memory.arena(), *entry) == page {
+            *entry += 1;
+        }
+        retire_page(memory, page);
+        if *entry < entries {
+            return true;
+        }
+        if root.depth > 0 {
+            memory.retire_index(root.at, class_of((entries * 8).next_multiple_of(64)));
+        }
+        false
+    }
+}
+
+fn visit_records(arena: &Arena, page: Page, visit: impl FnMut(Ref)) {
+    if page.at != NONE {
+        visit_buckets(arena, page, 0..u32::from(page.buckets), visit);
+    }
+}
+
+fn visit_buckets(arena: &Arena, page: Page, buckets: std::ops::Range<u32>, mut visit: impl FnMut(Ref)) {
+    if buckets.is_empty() {
         return;
     }
-    prefetch_all(arena, page.bucket(0));
-    for index in 0..u32::from(page.buckets) {
+    prefetch_all(arena, page.bucket(buckets.start));
+    for index in buckets.clone() {
         let at = page.bucket(index);
-        if index + 1 < u32::from(page.buckets) {
+        if index + 1 < buckets.end {
             prefetch_all(arena, at + BUCKET_WORDS);
         }
         for slot in slots(!Tags::load(arena.words(), at).empties()) {

@@ -1,6 +1,6 @@
 //! Walking through the entries of a map.
 
-use super::Access;
+use super::{Access, view_of};
 use crate::error::Result;
 use crate::hot::record::{ENTRY, Record};
 use crate::ids::KeyGroup;
@@ -64,6 +64,7 @@ impl Window {
 struct Cold {
     merged: Merged,
     version: Arc<Version>,
+    up_to: u32,
     now_ms: u64,
     user_key: Vec<u8>,
     value: Vec<u8>,
@@ -102,17 +103,17 @@ impl Entries {
     /// Puts the next entries into `out`; those of memory are of one moment, and so is what is masked on disk.
     pub fn next(&mut self, access: &mut impl Access, def: &StateDef, out: &mut Packed) -> Result<()> {
         while !self.done && out.room() > 0 {
-            let now_ms = access.now_ms();
+            let (now_ms, committed) = (access.now_ms(), access.is_committed());
             let mut window = std::mem::take(&mut self.window);
             window.clear();
-            let seen =
-                access.inside(self.group, |core, group| self.look(core, group, def, now_ms, &mut window, out))?;
+            let seen = access
+                .inside(self.group, |core, group| self.look(core, group, def, now_ms, committed, &mut window, out))?;
             let seen = match seen {
                 Some(seen) => seen?,
                 None => Seen { view: access.disk()?, below: true },
             };
             if seen.below {
-                self.place_cold(def, &seen.view.version, now_ms)?;
+                self.place_cold(def, &seen.view, now_ms)?;
                 self.merge(&mut window, out)?;
             } else {
                 self.cold = None;
@@ -123,12 +124,14 @@ impl Entries {
     }
 
     /// What memory has: into the window where the segments may have more, else straight into `out`.
+    #[expect(clippy::too_many_arguments, reason = "where, what of it, and where to")]
     fn look(
         &mut self,
         core: &mut Core,
         group: u16,
         def: &StateDef,
         now_ms: u64,
+        committed: bool,
         window: &mut Window,
         out: &mut Packed,
     ) -> Result<Seen> {
@@ -136,7 +139,7 @@ impl Entries {
         let at = Key { group: self.group, key: &self.key, namespace: &self.namespace };
         let (area, namespaced) = read::area(at, &mut scratch);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
-        let below = core.hot.head(&probe).is_spilled() && !core.hot.is_cleared(&probe);
+        let below = core.hot.head(&probe).is_spilled() && !core.hot.is_cleared_for(&probe, committed);
         let root = core.hot.find_root(&probe).map(|(root, _)| root);
         let mut last: Vec<u8> = Vec::new();
         let mut stopped = false;
@@ -152,6 +155,9 @@ impl Entries {
             if outside {
                 return false;
             }
+            // What is staged masks nothing that is committed.
+            let version = if committed { core.hot.committed_of(def.id.0, group, record) } else { Some(record) };
+            let Some(record) = version else { return true };
             let live = record.kind() == ENTRY && !is_expired(record.expiry_ms(arena), now_ms);
             let value = core.hot.value_of(record);
             if below {
@@ -185,7 +191,7 @@ impl Entries {
             if stopped { self.pass(&last) } else { self.done = true }
         }
         core.scratch = scratch;
-        Ok(Seen { view: Arc::clone(&core.view), below })
+        Ok(Seen { view: view_of(core, committed), below })
     }
 
     /// Leaves everything up to a user key behind.
@@ -202,13 +208,16 @@ impl Entries {
     }
 
     /// Stands on what a version's segments have next, unless that is where it stands already.
-    fn place_cold(&mut self, def: &StateDef, version: &Arc<Version>, now_ms: u64) -> Result<()> {
-        if self.cold.as_ref().is_some_and(|cold| Arc::ptr_eq(&cold.version, version) && cold.now_ms == now_ms) {
+    fn place_cold(&mut self, def: &StateDef, view: &View, now_ms: u64) -> Result<()> {
+        let View { version, up_to, .. } = view;
+        let is_there =
+            |cold: &Cold| Arc::ptr_eq(&cold.version, version) && cold.up_to == *up_to && cold.now_ms == now_ms;
+        if self.cold.as_ref().is_some_and(is_there) {
             return Ok(());
         }
         let mut container = Vec::new();
         push_sort_key(&mut container, def.id, self.at());
-        let layers = scan::uncleared(version.slice_of(self.group), def, &container)?;
+        let layers = scan::uncleared(&view.slice_of(self.group), def, &container)?;
         container.push(ENTRY_MARK);
         let bounds = Bounds {
             from: [&container[..], &self.from].concat(),
@@ -216,9 +225,9 @@ impl Entries {
             reverse: self.reverse,
         };
         let merged = Merged::new(&layers, bounds, now_ms)?;
-        let version = Arc::clone(version);
+        let (version, up_to) = (Arc::clone(version), *up_to);
         let (user_key, value) = Default::default();
-        let cold = self.cold.insert(Cold { merged, version, now_ms, user_key, value, ended: false });
+        let cold = self.cold.insert(Cold { merged, version, up_to, now_ms, user_key, value, ended: false });
         cold.step()
     }
 

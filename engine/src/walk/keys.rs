@@ -4,9 +4,9 @@
 //! same moment. Until the window is used up nothing more is looked for, so what is put meanwhile is found or not; what
 //! is deleted meanwhile is not: where anything was deleted since, each key is looked up before it is given out.
 
-use super::Access;
 use super::entries::Entries;
-use super::window::{Verdict, Window, chain_verdict};
+use super::window::{Noting, Verdict, Window, chain_verdict};
+use super::{Access, view_of};
 use crate::error::Result;
 use crate::hot::record::TOMBSTONE;
 use crate::ids::{KeyGroup, KeyGroupRange};
@@ -115,14 +115,14 @@ impl Group {
     fn fill(&mut self, access: &mut impl Access, def: &StateDef, which: &Which, window: &mut Window) -> Result<()> {
         window.clear();
         self.moment = moment(access, self.group)?;
-        let now_ms = self.moment.now_ms;
+        let (now_ms, committed) = (self.moment.now_ms, access.is_committed());
         let after = self.after.as_ref().map(|(key, namespace)| (key.as_slice(), namespace.as_slice()));
         let mut at = Some(0);
         let mut seen = None;
         while let Some(from) = at {
             seen = access.inside(self.group, |core, group| {
-                at = look(core, group, def, from, after, now_ms, window);
-                (Arc::clone(&core.view), core.hot.table_head(def.id.0, group).is_spilled())
+                at = look(core, group, def, from, after, now_ms, committed, window);
+                (view_of(core, committed), core.hot.table_head(def.id.0, group).is_spilled())
             })?;
             if seen.is_none() {
                 break;
@@ -139,8 +139,8 @@ impl Group {
         }
         self.cold = None;
         if below {
-            let slice = view.version.slice_of(self.group);
-            let cold = Cold::new(slice, def, self.group, after, now_ms)?;
+            let slice = view.slice_of(self.group);
+            let cold = Cold::new(&slice, def, self.group, after, now_ms)?;
             self.cold = Some(cold).filter(|cold| !cold.key.is_empty());
         }
         Ok(())
@@ -211,6 +211,7 @@ impl Group {
 }
 
 /// Notes what some pages of a table have, from the one of the hash `from` on; the hash to go on at.
+#[expect(clippy::too_many_arguments, reason = "where, what of it, and where to")]
 fn look(
     core: &mut Core,
     group: u16,
@@ -218,6 +219,7 @@ fn look(
     from: u64,
     after: Option<(&[u8], &[u8])>,
     now_ms: u64,
+    committed: bool,
     window: &mut Window,
 ) -> Option<u64> {
     let hot = &core.hot;
@@ -226,7 +228,8 @@ fn look(
     for _ in 0..PAGES_AT_ONCE {
         let Some(hash) = at else { break };
         at = hot.table_head(def.id.0, group).visit_page_of(arena, hash, |at| {
-            window.note(hot, def, crate::hot::record::Record::load(arena, at), after, now_ms);
+            let noting = Noting { hot, def, group, now_ms, committed };
+            window.note(&noting, crate::hot::record::Record::load(arena, at), after);
         });
     }
     at
@@ -298,8 +301,8 @@ fn exists(access: &mut impl Access, def: &StateDef, key: Key<'_>) -> Result<bool
         Entries::new(key, &MapRange::all()).next(access, def, &mut first)?;
         return Ok(!first.is_empty());
     }
-    let now_ms = access.now_ms();
-    let seen = access.inside(key.group, |core, group| see(core, group, def, key, now_ms))?;
+    let (now_ms, committed) = (access.now_ms(), access.is_committed());
+    let seen = access.inside(key.group, |core, group| see(core, group, def, key, now_ms, committed))?;
     let lookup = match seen {
         Some(Seen::Told(there)) => return Ok(there),
         Some(Seen::Below(lookup)) => lookup,
@@ -313,20 +316,22 @@ fn exists(access: &mut impl Access, def: &StateDef, key: Key<'_>) -> Result<bool
     Ok(!found.is_absent())
 }
 
-fn see(core: &mut Core, group: u16, def: &StateDef, key: Key<'_>, now_ms: u64) -> Seen {
+fn see(core: &mut Core, group: u16, def: &StateDef, key: Key<'_>, now_ms: u64, committed: bool) -> Seen {
     let mut scratch = std::mem::take(&mut core.scratch);
     let (area, namespaced) = read::area(key, &mut scratch);
     let probe = core.hot.probe(def.id.0, group, area, namespaced);
-    let found = core.hot.find_cell(&probe);
+    let found = core.hot.find_cell(&probe).map(|(record, _)| record);
+    let of_commit = |record| core.hot.committed_of(def.id.0, group, record);
+    let found = if committed { found.and_then(of_commit) } else { found };
     let told = match found {
         None => (!core.hot.head(&probe).is_spilled()).then_some(false),
-        Some((record, _)) if record.kind() == TOMBSTONE => Some(false),
-        Some((record, _)) => match chain_verdict(&core.hot, def, record, now_ms) {
+        Some(record) if record.kind() == TOMBSTONE => Some(false),
+        Some(record) => match chain_verdict(&core.hot, def, record, now_ms) {
             Verdict::Live => Some(true),
             Verdict::Dead => Some(false),
             Verdict::Unknown => None,
         },
     };
     core.scratch = scratch;
-    told.map_or_else(|| Seen::Below(read::cell_lookup(&core.view, def, key, now_ms)), Seen::Told)
+    told.map_or_else(|| Seen::Below(read::cell_lookup(&view_of(core, committed), def, key, now_ms)), Seen::Told)
 }

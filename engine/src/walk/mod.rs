@@ -23,11 +23,25 @@ pub trait Access {
     /// where no writer ever held the group: then all there is of it is on disk.
     fn inside<R>(&mut self, group: KeyGroup, look: impl FnOnce(&mut Core, u16) -> R) -> Result<Option<R>>;
 
+    /// Whether only what is committed counts.
+    fn is_committed(&self) -> bool {
+        false
+    }
+
     /// The clock that decides what is expired, in ms.
     fn now_ms(&mut self) -> u64;
 
     /// The segments, for a key group that [`Access::inside`] has nothing of.
     fn disk(&self) -> Result<Arc<View>> {
-        Ok(Arc::new(View { version: Arc::clone(&self.store().version.lock()), flushed: 0 }))
+        let version = Arc::clone(&self.store().version.lock());
+        Ok(Arc::new(View::new(version, 0).committed(self.store().committed_epoch())))
+    }
+}
+
+/// The segments that belong to what a walk sees of memory.
+fn view_of(core: &Core, committed: bool) -> Arc<View> {
+    match core.hot.committed().filter(|_| committed) {
+        None => Arc::clone(&core.view),
+        Some(epoch) => Arc::new(core.view.committed(epoch)),
     }
 }

@@ -87,9 +87,9 @@ impl Window {
     /// Notes a record's key, if the record says anything of it and it lies behind `after`: (key, namespace). Then more
     /// is noted than there is room for, at times: [`Window::settle`].
     #[inline]
-    pub fn note(&mut self, hot: &Hot, def: &StateDef, record: Record, after: Option<(&[u8], &[u8])>, now_ms: u64) {
-        let Some(verdict) = verdict(hot, def, record, now_ms) else { return };
-        let (key, namespace) = record.key_parts(hot.arena());
+    pub fn note(&mut self, noting: &Noting<'_>, record: Record, after: Option<(&[u8], &[u8])>) {
+        let Some(verdict) = noting.verdict(record) else { return };
+        let (key, namespace) = record.key_parts(noting.hot.arena());
         let is_before = |(bound, of): &(Vec<u8>, Vec<u8>)| compare((key, namespace), (bound, of)) == Ordering::Less;
         if after.is_some_and(|after| compare((key, namespace), after) != Ordering::Greater)
             || !self.bound.as_ref().is_none_or(is_before)
@@ -192,28 +192,51 @@ pub fn compare(a: (&[u8], &[u8]), b: (&[u8], &[u8])) -> Ordering {
     a_len.cmp(&b_len).then_with(|| a.0.cmp(b.0)).then(a_space.cmp(&b_space)).then_with(|| a.1.cmp(b.1))
 }
 
-/// What a record says of its key; `None` where that is nothing.
-fn verdict(hot: &Hot, def: &StateDef, record: Record, now_ms: u64) -> Option<Verdict> {
-    let arena = hot.arena();
-    let said = match record.kind() {
-        VALUE | CHAIN => return Some(chain_verdict(hot, def, record, now_ms)),
-        // A clear that is on disk is found there, and masks nothing that was put after it.
-        TOMBSTONE if def.kind == StateKind::Map && record.stamp(arena) <= hot.flushed => return None,
-        TOMBSTONE => Verdict::Dead,
-        // Without entries it is there for its floor alone.
-        ROOT if hot.entries(record) == 0 => return None,
-        ROOT => {
-            let mut live = false;
-            hot.tree(record).ascend(arena, None, |at| {
-                let entry = Record::load(arena, at);
-                live = entry.kind() == ENTRY && !is_expired(entry.expiry_ms(arena), now_ms);
-                !live
-            });
-            if live { Verdict::Live } else { Verdict::Unknown }
-        }
-        _ => return None,
-    };
-    Some(said)
+/// Of what a window notes keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Noting<'a> {
+    /// The tables.
+    pub hot: &'a Hot,
+    /// The state.
+    pub def: &'a StateDef,
+    /// The key group, counted from the first of the range.
+    pub group: u16,
+    /// The clock, in ms.
+    pub now_ms: u64,
+    /// Whether only what is committed counts.
+    pub committed: bool,
+}
+
+impl Noting<'_> {
+    fn version(&self, record: Record) -> Option<Record> {
+        if self.committed { self.hot.committed_of(self.def.id.0, self.group, record) } else { Some(record) }
+    }
+
+    /// What a record says of its key; `None` where that is nothing.
+    fn verdict(&self, record: Record) -> Option<Verdict> {
+        let Self { hot, def, now_ms, .. } = *self;
+        let Some(record) = self.version(record) else { return Some(Verdict::Unknown) };
+        let arena = hot.arena();
+        let said = match record.kind() {
+            VALUE | CHAIN => return Some(chain_verdict(hot, def, record, now_ms)),
+            // A clear that is on disk is found there, and masks nothing that was put after it.
+            TOMBSTONE if def.kind == StateKind::Map && record.stamp(arena) <= hot.flushed => return None,
+            TOMBSTONE => Verdict::Dead,
+            // Without entries it is there for its floor alone.
+            ROOT if hot.entries(record) == 0 => return None,
+            ROOT => {
+                let mut live = false;
+                hot.tree(record).ascend(arena, None, |at| {
+                    let Some(entry) = self.version(Record::load(arena, at)) else { return true };
+                    live = entry.kind() == ENTRY && !is_expired(entry.expiry_ms(arena), now_ms);
+                    !live
+                });
+                if live { Verdict::Live } else { Verdict::Unknown }
+            }
+            _ => return None,
+        };
+        Some(said)
+    }
 }
 
 /// The same for what may be a chain.

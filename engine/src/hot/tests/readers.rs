@@ -73,7 +73,7 @@ impl Reader {
                 self.contended += usize::from(seen == SharedChain::Contended);
                 return;
             }
-            _ => get_entry(head(MAPS), arena, &probe, &user_key(random.below(USER_KEYS)), &mut out),
+            _ => get_entry(head(MAPS), head(MAPS), arena, &probe, &user_key(random.below(USER_KEYS)), &mut out),
         };
         match seen {
             SharedGet::Found { kind: VALUE | ENTRY, .. } => {

@@ -165,7 +165,7 @@ fn a_cold_read_moves_the_hand_a_little() {
     const EMPTY: usize = 3_000;
     let mut world = World::new(50);
     for _ in 0..EMPTY / usize::from(GROUPS) {
-        world.hot.add_state((0..GROUPS).map(|_| Head::default()).collect());
+        world.hot.add_state((0..GROUPS).map(|_| Head::default()).collect(), Arc::default());
     }
     world.put_cell(&address("cell"), b"value", None).unwrap();
     barrier(&mut world);

@@ -35,7 +35,7 @@ impl World {
         let memory = Memory::new(Arc::clone(&arena), &Share::of(&arena), domain);
         let mut hot = Hot::new(memory, 99, usize::from(GROUPS), 5);
         for _ in [CELLS, LISTS, MAPS] {
-            hot.add_state((0..GROUPS).map(|_| Head::default()).collect());
+            hot.add_state((0..GROUPS).map(|_| Head::default()).collect(), Arc::default());
         }
         let (model, disk) = Default::default();
         Self { hot, arena, model, disk, sealed: VecDeque::new(), hogged: Vec::new(), refused: 0 }
