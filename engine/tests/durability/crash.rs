@@ -73,6 +73,30 @@ fn killed_at_random_moments() {
     }
 }
 
+/// What a crash leaves is a commit that a checkpoint has: never what was staged, never a part of a commit.
+#[test]
+fn killed_at_random_moments_of_transactions() {
+    let mut rng = Rng(seed());
+    let rounds = rounds(20);
+    let mut round = 0;
+    while round < rounds {
+        let plan =
+            Plan { seed: rng.next(), steps: 60_000, every: 900, keys: 900, value_bytes_max: 8_000, waits: false };
+        let place = Place::new();
+        let mut model = Model::new(plan);
+        for _ in 0..10.min(rounds - round) {
+            let mut child = place.process("transact", plan, StorageChoice::Auto).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(20 + rng.below(400)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let log = place.log();
+            assert!(!log.contains("panicked"), "round {round}: {log}");
+            check_left(&place, plan, &mut model, &format!("round {round} of {plan:?}"));
+            round += 1;
+        }
+    }
+}
+
 #[test]
 fn killed_between_any_two_changes() {
     let plan = Plan { seed: 11, steps: 4_400, every: 400, keys: 250, value_bytes_max: 9_000, waits: true };

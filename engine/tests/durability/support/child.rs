@@ -1,7 +1,7 @@
 //! The process that is killed or starved: this test binary again, running the one test below.
 
 use super::workload::{Plan, Subject, engine, store_options};
-use alluvium::{Error, StorageChoice, Store};
+use alluvium::{Barrier, Commit, Error, StorageChoice, Store, StoreOptions};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,6 +88,7 @@ fn process() {
     let _ = std::os::unix::process::parent_id();
     match role.as_str() {
         "work" => run_plan(&store, &mut report, plan, storage),
+        "transact" => run_transactions(&store, &mut report, plan, storage),
         _ => crate::faults::role(&role, &store, &mut report, plan, storage),
     }
 }
@@ -107,12 +108,12 @@ impl Report {
 }
 
 /// Opens the store, or begins anew where no checkpoint ever became complete, as a host does.
-fn open_or_create(path: &Path, storage: StorageChoice) -> Subject {
+fn open_or_create(path: &Path, storage: StorageChoice, options: &StoreOptions) -> Subject {
     let engine = engine(storage, 4 << 20);
-    let store = match Store::open(&engine, path, store_options()) {
+    let store = match Store::open(&engine, path, options.clone()) {
         Err(Error::NoCheckpoint { .. }) => {
             let _ = fs::remove_dir_all(path);
-            Store::create(&engine, path, store_options())
+            Store::create(&engine, path, options.clone())
         }
         opened => opened,
     };
@@ -121,7 +122,7 @@ fn open_or_create(path: &Path, storage: StorageChoice) -> Subject {
 
 /// Goes through the plan from where the store stands to its end.
 pub fn run_plan(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
-    let mut subject = open_or_create(path, storage);
+    let mut subject = open_or_create(path, storage, &store_options());
     let mut n = subject.store.restored().map_or(0, |info| info.label);
     report.say("opened", n);
     let mut pending: Option<alluvium::Pending> = None;
@@ -151,6 +152,44 @@ pub fn run_plan(path: &Path, report: &mut Report, plan: Plan, storage: StorageCh
         report.say("complete", pending.wait().unwrap().label);
     }
     report.say("fallbacks", subject.store.metrics().io.uring_fallbacks);
+    subject.store.close().unwrap();
+    report.say("closed", n);
+}
+
+/// The same in transactions: each interval is committed, and the first third of the next is staged when the checkpoint of
+/// it is cut. Every other time that is undone, and done again.
+fn run_transactions(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
+    let options = StoreOptions { transactional: true, ..store_options() };
+    let mut subject = open_or_create(path, storage, &options);
+    let mut n = subject.store.restored().map_or(0, |info| info.label);
+    report.say("opened", n);
+    let mut pending: Option<alluvium::Pending> = None;
+    while n < plan.steps {
+        subject.step(plan, n).unwrap();
+        n += 1;
+        if !n.is_multiple_of(plan.every) && n != plan.steps {
+            continue;
+        }
+        let Barrier { offsets, metadata, .. } = Subject::barrier(n);
+        subject.writer.commit(Commit { offsets, metadata }).unwrap();
+        let ahead = (n + plan.every / 3).min(plan.steps);
+        for step in n..ahead {
+            subject.step(plan, step).unwrap();
+        }
+        if let Some(pending) = pending.take() {
+            report.say("complete", pending.wait().unwrap().label);
+        }
+        report.say("started", n);
+        pending = Some(subject.writer.barrier(Barrier::new(n)).unwrap());
+        if n / plan.every % 2 == 1 || ahead == plan.steps {
+            subject.writer.abort_transaction().unwrap();
+        } else {
+            n = ahead;
+        }
+    }
+    if let Some(pending) = pending {
+        report.say("complete", pending.wait().unwrap().label);
+    }
     subject.store.close().unwrap();
     report.say("closed", n);
 }
