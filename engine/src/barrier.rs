@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{CheckpointInfo, Request};
 use crate::error::{Error, Result};
-use crate::flush::{Job, Taking};
+use crate::flush::{self, Job, Taking};
 use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
 use crate::manifest::check_host;
@@ -181,7 +181,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         epoch = last.epoch;
     }
     let request = Request::new(store, barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
-    store.queue.push(store, Job { shards, request: Some(request), snapshot: None });
+    store.queue.push(store, Job { shards, request: Some(request), snapshot: None, _cut: flush::Cut::new(store) });
     drop(sealing);
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     Ok(Pending { label, shared, store: Arc::downgrade(store) })
@@ -196,7 +196,8 @@ pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     let _sealing = store.queue.sealing.lock();
     let (shards, _) = seal_all(store, &mut None)?;
     let taking = Arc::new(Taking::up_to(store.committed_epoch()));
-    store.queue.push(store, Job { shards, request: None, snapshot: Some(Arc::clone(&taking)) });
+    let snapshot = Some(Arc::clone(&taking));
+    store.queue.push(store, Job { shards, request: None, snapshot, _cut: flush::Cut::new(store) });
     Ok(taking)
 }
 
@@ -214,7 +215,7 @@ fn seal_all(store: &Arc<StoreInner>, own: &mut Option<Own<'_>>) -> Result<(Cut, 
     if let Err(error) = outcome {
         // What was cut off before it failed is flushed all the same: nothing else leads to it any more.
         if !shards.is_empty() {
-            store.queue.push(store, Job { shards, request: None, snapshot: None });
+            store.queue.push(store, Job::spill(shards));
         }
         return Err(error);
     }

@@ -22,8 +22,8 @@ use crate::worker::{Pace, Task};
 use parking_lot::{Condvar, Mutex};
 use std::cmp::Ordering as Order;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 /// How many tables' lists are copied while a shard is borrowed.
 const LISTS_AT_ONCE: usize = 64;
@@ -41,9 +41,46 @@ pub struct Job {
     pub request: Option<Request>,
     /// The snapshot that they complete, if any.
     pub snapshot: Option<Arc<Taking>>,
+    /// Of a transactional store, what was committed when they were cut.
+    pub _cut: Option<Cut>,
+}
+
+/// Where a cut divides what was committed from what was not. As long as it lives nothing is merged across it: the checkpoint or
+/// snapshot that was cut there is told apart by the epochs of segments.
+#[derive(Debug)]
+pub struct Cut {
+    store: Weak<StoreInner>,
+    epoch: u32,
+}
+
+impl Cut {
+    /// At the last commit, if the store is transactional; the caller holds [`Queue::sealing`], as a commit does.
+    pub fn new(store: &Arc<StoreInner>) -> Option<Self> {
+        if !store.options.transactional {
+            return None;
+        }
+        let epoch = store.committed_epoch();
+        store.cuts.lock().push(epoch);
+        Some(Self { store: Arc::downgrade(store), epoch })
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let Some(store) = self.store.upgrade() else { return };
+        let mut cuts = store.cuts.lock();
+        if let Some(at) = cuts.iter().position(|&epoch| epoch == self.epoch) {
+            cuts.swap_remove(at);
+        }
+    }
 }
 
 impl Job {
+    /// What was cut off of some shards to free memory, or because nothing else leads to it any more.
+    pub fn spill(shards: Vec<(Arc<Shard>, Sealed)>) -> Self {
+        Self { shards, request: None, snapshot: None, _cut: None }
+    }
+
     /// Whoever waits for its checkpoint or its snapshot learns that it failed.
     fn fail(&mut self, error: &Error) {
         if let Some(request) = self.request.take() {

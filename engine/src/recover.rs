@@ -244,6 +244,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         shards: Mutex::new(Vec::new()),
         version: Mutex::new(Arc::new(described.version)),
         epoch: AtomicU32::new(described.epoch),
+        cuts: Mutex::default(),
         last_commit: Mutex::new(Arc::new(CommitInfo::restored(described.restored.as_ref(), described.epoch))),
         attempt: random(),
         segments_named: AtomicU64::new(0),

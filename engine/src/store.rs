@@ -106,6 +106,8 @@ pub(crate) struct StoreInner {
     pub epoch: AtomicU32,
     /// Of a transactional store, what was committed last.
     pub last_commit: Mutex<Arc<CommitInfo>>,
+    /// Up to where it was committed at the cuts whose checkpoints and snapshots are not complete.
+    pub cuts: Mutex<Vec<u32>>,
     pub attempt: u64,
     pub segments_named: AtomicU64,
     pub queue: Queue,
@@ -406,6 +408,14 @@ impl StoreInner {
     /// What is of later epochs isn't committed; nothing is where nothing has to be.
     pub fn committed_epoch(&self) -> u32 {
         if self.options.transactional { self.last_commit.lock().epoch.0 } else { u32::MAX }
+    }
+
+    /// Segments of epochs up to this may be merged with each other: what every checkpoint that is yet to be published has, or
+    /// all of it not.
+    pub fn mergeable_epoch(&self) -> u32 {
+        // In this order: what is committed after a cut finds the cut there.
+        let committed = self.committed_epoch();
+        self.cuts.lock().iter().copied().fold(committed, u32::min)
     }
 
     /// An empty shard.

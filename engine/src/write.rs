@@ -120,7 +120,7 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
             return Ok(());
         }
         if let Some(sealed) = core.hot.seal(store.next_epoch()) {
-            store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None, snapshot: None });
+            store.queue.push(store, Job::spill(vec![(Arc::clone(shard), sealed)]));
         }
         drop(core);
         drop(sealing);
@@ -340,7 +340,7 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
     let sealed = if core.hot.is_dirty() { core.hot.seal(next) } else { core.hot.seal_staged(next) };
     let Some(sealed) = sealed else { return Spill::Nothing };
     tracing::debug!(epoch = sealed.epoch, bytes = sealed.dirty_bytes, "spill");
-    store.queue.push(store, Job { shards: vec![(Arc::clone(shard), sealed)], request: None, snapshot: None });
+    store.queue.push(store, Job::spill(vec![(Arc::clone(shard), sealed)]));
     Spill::Begun
 }
 

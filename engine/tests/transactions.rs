@@ -6,12 +6,13 @@
 mod rng;
 
 use alluvium::{
-    Barrier, Class, Commit, Cursor, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange, MapRange,
-    MergeOperator, Packed, Reader, State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, CheckpointSource, Class, Commit, Cursor, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange,
+    MapRange, MergeOperator, Packed, Reader, State, StateOptions, Store, StoreOptions, Writer,
 };
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const GROUPS: u16 = 4;
 const VALUE: usize = 0;
@@ -46,6 +47,7 @@ fn transactional() -> StoreOptions {
 }
 
 struct World {
+    directory: tempfile::TempDir,
     engine: Engine,
     store: Option<Store>,
     writer: Option<Writer>,
@@ -62,10 +64,12 @@ struct World {
 }
 
 impl World {
-    fn new(path: &Path, seed: u64, budget_bytes: usize) -> Self {
+    fn new(seed: u64, budget_bytes: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let engine = Engine::open(EngineOptions { memory_budget_bytes: budget_bytes, ..Default::default() }).unwrap();
-        let store = Store::create(&engine, path, options()).unwrap();
+        let store = Store::create(&engine, directory.path(), options()).unwrap();
         let mut world = Self {
+            directory,
             engine,
             store: None,
             writer: None,
@@ -288,7 +292,7 @@ impl World {
     }
 
     /// The process dies, as far as the store can tell, or closes in order: either way what is staged is gone.
-    fn reopen(&mut self, path: &Path) {
+    fn reopen(&mut self) {
         self.checkpoint(true);
         // Committed, but in no checkpoint.
         if self.rng.one_in(2) {
@@ -297,11 +301,35 @@ impl World {
         }
         (self.writer, self.reader, self.committed_reader) = (None, None, None);
         self.store.take().unwrap().close().unwrap();
-        let store = Store::open(&self.engine, path, options()).unwrap();
+        let store = if self.rng.one_in(3) {
+            self.rescaled()
+        } else {
+            Store::open(&self.engine, self.directory.path(), options()).unwrap()
+        };
         (self.committed, self.commits) = self.durable.clone();
         self.staged = self.committed.clone();
-        assert_eq!(store.last_commit().metadata, self.commits.to_le_bytes());
+        assert_eq!(store.last_commit().offsets[0].1, self.commits.to_be_bytes());
         self.adopt(store);
+        // One of several inputs has no metadata for all of them.
+        self.commit();
+        self.checkpoint(true);
+    }
+
+    /// The newest checkpoint in two stores, and those in one again.
+    fn rescaled(&mut self) -> Store {
+        let halves = [(0, 1), (2, 3)].map(|(first, last)| {
+            let half = tempfile::tempdir().unwrap();
+            let options = StoreOptions { range: KeyGroupRange::new(first, last), ..options() };
+            let from = CheckpointSource { directory: self.directory.path().to_owned(), label: None };
+            let store = Store::restore(&self.engine, half.path(), &[from], options).unwrap();
+            store.close().unwrap();
+            half
+        });
+        let sources = halves.each_ref().map(|half| CheckpointSource { directory: half.path().to_owned(), label: None });
+        let whole = tempfile::tempdir().unwrap();
+        let store = Store::restore(&self.engine, whole.path(), &sources, options()).unwrap();
+        self.directory = whole;
+        store
     }
 
     fn read(&mut self, address: &Address, who: usize) -> Option<Content> {
@@ -401,7 +429,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, path: &Path, pressure: bool) {
+    fn step(&mut self, pressure: bool) {
         match self.rng.below(1_000) {
             0..200 => self.change_value(),
             200..350 => self.change_list(),
@@ -418,7 +446,7 @@ impl World {
             975..980 => self.check_snapshot(),
             980..983 => self.check_all(),
             983..985 => self.store.as_ref().unwrap().compact().unwrap(),
-            985..987 => self.reopen(path),
+            985..987 => self.reopen(),
             987..993 if pressure => self.fill(),
             _ => self.check_one(),
         }
@@ -434,13 +462,12 @@ fn seeds(count: u64) -> Vec<u64> {
 
 fn run(seed: u64, steps: usize, pressure: bool) {
     println!("ALLUVIUM_TEST_SEED={seed}");
-    let directory = tempfile::tempdir().unwrap();
-    let mut world = World::new(directory.path(), seed, if pressure { 4 << 20 } else { 64 << 20 });
+    let mut world = World::new(seed, if pressure { 4 << 20 } else { 64 << 20 });
     for _ in 0..steps {
-        world.step(directory.path(), pressure);
+        world.step(pressure);
     }
     world.check_all();
-    world.reopen(directory.path());
+    world.reopen();
     world.check_all();
 }
 
@@ -598,4 +625,99 @@ fn a_store_that_is_not_transactional_commits_nothing() {
     assert!(matches!(store.abort_transaction(), Err(Error::Options { .. })));
     writer.put(state, store.key(b"k"), b"v").unwrap();
     assert_eq!(store.reader().committed().get(state, store.key(b"k")).unwrap().unwrap(), b"v");
+}
+
+/// What was staged when a checkpoint was cut, and committed before it was published, was merged with what it has, and so
+/// came into it, under the offsets of the commit before.
+#[test]
+fn what_is_committed_behind_a_barrier_is_not_merged_into_its_checkpoint() {
+    for round in 0..6 {
+        let directory = tempfile::tempdir().unwrap();
+        let (_engine, store, state, mut writer) = small(directory.path(), 4 << 20, transactional());
+        let keys: Vec<[u8; 4]> = (0..14_000_u32).map(u32::to_be_bytes).collect();
+        let put = |writer: &mut Writer, value: u8| {
+            keys.iter().for_each(|key| writer.put(state, store.key(key), &[value; 900]).unwrap());
+        };
+        put(&mut writer, 1);
+        writer.commit(Commit::default()).unwrap();
+        put(&mut writer, 2);
+        // Its last spills are still under way; the checkpoint comes behind them.
+        let pending = writer.barrier(Barrier::new(1)).unwrap();
+        writer.commit(Commit::default()).unwrap();
+        if round % 2 == 0 {
+            store.compact().unwrap();
+        }
+        pending.wait().unwrap();
+        let old = store.iterate(1).unwrap().filter(|item| item.as_ref().unwrap().value == [1; 900]).count();
+        assert_eq!(old, keys.len(), "round {round}");
+        store.barrier(Barrier::new(2)).unwrap().wait().unwrap();
+        assert!(store.iterate(2).unwrap().all(|item| item.unwrap().value == [2; 900]));
+    }
+}
+
+/// Readers on other threads, while batches of changes are staged, committed or undone: only committed values are seen, each
+/// key's in the order of the commits.
+#[test]
+fn committed_readers_on_other_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+    let store = Store::create(&engine, directory.path(), options()).unwrap();
+    let values = store.state(StateOptions::value("values")).unwrap();
+    let lists = store.state(StateOptions::list("lists")).unwrap();
+    let maps = store.state(StateOptions::map("maps")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let keys: Vec<[u8; 2]> = (0..300_u16).map(u16::to_be_bytes).collect();
+    let value = |round: u64| [round.to_le_bytes().to_vec(), vec![0; 500]].concat();
+    let round_of = |value: &[u8]| u64::from_le_bytes(value[..8].try_into().unwrap());
+    let stage = |writer: &mut Writer, round: u64| {
+        for key in &keys {
+            let key = store.key(key);
+            writer.put(values, key, &value(round)).unwrap();
+            writer.delete(lists, key).unwrap();
+            writer.append(lists, key, &round.to_le_bytes()).unwrap();
+            writer.append(lists, key, &value(round)).unwrap();
+            writer.map_clear(maps, key).unwrap();
+            writer.map_put(maps, key, b"u", &value(round)).unwrap();
+        }
+    };
+    stage(&mut writer, 0);
+    writer.commit(Commit::default()).unwrap();
+    let (ended, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..2 {
+            let (reader, keys, ended, reads, store) = (store.reader().committed(), &keys, &ended, &reads, &store);
+            scope.spawn(move || {
+                let (mut rng, mut seen) = (Rng::new(number), vec![0; keys.len()]);
+                while !ended.load(Ordering::Relaxed) {
+                    let at = rng.below(keys.len());
+                    let key = store.key(&keys[at]);
+                    let round = match rng.below(3) {
+                        0 => round_of(&reader.get(values, key).unwrap().unwrap()),
+                        1 => round_of(&reader.map_get(maps, key, b"u").unwrap().unwrap()),
+                        _ => {
+                            let list = reader.list(lists, key).unwrap();
+                            assert_eq!((list.len(), round_of(&list[0])), (2, round_of(&list[1])), "{at}");
+                            round_of(&list[0])
+                        }
+                    };
+                    assert!(round % 2 == 0 && round >= seen[at], "round {round} of {at} after {}", seen[at]);
+                    seen[at] = round;
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // Until they have seen enough, however slow they are.
+        for round in (1..).take_while(|round| *round < 120 || reads.load(Ordering::Relaxed) < 20_000) {
+            stage(&mut writer, round);
+            if round % 2 == 0 {
+                writer.commit(Commit::default()).unwrap();
+            } else {
+                writer.abort_transaction().unwrap();
+            }
+            if round % 16 == 0 {
+                drop(store.barrier(Barrier::new(round)).unwrap());
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
 }

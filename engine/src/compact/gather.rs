@@ -31,7 +31,7 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
         newest.iter().flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id)).collect()
     };
     let version = Arc::clone(&store.version.lock());
-    let committed = store.committed_epoch();
+    let committed = store.mergeable_epoch();
     let is_new = |layer: &Layer| {
         let meta = layer.segment.meta();
         meta.level == 0

@@ -82,7 +82,7 @@ impl Schedule {
 pub(crate) fn consider(store: &Arc<StoreInner>) {
     let wanted = {
         let version = Arc::clone(&store.version.lock());
-        let committed = store.committed_epoch();
+        let committed = store.mergeable_epoch();
         let slices = version.slices.iter().map(|slice| Slice::below_all_later(slice, committed));
         slices.into_iter().any(|slice| pick::choose(&slice, false).is_some_and(|choice| is_here(&slice, &choice)))
     };
@@ -137,7 +137,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         // Slices are gone through in turn, so that one that is always full doesn't keep the others waiting.
         let next = version.slices.iter().filter(|slice| u32::from(slice.range.first()) >= from);
         // What is staged lies above what is merged, and doesn't become part of it.
-        let committed = store.committed_epoch();
+        let committed = store.mergeable_epoch();
         let next = next.map(|slice| Slice::below_all_later(slice, committed));
         let mut choices = next.filter_map(|slice| choose(&slice).map(|choice| (slice, choice)));
         // What the host has yet to bring is merged when it is here, unless somebody waits for it.
