@@ -16,6 +16,8 @@ use crate::platform::sync::atomic::Ordering;
 
 const FIRST_BYTES: usize = 64;
 const BLOCK_BYTES_MAX: usize = 4096;
+/// How many records ahead of a sweep are fetched into the cache.
+const AHEAD: usize = 16;
 
 /// A list of references; see the module's head.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,12 +174,18 @@ impl DirtyList {
     /// Drops and frees the dead, keeping the others in order. Blocks left over are freed. Only for a list whose epoch
     /// is current.
     pub fn sweep(&mut self, memory: &mut Memory) {
+        let mut listed = Vec::with_capacity(self.count as usize);
+        self.for_each(memory.arena(), |at| listed.push(at));
         let mut kept = Vec::with_capacity((self.count - self.dead.min(self.count)) as usize);
-        self.for_each(memory.arena(), |at| {
+        for (index, &at) in listed.iter().enumerate() {
+            // One after the other they would cost a wait each.
+            if let Some(&ahead) = listed.get(index + AHEAD) {
+                memory.arena().prefetch(ahead);
+            }
             if Record::load(memory.arena(), at).kind() != DEAD {
                 kept.push(at);
             }
-        });
+        }
         self.free_dead(memory, usize::MAX);
         // Refill the blocks from the front; what was allocated suffices, so this can't fail.
         let (mut at, mut rest) = (self.head, kept.as_slice());
