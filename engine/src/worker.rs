@@ -61,8 +61,21 @@ impl Workers {
     }
 
     /// Has a store's reads in flight taken to their ends. They have a thread of their own: one that flushes or merges
-    /// would keep them waiting for seconds.
+    /// would keep them waiting for seconds. So has a store that may have to wait for its host: other stores don't.
     pub fn read(&self, store: &Arc<StoreInner>) {
+        if store.fetches.as_ref().is_some_and(|fetches| fetches.files_absent() > 0) {
+            let waits = Arc::clone(store);
+            let own = move || inflight::run(&waits);
+            match std::thread::Builder::new().name("alluvium-fetched-reads".into()).spawn(own) {
+                Ok(thread) => {
+                    let mut threads = self.threads.lock();
+                    threads.retain(|thread| !thread.is_finished());
+                    threads.push(thread);
+                    return;
+                }
+                Err(error) => tracing::error!(%error, "starting a thread"),
+            }
+        }
         let reads = self.reads.get_or_init(|| {
             let (reads, queue) = unbounded::<Option<Arc<StoreInner>>>();
             let own = move || {
@@ -157,6 +170,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         let threads = std::mem::take(&mut *self.threads.lock());
         for _ in &threads {
+            // More than there are of those that take tasks; the rest is left in the queue.
             self.submit(Task::Stop);
         }
         if let Some(reads) = self.reads.get() {

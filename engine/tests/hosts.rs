@@ -8,8 +8,8 @@ mod rng;
 
 use alluvium::platform::storage::Fault;
 use alluvium::{
-    Barrier, Class, Durability, Engine, EngineOptions, Error, Fetches, Key, KeyGroup, KeyGroupRange, Pending,
-    Retention, SegmentSink, State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, Batch, Class, Durability, Engine, EngineOptions, Error, Fetches, Key, KeyGroup, KeyGroupRange, Operation,
+    Pending, Retention, SegmentSink, State, StateOptions, Store, StoreOptions, Writer,
 };
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -504,6 +504,40 @@ fn what_is_needed_comes_first_and_the_rest_after_it() {
     let reader = store.reader();
     assert_eq!(reader.get(state, store.key(b"new")).unwrap().unwrap(), b"1");
     assert_eq!(reader.get(state, store.key(&5_u32.to_be_bytes())).unwrap().unwrap(), Rng::new(5).bytes(400));
+}
+
+/// A store that waits for its host held up the reads in flight of all others.
+#[test]
+fn a_store_that_waits_for_its_host_holds_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine();
+    let (manifest, remote) = elsewhere(&directory.path().join("a"), &engine, 2_000);
+    let absent = Store::restore_absent(&engine, &directory.path().join("b"), &[&manifest], options(None)).unwrap();
+    let local = Store::open(&engine, &directory.path().join("a"), options(None)).unwrap();
+    let key = 17_u32.to_be_bytes();
+    let submit = |store: &Store| {
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let mut batch = Batch::new();
+        batch.push(state, store.key(&key), Operation::Get);
+        let ticket = writer.submit(&batch).unwrap();
+        (writer, ticket)
+    };
+    let value = Rng::new(17).bytes(400);
+    let (mut waiting, mut for_later) = submit(&absent);
+    let (mut going_on, mut at_once) = submit(&local);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut answers = Vec::new();
+    while answers.is_empty() && Instant::now() < deadline {
+        answers = going_on.poll(&mut at_once).unwrap();
+    }
+    assert_eq!(answers.pop().expect("it waits for the other").value().unwrap(), Some(&value[..]));
+    assert!(waiting.poll(&mut for_later).unwrap().is_empty(), "nobody has brought anything");
+    let carrier = Carrier::new(absent.fetches().unwrap(), remote);
+    for_later.wait();
+    let answers = waiting.poll(&mut for_later).unwrap();
+    assert_eq!(answers[0].value().unwrap(), Some(&value[..]));
+    drop(carrier);
 }
 
 /// A process that dies while segments are on their way opens again, and asks for what isn't here.
