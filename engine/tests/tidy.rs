@@ -25,6 +25,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "checkpoint",
             "life_cycle",
             "compact",
+            "migrate",
             "reclaim",
             "namespaces",
             "pop",
@@ -38,7 +39,10 @@ const LAYERS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("structures", &["shard", "merged", "stack", "cache", "manifest", "segment", "hot"]),
-    ("base", &["checksum", "codec", "error", "ids", "key", "metrics", "options", "packed", "states", "stats"]),
+    (
+        "base",
+        &["checksum", "codec", "convert", "error", "ids", "key", "metrics", "options", "packed", "states", "stats"],
+    ),
     ("platform", &["platform"]),
 ];
 
@@ -73,6 +77,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("checkpoint", "reclaim", "a new checkpoint subsumes old ones"),
     ("compact", "reclaim", "inputs of a merge become garbage"),
     ("compact", "checkpoint", "a merge goes through a slice in the same ranges as an iterator"),
+    ("migrate", "barrier", "what memory has of the state is flushed as for a snapshot"),
+    ("migrate", "compact", "it is alone, as a load is; the rewriting is compaction's"),
     ("recover", "rescale", "restoring combines manifests first"),
     ("recover", "checkpoint", "what a manifest describes, and the catalogue of a directory"),
     // Types that stand with the flow that gives them their meaning.
