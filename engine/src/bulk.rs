@@ -9,7 +9,7 @@ use crate::read;
 use crate::segment::{Entry, Kind};
 use crate::states::{StateDef, StateKind, frame};
 use crate::store::{State, StoreInner};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A load of sorted data into a store ([`Store::bulk_load`](crate::Store::bulk_load)): each record is written once, past
@@ -41,14 +41,16 @@ pub struct BulkLoad<'a> {
     sort_key: Vec<u8>,
     last: Vec<u8>,
     loaded: BTreeSet<(KeyGroup, StateId)>,
+    /// Of what lineage each state was when the first value of it was loaded.
+    lineages: BTreeMap<StateId, u64>,
     now_ms: u64,
 }
 
 impl<'a> BulkLoad<'a> {
     pub(crate) fn new(store: &'a Arc<StoreInner>, records: u64) -> Result<Self> {
         store.check()?;
-        let (sink, loaded) = (Sink::to_bottom(store, records), BTreeSet::new());
-        Ok(Self { store, sink, sort_key: Vec::new(), last: Vec::new(), loaded, now_ms: 0 })
+        let (sink, loaded, lineages) = (Sink::to_bottom(store, records), BTreeSet::new(), BTreeMap::new());
+        Ok(Self { store, sink, sort_key: Vec::new(), last: Vec::new(), loaded, lineages, now_ms: 0 })
     }
 
     /// Sets the clock by which what is loaded from now on expires, in ms; it begins at 0.
@@ -99,6 +101,7 @@ impl<'a> BulkLoad<'a> {
             return Err(refused("the records don't come in the order of their sort keys"));
         }
         self.loaded.insert((key.group, def.id));
+        self.lineages.entry(def.id).or_insert(def.lineage);
         let expiry_ms = if def.kind == StateKind::List { None } else { read::expiry_of(def.ttl, self.now_ms) };
         self.sink.add(Entry { sort_key: &self.sort_key, kind: Kind::Put, expiry_ms, value })?;
         std::mem::swap(&mut self.sort_key, &mut self.last);
@@ -106,13 +109,13 @@ impl<'a> BulkLoad<'a> {
     }
 
     /// Ends the load: what was loaded is there to be read, all at once. [`Error::State`] where the store has something of
-    /// what was loaded; then nothing is loaded.
+    /// what was loaded, or a state was migrated since its first value was loaded; then nothing is loaded.
     pub fn finish(self) -> Result<()> {
         let outputs = self.sink.finish()?;
         if outputs.is_empty() {
             return Ok(());
         }
-        install_loaded(self.store, &outputs, &self.loaded)
+        install_loaded(self.store, &outputs, &self.loaded, &self.lineages)
     }
 }
 

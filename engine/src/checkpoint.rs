@@ -2,10 +2,11 @@
 
 use crate::barrier::{Barrier, Shared, aborted};
 use crate::cache::BlockCache;
+use crate::convert::{Conversions, Older};
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, KeyGroupRange, SegmentId};
+use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::SortKey;
-use crate::manifest::{self, Manifest, Parent, StackEntry, StateMap};
+use crate::manifest::{self, Manifest, Marks, Parent, StackEntry, StateMap};
 use crate::merged::{Base, Bounds, Merged};
 use crate::options::Durability;
 use crate::platform::storage::{Storage, names};
@@ -267,6 +268,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
     let index: HashMap<SegmentId, u32> = segments.iter().zip(0..).map(|(segment, at)| (segment.id(), at)).collect();
     let mut maps = vec![StateMap::Identity];
     let mut known: HashMap<StateMap, u32> = HashMap::from([(StateMap::Identity, 0)]);
+    let (mut states, mut marking) = (store.state_infos(), Marking::default());
     let mut slices = Vec::with_capacity(version.slices.len());
     for slice in &version.slices {
         let mut stack = Vec::with_capacity(slice.layers.len());
@@ -275,9 +277,15 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
                 maps.push((*layer.map).clone());
                 maps.len() as u32 - 1
             });
-            stack.push(StackEntry { segment: index[&layer.segment.id()], map });
+            let marks = layer.older.as_ref().map_or(0, |older| marking.number(older));
+            stack.push(StackEntry { segment: index[&layer.segment.id()], map, marks });
         }
         slices.push(manifest::Slice { range: slice.range, stack, hot: Vec::new() });
+    }
+    for (state, names) in marking.pending {
+        if let Some(info) = states.get_mut(usize::from(state.0)) {
+            info.conversions = names;
+        }
     }
     let highest = segments.iter().map(|segment| segment.meta().epoch_high).max().unwrap_or_default();
     let created_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
@@ -288,30 +296,90 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         created_ms,
         epoch: request.epoch.max(highest),
         purge_clock_ms: store.purge_clock_ms.load(Ordering::Relaxed),
-        states: store.state_infos(),
+        states,
         offsets: request.barrier.offsets.clone(),
         metadata: request.barrier.metadata.clone(),
         log_position: 0,
         parent,
         segments: segments.iter().map(|segment| Arc::clone(segment.meta())).collect(),
         maps,
+        marks: marking.marks,
         slices,
     }
 }
 
+/// The marks of a manifest as they grow, and the conversions of each state that some layer has yet to go through: what
+/// one layer lacks is the end of what another lacks.
+struct Marking {
+    marks: Vec<Marks>,
+    known: HashMap<Marks, u32>,
+    pending: HashMap<StateId, Vec<String>>,
+}
+
+impl Default for Marking {
+    fn default() -> Self {
+        let (known, pending) = (HashMap::new(), HashMap::new());
+        Self { marks: vec![Marks::default()], known, pending }
+    }
+}
+
+impl Marking {
+    fn number(&mut self, older: &Older) -> u32 {
+        for (state, conversions) in older.states() {
+            let names = self.pending.entry(*state).or_default();
+            if names.len() < conversions.len() {
+                *names = conversions.iter().map(|conversion| conversion.name().to_owned()).collect();
+            }
+        }
+        let steps = older.states().iter().map(|(state, conversions)| (*state, conversions.len() as u16));
+        let marks = Marks(steps.collect());
+        *self.known.entry(marks.clone()).or_insert_with(|| {
+            self.marks.push(marks);
+            self.marks.len() as u32 - 1
+        })
+    }
+}
+
 /// The arrangement that a manifest describes; its segments are opened when they are needed.
-pub(crate) fn version_of(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, manifest: &Manifest) -> Version {
+pub(crate) fn version_of(
+    storage: &Arc<dyn Storage>,
+    cache: &Arc<BlockCache>,
+    manifest: &Manifest,
+    states: &[Arc<StateDef>],
+    conversions: &Conversions,
+) -> Version {
     let segments: Vec<Arc<LazySegment>> =
         manifest.segments.iter().map(|meta| Arc::new(LazySegment::new(storage, cache, Arc::clone(meta)))).collect();
     let maps: Vec<Arc<StateMap>> = manifest.maps.iter().cloned().map(Arc::new).collect();
+    let older: Vec<Option<Arc<Older>>> =
+        manifest.marks.iter().map(|marks| older_of(marks, manifest, states, conversions)).collect();
     let slice = |slice: &manifest::Slice| {
         let layer = |entry: &StackEntry| Layer {
             segment: Arc::clone(&segments[entry.segment as usize]),
             map: Arc::clone(&maps[entry.map as usize]),
+            older: older[entry.marks as usize].clone(),
         };
         Arc::new(Slice { range: slice.range, layers: slice.stack.iter().map(layer).collect() })
     };
     Version { slices: manifest.slices.iter().map(slice).collect() }
+}
+
+/// What marks say: for each state the last of its conversions.
+fn older_of(
+    Marks(marks): &Marks,
+    manifest: &Manifest,
+    states: &[Arc<StateDef>],
+    conversions: &Conversions,
+) -> Option<Arc<Older>> {
+    let mut older = Older::default();
+    for &(state, steps) in marks {
+        let at = usize::from(state.0);
+        let (Some(info), Some(def)) = (manifest.states.get(at), states.get(at)) else { continue };
+        for name in info.conversions.iter().skip(info.conversions.len().saturating_sub(usize::from(steps))) {
+            older = older.with(state, &conversions.find(def, name));
+        }
+    }
+    (!older.states().is_empty()).then(|| Arc::new(older))
 }
 
 /// Takes back the newest checkpoint, just published. Its segments are in the stacks, or named by the one before it.
@@ -414,7 +482,7 @@ pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
     store.check_open()?;
     let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
     let states = store.states.read().clone();
-    let version = version_of(&store.storage, &store.engine.inner.cache, &manifest);
+    let version = version_of(&store.storage, &store.engine.inner.cache, &manifest, &states, &store.conversions);
     Ok(Iter::new(manifest, &version, states))
 }
 

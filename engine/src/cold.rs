@@ -169,7 +169,7 @@ impl<S: Lookups> Together<'_, S> {
             let (segment, block) = match lookup.next() {
                 Ok(Some(wanted)) => wanted,
                 Ok(None) => break Ok(()),
-                Err(error) => break Err(error.into()),
+                Err(error) => break Err(error),
             };
             self.blocks_read += 1;
             if let Some(cached) = segment.cached(block) {

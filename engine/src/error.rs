@@ -87,6 +87,17 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A value of an older schema can't be converted: nothing is lost, and it can be read once the host brings a conversion
+    /// of this name that gets on with it ([`StateOptions::conversion`](crate::StateOptions::conversion)).
+    #[error("state {state:?}, conversion {conversion:?}: {problem}")]
+    Conversion {
+        /// The state's name.
+        state: String,
+        /// The conversion's name.
+        conversion: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A directory that was to be opened, or restored from: it isn't there, or no checkpoint ever became complete in it.
     #[error("{}: no checkpoint in the directory", directory.display())]
     NoCheckpoint {

@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
-//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`,
+//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`, [`migrate`],
 //! [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
 //! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -58,6 +58,8 @@ mod inflight;
 #[cfg(not(loom))]
 pub mod life_cycle;
 #[cfg(not(loom))]
+pub mod migrate;
+#[cfg(not(loom))]
 mod namespaces;
 #[cfg(not(loom))]
 mod pop;
@@ -90,6 +92,7 @@ mod stack;
 // base
 pub mod checksum;
 pub mod codec;
+pub mod convert;
 pub mod error;
 pub mod ids;
 pub mod key;
@@ -114,6 +117,7 @@ pub use {
     engine::Engine,
     life_cycle::{CheckpointFiles, FileInfo},
     metrics::Metrics,
+    migrate::Migration,
     reader::Reader,
     scan::MapRange,
     snapshot::Snapshot,
@@ -122,6 +126,7 @@ pub use {
     writer::Writer,
 };
 pub use {
+    convert::Convert,
     error::{Class, Error, Result},
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,

@@ -3,7 +3,9 @@
 //! Scans, checkpoint iteration and compaction all read through it. Layers whose states are numbered otherwise than the
 //! store's sort differently across states, so a range lies within one (key group, state) where there are such layers.
 
-use crate::ids::Epoch;
+use crate::convert::Older;
+use crate::error::Error;
+use crate::ids::{Epoch, StateId};
 use crate::key::prefix_end;
 use crate::manifest::StateMap;
 use crate::platform::storage::{ReadRequest, StorageError};
@@ -64,6 +66,7 @@ pub struct Resolved {
 struct Source {
     cursor: SegmentCursor,
     map: Arc<StateMap>,
+    older: Option<Arc<Older>>,
     epoch: Epoch,
     /// The current sort key in the store's numbering; empty when the source is exhausted.
     key: Vec<u8>,
@@ -89,11 +92,17 @@ fn renumbered(key: &[u8], map: &StateMap, to_segment: bool) -> Option<Vec<u8>> {
     if let Some(bytes) = key.get_mut(2..4)
         && !matches!(map, StateMap::Identity)
     {
-        let state = crate::ids::StateId(u16::from_be_bytes([bytes[0], bytes[1]]));
+        let state = StateId(u16::from_be_bytes([bytes[0], bytes[1]]));
         let state = if to_segment { map.to_segment(state) } else { map.to_store(state) }?;
         bytes.copy_from_slice(&state.0.to_be_bytes());
     }
     Some(key)
+}
+
+/// A layer's value in the schema of its state, which the sort key names; `None` where it is in it already.
+fn converted(older: Option<&Older>, sort_key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let (Some(older), Some(state)) = (older, sort_key.get(2..4)) else { return Ok(None) };
+    older.convert(StateId(u16::from_be_bytes([state[0], state[1]])), value)
 }
 
 /// Where the walk through a layer starts.
@@ -167,8 +176,8 @@ impl Merged {
                 (true, Some(key)) => cursor.seek_before(&key)?,
                 (true, None) => cursor.seek_last()?,
             }
-            let map = Arc::clone(&layer.map);
-            let mut source = Source { cursor, map, epoch: segment.meta().epoch_high, key: Vec::new() };
+            let (map, older) = (Arc::clone(&layer.map), layer.older.clone());
+            let mut source = Source { cursor, map, older, epoch: segment.meta().epoch_high, key: Vec::new() };
             source.settle(&bounds)?;
             sources.push(source);
         }
@@ -176,7 +185,7 @@ impl Merged {
     }
 
     /// Goes to the next sort key; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<&Resolved>, StorageError> {
+    pub fn next(&mut self) -> Result<Option<&Resolved>, Error> {
         loop {
             let Some(best) = self.best() else { return Ok(None) };
             self.resolved.sort_key.clear();
@@ -226,7 +235,7 @@ impl Merged {
     }
 
     /// Brings the versions of the current key together and moves their sources on; false where nothing is to be said.
-    fn resolve(&mut self, newest: usize) -> Result<bool, StorageError> {
+    fn resolve(&mut self, newest: usize) -> Result<bool, Error> {
         let Self { sources, resolved, cleared, now_ms, bounds } = self;
         resolved.operands.clear();
         resolved.value.clear();
@@ -256,11 +265,17 @@ impl Merged {
                     Kind::Put if expired => resolved.base = Base::Deleted,
                     Kind::Put => {
                         resolved.base = Base::Value;
-                        resolved.value.extend_from_slice(entry.value);
+                        match converted(source.older.as_deref(), &resolved.sort_key, entry.value)? {
+                            Some(value) => resolved.value = value,
+                            None => resolved.value.extend_from_slice(entry.value),
+                        }
                     }
                     Kind::Delete => resolved.base = Base::Deleted,
                     Kind::Merge if expired => {}
-                    Kind::Merge => resolved.operands.push(entry.value.to_vec()),
+                    Kind::Merge => {
+                        let operand = converted(source.older.as_deref(), &resolved.sort_key, entry.value)?;
+                        resolved.operands.push(operand.unwrap_or_else(|| entry.value.to_vec()));
+                    }
                     Kind::Clear => {
                         resolved.base = Base::Cleared;
                         *cleared = Some((resolved.sort_key.clone(), index));

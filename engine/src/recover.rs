@@ -8,6 +8,7 @@
 
 use crate::checkpoint::{self, Catalogue, CheckpointInfo, Kept};
 use crate::commit::CommitInfo;
+use crate::convert::Conversions;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ids::SegmentId;
@@ -46,6 +47,7 @@ struct Described {
     info: StoreInfo,
     states: Vec<Arc<StateDef>>,
     version: Version,
+    conversions: Conversions,
     epoch: u32,
     purge_clock_ms: u64,
     catalogue: Catalogue,
@@ -102,6 +104,7 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         info,
         states: Vec::new(),
         version: Version::empty(options.range),
+        conversions: Conversions::default(),
         epoch: 1,
         purge_clock_ms: 0,
         catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
@@ -167,10 +170,13 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
     let manifest = Arc::clone(&file.manifest);
     let catalogue = catalogue_of(storage, &numbers, file, label.is_some())?;
     let restored = catalogue.kept.get(&manifest.number).map(|kept| kept.info.clone());
+    let (states, conversions) = (state_defs(&manifest)?, Conversions::default());
+    let cache = &engine.inner.cache;
     Ok(Described {
         info: manifest.store,
-        states: state_defs(&manifest)?,
-        version: checkpoint::version_of(&located.storage, &engine.inner.cache, &manifest),
+        version: checkpoint::version_of(&located.storage, cache, &manifest, &states, &conversions),
+        states,
+        conversions,
         epoch: manifest.epoch.0.saturating_add(1).min(crate::store::EPOCH_MAX),
         purge_clock_ms: manifest.purge_clock_ms,
         catalogue,
@@ -240,6 +246,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         restored_states: described.states.len(),
         states: RwLock::new(described.states),
         states_number: AtomicU64::new(1),
+        conversions: described.conversions,
         claims: Mutex::new(()),
         shards: Mutex::new(Vec::new()),
         version: Mutex::new(Arc::new(described.version)),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use crate::error::Error;
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
-use crate::manifest::{Manifest, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
+use crate::manifest::{Manifest, Marks, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
 use crate::platform::storage::{Fault, StorageError, names};
 use crate::segment::SegmentMeta;
 use crate::states::StateKind;
@@ -53,6 +53,7 @@ pub fn combine(inputs: &[(Manifest, usize)], range: KeyGroupRange, store: StoreI
         parent: None,
         segments: parts.segments,
         maps: parts.maps,
+        marks: parts.marks,
         slices: parts.slices,
     })
 }
@@ -139,7 +140,13 @@ fn unite_states(inputs: &[Input<'_>]) -> Result<(Vec<StateInfo>, Vec<Vec<StateId
                     id
                 }
             };
-            check_agreement(&states[usize::from(id.0)], state, *origin)?;
+            let known = &mut states[usize::from(id.0)];
+            check_agreement(known, state, *origin)?;
+            // What one of them has yet to go through is the end of what the other has.
+            if known.conversions.len() < state.conversions.len() {
+                known.conversions.clone_from(&state.conversions);
+                known.lineage = state.lineage;
+            }
             numbers_here.push(id);
         }
         numbers.push(numbers_here);
@@ -161,19 +168,31 @@ fn check_agreement(known: &StateInfo, state: &StateInfo, origin: usize) -> Resul
         && StateKind::from_u8(state.kind).is_some_and(StateKind::settles_expiry)
     {
         format!("its values expire in checkpoint {origin} or in another, not in both")
+    } else if !are_of_one_schema(known, state) {
+        format!("in checkpoint {origin} it went through other migrations than in another")
     } else {
         return Ok(());
     };
     Err(Error::State { state: state.name.clone(), problem })
 }
 
+/// Whether the values of two stores' states are of one schema: the same conversions led there, or their host describes both
+/// alike, as it does where a state is new in one store and was migrated in the other. And what values of one of them have
+/// yet to go through must be the end of what those of the other have, or the marks of one would mislead the other's.
+fn are_of_one_schema(known: &StateInfo, state: &StateInfo) -> bool {
+    let alike = known.lineage == state.lineage || (!known.user.is_empty() && known.user == state.user);
+    alike && (known.conversions.ends_with(&state.conversions) || state.conversions.ends_with(&known.conversions))
+}
+
 /// The lists of the new manifest as they grow, and where in them each thing already is.
 struct Parts {
     segments: Vec<Arc<SegmentMeta>>,
     maps: Vec<StateMap>,
+    marks: Vec<Marks>,
     slices: Vec<Slice>,
     segment_at: HashMap<SegmentId, u32>,
     map_at: HashMap<StateMap, u32>,
+    marks_at: HashMap<Marks, u32>,
 }
 
 impl Default for Parts {
@@ -181,9 +200,11 @@ impl Default for Parts {
         Self {
             segments: Vec::new(),
             maps: vec![StateMap::Identity],
+            marks: vec![Marks::default()],
             slices: Vec::new(),
             segment_at: HashMap::new(),
             map_at: HashMap::from([(StateMap::Identity, 0)]),
+            marks_at: HashMap::from([(Marks::default(), 0)]),
         }
     }
 }
@@ -200,6 +221,7 @@ impl Parts {
         // Where each segment and map of the input lies in the new lists: each is looked up by content once.
         let mut segments: Vec<Option<u32>> = vec![None; manifest.segments.len()];
         let mut maps: Vec<Option<u32>> = vec![None; manifest.maps.len()];
+        let mut marks: Vec<Option<u32>> = vec![None; manifest.marks.len()];
         for slice in &manifest.slices {
             let Some(clip) = slice.range.intersect(range) else { continue };
             let mut stack = Vec::with_capacity(slice.stack.len());
@@ -217,7 +239,12 @@ impl Parts {
                     Some(map) => map,
                     None => *maps[old_map].insert(self.map(compose(&manifest.maps[old_map], numbers))),
                 };
-                stack.push(StackEntry { segment, map });
+                let old_marks = entry.marks as usize;
+                let marks = match marks[old_marks] {
+                    Some(marks) => marks,
+                    None => *marks[old_marks].insert(self.marks(&manifest.marks[old_marks], numbers)),
+                };
+                stack.push(StackEntry { segment, map, marks });
             }
             self.slices.push(Slice { range: clip, stack, hot: Vec::new() });
         }
@@ -238,6 +265,18 @@ impl Parts {
         self.segment_at.insert(meta.id, at);
         self.segments.push(Arc::clone(meta));
         Ok(at)
+    }
+
+    /// Marks go by the store's numbers of the states, and count from the end of a state's conversions.
+    fn marks(&mut self, Marks(marks): &Marks, numbers: &[StateId]) -> u32 {
+        let renumbered = |&(state, steps): &(StateId, u16)| Some((*numbers.get(usize::from(state.0))?, steps));
+        let mut marks: Vec<(StateId, u16)> = marks.iter().filter_map(renumbered).collect();
+        marks.sort_unstable();
+        let marks = Marks(marks);
+        *self.marks_at.entry(marks.clone()).or_insert_with(|| {
+            self.marks.push(marks);
+            self.marks.len() as u32 - 1
+        })
     }
 
     fn map(&mut self, map: StateMap) -> u32 {

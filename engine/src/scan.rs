@@ -200,7 +200,7 @@ impl Scan<'_> {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.failed = Some(error.into());
+                    self.failed = Some(error);
                     self.stopped = true;
                     break;
                 }

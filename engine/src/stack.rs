@@ -6,6 +6,8 @@
 
 use crate::cache::BlockCache;
 use crate::checksum::hash_key;
+use crate::convert::{Older, in_schema};
+use crate::error::Error;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::StateMap;
 use crate::platform::storage::ReadRequest;
@@ -94,6 +96,20 @@ pub struct Layer {
     pub segment: Arc<LazySegment>,
     /// How its states' numbers become the store's.
     pub map: Arc<StateMap>,
+    /// Which states' values are of an older schema in it, if any are.
+    pub older: Option<Arc<Older>>,
+}
+
+impl Layer {
+    /// A segment of the store's own, with values of the schemas of now.
+    pub fn of_now(segment: &Arc<LazySegment>) -> Self {
+        Self { segment: Arc::clone(segment), map: Arc::new(StateMap::Identity), older: None }
+    }
+
+    /// Why a value of an older schema in it can't be converted for now, if there may be any.
+    pub fn obstacle(&self) -> Option<Error> {
+        self.older.as_ref().and_then(|older| older.obstacle())
+    }
 }
 
 /// A run of key groups and its stack.
@@ -156,7 +172,7 @@ impl Version {
             if slice.range.intersect(segment.meta().groups).is_none() {
                 return Arc::clone(slice);
             }
-            let top = Layer { segment: Arc::clone(segment), map: Arc::clone(&map) };
+            let top = Layer { segment: Arc::clone(segment), map: Arc::clone(&map), older: None };
             let layers = std::iter::once(top).chain(slice.layers.iter().cloned()).collect();
             Arc::new(Slice { range: slice.range, layers })
         });
@@ -200,6 +216,11 @@ impl Found {
     }
 }
 
+/// A value that a layer of a slice has, in the schema of now.
+fn of_now(slice: &Slice, layer: usize, state: StateId, value: &[u8]) -> Result<Vec<u8>, Error> {
+    in_schema(slice.layers.get(layer).and_then(|layer| layer.older.as_deref()), state, value)
+}
+
 /// What the next block to be read is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
@@ -229,6 +250,8 @@ pub struct Lookup {
     /// How many filters were asked.
     pub filter_probes: u64,
     found: Found,
+    /// Why a value that was found can't be told.
+    failed: Option<Box<Error>>,
 }
 
 impl Lookup {
@@ -248,6 +271,7 @@ impl Lookup {
             now_ms,
             filter_probes: 0,
             found,
+            failed: None,
         }
     }
 
@@ -263,7 +287,10 @@ impl Lookup {
     }
 
     /// The segment and block to be read next; `None` when the lookup is complete.
-    pub fn next(&mut self) -> Result<Option<(Arc<Segment>, BlockRef)>, StorageError> {
+    pub fn next(&mut self) -> Result<Option<(Arc<Segment>, BlockRef)>, Error> {
+        if let Some(error) = self.failed.take() {
+            return Err(*error);
+        }
         if self.layer == 0 && self.step == Step::Key {
             self.open_layers();
         }
@@ -347,12 +374,18 @@ impl Lookup {
             match entry.kind {
                 Kind::Put if expired => self.done = true,
                 Kind::Put => {
-                    self.found.base = Some(entry.value.to_vec());
                     self.done = true;
+                    match of_now(&self.slice, self.layer, self.state, entry.value) {
+                        Ok(value) => self.found.base = Some(value),
+                        Err(error) => self.failed = Some(Box::new(error)),
+                    }
                 }
                 Kind::Delete | Kind::Clear => self.done = true,
                 Kind::Merge if expired => {}
-                Kind::Merge => self.found.operands.push(entry.value.to_vec()),
+                Kind::Merge => match of_now(&self.slice, self.layer, self.state, entry.value) {
+                    Ok(operand) => self.found.operands.push(operand),
+                    Err(error) => self.failed = Some(Box::new(error)),
+                },
             }
         }
         self.advance();

@@ -1,5 +1,6 @@
 //! States: what kinds there are, how their values are merged, when they expire.
 
+use crate::convert::{Convert, is_name};
 use crate::error::{Error, Result};
 use crate::ids::StateId;
 use std::fmt;
@@ -245,11 +246,13 @@ pub struct StateOptions {
     pub(crate) purge: Option<Purge>,
     pub(crate) merge: Option<MergeOperator>,
     pub(crate) user: Vec<u8>,
+    pub(crate) conversions: Vec<Arc<dyn Convert>>,
 }
 
 impl StateOptions {
     fn new(name: &str, kind: StateKind) -> Self {
-        Self { name: name.to_owned(), kind, ttl: None, purge: None, merge: None, user: Vec::new() }
+        let (name, user, conversions) = (name.to_owned(), Vec::new(), Vec::new());
+        Self { name, kind, ttl: None, purge: None, merge: None, user, conversions }
     }
 
     /// One value per (key, namespace).
@@ -293,9 +296,20 @@ impl StateOptions {
         Self { user: schema.to_vec(), ..self }
     }
 
+    /// A conversion that a migration of the state goes on with ([`Store::migrate`](crate::Store::migrate)): after a store was
+    /// opened in the middle of it, the values of the older schema can't be read before the conversion of the same name
+    /// is there. One that nothing needs any more does no harm; where several migrations are under way, each has its own.
+    #[must_use]
+    pub fn conversion(mut self, conversion: Arc<dyn Convert>) -> Self {
+        self.conversions.push(conversion);
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         let refused = |problem: &str| Err(Error::State { state: self.name.clone(), problem: problem.to_owned() });
-        let is_name = |name: &str| (1..=STATE_NAME_BYTES_MAX).contains(&name.len());
+        if self.conversions.iter().any(|conversion| !is_name(conversion.name())) {
+            return refused("a conversion's name has 1 to 1,024 bytes");
+        }
         if !is_name(&self.name) {
             return refused("a name has 1 to 1,024 bytes");
         }
@@ -340,6 +354,16 @@ pub struct StateDef {
     pub merge_name: String,
     /// The host's schema.
     pub user: Vec<u8>,
+    /// Which conversions led to its schema: 0 for none, else equal only where they were the same
+    /// ([`lineage_of`](crate::convert::lineage_of)).
+    pub lineage: u64,
+}
+
+/// The definition of a state that is registered for the first time.
+pub(crate) fn definition(id: StateId, options: StateOptions) -> StateDef {
+    let StateOptions { name, kind, ttl, purge, merge, user, conversions: _ } = options;
+    let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
+    StateDef { id, name, kind, ttl, purge, merge, merge_name, user, lineage: 0 }
 }
 
 impl StateDef {
@@ -534,6 +558,7 @@ mod tests {
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),
+            lineage: 0,
         };
         assert!(def.check_operator().is_err() && def.check_operand(b"12345678").is_err());
         def.merge = Some(MergeOperator::U64Add);
@@ -554,6 +579,7 @@ mod tests {
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),
+            lineage: 0,
         };
         let part = |element: &[u8], at| [frame(element, Some(at)).as_bytes(), element].concat();
         let (old, new) = (part(b"old", 5), part(b"new", 15));

@@ -4,6 +4,7 @@ use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
 use crate::checkpoint::{Catalogue, CheckpointInfo};
 use crate::commit::{self, Commit, CommitInfo};
+use crate::convert::{Conversions, Convert};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::flush::Queue;
@@ -13,6 +14,7 @@ use crate::key::Key;
 use crate::life_cycle::{self, CheckpointFiles};
 use crate::manifest::{Manifest, StateInfo, StoreInfo};
 use crate::metrics::{Metrics, StoreCounts};
+use crate::migrate::{self, Migration};
 use crate::options::StoreOptions;
 use crate::platform::arena::Share;
 use crate::platform::storage::{DirLock, Fetches, Storage};
@@ -20,7 +22,9 @@ use crate::reader::Reader;
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::stack::Version;
-use crate::states::{MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, encode_expiry};
+use crate::states::{
+    MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, definition, encode_expiry,
+};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, write};
 use parking_lot::{Mutex, RwLock};
@@ -96,6 +100,8 @@ pub(crate) struct StoreInner {
     pub states: RwLock<Vec<Arc<StateDef>>>,
     /// Moves on, under the lock of the states, whenever one is registered or changes.
     pub states_number: AtomicU64,
+    /// What values of older schemas go through.
+    pub conversions: Conversions,
     /// How many of the states were there when the store was opened: only they can have anything on disk then.
     pub restored_states: usize,
     /// Held while a range is being claimed.
@@ -214,7 +220,43 @@ impl Store {
     /// time to live of at least 1 ms, 65,536 states, [`STATES_BYTES_MAX`].
     pub fn state(&self, options: StateOptions) -> Result<State> {
         options.validate()?;
-        self.inner.register(options)
+        let brings = !options.conversions.is_empty();
+        let state = self.inner.register(options)?;
+        if brings {
+            // What waited for them in the background goes on.
+            crate::compact::consider(&self.inner);
+        }
+        Ok(state)
+    }
+
+    /// Migrates a state to another schema: from the return of this call on every value that is read went through
+    /// `conversion`, and every value that is written has to be of the new schema. What is on disk is converted as it is
+    /// read, and rewritten in the background ([`Store::migration`] says how far that is). So the call takes about as long
+    /// as a small checkpoint, however large the state is. Keys, namespaces and user keys stay as they are.
+    ///
+    /// `schema` becomes the host's schema of the state, unless it is empty ([`StateOptions::user`]). Like everything else the
+    /// migration lasts from the next checkpoint on; a store that is opened at an older one has the old schema. A store that
+    /// is opened in the middle needs the conversion again ([`StateOptions::conversion`]). Snapshots that were taken before,
+    /// reads in flight, and checkpoints that were cut before give values of the old schema. A state whose last migration is
+    /// still under way can be migrated again; what is left of it goes through both.
+    ///
+    /// Writers may be there, and be busy with other states; but nobody may use the state while this call is under way:
+    /// what a thread writes that doesn't know of it yet would count as of the new schema. A bulk load of the state that is
+    /// open fails when it is finished.
+    ///
+    /// # Errors
+    /// [`Error::State`] where the conversion's name has not 1 to 1,024 bytes, or a conversion of this name is under way, or
+    /// more than 64 are. [`Error::Busy`] where the state is written to again and again meanwhile; else as [`Store::barrier`].
+    /// In any case nothing has changed then. What a conversion fails with, a panic too, is told to those who read such a
+    /// value, as [`Error::Conversion`]: nothing is lost, and in the background it is left alone until a conversion of the
+    /// same name is registered that gets on with it.
+    pub fn migrate(&self, state: State, schema: &[u8], conversion: Arc<dyn Convert>) -> Result<()> {
+        migrate::run(&self.inner, state, schema, &conversion)
+    }
+
+    /// How far the migrations of a state are; `None` where none is under way.
+    pub fn migration(&self, state: State) -> Result<Option<Migration>> {
+        migrate::progress(&self.inner, state)
     }
 
     /// The states, in the order of their numbers.
@@ -458,6 +500,7 @@ impl StoreInner {
         if let Some(at) = states.iter().position(|state| state.name == options.name) {
             let known = &states[at];
             check_same(known, &options)?;
+            self.conversions.bring(known, &options.conversions);
             // An operator that is there stays: another of the same name does the same. A schema stays unless one is given.
             let merge = known.merge.clone().or(options.merge);
             let user = if options.user.is_empty() { &known.user } else { &options.user };
@@ -493,6 +536,8 @@ impl StoreInner {
             ttl: encode_expiry(state.ttl, state.purge),
             merge: state.merge_name.clone(),
             user: state.user.clone(),
+            lineage: state.lineage,
+            conversions: Vec::new(),
         };
         infos.iter().map(info).collect()
     }
@@ -571,17 +616,15 @@ impl StoreInner {
 
 /// The definition of a state that is registered for the first time.
 fn new_state(states: &[Arc<StateDef>], options: StateOptions) -> Result<StateDef> {
-    let StateOptions { name, kind, ttl, purge, merge, user } = options;
     let Ok(id) = u16::try_from(states.len()) else {
-        return Err(Error::State { state: name, problem: "a store has at most 65,536 states".into() });
+        return Err(Error::State { state: options.name, problem: "a store has at most 65,536 states".into() });
     };
-    let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
-    Ok(StateDef { id: StateId(id), name, kind, ttl, purge, merge, merge_name, user })
+    Ok(definition(StateId(id), options))
 }
 
 /// Checks that manifests have room for a state, in the place of the one of its number if there is one. What doesn't
 /// grow has its room: a store may have been put together from several that are described at length.
-fn check_room(states: &[Arc<StateDef>], def: &StateDef) -> Result<()> {
+pub(crate) fn check_room(states: &[Arc<StateDef>], def: &StateDef) -> Result<()> {
     let bytes_of = |state: &Arc<StateDef>| state.described_bytes();
     let before = states.get(usize::from(def.id.0)).map_or(0, bytes_of);
     let bytes = states.iter().map(bytes_of).sum::<usize>() - before + def.described_bytes();
@@ -625,6 +668,7 @@ pub(crate) fn state_defs(manifest: &Manifest) -> Result<Vec<Arc<StateDef>>> {
             merge: MergeOperator::built_in(&info.merge),
             merge_name: info.merge.clone(),
             user: info.user.clone(),
+            lineage: info.lineage,
         }))
     };
     manifest.states.iter().map(def).collect()

@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "checkpoint",
             "life_cycle",
             "compact",
+            "migrate",
             "reclaim",
             "namespaces",
             "pop",
@@ -39,7 +40,10 @@ const LAYERS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("structures", &["shard", "merged", "stack", "cache", "manifest", "segment", "hot"]),
-    ("base", &["checksum", "codec", "error", "ids", "key", "metrics", "options", "packed", "states", "stats"]),
+    (
+        "base",
+        &["checksum", "codec", "convert", "error", "ids", "key", "metrics", "options", "packed", "states", "stats"],
+    ),
     ("platform", &["platform"]),
 ];
 
@@ -77,6 +81,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("checkpoint", "reclaim", "a new checkpoint subsumes old ones"),
     ("compact", "reclaim", "inputs of a merge become garbage"),
     ("compact", "checkpoint", "a merge goes through a slice in the same ranges as an iterator"),
+    ("migrate", "barrier", "what memory has of the state is flushed as for a snapshot"),
+    ("migrate", "compact", "it is alone, as a load is; the rewriting is compaction's"),
     ("recover", "rescale", "restoring combines manifests first"),
     ("recover", "commit", "`CommitInfo`: what is committed when a store is opened"),
     ("recover", "checkpoint", "what a manifest describes, and the catalogue of a directory"),

@@ -6,12 +6,13 @@
 mod rng;
 
 use alluvium::{
-    Barrier, CheckpointSource, Class, Commit, Cursor, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange,
-    MapRange, MergeOperator, Packed, Reader, State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, CheckpointSource, Class, Commit, Convert, Cursor, Engine, EngineOptions, Error, Key, KeyGroup,
+    KeyGroupRange, MapRange, MergeOperator, Packed, Reader, State, StateOptions, Store, StoreOptions, Writer,
 };
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const GROUPS: u16 = 4;
@@ -720,4 +721,36 @@ fn committed_readers_on_other_threads() {
         }
         ended.store(true, Ordering::Relaxed);
     });
+}
+
+/// A migration empties the state's tables: what is staged has no place to go.
+#[test]
+fn a_state_is_not_migrated_in_the_middle_of_a_transaction() {
+    #[derive(Debug)]
+    struct Longer;
+    impl Convert for Longer {
+        fn name(&self) -> &str {
+            "longer"
+        }
+        fn convert(&self, old: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+            out.extend_from_slice(old);
+            out.push(b'!');
+            Ok(())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, store, state, mut writer) = small(directory.path(), 8 << 20, transactional());
+    let key = store.key(b"k");
+    writer.put(state, key, b"old").unwrap();
+    writer.commit(Commit::default()).unwrap();
+    writer.put(state, key, b"staged").unwrap();
+    assert!(matches!(store.migrate(state, b"2", Arc::new(Longer)), Err(Error::Busy { .. })));
+    writer.abort_transaction().unwrap();
+    store.migrate(state, b"2", Arc::new(Longer)).unwrap();
+    let committed = store.reader().committed();
+    assert_eq!(committed.get(state, key).unwrap().unwrap(), b"old!");
+    writer.put(state, key, b"new").unwrap();
+    assert_eq!(committed.get(state, key).unwrap().unwrap(), b"old!");
+    writer.commit(Commit::default()).unwrap();
+    assert_eq!(committed.get(state, key).unwrap().unwrap(), b"new");
 }

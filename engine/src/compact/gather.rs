@@ -6,7 +6,7 @@
 
 use super::merge::{Output, Sink, merge_into};
 use super::{Running, share_segments};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::SegmentId;
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
@@ -34,11 +34,9 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
     let committed = store.mergeable_epoch();
     let is_new = |layer: &Layer| {
         let meta = layer.segment.meta();
-        meta.level == 0
-            && meta.epoch_low.0 <= committed
-            && meta.file_bytes < SMALL_BYTES
-            && !known.contains(&meta.id)
-            && layer.segment.is_here()
+        let small = meta.level == 0 && meta.file_bytes < SMALL_BYTES && !known.contains(&meta.id);
+        let mergeable = meta.epoch_low.0 <= committed && layer.segment.is_here() && layer.obstacle().is_none();
+        small && mergeable
     };
     if version.segments().iter().filter(|segment| is_new(&as_layer(segment))).count() <= NEW_MAX {
         return Ok(());
@@ -57,14 +55,18 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
     if chosen.len() < 2 {
         return Ok(());
     }
-    let outputs = merge_all(store, &version, &chosen)?;
+    let outputs = match merge_all(store, &version, &chosen) {
+        // They are left alone until the host brings another conversion.
+        Err(Error::Conversion { .. }) => return Ok(()),
+        outputs => outputs?,
+    };
     install(store, &version, &chosen, &outputs);
     store.counts.compactions.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
 fn as_layer(segment: &Arc<LazySegment>) -> Layer {
-    Layer { segment: Arc::clone(segment), map: Arc::new(crate::manifest::StateMap::Identity) }
+    Layer::of_now(segment)
 }
 
 /// The wanted segments that lie on top wherever they lie: with nothing above them but each other.

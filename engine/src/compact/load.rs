@@ -7,7 +7,7 @@ use crate::ids::{KeyGroup, KeyGroupRange, StateId};
 use crate::stack::{Layer, Slice, Version};
 use crate::states::StateDef;
 use crate::store::StoreInner;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,17 +19,28 @@ pub(crate) fn install_loaded(
     store: &Arc<StoreInner>,
     outputs: &[Output],
     loaded: &BTreeSet<(KeyGroup, StateId)>,
+    lineages: &BTreeMap<StateId, u64>,
 ) -> Result<()> {
-    let states = store.states.read().clone();
-    let outcome = alone(store, || install(store, outputs, loaded, &states));
+    let outcome = alone(store, || {
+        let states = store.states.read().clone();
+        check_lineages(&states, lineages)?;
+        install(store, outputs, loaded, &states)
+    });
     if outcome.is_err() {
         outputs.iter().for_each(|output| remove(store, output));
     }
     outcome
 }
 
+/// Fails where a state was migrated meanwhile: what was loaded before is of its older schema.
+fn check_lineages(states: &[Arc<StateDef>], lineages: &BTreeMap<StateId, u64>) -> Result<()> {
+    let migrated = |def: &&Arc<StateDef>| lineages.get(&def.id).is_some_and(|&lineage| lineage != def.lineage);
+    let Some(def) = states.iter().find(migrated) else { return Ok(()) };
+    Err(Error::State { state: def.name.clone(), problem: "it was migrated while it was being loaded".into() })
+}
+
 /// Runs `work` while no range is claimed, nothing is cut off, flushed or merged.
-fn alone(store: &Arc<StoreInner>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn alone<R>(store: &Arc<StoreInner>, work: impl FnOnce() -> Result<R>) -> Result<R> {
     loop {
         store.check()?;
         // Without the locks: a merge takes its time.

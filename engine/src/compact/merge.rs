@@ -5,7 +5,6 @@ use crate::checkpoint::slice_bounds;
 use crate::error::Result;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange};
 use crate::key::SortKey;
-use crate::manifest::StateMap;
 use crate::merged::{Base, Merged, Resolved};
 use crate::options::Durability;
 use crate::platform::storage::names;
@@ -34,7 +33,7 @@ impl Output {
     /// The segment as a layer of this store.
     pub fn layer(&self, store: &StoreInner) -> Layer {
         let segment = LazySegment::new(&store.storage, &store.engine.inner.cache, Arc::clone(&self.meta));
-        Layer { segment: Arc::new(segment), map: Arc::new(StateMap::Identity) }
+        Layer::of_now(&Arc::new(segment))
     }
 }
 

@@ -10,7 +10,7 @@ mod merge;
 mod pick;
 
 pub(crate) use gather::gather;
-pub(crate) use load::install_loaded;
+pub(crate) use load::{alone, install_loaded};
 pub use merge::Sink;
 
 use crate::error::{Class, Error, Result};
@@ -124,6 +124,9 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
     if let Err(lacking) = store.states.read().iter().try_for_each(|def| def.check_operator()) {
         return if everything { Err(lacking) } else { Ok(()) };
     }
+    if everything {
+        check_conversions(store)?;
+    }
     // What was merged before may have expired since.
     let expires = everything && store.states.read().iter().any(|def| def.ttl.is_some() || def.purge.is_some());
     let choose =
@@ -151,7 +154,14 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         };
         from = u32::from(slice.range.last()) + 1;
         let may_wait = || !everything && !pick::is_behind(store.version.lock().slice_of(KeyGroup(slice.range.first())));
-        let outputs = merge::run(store, &slice, &choice, may_wait)?;
+        let outputs = match merge::run(store, &slice, &choice, may_wait) {
+            // The slice is left alone from now on, until the host brings another conversion.
+            Err(error @ Error::Conversion { .. }) if !everything => {
+                tracing::warn!(%error, "values of an older schema can't be converted");
+                continue;
+            }
+            outputs => outputs?,
+        };
         install(store, &slice, &choice, outputs)?;
         store.counts.compactions.fetch_add(1, Ordering::Relaxed);
         drop(version);
@@ -161,6 +171,13 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Fails where values of an older schema can't be converted for now.
+fn check_conversions(store: &StoreInner) -> Result<()> {
+    let version = Arc::clone(&store.version.lock());
+    let mut layers = version.slices.iter().flat_map(|slice| &slice.layers);
+    layers.find_map(Layer::obstacle).map_or(Ok(()), Err)
 }
 
 /// Whether all layers of a choice are in the store's directory.

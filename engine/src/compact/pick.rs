@@ -45,6 +45,10 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     let bottoms = layers.iter().rev().take_while(|layer| layer.segment.meta().level == BOTTOM).count();
     let overlay = layers.len() - bottoms;
     let all = all_of(slice);
+    if layers.iter().any(|layer| layer.older.is_some()) {
+        // Values of an older schema are converted by rewriting the slice. What can't be converted yet is left alone.
+        return all.filter(|_| layers.iter().all(|layer| layer.obstacle().is_none()));
+    }
     if everything {
         let clean = overlay == 0 && layers.iter().all(|layer| layer.segment.meta().tombstones == 0);
         return all.filter(|_| !clean);

@@ -409,6 +409,12 @@ impl Hot {
         !self.dirty_tables.is_empty()
     }
 
+    /// Whether something of a state changed since the last epoch that is on disk.
+    pub(super) fn is_changed(&self, state: u16) -> bool {
+        let sealed = self.sealed.iter().flat_map(|sealed| &*sealed.tables);
+        self.dirty_tables.iter().chain(sealed).any(|&(of, _)| of == state)
+    }
+
     /// Whether an epoch can be cut off: two may be in flight.
     pub fn can_seal(&self) -> bool {
         self.sealed.len() < SLOTS - 2

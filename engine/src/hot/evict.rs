@@ -83,6 +83,30 @@ impl Hot {
         freed + self.memory.release_empty_index()
     }
 
+    /// Has everything of a state leave memory; false, and nothing has left, where some of it is not on disk. Misses are no
+    /// answers then where there was anything.
+    pub fn evict_state(&mut self, state: u16) -> bool {
+        while self.has_chores() {
+            self.work();
+        }
+        if self.is_changed(state) {
+            return false;
+        }
+        let hand = self.hand;
+        let everything = Condemned { chunks: Vec::new(), all: true };
+        for group in 0..self.groups() {
+            let pages = self.table_head(state, group as u16).page_count();
+            for page in 0..pages {
+                self.hand = Hand { state: usize::from(state), group, page };
+                self.sweep_page(Some(&everything), Mercy::None);
+            }
+        }
+        self.hand = hand;
+        self.memory.collect();
+        debug_assert!((0..self.groups()).all(|group| self.records_in(state, group as u16) == 0), "all of it is clean");
+        true
+    }
+
     /// Gives back the chunks that happen to be empty. Returns how many there were.
     pub fn give_back_empty(&mut self) -> usize {
         self.memory.collect();
@@ -245,6 +269,8 @@ impl Hot {
 /// Chunks to be emptied, by number.
 struct Condemned {
     chunks: Vec<bool>,
+    /// Whatever chunk it is.
+    all: bool,
 }
 
 impl Condemned {
@@ -256,12 +282,12 @@ impl Condemned {
             }
             condemned[chunk] = true;
         }
-        Self { chunks: condemned }
+        Self { chunks: condemned, all: false }
     }
 
     #[inline]
     fn contains(&self, at: Ref) -> bool {
-        self.chunks.get(chunk_number(at)).copied().unwrap_or(false)
+        self.all || self.chunks.get(chunk_number(at)).copied().unwrap_or(false)
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Section {
     Segments,
     /// The maps between states' numbers.
     Maps,
+    /// Which values are of an older schema.
+    Marks,
     /// The slices and their stacks.
     Slices,
 }
@@ -55,6 +57,7 @@ macro_rules! require {
         }
     };
 }
+pub(super) use require;
 
 impl StoreInfo {
     pub(super) fn check(&self) -> Result<(), Invalid> {
@@ -87,6 +90,7 @@ impl Manifest {
         self.check_host()?;
         self.check_segments()?;
         self.check_maps()?;
+        self.check_marks()?;
         self.check_cover()?;
         self.check_stacks()
     }
@@ -179,6 +183,8 @@ impl Manifest {
             for entry in &slice.stack {
                 let (segment, map) = (entry.segment, entry.map);
                 require!((map as usize) < self.maps.len(), Slices, "slice {index} names map {map}");
+                let marks = entry.marks;
+                require!((marks as usize) < self.marks.len(), Slices, "slice {index} names marks {marks}");
                 let seen = slice_of.get_mut(segment as usize);
                 require!(seen.is_some(), Slices, "slice {index} names segment {segment}");
                 if let Some(seen) = seen {

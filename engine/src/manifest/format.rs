@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head     128 bytes of fixed fields with their own checksum, so that a manifest can be told without reading it all
-//! body     states | offsets | metadata | segments | maps | slices
+//! body     states | offsets | metadata | segments | maps | marks, if any | slices
 //! digest   16 bytes: xxh3_128 of everything before
 //! ```
 //!
@@ -13,9 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::check::Section;
+use super::marks::{Numbered, has_marks, push_marks, take_marks};
 use super::{
-    Invalid, MANIFEST_BYTES_MAX, Manifest, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, Parent, Slice, StackEntry, StateInfo,
-    StateMap, StoreInfo,
+    Invalid, MANIFEST_BYTES_MAX, Manifest, Marks, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, Parent, Slice, StackEntry,
+    StateInfo, StateMap, StoreInfo,
 };
 use crate::checksum;
 use crate::codec::{DecodeError, Reader, push_prefixed, u32_at};
@@ -34,6 +35,7 @@ pub const DIGEST_BYTES: usize = 16;
 
 const FLAG_LABEL: u32 = 1;
 const FLAG_PARENT: u32 = 2;
+const FLAG_MARKS: u32 = 4;
 /// Where the head's checksum lies, which covers everything before it.
 const HEAD_CHECKSUM_AT: usize = HEAD_BYTES - 8;
 const FILE_BYTES_AT: usize = 16;
@@ -68,6 +70,8 @@ pub struct Head {
     pub log_position: u64,
     /// See [`Manifest::parent`].
     pub parent: Option<Parent>,
+    /// Whether the body has a section of marks: some state was migrated.
+    pub has_marks: bool,
     /// The length of the whole file.
     pub file_bytes: u64,
 }
@@ -90,7 +94,11 @@ pub fn encode(manifest: &Manifest) -> Result<Vec<u8>, Invalid> {
         segment.encode(&mut out);
     }
     push_maps(&mut out, &manifest.maps);
-    push_slices(&mut out, &manifest.slices);
+    let numbered = Numbered::of(manifest);
+    if has_marks(manifest) {
+        push_marks(&mut out, manifest, &numbered);
+    }
+    push_slices(&mut out, &manifest.slices, &numbered);
 
     let file_bytes = (out.len() + DIGEST_BYTES) as u64;
     if file_bytes > MANIFEST_BYTES_MAX {
@@ -173,7 +181,7 @@ fn verified_body<'a>(bytes: &'a [u8], head: &Head, path: &Path) -> Result<&'a [u
 
 /// Where each section of the body starts, for errors that are found after reading.
 #[derive(Default)]
-struct Starts([usize; 7]);
+struct Starts([usize; 8]);
 
 impl Starts {
     fn set(&mut self, section: Section, reader: &Reader<'_>) {
@@ -189,7 +197,7 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
     let mut reader = Reader::new(body);
     let mut starts = Starts::default();
     starts.set(Section::States, &reader);
-    let states = take_states(&mut reader)?;
+    let mut states = take_states(&mut reader)?;
     starts.set(Section::Offsets, &reader);
     let offsets = take_offsets(&mut reader)?;
     starts.set(Section::Metadata, &reader);
@@ -198,10 +206,17 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
     let segments = take_segments(&mut reader)?;
     starts.set(Section::Maps, &reader);
     let maps = take_maps(&mut reader)?;
+    starts.set(Section::Marks, &reader);
+    let numbered = Numbered::new(&maps);
+    let (marks, numbered) = if head.has_marks {
+        take_marks(&mut reader, &mut states, numbered)?
+    } else {
+        (vec![Marks::default()], numbered)
+    };
     starts.set(Section::Slices, &reader);
-    let slices = take_slices(&mut reader)?;
+    let slices = take_slices(&mut reader, &numbered)?;
     reader.finish()?;
-    let Head { number, store, label, created_ms, epoch, purge_clock_ms, log_position, parent, file_bytes: _ } = head;
+    let Head { number, store, label, created_ms, epoch, purge_clock_ms, log_position, parent, .. } = head;
     let manifest = Manifest {
         number,
         store,
@@ -216,6 +231,7 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
         parent,
         segments,
         maps,
+        marks,
         slices,
     };
     Ok((manifest, starts))
@@ -228,6 +244,9 @@ fn push_head(out: &mut Vec<u8>, manifest: &Manifest) {
     }
     if manifest.parent.is_some() {
         flags |= FLAG_PARENT;
+    }
+    if has_marks(manifest) {
+        flags |= FLAG_MARKS;
     }
     let parent = manifest.parent.unwrap_or(Parent { number: 0, digest: 0 });
     out.extend_from_slice(&MAGIC);
@@ -261,7 +280,7 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
     reader.bytes(MAGIC.len() + 4)?;
     let flags_at = reader.at();
     let flags = reader.u32()?;
-    if flags & !(FLAG_LABEL | FLAG_PARENT) != 0 {
+    if flags & !(FLAG_LABEL | FLAG_PARENT | FLAG_MARKS) != 0 {
         return Err(DecodeError::new(flags_at, "unknown flags"));
     }
     let file_bytes = reader.u64()?;
@@ -295,6 +314,7 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         purge_clock_ms,
         log_position,
         parent: has_parent.then_some(parent),
+        has_marks: flags & FLAG_MARKS != 0,
         file_bytes,
     })
 }
@@ -326,7 +346,9 @@ fn take_states(reader: &mut Reader<'_>) -> Result<Vec<StateInfo>, DecodeError> {
         let merge = take_name(reader)?;
         let ttl = if has_ttl { Some(take_opaque(reader)?) } else { None };
         let user = take_opaque(reader)?;
-        states.push(StateInfo { name, id: StateId(id), kind, ttl, merge, user });
+        // Those of migrations come with the marks.
+        let (lineage, conversions) = (0, Vec::new());
+        states.push(StateInfo { name, id: StateId(id), kind, ttl, merge, user, lineage, conversions });
     }
     Ok(states)
 }
@@ -380,20 +402,20 @@ fn take_maps(reader: &mut Reader<'_>) -> Result<Vec<StateMap>, DecodeError> {
     Ok(maps)
 }
 
-fn push_slices(out: &mut Vec<u8>, slices: &[Slice]) {
+fn push_slices(out: &mut Vec<u8>, slices: &[Slice], numbered: &Numbered) {
     push_len(out, slices.len());
     for slice in slices {
         push_range(out, slice.range);
         push_len(out, slice.stack.len());
         for entry in &slice.stack {
             out.extend_from_slice(&entry.segment.to_le_bytes());
-            out.extend_from_slice(&entry.map.to_le_bytes());
+            out.extend_from_slice(&numbered.number(entry).to_le_bytes());
         }
         push_prefixed(out, &slice.hot);
     }
 }
 
-fn take_slices(reader: &mut Reader<'_>) -> Result<Vec<Slice>, DecodeError> {
+fn take_slices(reader: &mut Reader<'_>, numbered: &Numbered) -> Result<Vec<Slice>, DecodeError> {
     let count = reader.count(SLICE_BYTES_MIN)?;
     let mut slices = Vec::with_capacity(count);
     for _ in 0..count {
@@ -401,23 +423,24 @@ fn take_slices(reader: &mut Reader<'_>) -> Result<Vec<Slice>, DecodeError> {
         let len = reader.count(ENTRY_BYTES)?;
         // At once: a store may have a million entries.
         let (entries, _) = reader.bytes(len * ENTRY_BYTES)?.as_chunks::<ENTRY_BYTES>();
-        let stack = entries.iter().map(entry_from).collect();
+        let stack = entries.iter().map(|bytes| entry_from(bytes, numbered)).collect();
         slices.push(Slice { range, stack, hot: take_opaque(reader)? });
     }
     Ok(slices)
 }
 
-fn entry_from(bytes: &[u8; ENTRY_BYTES]) -> StackEntry {
+fn entry_from(bytes: &[u8; ENTRY_BYTES], numbered: &Numbered) -> StackEntry {
     let both = u64::from_le_bytes(*bytes);
-    StackEntry { segment: both as u32, map: (both >> 32) as u32 }
+    let (map, marks) = numbered.pair((both >> 32) as u32);
+    StackEntry { segment: both as u32, map, marks }
 }
 
-fn push_len(out: &mut Vec<u8>, len: usize) {
+pub(super) fn push_len(out: &mut Vec<u8>, len: usize) {
     debug_assert!(u32::try_from(len).is_ok(), "checked by Manifest::check");
     out.extend_from_slice(&(len as u32).to_le_bytes());
 }
 
-fn push_name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
     debug_assert!(name.len() <= NAME_BYTES_MAX, "checked by Manifest::check");
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
@@ -432,7 +455,7 @@ fn take_opaque(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
     reader.prefixed(OPAQUE_BYTES_MAX).map(<[u8]>::to_vec)
 }
 
-fn take_name(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+pub(super) fn take_name(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     let len = usize::from(reader.u16()?);
     let at = reader.at();
     let name = std::str::from_utf8(reader.bytes(len)?);

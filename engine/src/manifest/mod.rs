@@ -9,12 +9,14 @@
 //! - the slices cover every key group of the store's range exactly once, in ascending order;
 //! - each segment is listed once, some stack uses it, and no stack uses it twice;
 //! - no record in it is younger than [`Manifest::epoch`];
-//! - map 0 is the identity, and no map sends two states to one.
+//! - map 0 is the identity, and no map sends two states to one;
+//! - marks 0 are none, and none have a state's values go through more conversions than the state lists.
 //!
 //! [`mod@format`] is the bytes, [`writer`] publishes, [`reader`] finds and reads.
 
 mod check;
 pub mod format;
+mod marks;
 #[cfg(test)]
 mod publish_tests;
 pub mod reader;
@@ -26,6 +28,7 @@ pub mod writer;
 
 pub use check::{Invalid, Section, check_host};
 pub use format::Head;
+pub use marks::Marks;
 pub use reader::ManifestFile;
 
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, StateId};
@@ -69,6 +72,10 @@ pub struct StateInfo {
     pub merge: String,
     /// The host's schema, opaque.
     pub user: Vec<u8>,
+    /// Which conversions led to its schema ([`lineage_of`](crate::convert::lineage_of)); 0 for none.
+    pub lineage: u64,
+    /// The names of those that some values have yet to go through, in the order in which they are applied.
+    pub conversions: Vec<String>,
 }
 
 /// How the states' numbers in a segment become the store's.
@@ -111,6 +118,8 @@ pub struct StackEntry {
     pub segment: u32,
     /// The index in [`Manifest::maps`].
     pub map: u32,
+    /// The index in [`Manifest::marks`].
+    pub marks: u32,
 }
 
 /// A run of key groups and the segments that hold their state.
@@ -164,6 +173,8 @@ pub struct Manifest {
     pub segments: Vec<Arc<SegmentMeta>>,
     /// The maps that stack entries name; the first is [`StateMap::Identity`] and the only one.
     pub maps: Vec<StateMap>,
+    /// What stack entries say of older schemas; the first says nothing, and is the only one that does.
+    pub marks: Vec<Marks>,
     /// Ascending; together they cover the store's range.
     pub slices: Vec<Slice>,
 }

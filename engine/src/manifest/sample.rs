@@ -1,6 +1,6 @@
 //! Random manifests for tests, from seeds that a failing test prints.
 
-use super::{Manifest, Parent, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
+use super::{Manifest, Marks, Parent, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::key::{Key, push_sort_key};
 use crate::segment::{Section, SegmentMeta};
@@ -123,6 +123,8 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
     let epoch = Epoch(1 + random.below(1 << 20) as u32);
     let states = states(random, size.states);
     let maps = maps(random, states.len());
+    let all_marks = marks(random, &states);
+    let mut marks = vec![Marks::default()];
     let cuts = random.cut(range, size.slices);
     let mut slices: Vec<Slice> = cuts
         .into_iter()
@@ -137,7 +139,15 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
             let at = random.below(slices.len());
             let until = (at + 1 + random.below(3)).min(slices.len());
             for slice in &mut slices[at..until] {
-                slice.stack.push(StackEntry { segment: index as u32, map: random.below(maps.len()) as u32 });
+                // Those that some entry has, so that none is left over.
+                let entry_marks = &all_marks[random.below(all_marks.len())];
+                let known = marks.iter().position(|known| known == entry_marks);
+                let at = known.unwrap_or_else(|| {
+                    marks.push(entry_marks.clone());
+                    marks.len() - 1
+                });
+                let map = random.below(maps.len()) as u32;
+                slice.stack.push(StackEntry { segment: index as u32, map, marks: at as u32 });
             }
             let groups = KeyGroupRange::new(slices[at].range.first(), slices[until - 1].range.last());
             Arc::new(segment_meta(random, SegmentId::new(77, index as u64), groups, epoch))
@@ -158,11 +168,13 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
         parent: random.chance(2).then(|| Parent { number: random.next(), digest: random.next() }),
         segments,
         maps,
+        marks,
         slices,
     }
 }
 
 fn states(random: &mut Random, count: usize) -> Vec<StateInfo> {
+    let conversions = |random: &mut Random| (0..random.below(4)).map(|step| format!("é{step}")).collect::<Vec<_>>();
     let state = |(index, random): (usize, &mut Random)| StateInfo {
         name: format!("état-{index}"),
         id: StateId(index as u16),
@@ -170,8 +182,29 @@ fn states(random: &mut Random, count: usize) -> Vec<StateInfo> {
         ttl: random.chance(3).then(|| random.bytes(12)),
         merge: if random.chance(3) { "u64-add".to_owned() } else { String::new() },
         user: random.bytes(30),
+        lineage: if random.chance(2) { random.next() } else { 0 },
+        conversions: Vec::new(),
     };
-    (0..count).map(|index| state((index, &mut *random))).collect()
+    let mut states: Vec<StateInfo> = (0..count).map(|index| state((index, &mut *random))).collect();
+    for state in states.iter_mut().filter(|state| state.lineage != 0) {
+        state.conversions = conversions(random);
+    }
+    states
+}
+
+/// None, and some that values of these states may have.
+fn marks(random: &mut Random, states: &[StateInfo]) -> Vec<Marks> {
+    let mut all = vec![Marks::default()];
+    for _ in 0..random.below(4) {
+        let mut marks = Vec::new();
+        for state in states.iter().filter(|state| !state.conversions.is_empty()) {
+            if random.chance(2) {
+                marks.push((state.id, 1 + random.below(state.conversions.len()) as u16));
+            }
+        }
+        all.push(Marks(marks));
+    }
+    all
 }
 
 fn maps(random: &mut Random, states: usize) -> Vec<StateMap> {

@@ -10,7 +10,7 @@ use super::{combine, segment_origins};
 use crate::error::Error;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::sample::{Random, segment_meta};
-use crate::manifest::{Manifest, Slice, StackEntry, StateInfo, StateMap, StoreInfo, format};
+use crate::manifest::{Manifest, Marks, Slice, StackEntry, StateInfo, StateMap, StoreInfo, format};
 use crate::platform::storage::Fault;
 use crate::states::StateKind;
 
@@ -57,6 +57,7 @@ impl World {
             parent: None,
             segments: Vec::new(),
             maps: vec![StateMap::Identity],
+            marks: vec![Marks::default()],
             slices: slices.into_iter().map(|range| Slice { range, stack: Vec::new(), hot: b"hot".to_vec() }).collect(),
         };
         self.register(&mut manifest, 3);
@@ -120,7 +121,7 @@ impl World {
         manifest.segments.push(Arc::new(segment_meta(&mut self.random, id, groups, manifest.epoch)));
         for (index, slice) in manifest.slices.iter_mut().enumerate() {
             if only.map_or(slice.range.intersect(groups).is_some(), |only| only == index) {
-                slice.stack.insert(0, StackEntry { segment, map: 0 });
+                slice.stack.insert(0, StackEntry { segment, map: 0, marks: 0 });
             }
         }
         self.segments.insert(id, records);
@@ -210,7 +211,8 @@ fn offset_of(manifest: &Manifest, group: KeyGroup) -> Option<&[u8]> {
 
 fn state(name: &str, id: StateId) -> StateInfo {
     let user = format!("schema of {name}").into_bytes();
-    StateInfo { name: name.to_owned(), id, kind: name.len() as u8, ttl: None, merge: String::new(), user }
+    let (name, kind, merge) = (name.to_owned(), name.len() as u8, String::new());
+    StateInfo { name, id, kind, ttl: None, merge, user, lineage: 0, conversions: Vec::new() }
 }
 
 /// Drops the segments that no stack uses, as an install after a compaction does.
@@ -483,7 +485,7 @@ fn states_that_disagree_are_refused_by_name() {
 #[test]
 fn inconsistent_inputs_are_refused() {
     let (mut world, mut inputs) = two();
-    inputs[1].0.slices[0].stack.push(StackEntry { segment: 99, map: 0 });
+    inputs[1].0.slices[0].stack.push(StackEntry { segment: 99, map: 0, marks: 0 });
     assert_options(&refusal(&mut world, &inputs, all()), "checkpoints", &["checkpoint 1", "segment 99"]);
 }
 

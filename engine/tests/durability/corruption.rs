@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const PLAN: Plan = Plan { seed: 3, steps: 160, every: 80, keys: 12, value_bytes_max: 300, waits: true };
+const PLAN: Plan = Plan { seed: 3, steps: 160, every: 80, keys: 12, value_bytes_max: 300, waits: true, migrates: 0 };
 
 /// Whether all bits and all lengths are gone through, not one bit of each byte and some lengths.
 fn thorough() -> bool {

@@ -54,8 +54,15 @@ fn killed_at_random_moments() {
     let rounds = rounds(30);
     let mut round = 0;
     while round < rounds {
-        let plan =
-            Plan { seed: rng.next(), steps: 60_000, every: 700, keys: 600, value_bytes_max: 6_000, waits: false };
+        let plan = Plan {
+            seed: rng.next(),
+            steps: 60_000,
+            every: 700,
+            keys: 600,
+            value_bytes_max: 6_000,
+            waits: false,
+            migrates: 900,
+        };
         let place = Place::new();
         let mut model = Model::new(plan);
         // Ten kills of one store, so that crashes come on top of what crashes left.
@@ -80,8 +87,15 @@ fn killed_at_random_moments_of_transactions() {
     let rounds = rounds(20);
     let mut round = 0;
     while round < rounds {
-        let plan =
-            Plan { seed: rng.next(), steps: 60_000, every: 900, keys: 900, value_bytes_max: 8_000, waits: false };
+        let plan = Plan {
+            seed: rng.next(),
+            steps: 60_000,
+            every: 900,
+            keys: 900,
+            value_bytes_max: 8_000,
+            waits: false,
+            migrates: 0,
+        };
         let place = Place::new();
         let mut model = Model::new(plan);
         for _ in 0..10.min(rounds - round) {
@@ -99,7 +113,8 @@ fn killed_at_random_moments_of_transactions() {
 
 #[test]
 fn killed_between_any_two_changes() {
-    let plan = Plan { seed: 11, steps: 4_400, every: 400, keys: 250, value_bytes_max: 9_000, waits: true };
+    let plan =
+        Plan { seed: 11, steps: 4_400, every: 400, keys: 250, value_bytes_max: 9_000, waits: true, migrates: 1_100 };
     let mut model = Model::new(plan);
     let place = Place::new();
     let whole = trace::run(&mut place.process("work", plan, StorageChoice::Posix), None);

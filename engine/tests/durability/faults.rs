@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const PLAN: Plan = Plan { seed: 23, steps: 4_000, every: 400, keys: 300, value_bytes_max: 2_000, waits: true };
+const PLAN: Plan =
+    Plan { seed: 23, steps: 4_000, every: 400, keys: 300, value_bytes_max: 2_000, waits: true, migrates: 0 };
 /// More than the memory budget holds.
-const LARGE: Plan = Plan { seed: 29, steps: 30_000, every: 1_000, keys: 900, value_bytes_max: 9_000, waits: true };
+const LARGE: Plan =
+    Plan { seed: 29, steps: 30_000, every: 1_000, keys: 900, value_bytes_max: 9_000, waits: true, migrates: 0 };
 /// Nothing that is refused may take longer to be refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 

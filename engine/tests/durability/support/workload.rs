@@ -3,13 +3,14 @@
 //! Each step follows from the seed and its number alone, so a process that continues from a checkpoint does what the
 //! killed one would have done, and the contents of the checkpoint labelled `n` are what `n` steps make of nothing.
 
-use alluvium::states::frame;
+use alluvium::states::{frame, frames};
 use alluvium::{
-    Barrier, CheckpointInfo, Engine, EngineOptions, Key, MapRange, MergeOperator, State, StateOptions, StorageChoice,
-    Store, StoreOptions, Writer,
+    Barrier, CheckpointInfo, Convert, Engine, EngineOptions, Key, MapRange, MergeOperator, State, StateOptions,
+    StorageChoice, Store, StoreOptions, Writer,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Deterministic numbers (splitmix64).
 #[derive(Clone, Debug)]
@@ -40,19 +41,26 @@ pub struct Plan {
     pub value_bytes_max: u64,
     /// Whether each checkpoint is waited for before the next step.
     pub waits: bool,
+    /// A state is migrated each so many steps; 0 for never.
+    pub migrates: u64,
 }
 
 impl Plan {
     /// As one word, for an environment variable.
     pub fn to_word(self) -> String {
-        let Self { seed, steps, every, keys, value_bytes_max, waits } = self;
-        format!("{seed},{steps},{every},{keys},{value_bytes_max},{}", u64::from(waits))
+        let Self { seed, steps, every, keys, value_bytes_max, waits, migrates } = self;
+        format!("{seed},{steps},{every},{keys},{value_bytes_max},{},{migrates}", u64::from(waits))
     }
 
     pub fn from_word(word: &str) -> Self {
         let parts: Vec<u64> = word.split(',').map(|part| part.parse().unwrap()).collect();
-        let [seed, steps, every, keys, value_bytes_max, waits] = parts[..] else { panic!("no plan: {word}") };
-        Self { seed, steps, every, keys, value_bytes_max, waits: waits != 0 }
+        let [seed, steps, every, keys, value_bytes_max, waits, migrates] = parts[..] else { panic!("no plan: {word}") };
+        Self { seed, steps, every, keys, value_bytes_max, waits: waits != 0, migrates }
+    }
+
+    /// The migration before step `n`, if there is one: they are numbered on, and go round the states.
+    fn migration(self, n: u64) -> Option<u64> {
+        (self.migrates > 0 && n > 0 && n.is_multiple_of(self.migrates)).then(|| n / self.migrates)
     }
 
     fn step(self, n: u64) -> Step {
@@ -124,11 +132,29 @@ impl Model {
             *self = Self::new(self.plan);
         }
         while self.done < n {
+            if let Some(number) = self.plan.migration(self.done) {
+                self.migrate(STATES[number as usize % 4]);
+            }
             let step = self.plan.step(self.done);
             self.apply(step);
             self.done += 1;
         }
         &self.contents
+    }
+
+    fn migrate(&mut self, migrated: &str) {
+        for ((state, ..), value) in self.contents.iter_mut().filter(|((state, ..), _)| state == migrated) {
+            let mut out = Vec::new();
+            if state == "lists" {
+                for (_, element) in frames(value, false) {
+                    out.extend_from_slice(frame(element, None).as_bytes());
+                    convert("lists", element, &mut out);
+                }
+            } else {
+                convert(state, value, &mut out);
+            }
+            *value = out;
+        }
     }
 
     fn apply(&mut self, Step { key, namespace, change }: Step) {
@@ -185,6 +211,49 @@ impl Model {
     }
 }
 
+const STATES: [&str; 4] = ["values", "lists", "maps", "sums"];
+/// No run has more migrations.
+const MIGRATIONS_MAX: u64 = 100;
+
+/// What a migration does to a value: done twice, or not at all, it shows. Sums of what is converted are what sums are
+/// converted to.
+fn convert(state: &str, old: &[u8], out: &mut Vec<u8>) {
+    if state == "sums" {
+        let sum = u64::from_le_bytes(old.try_into().unwrap());
+        out.extend_from_slice(&sum.wrapping_mul(3).to_le_bytes());
+    } else {
+        out.extend(old.iter().map(|byte| byte.wrapping_add(1)));
+    }
+}
+
+struct Migrating {
+    name: String,
+    state: &'static str,
+}
+
+impl Migrating {
+    fn new(number: u64) -> Arc<Self> {
+        Arc::new(Self { name: format!("migration {number}"), state: STATES[number as usize % 4] })
+    }
+}
+
+impl Convert for Migrating {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn convert(&self, old: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        convert(self.state, old, out);
+        Ok(())
+    }
+}
+
+/// Options with all conversions that the state may be in the middle of.
+fn with_conversions(options: StateOptions, state: &str) -> StateOptions {
+    let numbers = (0..MIGRATIONS_MAX).filter(|number| STATES[*number as usize % 4] == state);
+    numbers.fold(options, |options, number| options.conversion(Migrating::new(number)))
+}
+
 /// The store under test, with its states and one writer.
 pub struct Subject {
     pub store: Store,
@@ -214,16 +283,21 @@ pub fn store_options() -> StoreOptions {
 
 impl Subject {
     pub fn over(store: Store) -> alluvium::Result<Self> {
-        let values = store.state(StateOptions::value("values"))?;
-        let lists = store.state(StateOptions::list("lists"))?;
-        let maps = store.state(StateOptions::map("maps"))?;
-        let sums = store.state(StateOptions::merging("sums", MergeOperator::U64Add))?;
+        let values = store.state(with_conversions(StateOptions::value("values"), "values"))?;
+        let lists = store.state(with_conversions(StateOptions::list("lists"), "lists"))?;
+        let maps = store.state(with_conversions(StateOptions::map("maps"), "maps"))?;
+        let sums = StateOptions::merging("sums", MergeOperator::U64Add);
+        let sums = store.state(with_conversions(sums, "sums"))?;
         let writer = store.writer(store.range())?;
         Ok(Self { store, writer, values, lists, maps, sums })
     }
 
     /// Does step `n` of a plan.
     pub fn step(&mut self, plan: Plan, n: u64) -> alluvium::Result<()> {
+        if let Some(number) = plan.migration(n) {
+            let state = [self.values, self.lists, self.maps, self.sums][number as usize % 4];
+            self.store.migrate(state, &number.to_le_bytes(), Migrating::new(number))?;
+        }
         let Step { key, namespace, change } = plan.step(n);
         let key = self.store.key(&key).in_namespace(&namespace);
         let writer = &mut self.writer;
