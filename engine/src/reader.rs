@@ -149,7 +149,7 @@ impl Reader {
 
     /// What memory has of a value, or of a map's entry.
     fn see_cell(&self, user_key: Option<&[u8]>, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, ()> {
-        let InMemory { head, probe } = hot;
+        let InMemory { head, probe, flushed } = hot;
         let arena = &self.inner.store.engine.inner.arena;
         let mut out = Vec::new();
         let seen = match user_key {
@@ -166,11 +166,12 @@ impl Reader {
             SharedGet::Absent if user_key.is_none() => return Look::Below(()),
             SharedGet::Absent => {}
         }
-        // A clear of the whole map that isn't flushed yet masks what is on disk.
+        // A clear of the whole map that isn't flushed yet masks what is on disk. One that is masks nothing more: what was
+        // put after it may have been flushed and evicted since.
         match shared::get_cell(head, arena, probe, &mut out) {
-            SharedGet::Found { .. } => Look::Seen(None),
+            SharedGet::Found { stamp, .. } if stamp > *flushed => Look::Seen(None),
+            SharedGet::Found { .. } | SharedGet::Absent => Look::Below(()),
             SharedGet::Contended => Look::Contended,
-            SharedGet::Absent => Look::Below(()),
         }
     }
 
@@ -237,9 +238,10 @@ impl Reader {
         let (area, namespaced) = read::area(key, &mut scratch);
         let hash = hash_area(area, namespaced, self.inner.store.info.hash_seed);
         let probe = Probe { state: def.id.0, group, area, namespaced, hash };
-        let place = InMemory { head: &heads[usize::from(def.id.0)][usize::from(group)], probe };
+        let head = &heads[usize::from(def.id.0)][usize::from(group)];
         for _ in 0..attempts {
             let (number, view) = shard.view();
+            let place = InMemory { head, probe, flushed: view.flushed };
             let slot = self.slot();
             let pin = slot.pin();
             let seen = hot(&place);
@@ -273,7 +275,7 @@ impl Reader {
         let mut core = shard.cell.borrow();
         core.settle(shard);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
-        let seen = hot(&InMemory { head: core.hot.head(&probe), probe });
+        let seen = hot(&InMemory { head: core.hot.head(&probe), probe, flushed: core.view.flushed });
         Ok(Some((seen, Arc::clone(&core.view))))
     }
 
@@ -339,6 +341,8 @@ impl ShardHeads {
 struct InMemory<'a> {
     head: &'a Head,
     probe: Probe<'a>,
+    /// Up to which epoch everything is in the segments that are looked at afterwards.
+    flushed: u32,
 }
 
 /// What one look at memory came to.
