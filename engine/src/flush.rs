@@ -6,9 +6,9 @@
 use crate::checkpoint::{self, Request};
 use crate::engine::Engine;
 use crate::error::{Class, Error, Result};
-use crate::hot::Sealed;
 use crate::hot::dirty::DirtyList;
 use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, Record, TOMBSTONE, VALUE};
+use crate::hot::{CutOff, Sealed};
 use crate::ids::{Epoch, KeyGroup, StateId};
 use crate::key::{Key, prefix_of, push_entry_key, push_sort_key, sort_prefix};
 use crate::options::Durability;
@@ -16,6 +16,7 @@ use crate::platform::arena::{Arena, Ref};
 use crate::reclaim;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::shard::Shard;
+use crate::spans;
 use crate::stack::{LazySegment, Version};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
@@ -251,8 +252,8 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
     let mut rest = || {
         pace.rest(|| may_wait);
     };
-    for ((shard, _), lists) in job.shards.iter().zip(&lists) {
-        write_shard(&store.engine, shard, lists, &states, &mut writer, &mut rest)?;
+    for ((shard, sealed), lists) in job.shards.iter().zip(&lists) {
+        write_shard(&store.engine, (shard, sealed), lists, &states, &mut writer, &mut rest)?;
     }
     let durable = store.options.durability == Durability::Checkpoint;
     let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
@@ -296,14 +297,15 @@ fn lists_of(shard: &Shard, sealed: &Sealed) -> Lists {
 
 fn write_shard(
     engine: &Engine,
-    shard: &Shard,
+    (shard, sealed): (&Shard, &Sealed),
     lists: &[TableList],
     states: &[Arc<StateDef>],
     writer: &mut SegmentWriter<'_>,
     rest: &mut impl FnMut(),
 ) -> Result<()> {
     let arena = &*engine.inner.arena;
-    let mut emitter = Emitter { arena, key: Vec::new(), items: Vec::new(), charged: 0 };
+    let cut_off = &sealed.cut_off;
+    let mut emitter = Emitter { arena, cut_off, key: Vec::new(), items: Vec::new(), charged: 0 };
     for TableList { state, group, list } in lists {
         let Some(def) = states.get(usize::from(*state)) else { continue };
         let group = KeyGroup(shard.range.first() + group);
@@ -323,6 +325,8 @@ struct Item {
 
 struct Emitter<'a> {
     arena: &'a Arena,
+    /// What was cut off when the epoch was sealed: it was gone by then.
+    cut_off: &'a CutOff,
     key: Vec<u8>,
     items: Vec<Item>,
     charged: usize,
@@ -361,7 +365,12 @@ impl Emitter<'_> {
             arena.prefetch(at);
             items.push(Item { rank: 0, prefix: 0, at });
         });
-        items.retain(|item| Record::load(arena, item.at).kind() != DEAD);
+        let cut_off = self.cut_off;
+        items.retain(|item| {
+            let record = Record::load(arena, item.at);
+            let is_entry = matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
+            record.kind() != DEAD && !(is_entry && cut_off.has(record.link(arena), record.area(arena)))
+        });
         if def.kind == StateKind::Map {
             self.rank_entries();
         } else {
@@ -449,7 +458,19 @@ impl Emitter<'_> {
             _ => return Ok(()),
         };
         let tombstone = written.is_tombstone();
-        let value = if tombstone { &[][..] } else { sealed_value(arena, record) };
+        let clear;
+        let value = match written {
+            // What earlier epochs cleared is written by their own flushes: a later Clear would hide what was put after it.
+            Kind::Clear => match spans::clear_of_epoch(sealed_value(arena, record), record.stamp(arena)) {
+                Some(value) => {
+                    clear = value;
+                    &clear
+                }
+                None => return Ok(()),
+            },
+            Kind::Delete => &[][..],
+            _ => sealed_value(arena, record),
+        };
         let expiry_ms = if tombstone || !record.has(EXPIRY) { None } else { record.expiry_ms(arena) };
         writer.add(Entry { sort_key: &self.key, kind: written, expiry_ms, value })?;
         Ok(())

@@ -50,6 +50,8 @@ mod cold;
 #[cfg(not(loom))]
 mod compact;
 #[cfg(not(loom))]
+mod delete_range;
+#[cfg(not(loom))]
 mod flush;
 #[cfg(not(loom))]
 mod inflight;
@@ -79,6 +81,7 @@ mod write;
 mod cache;
 mod hot;
 pub mod manifest;
+mod mask;
 mod merged;
 pub mod segment;
 #[cfg(not(loom))]
@@ -95,6 +98,7 @@ pub mod key;
 pub mod metrics;
 pub mod options;
 pub mod packed;
+mod spans;
 pub mod states;
 pub mod stats;
 

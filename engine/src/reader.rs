@@ -5,10 +5,10 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::hot::Probe;
 use crate::hot::record::{ENTRY, VALUE, hash_area};
 use crate::hot::shared::{self, SharedChain, SharedChunk, SharedGet};
 use crate::hot::table::Head;
+use crate::hot::{Hot, Probe};
 use crate::ids::KeyGroup;
 use crate::key::Key;
 use crate::metrics::OwnerCounts;
@@ -16,6 +16,7 @@ use crate::packed::Packed;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
 use crate::shard::{Core, Shard, View};
+use crate::spans;
 use crate::stack::Found;
 use crate::states::{StateDef, StateKind, frames};
 use crate::store::{State, StoreInner};
@@ -149,12 +150,13 @@ impl Reader {
 
     /// What memory has of a value, or of a map's entry.
     fn see_cell(&self, user_key: Option<&[u8]>, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, ()> {
-        let InMemory { head, probe, flushed } = hot;
+        let InMemory { head, probe, flushed, owner } = hot;
         let arena = &self.inner.store.engine.inner.arena;
         let mut out = Vec::new();
-        let seen = match user_key {
-            None => shared::get_cell(head, arena, probe, &mut out),
-            Some(user_key) => shared::get_entry(head, arena, probe, user_key, &mut out),
+        let seen = match (user_key, owner) {
+            (None, _) => shared::get_cell(head, arena, probe, &mut out),
+            (Some(user_key), None) => shared::get_entry(head, arena, probe, user_key, &mut out),
+            (Some(user_key), Some(owner)) => get_entry_in_gate(owner, probe, user_key, &mut out),
         };
         match seen {
             SharedGet::Found { kind, expiry_ms, .. } => {
@@ -163,13 +165,13 @@ impl Reader {
             }
             SharedGet::Contended => return Look::Contended,
             SharedGet::Absent if !head.is_spilled() => return Look::Seen(None),
-            SharedGet::Absent if user_key.is_none() => return Look::Below(()),
             SharedGet::Absent => {}
         }
-        // A clear of the whole map that isn't flushed yet masks what is on disk. One that is masks nothing more: what was
-        // put after it may have been flushed and evicted since.
+        let Some(user_key) = user_key else { return Look::Below(()) };
+        // What was deleted by range, or with all of the map, and isn't flushed yet is hidden on disk. What is flushed hides
+        // nothing more: what was put after it may have been flushed and evicted since.
         match shared::get_cell(head, arena, probe, &mut out) {
-            SharedGet::Found { stamp, .. } if stamp > *flushed => Look::Seen(None),
+            SharedGet::Found { .. } if spans::hides(&out, *flushed, user_key) => Look::Seen(None),
             SharedGet::Found { .. } | SharedGet::Absent => Look::Below(()),
             SharedGet::Contended => Look::Contended,
         }
@@ -241,7 +243,7 @@ impl Reader {
         let head = &heads[usize::from(def.id.0)][usize::from(group)];
         for _ in 0..attempts {
             let (number, view) = shard.view();
-            let place = InMemory { head, probe, flushed: view.flushed };
+            let place = InMemory { head, probe, flushed: view.flushed, owner: None };
             let slot = self.slot();
             let pin = slot.pin();
             let seen = hot(&place);
@@ -275,7 +277,8 @@ impl Reader {
         let mut core = shard.cell.borrow();
         core.settle(shard);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
-        let seen = hot(&InMemory { head: core.hot.head(&probe), probe, flushed: core.view.flushed });
+        let (head, flushed) = (core.hot.head(&probe), core.view.flushed);
+        let seen = hot(&InMemory { head, probe, flushed, owner: Some(&core.hot) });
         Ok(Some((seen, Arc::clone(&core.view))))
     }
 
@@ -343,6 +346,17 @@ struct InMemory<'a> {
     probe: Probe<'a>,
     /// Up to which epoch everything is in the segments that are looked at afterwards.
     flushed: u32,
+    /// The tables themselves, while their owner waits.
+    owner: Option<&'a Hot>,
+}
+
+/// As [`shared::get_entry`], while the owner waits: what was deleted by range and isn't freed yet is told apart.
+fn get_entry_in_gate(hot: &Hot, probe: &Probe<'_>, user_key: &[u8], out: &mut Vec<u8>) -> SharedGet {
+    let found = hot.find_root(probe).and_then(|(root, _)| hot.find_entry(probe, root, user_key));
+    let Some((record, _)) = found else { return SharedGet::Absent };
+    out.extend_from_slice(hot.value_of(record));
+    let (stamp, expiry_ms) = (record.stamp(hot.arena()), record.expiry_ms(hot.arena()));
+    SharedGet::Found { kind: record.kind(), stamp, expiry_ms }
 }
 
 /// What one look at memory came to.

@@ -104,6 +104,12 @@ impl DirtyList {
         self.dead > 32 && self.dead * 2 > self.count
     }
 
+    /// The same, but the record doesn't count for whether it pays to sweep.
+    pub fn bury_for_good(&mut self, arena: &Arena, record: &mut Record) {
+        record.bury(arena, self.grave);
+        self.grave = record.at;
+    }
+
     /// Calls `visit` with every reference, dead ones too.
     pub fn for_each(&self, arena: &Arena, mut visit: impl FnMut(Ref)) {
         let mut at = self.head;

@@ -1,5 +1,6 @@
 //! Epochs of one key-group range: what is dirty, what is sealed, what is flushed.
 
+use crate::hot::cut::{CutOff, Cuts};
 use crate::hot::dirty::DirtyList;
 use crate::hot::floor::Floors;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
@@ -14,6 +15,9 @@ pub const SLOTS: usize = 4;
 
 /// How many dead or superseded records one piece of work frees.
 const FREED_AT_ONCE: usize = 256;
+
+/// Dirty lists up to this length are swept also while very many of their records die.
+const SWEPT_MAX: usize = 32 << 10;
 
 /// What the owner keeps of a (key group, state).
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,8 @@ pub struct Sealed {
     pub tables: Arc<Vec<(u16, u16)>>,
     /// About how many bytes changed.
     pub dirty_bytes: usize,
+    /// Which of its entries are gone although they stand in its lists.
+    pub cut_off: CutOff,
 }
 
 /// What is left to do for a flushed epoch: freeing its lists, a block at a time.
@@ -85,6 +91,7 @@ pub struct Hot {
     chores: VecDeque<Chore>,
     superseded: [Vec<Ref>; SLOTS],
     pub(super) floors: Floors,
+    pub(super) cuts: Cuts,
     pub(super) hand: super::evict::Hand,
     /// The caller's clock, in ms.
     pub now_ms: u64,
@@ -112,6 +119,7 @@ impl Hot {
             chores: VecDeque::new(),
             superseded: [const { Vec::new() }; SLOTS],
             floors: Floors::default(),
+            cuts: Cuts::default(),
             hand: super::evict::Hand::default(),
             now_ms: 0,
             copies: 0,
@@ -290,6 +298,19 @@ impl Hot {
         }
     }
 
+    /// As [`Hot::discard`] for a record of very many: where the dirty list is long, what it takes is freed with it, as a
+    /// sweep would go through all of it.
+    pub(super) fn discard_one_of_many(&mut self, probe: &Probe<'_>, place: Place, mut old: Record) {
+        let table = &mut self.tables[probe.state as usize][probe.group as usize];
+        let list = &mut table.lists[self.generation as usize % SLOTS];
+        if old.stamp(self.memory.arena()) != self.current || list.len() <= SWEPT_MAX {
+            return self.discard(probe, place, old);
+        }
+        self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
+        table.records -= 1;
+        list.bury_for_good(self.memory.arena(), &mut old);
+    }
+
     /// Adds a record to the table of its key; on failure it is buried.
     pub(super) fn insert(&mut self, probe: &Probe<'_>, hash: u64, record: Record) -> Result<(), OutOfMemory> {
         let seed = self.seed;
@@ -320,6 +341,8 @@ impl Hot {
 
     /// As [`Hot::abandon`], whatever is lost by it: the store is closed.
     pub fn forget(&mut self, fresh: Memory) {
+        // What was cut off goes with everything else.
+        self.cuts.clear(self.memory.arena());
         while self.has_chores() {
             self.work();
         }
@@ -363,6 +386,7 @@ impl Hot {
             slot,
             tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
             dirty_bytes: std::mem::take(&mut self.dirty_bytes),
+            cut_off: self.cuts.off().clone(),
         };
         self.sealed.push_back(sealed.clone());
         self.generation += 1;
@@ -404,12 +428,16 @@ impl Hot {
     /// Whether [`Hot::work`] has anything to do.
     #[inline]
     pub fn has_chores(&self) -> bool {
-        !self.chores.is_empty()
+        !self.chores.is_empty() || !self.cuts.is_empty()
     }
 
-    /// Does a small piece of what flushed epochs left behind: one block of one list. True while there is more.
+    /// Does a small piece of what flushed epochs left behind (one block of one list), or else of what cuts did. True while
+    /// there is more.
     pub fn work(&mut self) -> bool {
-        let Some(chore) = self.chores.front_mut() else { return false };
+        let Some(chore) = self.chores.front_mut() else {
+            self.free_cut_off();
+            return self.has_chores();
+        };
         let slot = chore.slot;
         if let Some(&(state, group)) = chore.tables.get(chore.next) {
             let list = &mut self.tables[state as usize][group as usize].lists[slot];
@@ -433,7 +461,7 @@ impl Hot {
             self.chores.pop_front();
             self.memory.release_lists();
         }
-        !self.chores.is_empty()
+        self.has_chores()
     }
 }
 
@@ -441,6 +469,7 @@ impl Drop for Hot {
     /// Takes the charges back for what lies on the heap; the memory goes by itself.
     fn drop(&mut self) {
         self.floors.clear(self.memory.arena());
+        self.cuts.clear(self.memory.arena());
         for list in &self.superseded {
             self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
         }

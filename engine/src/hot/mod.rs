@@ -18,6 +18,8 @@ pub mod bucket;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod chain;
+#[cfg(not(loom))]
+pub mod cut;
 pub mod dirty;
 #[cfg(not(loom))]
 pub mod epoch;
@@ -40,6 +42,8 @@ pub mod table;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+#[cfg(not(loom))]
+pub use cut::CutOff;
 #[cfg(not(loom))]
 pub use epoch::{Hot, Sealed};
 #[cfg(not(loom))]
