@@ -12,6 +12,7 @@ mod flush_bytes;
 mod harness;
 mod hot;
 mod memory;
+mod range_delete;
 mod recover;
 
 use clap::{Parser, ValueEnum};
@@ -42,12 +43,13 @@ enum Bench {
     BigMap,
     Cold,
     Cursor,
+    RangeDelete,
     All,
 }
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(Bench, &str, Function); 9] = [
+const BENCHES: [(Bench, &str, Function); 10] = [
     (Bench::Hot, "hot", hot::run),
     (Bench::Barrier, "barrier", barrier::run),
     (Bench::FlushBytes, "flush-bytes", flush_bytes::run),
@@ -57,6 +59,7 @@ const BENCHES: [(Bench, &str, Function); 9] = [
     (Bench::BigMap, "big-map", big_map::run),
     (Bench::Cold, "cold", cold::run),
     (Bench::Cursor, "cursor", cursor::run),
+    (Bench::RangeDelete, "range-delete", range_delete::run),
 ];
 
 fn main() -> ExitCode {
