@@ -12,6 +12,7 @@ mod flush_bytes;
 mod harness;
 mod hot;
 mod memory;
+mod range_delete;
 mod recover;
 mod transactions;
 
@@ -44,12 +45,13 @@ enum Bench {
     Cold,
     Cursor,
     Transactions,
+    RangeDelete,
     All,
 }
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(Bench, &str, Function); 10] = [
+const BENCHES: [(Bench, &str, Function); 11] = [
     (Bench::Hot, "hot", hot::run),
     (Bench::Barrier, "barrier", barrier::run),
     (Bench::FlushBytes, "flush-bytes", flush_bytes::run),
@@ -60,6 +62,7 @@ const BENCHES: [(Bench, &str, Function); 10] = [
     (Bench::Cold, "cold", cold::run),
     (Bench::Cursor, "cursor", cursor::run),
     (Bench::Transactions, "transactions", transactions::run),
+    (Bench::RangeDelete, "range-delete", range_delete::run),
 ];
 
 fn main() -> ExitCode {

@@ -14,6 +14,7 @@ use crate::key::{Key, SortKey};
 use crate::metrics::OperationKind;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read::{self, Known};
+use crate::scan::MapRange;
 use crate::shard::{Core, Shard};
 use crate::stack::{Found, Slice};
 use crate::states::{StateDef, StateKind};
@@ -344,6 +345,10 @@ pub enum Operation<'a> {
     MapPut(&'a [u8], &'a [u8]),
     /// [`Writer::map_delete`]: user key.
     MapDelete(&'a [u8]),
+    /// [`Writer::map_delete_range`].
+    MapDeleteRange(&'a MapRange<'a>),
+    /// [`Writer::map_expire`].
+    MapExpire(u64),
     /// [`Writer::map_clear`].
     MapClear,
     /// [`Writer::get`]; only to be submitted.
@@ -423,6 +428,8 @@ pub(crate) fn run(writer: &mut Writer, batch: &Batch<'_>, answers: &mut Answers)
                 Operation::Merge(operand) => writer.merge(state, key, operand)?,
                 Operation::MapPut(user_key, value) => writer.map_put(state, key, user_key, value)?,
                 Operation::MapDelete(user_key) => writer.map_delete(state, key, user_key)?,
+                Operation::MapDeleteRange(range) => writer.map_delete_range(state, key, range)?,
+                Operation::MapExpire(before) => writer.map_expire(state, key, before)?,
                 Operation::MapClear => writer.map_clear(state, key)?,
                 Operation::Get => {
                     writer.look(index, state, &[StateKind::Value, StateKind::Merging], key, None, answers)?
@@ -453,7 +460,7 @@ pub(crate) fn look(
         (StateKind::Map, Some(user_key)) => {
             let root = core.hot.find_root(probe).map(|(root, _)| root);
             let entry = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
-            if entry.is_some() || !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
+            if entry.is_some() || !core.hot.head(probe).is_spilled() || core.hot.is_hidden(probe, user_key) {
                 return read::entry(core, def, key, probe, user_key, |value| value.map(<[u8]>::to_vec)).map(Ok);
             }
             read::entry_lookup(&core.view, def, key, user_key, now_ms)
@@ -505,7 +512,7 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
         Some(user_key) => {
             let root = core.hot.find_root(&probe).map(|(root, _)| root);
             let found = root.and_then(|root| core.hot.find_entry(&probe, root, user_key));
-            if found.is_some() || core.hot.is_cleared(&probe) {
+            if found.is_some() || core.hot.is_hidden(&probe, user_key) {
                 return Ok(());
             }
             read::keep_entry(core, def, &probe, user_key, value, cold.expiry_ms, cold.epoch)

@@ -15,6 +15,7 @@ use crate::platform::arena::{Arena, Ref};
 use crate::reclaim;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::shard::Shard;
+use crate::spans;
 use crate::stack::{LazySegment, Version};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
@@ -295,8 +296,8 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
     let mut rest = || {
         pace.rest(|| may_wait);
     };
-    for ((shard, _), lists) in job.shards.iter().zip(&lists) {
-        write_shard(store, shard, lists, &states, &mut writer, &mut rest)?;
+    for ((shard, sealed), lists) in job.shards.iter().zip(&lists) {
+        write_shard(store, (shard, sealed), lists, &states, &mut writer, &mut rest)?;
     }
     let durable = store.options.durability == Durability::Checkpoint;
     let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
@@ -340,14 +341,14 @@ fn lists_of(shard: &Shard, sealed: &Sealed) -> Lists {
 
 fn write_shard(
     store: &StoreInner,
-    shard: &Shard,
+    (shard, sealed): (&Shard, &Sealed),
     lists: &[TableList],
     states: &[Arc<StateDef>],
     writer: &mut SegmentWriter<'_>,
     rest: &mut impl FnMut(),
 ) -> Result<()> {
     let (arena, commits) = (&*store.engine.inner.arena, store.options.transactional);
-    let mut emitter = Emitter { arena, commits, key: Vec::new(), items: Vec::new(), charged: 0 };
+    let mut emitter = Emitter { arena, commits, sealed, key: Vec::new(), items: Vec::new(), charged: 0 };
     for TableList { state, group, list } in lists {
         let Some(def) = states.get(usize::from(*state)) else { continue };
         let group = KeyGroup(shard.range.first() + group);
@@ -369,6 +370,8 @@ struct Emitter<'a> {
     arena: &'a Arena,
     /// Whether one key may have several versions, of commits one after the other.
     commits: bool,
+    /// The epoch, with what was cut off when it was sealed: it was gone by then.
+    sealed: &'a Sealed,
     key: Vec<u8>,
     items: Vec<Item>,
     charged: usize,
@@ -419,7 +422,12 @@ impl Emitter<'_> {
             arena.prefetch(at);
             items.push(Item { rank: 0, prefix: 0, at });
         });
-        items.retain(|item| Record::load(arena, item.at).kind() != DEAD);
+        let cut_off = &self.sealed.cut_off;
+        items.retain(|item| {
+            let record = Record::load(arena, item.at);
+            let is_entry = matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
+            record.kind() != DEAD && !(is_entry && cut_off.has(record.link(arena), record.area(arena)))
+        });
         if def.kind == StateKind::Map {
             self.rank_entries();
         } else {
@@ -549,7 +557,21 @@ impl Emitter<'_> {
             _ => return Ok(()),
         };
         let tombstone = written.is_tombstone();
-        let value = if tombstone { &[][..] } else { sealed_value(arena, record) };
+        let clear;
+        let value = match written {
+            // What earlier epochs cleared is written by their own flushes: a later Clear would hide what was put after it.
+            Kind::Clear => {
+                match spans::clear_of_epochs(sealed_value(arena, record), self.sealed.after, self.sealed.epoch) {
+                    Some(value) => {
+                        clear = value;
+                        &clear
+                    }
+                    None => return Ok(()),
+                }
+            }
+            Kind::Delete => &[][..],
+            _ => sealed_value(arena, record),
+        };
         let expiry_ms = if tombstone || !record.has(EXPIRY) { None } else { record.expiry_ms(arena) };
         writer.add(Entry { sort_key: &self.key, kind: written, expiry_ms, value })?;
         Ok(())

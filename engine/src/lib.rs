@@ -52,6 +52,8 @@ pub mod commit;
 #[cfg(not(loom))]
 mod compact;
 #[cfg(not(loom))]
+mod delete_range;
+#[cfg(not(loom))]
 mod flush;
 #[cfg(not(loom))]
 mod inflight;
@@ -83,6 +85,7 @@ mod write;
 mod cache;
 mod hot;
 pub mod manifest;
+mod mask;
 mod merged;
 pub mod segment;
 #[cfg(not(loom))]
@@ -100,6 +103,7 @@ pub mod key;
 pub mod metrics;
 pub mod options;
 pub mod packed;
+mod spans;
 pub mod states;
 pub mod stats;
 

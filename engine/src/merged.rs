@@ -6,10 +6,12 @@
 use crate::convert::Older;
 use crate::error::Error;
 use crate::ids::{Epoch, StateId};
-use crate::key::prefix_end;
+use crate::key::{ENTRY_MARK, prefix_end};
 use crate::manifest::StateMap;
+use crate::mask::Masks;
 use crate::platform::storage::{ReadRequest, StorageError};
 use crate::segment::{BlockRef, Kind, Segment, SegmentCursor};
+use crate::spans::Spans;
 use crate::stack::Layer;
 use std::sync::Arc;
 
@@ -52,7 +54,7 @@ pub struct Resolved {
     pub sort_key: Vec<u8>,
     /// What lies at the bottom.
     pub base: Base,
-    /// The full value, where [`Base::Value`].
+    /// The full value, where [`Base::Value`]; the record's, which says what of the container, where [`Base::Cleared`].
     pub value: Vec<u8>,
     /// The operands above, newest first.
     pub operands: Vec<Vec<u8>>,
@@ -64,12 +66,16 @@ pub struct Resolved {
 
 #[derive(Debug)]
 struct Source {
+    /// Its place in the stack, counted from the newest.
+    layer: usize,
     cursor: SegmentCursor,
     map: Arc<StateMap>,
     older: Option<Arc<Older>>,
     epoch: Epoch,
     /// The current sort key in the store's numbering; empty when the source is exhausted.
     key: Vec<u8>,
+    /// How many records in a row were hidden.
+    hidden: u32,
 }
 
 /// After so many records that are passed over one by one, the place behind them is sought.
@@ -82,8 +88,8 @@ pub struct Merged {
     sources: Vec<Source>,
     bounds: Bounds,
     now_ms: u64,
-    /// The container last cleared, and by which source: what older ones have in it is masked.
-    cleared: Option<(Vec<u8>, usize)>,
+    /// What is hidden of the container that was last gone into.
+    masks: Masks,
     resolved: Resolved,
 }
 
@@ -107,6 +113,8 @@ fn converted(older: Option<&Older>, sort_key: &[u8], value: &[u8]) -> Result<Opt
 
 /// Where the walk through a layer starts.
 struct Start<'a> {
+    /// Its place in the stack.
+    number: usize,
     layer: &'a Layer,
     segment: &'a Arc<Segment>,
     /// The key to be sought, in the segment's numbering; `None` for the end.
@@ -115,7 +123,7 @@ struct Start<'a> {
 
 impl<'a> Start<'a> {
     /// `None` where the layer has nothing within the bounds.
-    fn new(layer: &'a Layer, bounds: &Bounds) -> Result<Option<Self>, StorageError> {
+    fn new(number: usize, layer: &'a Layer, bounds: &Bounds) -> Result<Option<Self>, StorageError> {
         let meta = layer.segment.meta();
         let outside = matches!(*layer.map, StateMap::Identity)
             && (bounds.to.as_ref().is_some_and(|to| meta.first_key >= *to) || meta.last_key < bounds.from);
@@ -126,7 +134,7 @@ impl<'a> Start<'a> {
             Some(to) => renumbered(to, &layer.map, true),
             None => None,
         };
-        Ok(Some(Self { layer, segment: layer.segment.get()?, key }))
+        Ok(Some(Self { number, layer, segment: layer.segment.get()?, key }))
     }
 
     /// The block that the seek will look into, unless the cache has it. A failure is the seek's to report.
@@ -162,14 +170,14 @@ impl Merged {
     /// The layers' view of `bounds`. Values that expired up to `now_ms` count as deleted.
     pub fn new(layers: &[Layer], bounds: Bounds, now_ms: u64) -> Result<Self, StorageError> {
         let mut starts = Vec::with_capacity(layers.len());
-        for layer in layers {
-            if let Some(start) = Start::new(layer, &bounds)? {
+        for (number, layer) in layers.iter().enumerate() {
+            if let Some(start) = Start::new(number, layer, &bounds)? {
                 starts.push(start);
             }
         }
         read_first_blocks(&starts);
         let mut sources = Vec::with_capacity(starts.len());
-        for Start { layer, segment, key } in starts {
+        for Start { number, layer, segment, key } in starts {
             let mut cursor = segment.cursor();
             match (bounds.reverse, key) {
                 (false, key) => cursor.seek(&key.unwrap_or_default())?,
@@ -177,11 +185,19 @@ impl Merged {
                 (true, None) => cursor.seek_last()?,
             }
             let (map, older) = (Arc::clone(&layer.map), layer.older.clone());
-            let mut source = Source { cursor, map, older, epoch: segment.meta().epoch_high, key: Vec::new() };
+            let epoch = segment.meta().epoch_high;
+            let mut source = Source { layer: number, cursor, map, older, epoch, key: Vec::new(), hidden: 0 };
             source.settle(&bounds)?;
             sources.push(source);
         }
-        Ok(Self { sources, bounds, now_ms, cleared: None, resolved: Resolved::default() })
+        Ok(Self { sources, bounds, now_ms, masks: Masks::default(), resolved: Resolved::default() })
+    }
+
+    /// The same with what is hidden of a container whose own record lies outside the bounds.
+    #[must_use]
+    pub fn with_masks(mut self, masks: Masks) -> Self {
+        self.masks = masks;
+        self
     }
 
     /// Goes to the next sort key; `None` at the end.
@@ -236,24 +252,26 @@ impl Merged {
 
     /// Brings the versions of the current key together and moves their sources on; false where nothing is to be said.
     fn resolve(&mut self, newest: usize) -> Result<bool, Error> {
-        let Self { sources, resolved, cleared, now_ms, bounds } = self;
+        let Self { sources, resolved, masks, now_ms, bounds } = self;
         resolved.operands.clear();
         resolved.value.clear();
         resolved.base = Base::Unknown;
         resolved.expiry_ms = None;
         resolved.epoch = Epoch(0);
-        let masked_from = match cleared {
-            Some((container, layer)) if resolved.sort_key.starts_with(container) => *layer,
-            _ => usize::MAX,
-        };
+        let hidden_from = masks.hidden_from(&resolved.sort_key);
+        let mut cleared = Cleared::default();
         let mut said = false;
-        for (index, source) in sources.iter_mut().enumerate().skip(newest) {
+        for source in sources.iter_mut().skip(newest) {
             if source.key != resolved.sort_key {
                 continue;
             }
-            if resolved.base == Base::Unknown
-                && index <= masked_from
-                && let Some(entry) = source.cursor.entry()
+            if source.layer >= hidden_from {
+                source.leave_hidden(masks, bounds)?;
+                continue;
+            }
+            // Under a Clear, which may be of a part, only the Clears of older layers count.
+            if let Some(entry) = source.cursor.entry()
+                && (resolved.base == Base::Unknown || resolved.base == Base::Cleared && entry.kind == Kind::Clear)
             {
                 if !said {
                     resolved.expiry_ms = entry.expiry_ms;
@@ -278,21 +296,84 @@ impl Merged {
                     }
                     Kind::Clear => {
                         resolved.base = Base::Cleared;
-                        *cleared = Some((resolved.sort_key.clone(), index));
+                        cleared.add(&resolved.sort_key, source.layer, entry.value);
                     }
                 }
             }
             source.step(bounds)?;
         }
-        if said && resolved.base == Base::Unknown && masked_from != usize::MAX {
+        if resolved.base == Base::Cleared {
+            (*masks, resolved.value) = cleared.finish();
+        }
+        if said && resolved.base == Base::Unknown && hidden_from != usize::MAX {
             resolved.base = Base::Deleted;
         }
         Ok(said)
     }
 }
 
+/// What several layers' Clears of one container come to.
+#[derive(Default)]
+struct Cleared {
+    masks: Masks,
+    all: Spans,
+}
+
+impl Cleared {
+    fn add(&mut self, container: &[u8], layer: usize, value: &[u8]) {
+        if self.masks.is_empty() {
+            self.masks = Masks::new(container);
+        }
+        let mut spans = Spans::default();
+        if value.is_empty() {
+            spans.insert(&[], None, 0);
+        } else {
+            spans = Spans::of_clear(value);
+        }
+        self.all.insert_all(&spans, 0);
+        // Not its own layer.
+        self.masks.add(layer + 1, spans);
+    }
+
+    /// What is hidden below which layer, and the Clear of all layers together.
+    fn finish(self) -> (Masks, Vec<u8>) {
+        (self.masks, self.all.to_clear().unwrap_or_default())
+    }
+}
+
 impl Source {
+    /// Leaves a hidden record behind; after some in a row, all that the same span hides.
+    fn leave_hidden(&mut self, masks: &Masks, bounds: &Bounds) -> Result<(), StorageError> {
+        self.hidden += 1;
+        let span = if self.hidden < STEPS_MAX { None } else { masks.hiding(&self.key, self.layer) };
+        let Some(span) = span else { return self.step_on(bounds) };
+        self.hidden = 0;
+        let mut end = masks.container().to_vec();
+        end.push(ENTRY_MARK);
+        let end = if bounds.reverse {
+            Some([&end[..], span.from].concat())
+        } else {
+            span.to.map_or_else(|| prefix_end(&end), |to| Some([&end[..], to].concat()))
+        };
+        let Some(end) = end.and_then(|end| renumbered(&end, &self.map, true)) else {
+            self.key.clear();
+            return Ok(());
+        };
+        if bounds.reverse {
+            self.cursor.seek_before(&end)?;
+        } else {
+            self.cursor.seek(&end)?;
+        }
+        self.settle(bounds)
+    }
+
+    /// The next record, of those that aren't hidden.
     fn step(&mut self, bounds: &Bounds) -> Result<(), StorageError> {
+        self.hidden = 0;
+        self.step_on(bounds)
+    }
+
+    fn step_on(&mut self, bounds: &Bounds) -> Result<(), StorageError> {
         if bounds.reverse {
             self.cursor.prev()?
         } else {

@@ -106,10 +106,11 @@ struct Run {
 fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: &[u8]) -> Result<Run, Halt> {
     let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut container, def.id, key);
-    let layers = scan::uncleared(core.view.version.slice_of(key.group), def, &container)?;
+    let hidden = core.hot.hidden(probe);
+    let below = scan::uncleared(core.view.version.slice_of(key.group), def, &container, hidden)?;
     container.push(ENTRY_MARK);
     let bounds = Bounds { from: [&container[..], from].concat(), to: prefix_end(&container), reverse: false };
-    let mut merged = Merged::new(&layers, bounds, core.hot.now_ms)?;
+    let mut merged = Merged::new(&below.layers, bounds, core.hot.now_ms)?.with_masks(below.masks);
     let bytes_max = core.hot.arena().budget_bytes() / RUN_SHARE;
     let (mut count, mut bytes) = (0, 0);
     while let Some(resolved) = merged.next()? {

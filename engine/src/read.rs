@@ -144,7 +144,7 @@ pub fn below_entry(
     probe: &Probe<'_>,
     user_key: &[u8],
 ) -> Result<Below, Halt> {
-    if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
+    if !core.hot.head(probe).is_spilled() || core.hot.is_hidden(probe, user_key) {
         return Ok(Below::Nothing);
     }
     let mut lookup = entry_lookup(&core.view, def, key, user_key, 0);
@@ -343,7 +343,7 @@ pub fn entry<R>(
         }
         return Ok(use_it(Some(core.hot.value_of(record))));
     }
-    if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
+    if !core.hot.head(probe).is_spilled() || core.hot.is_hidden(probe, user_key) {
         core.counts.hits += 1;
         return Ok(use_it(None));
     }

@@ -5,10 +5,10 @@
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::hot::Probe;
 use crate::hot::commits::CommitView;
 use crate::hot::record::{ENTRY, VALUE, hash_area};
 use crate::hot::shared::{SharedChain, SharedChunk, SharedGet, Tables};
+use crate::hot::{Hot, Probe};
 use crate::ids::KeyGroup;
 use crate::key::Key;
 use crate::metrics::OwnerCounts;
@@ -16,6 +16,7 @@ use crate::packed::Packed;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
 use crate::shard::{Core, Shard, StateHeads, View};
+use crate::spans;
 use crate::stack::Found;
 use crate::states::{StateDef, StateKind, frames};
 use crate::store::{State, StoreInner};
@@ -158,12 +159,13 @@ impl Reader {
 
     /// What memory has of a value, or of a map's entry.
     fn see_cell(&self, user_key: Option<&[u8]>, hot: &InMemory<'_>, now_ms: u64) -> Look<Option<Vec<u8>>, ()> {
-        let InMemory { tables, probe } = hot;
+        let InMemory { tables, probe, flushed, owner } = hot;
         let arena = &self.inner.store.engine.inner.arena;
         let mut out = Vec::new();
-        let seen = match user_key {
-            None => tables.get_cell(arena, probe, &mut out),
-            Some(user_key) => tables.get_entry(arena, probe, user_key, &mut out),
+        let seen = match (user_key, owner) {
+            (None, _) => tables.get_cell(arena, probe, &mut out),
+            (Some(user_key), None) => tables.get_entry(arena, probe, user_key, &mut out),
+            (Some(user_key), Some(owner)) => get_entry_in_gate(owner, probe, user_key, self.committed, &mut out),
         };
         match seen {
             SharedGet::Found { kind, expiry_ms, .. } => {
@@ -172,14 +174,15 @@ impl Reader {
             }
             SharedGet::Contended => return Look::Contended,
             SharedGet::Absent if !tables.main.is_spilled() => return Look::Seen(None),
-            SharedGet::Absent if user_key.is_none() => return Look::Below(()),
             SharedGet::Absent => {}
         }
-        // A clear of the whole map that isn't flushed yet masks what is on disk.
+        let Some(user_key) = user_key else { return Look::Below(()) };
+        // What was deleted by range, or with all of the map, and isn't flushed yet is hidden on disk. What is flushed hides
+        // nothing more: what was put after it may have been flushed and evicted since.
         match tables.get_cell(arena, probe, &mut out) {
-            SharedGet::Found { .. } => Look::Seen(None),
+            SharedGet::Found { .. } if spans::hides(&out, *flushed, user_key) => Look::Seen(None),
+            SharedGet::Found { .. } | SharedGet::Absent => Look::Below(()),
             SharedGet::Contended => Look::Contended,
-            SharedGet::Absent => Look::Below(()),
         }
     }
 
@@ -254,7 +257,8 @@ impl Reader {
             let slot = self.slot();
             let pin = slot.pin();
             let mut look = |committed: Option<CommitView>| {
-                let seen = hot(&InMemory { tables: Tables { main, committed: kept.zip(committed) }, probe });
+                let tables = Tables { main, committed: kept.zip(committed) };
+                let seen = hot(&InMemory { tables, probe, flushed: view.flushed, owner: None });
                 (seen, committed)
             };
             let seen = match commits {
@@ -295,12 +299,13 @@ impl Reader {
         core.settle(shard);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
         let commits = shard.commits.as_ref().filter(|_| self.committed).map(|commits| commits.view());
-        let committed = core.hot.kept_head(def.id.0, group).zip(commits);
+        let tables =
+            Tables { main: core.hot.head(&probe), committed: core.hot.kept_head(def.id.0, group).zip(commits) };
         let view = match commits {
             None => Arc::clone(&core.view),
             Some(commits) => Arc::new(core.view.committed(commits.committed())),
         };
-        let seen = hot(&InMemory { tables: Tables { main: core.hot.head(&probe), committed }, probe });
+        let seen = hot(&InMemory { tables, probe, flushed: view.flushed, owner: Some(&core.hot) });
         Ok(Some((seen, view)))
     }
 
@@ -377,6 +382,21 @@ impl ShardHeads {
 struct InMemory<'a> {
     tables: Tables<'a>,
     probe: Probe<'a>,
+    /// Up to which epoch everything is in the segments that are looked at afterwards.
+    flushed: u32,
+    /// The tables themselves, while their owner waits.
+    owner: Option<&'a Hot>,
+}
+
+/// As [`shared::get_entry`], while the owner waits: what was deleted by range and isn't freed yet is told apart.
+fn get_entry_in_gate(hot: &Hot, probe: &Probe<'_>, user_key: &[u8], committed: bool, out: &mut Vec<u8>) -> SharedGet {
+    let found = hot.find_root(probe).and_then(|(root, _)| hot.find_entry(probe, root, user_key));
+    let found = found.map(|(record, _)| record);
+    let of_commit = |record| hot.committed_of(probe.state, probe.group, record);
+    let Some(record) = (if committed { found.and_then(of_commit) } else { found }) else { return SharedGet::Absent };
+    out.extend_from_slice(hot.value_of(record));
+    let (stamp, expiry_ms) = (record.stamp(hot.arena()), record.expiry_ms(hot.arena()));
+    SharedGet::Found { kind: record.kind(), stamp, expiry_ms }
 }
 
 /// What one look at memory came to.

@@ -4,10 +4,12 @@ use crate::error::Error;
 use crate::hot::Probe;
 use crate::hot::record::{ENTRY, Record};
 use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
+use crate::mask::Masks;
 use crate::merged::{Base, Bounds, Merged};
 use crate::read::is_expired;
 use crate::segment::Kind;
 use crate::shard::Core;
+use crate::spans::Spans;
 use crate::stack::{Layer, Slice};
 use crate::states::StateDef;
 use crate::write::Halt;
@@ -126,10 +128,11 @@ fn cold(
     if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
         return Ok(None);
     }
+    let hidden = core.hot.hidden(probe);
     let slice = core.view.version.slice_of(key.group);
     let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut container, def.id, key);
-    let layers = uncleared(slice, def, &container)?;
+    let Uncleared { layers, masks } = uncleared(slice, def, &container, hidden)?;
     if layers.is_empty() {
         return Ok(None);
     }
@@ -139,13 +142,23 @@ fn cold(
         to: to.map_or_else(|| prefix_end(&container), |to| Some([&container[..], to].concat())),
         reverse,
     };
-    let merged = Merged::new(&layers, bounds, core.hot.now_ms)?;
+    let merged = Merged::new(&layers, bounds, core.hot.now_ms)?.with_masks(masks);
     Ok(Some(Cold { merged, user_key: Vec::new(), value: Vec::new() }))
 }
 
-/// The layers from the newest down to the one that clears the container, if any does; those without it left out.
-pub(crate) fn uncleared(slice: &Slice, def: &StateDef, container: &[u8]) -> Result<Vec<Layer>, Error> {
+/// What the segments have of a container, deleted or not.
+pub(crate) struct Uncleared {
+    /// The layers from the newest down to the one that clears the container, if any does; those without it left out.
+    pub layers: Vec<Layer>,
+    /// What is hidden in them.
+    pub masks: Masks,
+}
+
+/// Finds what the segments have of a container. `hidden` is what memory hides in all of them.
+pub(crate) fn uncleared(slice: &Slice, def: &StateDef, container: &[u8], hidden: Spans) -> Result<Uncleared, Error> {
     let mut layers = Vec::new();
+    let mut masks = Masks::new(container);
+    masks.add(0, hidden);
     let mut key = container.to_vec();
     for layer in &slice.layers {
         let Some(state) = layer.map.to_segment(def.id) else { continue };
@@ -159,12 +172,14 @@ pub(crate) fn uncleared(slice: &Slice, def: &StateDef, container: &[u8]) -> Resu
             && let Some(block) = segment.locate(&key)?
         {
             let block = segment.block(block)?;
-            if block.get(&key).is_some_and(|entry| entry.kind == Kind::Clear) {
-                break;
+            match block.get(&key).filter(|entry| entry.kind == Kind::Clear) {
+                Some(entry) if entry.value.is_empty() => break,
+                Some(entry) => masks.add(layers.len(), Spans::of_clear(entry.value)),
+                None => {}
             }
         }
     }
-    Ok(layers)
+    Ok(Uncleared { layers, masks })
 }
 
 struct Cold {

@@ -13,6 +13,7 @@ use crate::manifest::StateMap;
 use crate::platform::storage::ReadRequest;
 use crate::platform::storage::{Storage, StorageError, names};
 use crate::segment::{Block, BlockRef, BlockSource, Kind, Opening, Segment, SegmentMeta};
+use crate::spans;
 use std::sync::{Arc, OnceLock};
 
 /// A segment that is opened when it is first needed, so that recovery doesn't depend on how many there are.
@@ -379,6 +380,10 @@ impl Lookup {
                         Ok(value) => self.found.base = Some(value),
                         Err(error) => self.failed = Some(Box::new(error)),
                     }
+                }
+                // Of a part of the map, which the key may not be in: then it may be in an older layer.
+                Kind::Clear if self.container > 0 => {
+                    self.done = spans::clears(entry.value, &self.sort_key[self.container + 1..]);
                 }
                 Kind::Delete | Kind::Clear => self.done = true,
                 Kind::Merge if expired => {}

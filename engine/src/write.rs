@@ -345,6 +345,11 @@ fn spill(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) -> Spill 
 }
 
 fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: OutOfMemory, attempt: u32) -> Room {
+    // What was cut off first, as far as it helps: it may be very much.
+    let wanted = (out.bytes * 2).max(EVICT_BYTES);
+    if core.hot.free_cuts(wanted) && attempt < CHUNKS_AT {
+        return Room::Made;
+    }
     while core.hot.has_chores() {
         core.hot.work();
     }
@@ -426,7 +431,8 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
         let seen = shard.progress();
         let mut core = shard.cell.borrow();
         core.settle(shard);
-        while core.hot.has_chores() {
+        // Of what was cut off no more than helps: its owner may be waiting.
+        while !core.hot.free_cuts(bytes.max(EVICT_BYTES)) && core.hot.has_chores() {
             core.hot.work();
         }
         // Long values have chunks of their own, which eviction gives back at once.

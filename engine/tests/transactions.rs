@@ -11,6 +11,7 @@ use alluvium::{
 };
 use rng::Rng;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -211,6 +212,13 @@ impl World {
             1..=2 => {
                 self.writer().map_delete(state, key, &user_key).unwrap();
                 map.remove(&user_key);
+            }
+            4 => {
+                let from = self.rng.below(20);
+                let ends = [from, from + self.rng.below(8)].map(usize::to_be_bytes);
+                let range = MapRange::between(Bound::Included(&ends[0]), Bound::Excluded(&ends[1]));
+                self.writer().map_delete_range(state, key, &range).unwrap();
+                map.retain(|user_key, _| !(ends[0][..] <= user_key[..] && user_key[..] < ends[1][..]));
             }
             3 => {
                 let popped = self.writer().map_pop_first(state, key).unwrap();

@@ -3,7 +3,7 @@
 #![no_main]
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -151,6 +151,12 @@ fn change(subject: &mut Subject, model: &mut Model, source: &mut Source<'_>, ope
             writer.delete(subject.sums, key).unwrap();
             model.sums.remove(&id);
         }
+        15 => {
+            let (from, to) = ([source.byte()? % 16], [source.byte()? % 18]);
+            let range = MapRange::between(Bound::Included(&from), Bound::Excluded(&to));
+            writer.map_delete_range(subject.maps, key, &range).unwrap();
+            model.maps.entry(id).or_default().retain(|user_key, _| user_key[..] < from[..] || user_key[..] >= to[..]);
+        }
         _ => {}
     }
     Some(())
@@ -163,15 +169,15 @@ fn run(path: &Path, source: &mut Source<'_>) -> Option<()> {
     let mut label = 0;
     loop {
         let (operation, id) = (source.byte()?, source.byte()? % 24);
-        match operation % 20 {
-            operation @ 0..15 => change(&mut subject, &mut model, source, operation, id)?,
-            15 => {
+        match operation % 21 {
+            operation @ 0..16 => change(&mut subject, &mut model, source, operation, id)?,
+            16 => {
                 label += 1;
                 subject.store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
                 saved = Some(model.clone());
             }
-            16 => subject.store.compact().unwrap(),
-            17 if saved.is_some() => {
+            17 => subject.store.compact().unwrap(),
+            18 if saved.is_some() => {
                 let Subject { store, writer, .. } = subject;
                 drop(writer);
                 store.close().unwrap();

@@ -1,4 +1,5 @@
-//! Any bytes as a block of a segment, its checksum put right, and as an index node: decoded and searched.
+//! Any bytes as a block of a segment, its checksum put right, as an index node, and as what a Clear clears: decoded and
+//! searched.
 #![no_main]
 
 use alluvium::segment::fuzzing;
@@ -12,4 +13,5 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     whole.resize(bytes.len().next_multiple_of(64), 0);
     fuzzing::block(&whole, key);
     fuzzing::index_node(bytes, key);
+    fuzzing::clear(bytes, key);
 });

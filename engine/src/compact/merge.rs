@@ -102,7 +102,7 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
             folded = def.fold(Some(&resolved.value), operands(), now_ms);
             (Kind::Put, &folded)
         }
-        Base::Cleared => (Kind::Clear, &[]),
+        Base::Cleared => (Kind::Clear, &resolved.value),
         Base::Deleted if plain => (Kind::Delete, &[]),
         // Nothing lies below: all operands there ever were are the value.
         Base::Unknown if !bottom => {

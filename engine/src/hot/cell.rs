@@ -72,7 +72,7 @@ impl Hot {
     }
 
     #[inline(never)]
-    fn set_cell(
+    pub(super) fn set_cell(
         &mut self,
         probe: &Probe<'_>,
         found: Option<(Record, Place)>,

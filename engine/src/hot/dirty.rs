@@ -145,6 +145,15 @@ impl DirtyList {
         *self = Self::default();
     }
 
+    /// The same, but the record doesn't count for whether it pays to sweep.
+    pub fn bury_for_good(&mut self, arena: &Arena, record: &mut Record) {
+        record.bury(arena, self.grave);
+        if self.grave == NONE {
+            self.oldest = record.at;
+        }
+        self.grave = record.at;
+    }
+
     /// Calls `visit` with every reference, dead ones too.
     pub fn for_each(&self, arena: &Arena, mut visit: impl FnMut(Ref)) {
         let mut at = self.head;

@@ -1,5 +1,6 @@
 //! Epochs of one key-group range: what is dirty, what is sealed, what is flushed.
 
+use crate::hot::cut::{CutOff, Cuts};
 use crate::hot::dirty::DirtyList;
 use crate::hot::floor::Floors;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
@@ -15,6 +16,9 @@ pub const SLOTS: usize = 4;
 
 /// How many dead or superseded records one piece of work frees.
 const FREED_AT_ONCE: usize = 256;
+
+/// Dirty lists up to this length are swept also while very many of their records die.
+const SWEPT_MAX: usize = 32 << 10;
 
 /// What the owner keeps of a (key group, state).
 #[derive(Clone, Debug, Default)]
@@ -49,12 +53,16 @@ fn make_tables(tables: &mut Vec<Table>, groups: usize) {
 pub struct Sealed {
     /// The epoch: the stamp of its records.
     pub epoch: u32,
+    /// The epoch that was cut off before it, or was the last to be flushed: what is of later ones up to its own is its.
+    pub after: u32,
     /// Which of a table's dirty lists is its.
     pub slot: usize,
     /// The (state, group index) that changed, in the order of their first change.
     pub tables: Arc<Vec<(u16, u16)>>,
     /// About how many bytes changed.
     pub dirty_bytes: usize,
+    /// Which of its entries are gone although they stand in its lists.
+    pub cut_off: CutOff,
 }
 
 /// What is left to do for a flushed epoch: freeing its lists, a block at a time.
@@ -88,6 +96,7 @@ pub struct Hot {
     pub(super) has_work: bool,
     superseded: [Vec<Ref>; SLOTS],
     pub(super) floors: Floors,
+    pub(super) cuts: Cuts,
     pub(super) hand: super::evict::Hand,
     /// What is staged, where changes have to be committed; see [`crate::hot::transaction`].
     pub(super) transaction: Option<Box<Transaction>>,
@@ -121,6 +130,7 @@ impl Hot {
             has_work: false,
             superseded: [const { Vec::new() }; SLOTS],
             floors: Floors::default(),
+            cuts: Cuts::default(),
             hand: super::evict::Hand::default(),
             transaction: None,
             committed: 0,
@@ -352,6 +362,19 @@ impl Hot {
         }
     }
 
+    /// As [`Hot::discard`] for a record of very many: where the dirty list is long, what it takes is freed with it, as a
+    /// sweep would go through all of it.
+    pub(super) fn discard_one_of_many(&mut self, probe: &Probe<'_>, place: Place, mut old: Record) {
+        let table = &mut self.tables[probe.state as usize][probe.group as usize];
+        let list = &mut table.lists[self.generation as usize % SLOTS];
+        if old.stamp(self.memory.arena()) != self.current || list.len() <= SWEPT_MAX {
+            return self.discard(probe, place, old);
+        }
+        self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
+        table.records -= 1;
+        list.bury_for_good(self.memory.arena(), &mut old);
+    }
+
     /// Adds a record to the table of its key; on failure it is buried.
     pub(super) fn insert(&mut self, probe: &Probe<'_>, hash: u64, record: Record) -> Result<(), OutOfMemory> {
         let seed = self.seed;
@@ -382,6 +405,8 @@ impl Hot {
 
     /// As [`Hot::abandon`], whatever is lost by it: the store is closed.
     pub fn forget(&mut self, fresh: Memory) {
+        // What was cut off goes with everything else.
+        self.cuts.clear(self.memory.arena());
         while self.has_chores() {
             self.work();
         }
@@ -430,21 +455,23 @@ impl Hot {
             return None;
         }
         if self.transaction.is_some() {
-            return Some(self.cut_off(self.committed));
+            return Some(self.hand_over(self.committed));
         }
-        let sealed = self.cut_off(self.current);
+        let sealed = self.hand_over(self.current);
         self.current = next;
         Some(sealed)
     }
 
     /// Hands the dirty lists over, as those of an epoch.
-    pub(super) fn cut_off(&mut self, epoch: u32) -> Sealed {
+    pub(super) fn hand_over(&mut self, epoch: u32) -> Sealed {
         let slot = self.generation as usize % SLOTS;
         let sealed = Sealed {
             epoch,
+            after: self.last_sealed().unwrap_or(self.flushed),
             slot,
             tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
             dirty_bytes: std::mem::take(&mut self.dirty_bytes),
+            cut_off: self.cuts.off().clone(),
         };
         self.sealed.push_back(sealed.clone());
         self.generation += 1;
@@ -489,16 +516,18 @@ impl Hot {
         self.has_work
     }
 
-    /// Does a small piece of what flushed epochs and commits left behind: one block of one list, a few buckets of a table.
-    /// True while there is more.
+    /// Does a small piece of what flushed epochs and commits left behind (one block of one list, a few buckets of a table), or
+    /// else of what cuts did. True while there is more.
     pub fn work(&mut self) -> bool {
         self.work_a_little();
-        self.has_work = !self.chores.is_empty() || !self.departing.is_empty();
+        self.has_work = !self.chores.is_empty() || !self.departing.is_empty() || !self.cuts.is_empty();
         self.has_work
     }
 
     fn work_a_little(&mut self) {
-        let Some(chore) = self.chores.front_mut() else { return self.work_on_departing() };
+        let Some(chore) = self.chores.front_mut() else {
+            return if self.departing.is_empty() { self.free_cut_off() } else { self.work_on_departing() };
+        };
         let slot = chore.slot;
         if let Some(&(state, group)) = chore.tables.get(chore.next) {
             let list = &mut self.tables[state as usize][group as usize].lists[slot];
@@ -529,6 +558,7 @@ impl Drop for Hot {
     /// Takes the charges back for what lies on the heap; the memory goes by itself.
     fn drop(&mut self) {
         self.floors.clear(self.memory.arena());
+        self.cuts.clear(self.memory.arena());
         for list in &self.superseded {
             self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
         }

@@ -144,7 +144,7 @@ impl Hot {
         let arena = self.memory.arena();
         head.visit_page(arena, page, |at| {
             let mut record = Record::load(arena, at);
-            if condemned.is_some_and(|condemned| !self.is_condemned(condemned, record)) {
+            if condemned.is_some_and(|condemned| !self.is_condemned(condemned, record)) || self.is_cut_off(record) {
                 return;
             }
             let keeps = mercy == Mercy::Used && record.has(USED);

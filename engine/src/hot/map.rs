@@ -2,12 +2,13 @@
 //!
 //! An entry is a record of its own, found by the hash of (container, user key) and linked to its container. The
 //! container is a record of kind [`ROOT`](record::ROOT) that is never flushed and never moves while it has entries; its
-//! value is two words: the order's root, and how many entries there are. A cleared map has a tombstone at the
-//! container's key, which masks everything older.
+//! value is two words: the order's root, and how many entries there are. Its stamp is the epoch that it was made in. What
+//! was cleared of a map is told by a tombstone at the container's key ([`crate::hot::cut`]).
 
 use crate::hot::cell::Below;
+use crate::hot::cut::link_to;
 use crate::hot::order::Tree;
-use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, TOMBSTONE, USED, hash_entry};
+use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, USED, hash_entry};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::Ref;
@@ -25,23 +26,6 @@ impl Hot {
         Some((Record::load(arena, at), place))
     }
 
-    /// Whether a clear of the map in memory masks all that is on disk. One that is on disk itself masks nothing more:
-    /// what was put after it may have been flushed and evicted since.
-    #[inline]
-    pub fn is_cleared(&self, probe: &Probe<'_>) -> bool {
-        let marker = self.find_cell(probe);
-        marker.is_some_and(|(marker, _)| marker.kind() == TOMBSTONE && marker.stamp(self.arena()) > self.flushed)
-    }
-
-    /// The same, or of what is committed alone.
-    pub fn is_cleared_for(&self, probe: &Probe<'_>, committed: bool) -> bool {
-        if !committed {
-            return self.is_cleared(probe);
-        }
-        let marker = self.find_cell(probe).and_then(|(marker, _)| self.committed_of(probe.state, probe.group, marker));
-        marker.is_some_and(|marker| marker.kind() == TOMBSTONE && marker.stamp(self.arena()) > self.flushed)
-    }
-
     /// The entry's record, live or not.
     #[inline]
     pub fn find_entry(&self, probe: &Probe<'_>, root: Record, user_key: &[u8]) -> Option<(Record, Place)> {
@@ -52,6 +36,7 @@ impl Hot {
                 && record.link(arena) as Ref == root.at
                 && record.area_len() == user_key.len()
                 && arena.equals(record.area_at(), user_key)
+                && !self.cuts.off().has(record.link(arena), user_key)
         })?;
         Some((Record::load(arena, at), place))
     }
@@ -63,7 +48,7 @@ impl Hot {
         }
         let parts = Parts {
             tag: ROOT | Self::flags(probe, None),
-            stamp: 0,
+            stamp: self.current,
             link: 0,
             expiry_ms: 0,
             area: probe.area,
@@ -83,16 +68,16 @@ impl Hot {
         Tree { root: self.arena().word(root.value_at()).load(Ordering::Relaxed) as Ref }
     }
 
-    fn set_tree(&self, root: Record, tree: Tree) {
+    pub(super) fn set_tree(&self, root: Record, tree: Tree) {
         self.arena().word(root.value_at()).store(u64::from(tree.root), Ordering::Relaxed);
     }
 
-    /// How many entries the map has in memory, deleted ones too.
+    /// How many entries the map has in memory, deleted ones and those that were cut off too.
     pub fn entries(&self, root: Record) -> u64 {
         self.arena().word(root.value_at() + 1).load(Ordering::Relaxed)
     }
 
-    fn count(&self, root: Record, forth: bool) {
+    pub(super) fn count(&self, root: Record, forth: bool) {
         let word = self.arena().word(root.value_at() + 1);
         let count = word.load(Ordering::Relaxed);
         word.store(if forth { count + 1 } else { count - 1 }, Ordering::Relaxed);
@@ -204,7 +189,7 @@ impl Hot {
         let parts = Parts {
             tag,
             stamp,
-            link: u64::from(root.at),
+            link: link_to(self.arena(), root),
             expiry_ms: expiry_ms.unwrap_or(0),
             area: user_key,
             value: [value, &[]],
@@ -266,58 +251,22 @@ impl Hot {
         self.remove_if_useless(probe, root);
     }
 
-    /// Clears a map: all its entries leave memory, and where something may be on disk a tombstone masks it.
-    pub fn clear_map(&mut self, probe: &Probe<'_>, below: Below) -> Result<(), OutOfMemory> {
-        self.deletions += 1;
-        let is_staged = self.transaction.is_some();
-        // What a transaction deletes of memory leaves tombstones of its own.
-        if below == Below::Perhaps || (!is_staged && self.has_unfresh(probe)) {
-            self.mark_cleared(probe)?;
-        }
-        let Some((root, place)) = self.find_root(probe) else { return Ok(()) };
-        if is_staged {
-            return self.clear_staged(probe, root);
-        }
-        let mut tree = self.tree(root);
-        let mut entries = Vec::with_capacity(self.entries(root) as usize);
-        tree.ascend(self.arena(), None, |at| {
-            entries.push(at);
-            true
-        });
-        for at in entries {
-            let record = Record::load(self.arena(), at);
-            let hash = hash_entry(record.area(self.arena()), probe.hash);
-            if let Some((_, place)) = self.head(probe).find(self.arena(), hash, |found| found == at) {
-                self.discard(probe, place, record);
+    /// Deletes the entries that memory has of a range, one by one, so that what the last commit left of each is kept.
+    pub(super) fn delete_staged(
+        &mut self,
+        probe: &Probe<'_>,
+        root: Record,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<(), OutOfMemory> {
+        let mut entries = Vec::new();
+        let arena = self.arena();
+        self.tree(root).ascend(arena, Some(from), |at| {
+            let inside = to.is_none_or(|to| Record::load(arena, at).area(arena) < to);
+            if inside {
+                entries.push(at);
             }
-        }
-        tree.take_apart(&mut self.memory);
-        self.remove_root(probe, place, root);
-        Ok(())
-    }
-
-    /// Masks all that is on disk of a map.
-    fn mark_cleared(&mut self, probe: &Probe<'_>) -> Result<(), OutOfMemory> {
-        match self.find_cell(probe) {
-            // A marker of the current epoch masks strictly older segments, so it serves for this clear as well.
-            Some((record, _)) if record.stamp(self.arena()) == self.current => Ok(()),
-            Some((record, place)) => {
-                let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
-                self.supersede(probe, place, record, new)
-            }
-            None => {
-                let new = self.create(probe, TOMBSTONE | Self::flags(probe, None), &[], None)?;
-                self.add(probe, probe.hash, new)
-            }
-        }
-    }
-
-    /// Deletes all entries that memory has of a map, one by one, so that what the last commit left of each is kept.
-    fn clear_staged(&mut self, probe: &Probe<'_>, root: Record) -> Result<(), OutOfMemory> {
-        let mut entries = Vec::with_capacity(self.entries(root) as usize);
-        self.tree(root).ascend(self.arena(), None, |at| {
-            entries.push(at);
-            true
+            inside
         });
         for at in entries {
             let user_key = Record::load(self.arena(), at).area(self.arena()).to_vec();
@@ -332,18 +281,6 @@ impl Hot {
         }
         self.remove_if_useless(probe, root);
         Ok(())
-    }
-
-    /// Whether an entry in memory may have an older version on disk.
-    fn has_unfresh(&self, probe: &Probe<'_>) -> bool {
-        let Some((root, _)) = self.find_root(probe) else { return false };
-        let mut found = false;
-        self.tree(root).ascend(self.arena(), None, |at| {
-            let record = Record::load(self.arena(), at);
-            found = !(record.has(FRESH) && record.stamp(self.arena()) == self.current);
-            !found
-        });
-        found
     }
 
     /// Removes a container that has no entries.

@@ -19,6 +19,8 @@ pub mod cell;
 #[cfg(not(loom))]
 pub mod chain;
 pub mod commits;
+#[cfg(not(loom))]
+pub mod cut;
 pub mod dirty;
 #[cfg(not(loom))]
 pub mod epoch;

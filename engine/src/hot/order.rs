@@ -16,6 +16,10 @@ use crate::platform::arena::{Arena, NONE, Ref};
 use crate::platform::sync::atomic::Ordering;
 use std::cmp::Ordering as Order;
 
+mod cut;
+
+pub use cut::Pieces;
+
 const CAPACITY_MAX: usize = 40;
 const CAPACITIES: [usize; 4] = [4, 9, 19, CAPACITY_MAX];
 
@@ -404,21 +408,5 @@ impl Tree {
             at = if node.leaf { NONE } else { node.child(arena, index) };
         }
         path
-    }
-
-    /// Frees all nodes.
-    pub fn take_apart(&mut self, memory: &mut Memory) {
-        let mut nodes = Vec::new();
-        if self.root != NONE {
-            nodes.push(self.root);
-        }
-        while let Some(at) = nodes.pop() {
-            let node = Node::load(memory.arena(), at);
-            if !node.leaf {
-                nodes.extend((0..node.count).map(|index| node.child(memory.arena(), index)));
-            }
-            memory.free_index(at, node.class);
-        }
-        self.root = NONE;
     }
 }

@@ -225,10 +225,14 @@ pub fn get_entry(
         Some(None) => return SharedGet::Absent,
         None => return SharedGet::Contended,
     };
+    // Acquire: pairs with the release store that ends a cut: who finds none pending finds none of its entries either.
+    if Record::load(arena, root).link_shared(arena) as u32 != 0 {
+        return SharedGet::Contended;
+    }
     // A container that goes meanwhile takes its entries with it, and its place isn't reused while we are here.
     let is_it = |record: Record| {
         matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE)
-            && record.link(arena) == u64::from(root)
+            && record.link(arena) as Ref == root
             && record.area_len() == user_key.len()
             && arena.equals(record.area_at(), user_key)
     };

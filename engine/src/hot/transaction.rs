@@ -261,7 +261,7 @@ impl Hot {
         if !self.is_dirty() {
             return None;
         }
-        let sealed = self.cut_off(self.current);
+        let sealed = self.hand_over(self.current);
         self.current = next;
         Some(sealed)
     }

@@ -28,6 +28,7 @@ use crate::checksum::checksum;
 use crate::codec::{DecodeError, common_prefix, push_varint, u16_at, u32_at, u64_at, varint_at, varint_bytes};
 use crate::key::VALUE_BYTES_MAX;
 use crate::platform::storage::Buffer;
+use crate::spans::is_clear_value;
 
 use super::format::{BLOCK_BYTES_MAX, SORT_KEY_BYTES_MAX, UNIT_BYTES};
 use super::{Entry, Kind};
@@ -313,6 +314,9 @@ impl Block {
             key_len = if item.shared <= key_len { item.shared + (item.value - item.key) } else { usize::MAX };
             if !restarted || key_len > SORT_KEY_BYTES_MAX {
                 return Err(DecodeError::new(at, "a record's key doesn't follow from the one before"));
+            }
+            if item.kind == Kind::Clear && !is_clear_value(&records[item.value..item.end]) {
+                return Err(DecodeError::new(at, "a clear of what are no spans"));
             }
             at = item.end;
         }

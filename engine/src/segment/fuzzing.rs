@@ -4,6 +4,8 @@
 use crate::checksum::{checksum, place};
 use crate::codec::Reader;
 
+use crate::spans::{self, Spans};
+
 use super::SegmentMeta;
 use super::block::{Block, Position};
 use super::format::{DirectoryEntry, Superblock};
@@ -34,6 +36,18 @@ pub fn index_node(bytes: &[u8], key: &[u8]) {
         let _ = node.step(key);
         let _ = node.child(0);
     }
+}
+
+/// Takes the value of a Clear apart, and looks for `key` in it; one that may stand in a segment must come out as it went in.
+pub fn clear(bytes: &[u8], key: &[u8]) {
+    let clears = spans::clears(bytes, key);
+    let decoded = Spans::of_clear(bytes);
+    if spans::is_clear_value(bytes) && !bytes.is_empty() {
+        assert_eq!(decoded.to_clear().as_deref(), Some(bytes));
+        assert_eq!(decoded.find(key).is_some(), clears);
+    }
+    // As a marker in memory has them.
+    let _ = (spans::hides(bytes, 0, key), spans::hides_all(bytes, 0), spans::clear_of_epochs(bytes, 0, 1));
 }
 
 /// Decodes a block, with its checksum mended so that what lies behind it is reached, and looks for `key` in it.

@@ -45,7 +45,8 @@ pub enum Kind {
     Delete = 1,
     /// An operand, to be combined with what older segments hold.
     Merge = 2,
-    /// At a map's container key: hides every entry of the container in strictly older segments, none in its own.
+    /// At a map's container key: hides the container's entries in strictly older segments, none in its own; all of them, or
+    /// those in the spans that are its value.
     Clear = 3,
 }
 
@@ -60,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Whether a record of this kind hides older ones and holds no value.
+    /// Whether a record of this kind hides older ones and holds no value of its key.
     pub const fn is_tombstone(self) -> bool {
         matches!(self, Self::Delete | Self::Clear)
     }

@@ -3,6 +3,7 @@
 use crate::codec::{DecodeError, common_prefix};
 use crate::ids::KeyGroupRange;
 use crate::key::{SortKey, VALUE_BYTES_MAX};
+use crate::spans::is_clear_value;
 
 use super::format::{DIRECTORY_ENTRY_BYTES, DirectoryEntry, SORT_KEY_BYTES_MAX, SegmentMeta};
 use super::{Entry, Kind};
@@ -44,8 +45,14 @@ impl Summary {
         if self.entries > 0 && self.last_key.get(shared) >= key.get(shared) {
             return Err(error("a sort key out of order"));
         }
-        if entry.kind.is_tombstone() && (entry.expiry_ms.is_some() || !entry.value.is_empty()) {
-            return Err(error("a tombstone with a value or an expiry"));
+        if entry.kind.is_tombstone() && entry.expiry_ms.is_some() {
+            return Err(error("a tombstone with an expiry"));
+        }
+        if entry.kind == Kind::Delete && !entry.value.is_empty() {
+            return Err(error("a delete with a value"));
+        }
+        if entry.kind == Kind::Clear && !is_clear_value(entry.value) {
+            return Err(error("a clear of what are no spans"));
         }
         if entry.kind == Kind::Clear && parts.user_key.is_some() {
             return Err(error("a clear at a map entry"));

@@ -15,6 +15,7 @@ use super::*;
 use crate::ids::{Epoch, KeyGroup, SegmentId, StateId};
 use crate::key::{Key, SortKey, push_entry_key, push_sort_key};
 use crate::platform::storage::{Fault, Storage, StorageChoice, open};
+use crate::spans::Spans;
 
 type Record = (Kind, Option<u64>, Vec<u8>);
 type Model = BTreeMap<Vec<u8>, Record>;
@@ -116,6 +117,14 @@ fn random_model(random: &mut Random, records: usize, value_max: usize) -> Model 
         let record = match random.below(10) {
             0 => (Kind::Delete, None, Vec::new()),
             1 if is_container => (Kind::Clear, None, Vec::new()),
+            2 if is_container => {
+                let mut spans = Spans::default();
+                for _ in 0..random.below(20) + 1 {
+                    let from = random.bytes(user_key_len);
+                    spans.insert(&from, Some(&[&from[..], b"to"].concat()), 0);
+                }
+                (Kind::Clear, None, spans.to_clear().unwrap())
+            }
             2 => (Kind::Merge, expiry, random.value(len)),
             _ => (Kind::Put, expiry, random.value(len)),
         };
@@ -368,11 +377,18 @@ fn records_that_break_the_rules_are_refused_and_change_nothing() {
     let gone = (Kind::Delete, None, b"value".to_vec());
     let ends = (Kind::Clear, Some(9), Vec::new());
     let clear = (Kind::Clear, None, Vec::new());
+    let no_spans = (Kind::Clear, None, b"value".to_vec());
     let higher = cell_key(2, 1, b"", b"");
     let long = [&in_map[..], &[0; SORT_KEY_BYTES_MAX]].concat();
-    for (key, record) in
-        [(&low, &put), (&high, &put), (&higher, &gone), (&higher, &ends), (&in_map, &clear), (&long, &put)]
-    {
+    for (key, record) in [
+        (&low, &put),
+        (&high, &put),
+        (&higher, &gone),
+        (&higher, &ends),
+        (&higher, &no_spans),
+        (&in_map, &clear),
+        (&long, &put),
+    ] {
         assert_eq!(writer.add(entry(key, record)).unwrap_err().fault, Fault::Corrupt, "{key:?}");
     }
     assert!(writer.add(entry(b"no sort key", &put)).is_err());

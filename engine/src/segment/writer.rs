@@ -115,7 +115,7 @@ impl<'s> SegmentWriter<'s> {
         })
     }
 
-    /// Adds a record. Sort keys ascend strictly; tombstones have neither value nor expiry. A record that breaks these
+    /// Adds a record. Sort keys ascend strictly; tombstones have no expiry, and of values only Clears have one: spans. A record that breaks these
     /// rules or a length limit is refused with [`Fault::Corrupt`] and changes nothing.
     pub fn add(&mut self, entry: Entry<'_>) -> Result<(), StorageError> {
         self.check_intact()?;

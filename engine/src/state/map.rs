@@ -82,6 +82,19 @@ impl<K: Codec, U: Codec, V: Codec> MapState<K, U, V> {
         writer.map_delete(self.handle.state, self.handle.key(&key), &encoded(user_key))
     }
 
+    /// Deletes the entries whose user keys lie within bounds, without going through them: see [`Writer::map_delete_range`].
+    pub fn delete_range(&self, writer: &mut Writer, key: &K, bounds: impl RangeBounds<U>) -> Result<()> {
+        let (key, (from, to)) = (encoded(key), encoded_bounds(&bounds));
+        writer.map_delete_range(self.handle.state, self.handle.key(&key), &range_of(&from, &to))
+    }
+
+    /// Deletes the entries whose user keys' bytes begin with a big-endian time below `before`, as those of a `u64` do, or of
+    /// a pair that starts with one: see [`Writer::map_expire`].
+    pub fn expire(&self, writer: &mut Writer, key: &K, before: u64) -> Result<()> {
+        let key = encoded(key);
+        writer.map_expire(self.handle.state, self.handle.key(&key), before)
+    }
+
     /// Deletes all entries.
     pub fn clear(&self, writer: &mut Writer, key: &K) -> Result<()> {
         let key = encoded(key);

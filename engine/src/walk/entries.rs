@@ -10,6 +10,7 @@ use crate::packed::{Packed, PackedRecord};
 use crate::read::{self, is_expired};
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, View};
+use crate::spans::Spans;
 use crate::stack::Version;
 use crate::states::StateDef;
 use std::cmp::Ordering;
@@ -69,6 +70,8 @@ struct Cold {
     user_key: Vec<u8>,
     value: Vec<u8>,
     ended: bool,
+    /// What memory hid of the segments then.
+    hidden: Spans,
 }
 
 /// How a look at memory came out.
@@ -76,6 +79,8 @@ struct Seen {
     view: Arc<View>,
     /// Whether the segments may have more.
     below: bool,
+    /// What memory hides of them.
+    hidden: Spans,
 }
 
 impl Entries {
@@ -110,10 +115,10 @@ impl Entries {
                 .inside(self.group, |core, group| self.look(core, group, def, now_ms, committed, &mut window, out))?;
             let seen = match seen {
                 Some(seen) => seen?,
-                None => Seen { view: access.disk()?, below: true },
+                None => Seen { view: access.disk()?, below: true, hidden: Spans::default() },
             };
             if seen.below {
-                self.place_cold(def, &seen.view, now_ms)?;
+                self.place_cold(def, &seen.view, seen.hidden, now_ms)?;
                 self.merge(&mut window, out)?;
             } else {
                 self.cold = None;
@@ -140,6 +145,7 @@ impl Entries {
         let (area, namespaced) = read::area(at, &mut scratch);
         let probe = core.hot.probe(def.id.0, group, area, namespaced);
         let below = core.hot.head(&probe).is_spilled() && !core.hot.is_cleared_for(&probe, committed);
+        let hidden = if below { core.hot.hidden_for(&probe, committed) } else { Spans::default() };
         let root = core.hot.find_root(&probe).map(|(root, _)| root);
         let mut last: Vec<u8> = Vec::new();
         let mut stopped = false;
@@ -191,7 +197,7 @@ impl Entries {
             if stopped { self.pass(&last) } else { self.done = true }
         }
         core.scratch = scratch;
-        Ok(Seen { view: view_of(core, committed), below })
+        Ok(Seen { view: view_of(core, committed), below, hidden })
     }
 
     /// Leaves everything up to a user key behind.
@@ -208,26 +214,26 @@ impl Entries {
     }
 
     /// Stands on what a version's segments have next, unless that is where it stands already.
-    fn place_cold(&mut self, def: &StateDef, view: &View, now_ms: u64) -> Result<()> {
+    fn place_cold(&mut self, def: &StateDef, view: &View, hidden: Spans, now_ms: u64) -> Result<()> {
         let View { version, up_to, .. } = view;
-        let is_there =
-            |cold: &Cold| Arc::ptr_eq(&cold.version, version) && cold.up_to == *up_to && cold.now_ms == now_ms;
-        if self.cold.as_ref().is_some_and(is_there) {
+        let is_of = |cold: &Cold| Arc::ptr_eq(&cold.version, version) && cold.up_to == *up_to;
+        let stands = |cold: &Cold| is_of(cold) && cold.now_ms == now_ms && cold.hidden == hidden;
+        if self.cold.as_ref().is_some_and(stands) {
             return Ok(());
         }
         let mut container = Vec::new();
         push_sort_key(&mut container, def.id, self.at());
-        let layers = scan::uncleared(&view.slice_of(self.group), def, &container)?;
+        let below = scan::uncleared(&view.slice_of(self.group), def, &container, hidden.clone())?;
         container.push(ENTRY_MARK);
         let bounds = Bounds {
             from: [&container[..], &self.from].concat(),
             to: self.to.as_ref().map_or_else(|| prefix_end(&container), |to| Some([&container[..], to].concat())),
             reverse: self.reverse,
         };
-        let merged = Merged::new(&layers, bounds, now_ms)?;
+        let merged = Merged::new(&below.layers, bounds, now_ms)?.with_masks(below.masks);
         let (version, up_to) = (Arc::clone(version), *up_to);
         let (user_key, value) = Default::default();
-        let cold = self.cold.insert(Cold { merged, version, up_to, now_ms, user_key, value, ended: false });
+        let cold = self.cold.insert(Cold { merged, version, up_to, now_ms, user_key, value, ended: false, hidden });
         cold.step()
     }
 

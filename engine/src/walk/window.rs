@@ -221,6 +221,8 @@ impl Noting<'_> {
             VALUE | CHAIN => return Some(chain_verdict(hot, def, record, now_ms)),
             // A clear that is on disk is found there, and masks nothing that was put after it.
             TOMBSTONE if def.kind == StateKind::Map && record.stamp(arena) <= hot.flushed => return None,
+            // One of a part says nothing of the rest.
+            TOMBSTONE if def.kind == StateKind::Map && !hot.hides_all(record) => Verdict::Unknown,
             TOMBSTONE => Verdict::Dead,
             // Without entries it is there for its floor alone.
             ROOT if hot.entries(record) == 0 => return None,

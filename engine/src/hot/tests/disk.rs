@@ -6,6 +6,7 @@ use crate::hot::record::{
     BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, NAMESPACE, ROOT, Record, TOMBSTONE, VALUE,
 };
 use crate::platform::arena::{Arena, Ref};
+use crate::spans::Encoded;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The states of the tests.
@@ -43,7 +44,12 @@ impl Content {
     }
 
     pub fn clear_map(&mut self, address: &Address) {
-        self.maps.retain(|(container, _), _| container != address);
+        self.delete_range(address, &[], None);
+    }
+
+    pub fn delete_range(&mut self, address: &Address, from: &[u8], to: Option<&[u8]>) {
+        let is_in = |key: &[u8]| key >= from && to.is_none_or(|to| key < to);
+        self.maps.retain(|(container, key), _| container != address || !is_in(key));
     }
 
     pub fn append(&mut self, address: &Address, element: &[u8], expiry_ms: Option<u64>) {
@@ -86,7 +92,9 @@ pub fn flush(hot: &Hot, sealed: &Sealed, disk: &mut Content) {
                 }
                 assert_eq!(record.stamp(arena), sealed.epoch, "a sealed record keeps its stamp");
                 if matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE) {
-                    entries.push((group, record));
+                    if !sealed.cut_off.has(record.link(arena), record.area(arena)) {
+                        entries.push((group, record));
+                    }
                     return;
                 }
                 let address = address(arena, group, record);
@@ -119,7 +127,12 @@ fn write_cell(arena: &Arena, state: u16, address: &Address, record: Record, disk
         }
         (LISTS, VALUE | CHAIN) => drop(disk.lists.insert(address.clone(), item(arena, record))),
         (LISTS, TOMBSTONE) => drop(disk.lists.remove(address)),
-        (MAPS, TOMBSTONE) => disk.clear_map(address),
+        (MAPS, TOMBSTONE) => {
+            let epoch = record.stamp(arena);
+            for span in Encoded::numbered(&item(arena, record).0).filter(|span| span.number == epoch) {
+                disk.delete_range(address, span.from, span.to);
+            }
+        }
         (state, kind) => panic!("kind {kind} in a dirty list of state {state}"),
     }
 }

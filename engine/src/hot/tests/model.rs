@@ -119,7 +119,14 @@ impl Run {
                         self.world.promote_entry(&address, &key);
                         Ok(())
                     }
-                    25..39 => self.world.delete_entry(&address, &key),
+                    25..38 => self.world.delete_entry(&address, &key),
+                    38 => {
+                        let end = self.user_key();
+                        let (from, to) = if key <= end { (&key, &end) } else { (&end, &key) };
+                        let to = Some(to.as_slice()).filter(|_| !self.random.once_in(8));
+                        let from: &[u8] = if self.random.once_in(4) { &[] } else { from };
+                        self.world.delete_range(&address, from, to)
+                    }
                     _ => self.world.clear_map(&address),
                 };
                 let place = (address, key);

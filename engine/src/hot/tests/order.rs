@@ -78,11 +78,28 @@ impl Pair {
         assert_eq!(seen, expected, "downwards from {before:?}");
     }
 
-    fn take_apart(mut self) {
-        self.tree.take_apart(&mut self.memory);
-        for (at, class) in self.model.values() {
-            self.memory.records().free(*at, *class);
+    /// Cuts a range out and takes what was cut apart, so much at a time.
+    fn cut(&mut self, from: &[u8], to: Option<&[u8]>, limit: usize) {
+        let mut pieces = self.tree.cut(&mut self.memory, from, to);
+        let mut found = Vec::new();
+        while !pieces.is_empty() {
+            let some = pieces.take(&mut self.memory, limit);
+            assert!(!some.is_empty() && some.len() <= limit, "{} of {limit} at once", some.len());
+            found.extend(some);
         }
+        let is_in = |key: &[u8]| key >= from && to.is_none_or(|to| key < to);
+        let gone: Vec<(Ref, u8)> = self.model.iter().filter(|(key, _)| is_in(key)).map(|(_, &placed)| placed).collect();
+        self.model.retain(|key, _| !is_in(key));
+        found.sort_unstable();
+        let mut expected: Vec<Ref> = gone.iter().map(|&(at, _)| at).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "from {from:?} to {to:?}");
+        gone.into_iter().for_each(|(at, class)| self.memory.records().free(at, class));
+    }
+
+    fn take_apart(mut self) {
+        self.cut(&[], None, 100);
+        assert_eq!(self.tree, Tree::default());
         assert_eq!(self.memory.used_bytes(), 0, "nodes were left over");
     }
 }
@@ -124,6 +141,31 @@ fn random_changes_and_walks() {
                 pair.check_up(None, usize::MAX);
                 pair.check_down(None, usize::MAX);
             }
+        }
+        pair.take_apart();
+    });
+}
+
+#[test]
+fn ranges_are_cut_out() {
+    with_seeds(0..12, |seed| {
+        let mut random = Random::new(seed);
+        let mut pair = Pair::new(200);
+        let spread = [10, 100, 1_000, 20_000][seed as usize % 4];
+        for _ in 0..300 {
+            for _ in 0..random.below(400) {
+                let key = key(&mut random, spread);
+                if random.once_in(5) { pair.remove(&key) } else { assert!(pair.put(&key)) }
+            }
+            let (from, to) = (key(&mut random, spread), key(&mut random, spread));
+            let (from, to) = if from <= to { (from, to) } else { (to, from) };
+            let from = if random.once_in(4) { Vec::new() } else { from };
+            let to = Some(to.as_slice()).filter(|_| !random.once_in(6));
+            pair.cut(&from, to, random.below(100) + 1);
+            pair.check_up(None, usize::MAX);
+            pair.check_down(None, usize::MAX);
+            pair.check_up(Some(&from), 5);
+            pair.check_down(to, 5);
         }
         pair.take_apart();
     });
