@@ -1,5 +1,5 @@
 //! Any sequence of operations on a small store, beside a model: what is read is what the model says, also after
-//! checkpoints, compactions, crashes and reopenings, with too little memory for all of it.
+//! checkpoints, compactions, crashes and reopenings, commits and aborts, with too little memory for all of it.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use alluvium::{
-    Barrier, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, State, StateOptions, StorageChoice,
-    Store, StoreOptions, Writer,
+    Barrier, Commit, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, State, StateOptions,
+    StorageChoice, Store, StoreOptions, Writer,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -27,8 +27,9 @@ fn engine() -> &'static Engine {
     })
 }
 
-fn options() -> StoreOptions {
-    StoreOptions { key_groups: 4, range: KeyGroupRange::new(0, 3), hash_seed: Some(1), ..Default::default() }
+fn options(transactional: bool) -> StoreOptions {
+    let range = KeyGroupRange::new(0, 3);
+    StoreOptions { key_groups: 4, range, hash_seed: Some(1), transactional, ..Default::default() }
 }
 
 #[derive(Clone, Default)]
@@ -163,28 +164,39 @@ fn change(subject: &mut Subject, model: &mut Model, source: &mut Source<'_>, ope
 }
 
 fn run(path: &Path, source: &mut Source<'_>) -> Option<()> {
+    let transactional = source.byte()? % 2 == 1;
     let mut model = Model::default();
+    let mut committed = Model::default();
     let mut saved: Option<Model> = None;
-    let mut subject = Subject::over(Store::create(engine(), path, options()).expect("a store"));
+    let mut subject = Subject::over(Store::create(engine(), path, options(transactional)).expect("a store"));
     let mut label = 0;
     loop {
         let (operation, id) = (source.byte()?, source.byte()? % 24);
-        match operation % 21 {
+        match operation % 23 {
             operation @ 0..16 => change(&mut subject, &mut model, source, operation, id)?,
             16 => {
                 label += 1;
                 subject.store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
-                saved = Some(model.clone());
+                saved = Some(if transactional { committed.clone() } else { model.clone() });
             }
             17 => subject.store.compact().unwrap(),
             18 if saved.is_some() => {
                 let Subject { store, writer, .. } = subject;
                 drop(writer);
                 store.close().unwrap();
-                let store = Store::open(engine(), path, options()).unwrap();
+                let store = Store::open(engine(), path, options(transactional)).unwrap();
                 assert_eq!(store.restored().map(|info| info.label), Some(label));
                 subject = Subject::over(store);
                 model.clone_from(saved.as_ref()?);
+                committed.clone_from(&model);
+            }
+            19 if transactional => {
+                subject.writer.commit(Commit::default()).unwrap();
+                committed.clone_from(&model);
+            }
+            20 if transactional => {
+                subject.writer.abort_transaction().unwrap();
+                model.clone_from(&committed);
             }
             _ => subject.check(&model, id),
         }
