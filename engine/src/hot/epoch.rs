@@ -428,14 +428,16 @@ impl Hot {
     /// Whether [`Hot::work`] has anything to do.
     #[inline]
     pub fn has_chores(&self) -> bool {
-        !self.chores.is_empty() || !self.cuts.is_empty()
+        !self.chores.is_empty() || self.can_free_cut_off()
     }
 
     /// Does a small piece of what flushed epochs left behind (one block of one list), or else of what cuts did. True while
     /// there is more.
     pub fn work(&mut self) -> bool {
         let Some(chore) = self.chores.front_mut() else {
-            self.free_cut_off();
+            if self.can_free_cut_off() {
+                self.free_cut_off();
+            }
             return self.has_chores();
         };
         let slot = chore.slot;
