@@ -417,15 +417,19 @@ impl Instance {
                 let entries = self.content.entries(index, at);
                 same_entry(writer.map_last(state, at.key()).unwrap(), entries.last(), "map_last");
             }
-            _ => {
-                let entries = self.content.entries(index, at);
-                for at_front in 0..1 + rng.below(6) {
-                    note("map_pop_first".into());
-                    same_entry(writer.map_pop_first(state, at.key()).unwrap(), entries.get(at_front), "map_pop_first");
-                    let Some((first, _)) = entries.get(at_front) else { break };
-                    self.content.map_delete(index, at, first);
-                }
-            }
+            _ => self.pop_some(rng, (index, state), at, note),
+        }
+    }
+
+    fn pop_some(&mut self, rng: &mut Rng, (index, state): (usize, State), at: &At, note: &mut dyn FnMut(String)) {
+        let Some(writer) = self.writer_of(at) else { return };
+        let writer = &mut self.writers[writer];
+        let entries = self.content.entries(index, at);
+        for at_front in 0..1 + rng.below(6) {
+            note("map_pop_first".into());
+            same_entry(writer.map_pop_first(state, at.key()).unwrap(), entries.get(at_front), "map_pop_first");
+            let Some((first, _)) = entries.get(at_front) else { break };
+            self.content.map_delete(index, at, first);
         }
     }
 
