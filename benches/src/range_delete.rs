@@ -75,6 +75,8 @@ fn one_place(run: &mut Run, case: &str, place: Place) -> Outcome {
     updates(run, &mut table, &format!("{case}, after"), operations)?;
     if let Some(pending) = pending {
         pending.wait()?;
+        // What waited for the flush comes free now.
+        updates(run, &mut table, &format!("{case}, flush ended"), operations)?;
     }
     table.checkpoint()?;
     after(run, &mut table, map, &format!("{case}, flushed"), n)?;

@@ -403,8 +403,8 @@ fn empty_ranges_and_bounds_that_are_too_long() {
     story.put(0..100);
     let map = story.map;
     story.delete(50..50);
-    let (first, last) = (60, 50);
-    story.delete(first..last);
+    let (from, to) = (60, 50);
+    story.delete(from..to);
     story.writer().map_expire(map, AT, 0).unwrap();
     story.check(0..100);
     let long = vec![0; 70_000];

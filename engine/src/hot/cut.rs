@@ -5,7 +5,8 @@
 //! flushed; the flush writes those of its own epoch, and from then on the segment hides what is older.
 //!
 //! In memory a range of more than a few entries is *cut* out of the map's order, which takes as long as two lookups. What
-//! was cut is freed piece by piece as the owner goes on ([`Hot::work`]); until then its entries stand in the table. So that
+//! was cut is freed piece by piece as the owner goes on ([`Hot::work`]), what is being flushed when that has ended; until then
+//! its entries stand in the table. So that
 //! nobody takes them for living, cuts are numbered, by container, and an entry carries in its link the number of the
 //! last cut before it was made: one within a pending cut of a higher number is gone. Readers beside the owner don't
 //! look at cuts: the container says that there are some, and then they ask through the gate.
@@ -69,6 +70,8 @@ pub struct Cuts {
     cuts: VecDeque<Cut>,
     off: CutOff,
     charged_bytes: usize,
+    /// The epoch of the entry that comes next, where that was being flushed: until it is, the flusher looks at it.
+    waits_for: u32,
 }
 
 impl Cuts {
@@ -87,6 +90,7 @@ impl Cuts {
     pub fn clear(&mut self, arena: &Arena) {
         self.cuts.clear();
         self.off = CutOff::default();
+        self.waits_for = 0;
         arena.uncharge(std::mem::take(&mut self.charged_bytes));
     }
 
@@ -280,6 +284,12 @@ impl Hot {
         self.has_work = true;
     }
 
+    /// Whether [`Hot::free_cut_off`] has anything to do now.
+    #[inline]
+    pub(super) fn can_free_cut_off(&self) -> bool {
+        !self.cuts.is_empty() && self.cuts.waits_for <= self.flushed
+    }
+
     /// Frees some of what was cut off first.
     pub(super) fn free_cut_off(&mut self) {
         let Some(mut cut) = self.cuts.cuts.pop_front() else { return };
@@ -289,7 +299,14 @@ impl Hot {
         let hash = hash_area(&area, namespaced, self.seed);
         let probe = Probe { state: cut.state, group: cut.group, area: &area, namespaced, hash };
         let entries = cut.pieces.take(&mut self.memory, FREED_AT_ONCE);
-        self.free_entries(&probe, root, &entries);
+        // One after the other they would cost several waits for memory each.
+        entries.iter().for_each(|&at| self.arena().prefetch(at));
+        let stamp = |at: Ref| Record::load(self.arena(), at).stamp(self.arena());
+        let in_flight = |&at: &Ref| stamp(at) > self.flushed && stamp(at) != self.current;
+        let free = entries.iter().position(in_flight).unwrap_or(entries.len());
+        self.cuts.waits_for = entries.get(free).map_or(0, |&at| stamp(at));
+        cut.pieces.put_back(&entries[free..]);
+        self.free_entries(&probe, root, &entries[..free]);
         if !cut.pieces.is_empty() {
             self.cuts.cuts.push_front(cut);
             return;
@@ -304,8 +321,6 @@ impl Hot {
 
     /// Takes entries that nothing but the table leads to any more out of it.
     fn free_entries(&mut self, probe: &Probe<'_>, root: Record, entries: &[Ref]) {
-        // One after the other they would cost two waits for memory each.
-        entries.iter().for_each(|&at| self.arena().prefetch(at));
         let hash = |at: Ref| hash_entry(Record::load(self.arena(), at).area(self.arena()), probe.hash);
         let hashes: Vec<u64> = entries.iter().map(|&at| hash(at)).collect();
         hashes.iter().for_each(|&hash| self.head(probe).prefetch(self.arena(), hash));
@@ -320,10 +335,10 @@ impl Hot {
         }
     }
 
-    /// Finishes cuts until about so many bytes were freed, or all are; true where so many were.
+    /// Finishes cuts until about so many bytes were freed, or all that can be; true where so many were.
     pub fn free_cuts(&mut self, bytes: usize) -> bool {
         let before = self.memory.retired_bytes();
-        while !self.cuts.is_empty() {
+        while self.can_free_cut_off() {
             self.free_cut_off();
             if self.memory.retired_bytes().wrapping_sub(before) >= bytes {
                 self.memory.collect();

@@ -520,13 +520,17 @@ impl Hot {
     /// else of what cuts did. True while there is more.
     pub fn work(&mut self) -> bool {
         self.work_a_little();
-        self.has_work = !self.chores.is_empty() || !self.departing.is_empty() || !self.cuts.is_empty();
+        self.has_work = !self.chores.is_empty() || !self.departing.is_empty() || self.can_free_cut_off();
         self.has_work
     }
 
     fn work_a_little(&mut self) {
         let Some(chore) = self.chores.front_mut() else {
-            return if self.departing.is_empty() { self.free_cut_off() } else { self.work_on_departing() };
+            return match self.departing.is_empty() {
+                true if self.can_free_cut_off() => self.free_cut_off(),
+                true => {}
+                false => self.work_on_departing(),
+            };
         };
         let slot = chore.slot;
         if let Some(&(state, group)) = chore.tables.get(chore.next) {

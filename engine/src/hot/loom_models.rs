@@ -411,6 +411,43 @@ fn loom_hot_entry_beside_its_container_s_end() {
     });
 }
 
+/// A range is cut out of a map, an entry is put anew, and the old one is freed: who saw the new one never sees the old one
+/// again, nor none.
+#[test]
+fn loom_hot_cut_and_put_anew() {
+    bounded(3, || {
+        let (mut owner, reader) = set_up(3);
+        let root = owner.insert(ROOT, 0, KEY, &[]);
+        let entry_hash = hash_entry(b"user", hash(KEY));
+        let old = owner.create(ENTRY, CURRENT, u64::from(root.at), b"user", &value(1));
+        owner.table.head.insert(&mut owner.memory, entry_hash, old.at, &|_, _| entry_hash).unwrap();
+        let reading = thread::spawn(move || {
+            let look = || {
+                let _pin = reader.slot.pin();
+                let mut out = Vec::new();
+                let seen = get_entry(&reader.table.head, &reader.table.arena, &probe(KEY), b"user", &mut out);
+                Reader::judge(seen, &out)
+            };
+            let (first, second) = (look(), look());
+            for seen in [first, second] {
+                assert!(matches!(seen, None | Some((1 | 2, CURRENT, ENTRY) | (0, 0, 0))), "{seen:?}");
+            }
+            if matches!(first, Some((2, ..))) {
+                assert!(matches!(second, Some((2, CURRENT, ENTRY) | (0, 0, 0))), "{second:?} after the new one");
+            }
+        });
+        // As `Hot::cut`, `Hot::put_entry` and `Hot::free_cut_off` do.
+        root.set_link(&owner.table.arena, 1 | 1 << 32);
+        let new = owner.create(ENTRY, CURRENT, u64::from(root.at) | 1 << 32, b"user", &value(2));
+        owner.table.head.insert(&mut owner.memory, entry_hash, new.at, &|_, _| entry_hash).unwrap();
+        owner.remove(entry_hash, old);
+        owner.retire(old);
+        root.set_link(&owner.table.arena, 1 << 32);
+        owner.reuse(1);
+        reading.join().unwrap();
+    });
+}
+
 /// The elements of a list, oldest first; `None` where the reader was told to ask the owner.
 fn list(reader: &Reader) -> Option<(Vec<u8>, bool)> {
     let _pin = reader.slot.pin();

@@ -363,7 +363,13 @@ impl Instance {
         let spec = self.specs[index].clone();
         let user_key = Self::user_key(rng);
         let writer = &mut self.writers[writer];
-        match rng.below(24) {
+        match rng.below(25) {
+            24 => {
+                let scan = scan_of(rng, user_key);
+                note(format!("map_delete_range {scan:?}"));
+                writer.map_delete_range(state, at.key(), &scan.range()).unwrap();
+                self.content.map_delete_range(index, at, |key| scan.is_in(key));
+            }
             0..8 => {
                 let len = rng.below(self.shape.value_bytes / 4 + 1);
                 let value = rng.bytes(len);
@@ -411,15 +417,19 @@ impl Instance {
                 let entries = self.content.entries(index, at);
                 same_entry(writer.map_last(state, at.key()).unwrap(), entries.last(), "map_last");
             }
-            _ => {
-                let entries = self.content.entries(index, at);
-                for at_front in 0..1 + rng.below(6) {
-                    note("map_pop_first".into());
-                    same_entry(writer.map_pop_first(state, at.key()).unwrap(), entries.get(at_front), "map_pop_first");
-                    let Some((first, _)) = entries.get(at_front) else { break };
-                    self.content.map_delete(index, at, first);
-                }
-            }
+            _ => self.pop_some(rng, (index, state), at, note),
+        }
+    }
+
+    fn pop_some(&mut self, rng: &mut Rng, (index, state): (usize, State), at: &At, note: &mut dyn FnMut(String)) {
+        let Some(writer) = self.writer_of(at) else { return };
+        let writer = &mut self.writers[writer];
+        let entries = self.content.entries(index, at);
+        for at_front in 0..1 + rng.below(6) {
+            note("map_pop_first".into());
+            same_entry(writer.map_pop_first(state, at.key()).unwrap(), entries.get(at_front), "map_pop_first");
+            let Some((first, _)) = entries.get(at_front) else { break };
+            self.content.map_delete(index, at, first);
         }
     }
 
@@ -503,6 +513,31 @@ pub struct ScanOf {
     limit: usize,
 }
 
+impl ScanOf {
+    fn range(&self) -> MapRange<'_> {
+        MapRange {
+            from: self.from.as_ref().map(Vec::as_slice),
+            to: self.to.as_ref().map(Vec::as_slice),
+            prefix: &self.prefix,
+            reverse: self.reverse,
+        }
+    }
+
+    fn is_in(&self, key: &[u8]) -> bool {
+        let above = match &self.from {
+            Bound::Unbounded => true,
+            Bound::Included(from) => key >= from.as_slice(),
+            Bound::Excluded(from) => key > from.as_slice(),
+        };
+        let below = match &self.to {
+            Bound::Unbounded => true,
+            Bound::Included(to) => key <= to.as_slice(),
+            Bound::Excluded(to) => key < to.as_slice(),
+        };
+        above && below && key.starts_with(&self.prefix)
+    }
+}
+
 fn scan_of(rng: &mut Rng, b: Vec<u8>) -> ScanOf {
     let a = Instance::user_key(rng);
     let bound = |rng: &mut Rng, key: Vec<u8>| match rng.below(3) {
@@ -520,33 +555,14 @@ fn scan_of(rng: &mut Rng, b: Vec<u8>) -> ScanOf {
 }
 
 fn compare_scan(writer: &mut Writer, state: State, at: &At, scan: &ScanOf, entries: &[(Vec<u8>, Bytes)]) {
-    let range = MapRange {
-        from: scan.from.as_ref().map(Vec::as_slice),
-        to: scan.to.as_ref().map(Vec::as_slice),
-        prefix: &scan.prefix,
-        reverse: scan.reverse,
-    };
-    let inside = |key: &[u8]| {
-        let above = match &scan.from {
-            Bound::Unbounded => true,
-            Bound::Included(from) => key >= from.as_slice(),
-            Bound::Excluded(from) => key > from.as_slice(),
-        };
-        let below = match &scan.to {
-            Bound::Unbounded => true,
-            Bound::Included(to) => key <= to.as_slice(),
-            Bound::Excluded(to) => key < to.as_slice(),
-        };
-        above && below && key.starts_with(&scan.prefix)
-    };
-    let mut wanted: Vec<_> = entries.iter().filter(|(key, _)| inside(key)).collect();
+    let mut wanted: Vec<_> = entries.iter().filter(|(key, _)| scan.is_in(key)).collect();
     if scan.reverse {
         wanted.reverse();
     }
     wanted.truncate(scan.limit);
     let mut found = Vec::new();
     writer
-        .map_scan(state, at.key(), &range, |key, value| {
+        .map_scan(state, at.key(), &scan.range(), |key, value| {
             found.push((key.to_vec(), value.to_vec()));
             if found.len() == scan.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })

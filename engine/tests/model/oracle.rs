@@ -205,6 +205,12 @@ impl Content {
         }
     }
 
+    pub fn map_delete_range(&mut self, state: usize, at: &At, is_in: impl Fn(&[u8]) -> bool) {
+        if let Some(map) = self.maps.get_mut(&(state, at.clone())) {
+            map.retain(|user_key, _| !is_in(user_key));
+        }
+    }
+
     pub fn map_clear(&mut self, state: usize, at: &At) {
         self.maps.remove(&(state, at.clone()));
     }

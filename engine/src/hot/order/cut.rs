@@ -29,6 +29,11 @@ impl Pieces {
         self.entries.split_off(rest)
     }
 
+    /// Puts back what was taken out last.
+    pub fn put_back(&mut self, entries: &[Ref]) {
+        self.entries.extend_from_slice(entries);
+    }
+
     /// Whether all was taken out.
     pub const fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.entries.is_empty()
