@@ -86,21 +86,24 @@ fn get_cold(
     use_it: &mut impl FnMut(usize, Option<&[u8]>),
 ) -> Result<()> {
     while !misses.is_empty() {
-        for (index, slice, found) in read_together(store, &mut misses, token)? {
+        for (index, slice, mut found) in read_together(store, &mut misses, token)? {
             use_it(index, found.base.as_deref());
-            let Some(value) = &found.base else { continue };
+            if found.base.is_none() {
+                continue;
+            }
             write::run(store, shard, token, OperationKind::Batch, |core| {
                 with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
-                    // The same key may have come up twice, and the state may have been migrated meanwhile.
+                    // The same key may have come up twice.
+                    if core.hot.find_cell(probe).is_some() {
+                        return Ok(());
+                    }
+                    // The segments may be others by now, and the state be migrated: what was read is not to be kept then.
                     if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
-                        // Its time starts anew all the same.
-                        let refreshes = def.ttl.is_some_and(|ttl| ttl.refresh_on_read);
-                        return if refreshes { read::value(core, def, keys[index], probe, |_| ()) } else { Ok(()) };
+                        let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
+                        found = read::finish(lookup, &mut core.counts)?;
                     }
-                    if core.hot.find_cell(probe).is_none() {
-                        read::keep_cell(core, def, probe, value, found.expiry_ms, found.epoch.0)?;
-                    }
-                    Ok(())
+                    let Some(value) = &found.base else { return Ok(()) };
+                    read::keep_cell(core, def, probe, value, found.expiry_ms, found.epoch.0)
                 })
             })?;
         }

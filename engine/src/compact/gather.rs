@@ -5,7 +5,9 @@
 //! slices at once into a single segment, which takes their place.
 
 use super::merge::{Output, Sink, merge_into};
-use super::{Running, share_segments};
+use super::pick::BOTTOM;
+use super::share_segments;
+use super::work::known;
 use crate::error::{Error, Result};
 use crate::ids::SegmentId;
 use crate::reclaim;
@@ -16,43 +18,35 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A checkpoint has at most so many new small segments of flushes, its own among them.
-const NEW_MAX: usize = 8;
-/// How long a checkpoint waits for a merge to end.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+const SMALL_MAX: usize = 6;
+/// How long a checkpoint waits for a merge that is under way.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
+/// With more new segments than this, large ones are gathered too.
+const NEW_MAX: usize = 18;
 /// What is longer is no small segment, in bytes.
 const SMALL_BYTES: u64 = 8 << 20;
 
-/// Gathers the small flushes that the newest checkpoint doesn't name, if there are many. The caller runs the store's
-/// flushes.
+/// Gathers what is new since the newest checkpoint, if there is much of it. The caller runs the store's flushes.
 pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
-    let known: HashSet<SegmentId> = {
-        let catalogue = store.catalogue.lock();
-        let newest = catalogue.kept.last_key_value().map(|(_, kept)| &kept.manifest);
-        newest.iter().flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id)).collect()
+    let known = known(store);
+    // Nobody picks what is being gathered, nor is gathered what is being merged.
+    let look = || {
+        let (merging, version) = (store.compaction.inputs.lock(), Arc::clone(&store.version.lock()));
+        let chosen = choose(&version, known.as_ref(), &merging, store.mergeable_epoch());
+        (merging, version, chosen)
     };
-    let version = Arc::clone(&store.version.lock());
-    let committed = store.mergeable_epoch();
-    let is_new = |layer: &Layer| {
-        let meta = layer.segment.meta();
-        let small = meta.level == 0 && meta.file_bytes < SMALL_BYTES && !known.contains(&meta.id);
-        let mergeable = meta.epoch_low.0 <= committed && layer.segment.is_here() && layer.obstacle().is_none();
-        small && mergeable
-    };
-    if version.segments().iter().filter(|segment| is_new(&as_layer(segment))).count() <= NEW_MAX {
+    let (mut merging, mut version, mut chosen) = look();
+    if known.is_some() && !merging.is_empty() && new_ones(&version, known.as_ref()) > NEW_MAX + chosen.len() {
+        // Too many, and they are becoming fewer just now. If that takes long, the checkpoint has more files.
+        drop(merging);
+        store.compaction.end_within(store, PATIENCE);
+        (merging, version, chosen) = look();
+    }
+    if chosen.len() < 2 {
         return Ok(());
     }
     // A merging state whose operator the host has not brought yet can't be folded.
     if store.states.read().iter().any(|def| def.check_operator().is_err()) {
-        return Ok(());
-    }
-    // A merge under way would find its inputs gone. If it takes long, the checkpoint has more files.
-    if !store.compaction.start_within(store, PATIENCE) {
-        return Ok(());
-    }
-    let _running = Running(&store.compaction);
-    let version = Arc::clone(&store.version.lock());
-    let chosen = on_top(&version, is_new);
-    if chosen.len() < 2 {
         return Ok(());
     }
     let outputs = match merge_all(store, &version, &chosen) {
@@ -61,12 +55,41 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
         outputs => outputs?,
     };
     install(store, &version, &chosen, &outputs);
+    drop(merging);
     store.counts.compactions.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
-fn as_layer(segment: &Arc<LazySegment>) -> Layer {
-    Layer::of_now(segment)
+fn is_new(known: Option<&HashSet<SegmentId>>, id: SegmentId) -> bool {
+    known.is_none_or(|known| !known.contains(&id))
+}
+
+fn new_ones(version: &Version, known: Option<&HashSet<SegmentId>>) -> usize {
+    version.segments().iter().filter(|segment| is_new(known, segment.id())).count()
+}
+
+/// Which segments: the small flushes if there are many; whatever is new and no bottom where there are too many new ones. None
+/// that is staged, nor one that lies under such a one.
+fn choose(
+    version: &Version,
+    known: Option<&HashSet<SegmentId>>,
+    merging: &HashSet<SegmentId>,
+    mergeable: u32,
+) -> HashSet<SegmentId> {
+    let is_free = |layer: &Layer| {
+        let (id, epoch) = (layer.segment.id(), layer.segment.meta().epoch_low.0);
+        let is_free = is_new(known, id) && !merging.contains(&id) && epoch <= mergeable;
+        is_free && layer.segment.is_here() && layer.obstacle().is_none()
+    };
+    let is_small = |layer: &Layer| layer.segment.meta().level == 0 && layer.segment.meta().file_bytes < SMALL_BYTES;
+    let small = on_top(version, |layer| is_small(layer) && is_free(layer));
+    let small = if small.len() > SMALL_MAX { small } else { HashSet::new() };
+    let new = new_ones(version, known);
+    // The first checkpoint names what there is.
+    if known.is_none() || new - small.len().saturating_sub(1) <= NEW_MAX {
+        return small;
+    }
+    on_top(version, |layer| layer.segment.meta().level < BOTTOM && is_free(layer))
 }
 
 /// The wanted segments that lie on top wherever they lie: with nothing above them but each other.
@@ -89,8 +112,8 @@ fn on_top(version: &Version, is_wanted: impl Fn(&Layer) -> bool) -> HashSet<Segm
 }
 
 fn merge_all(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<SegmentId>) -> Result<Vec<Output>> {
-    let inputs: Vec<Layer> =
-        version.segments().iter().filter(|segment| chosen.contains(&segment.id())).map(as_layer).collect();
+    let mut inputs = version.segments();
+    inputs.retain(|segment| chosen.contains(&segment.id()));
     let mut sink = Sink::of_flushes(store, &inputs);
     for slice in &version.slices {
         let top = slice.layers.iter().take_while(|layer| chosen.contains(&layer.segment.id())).cloned();

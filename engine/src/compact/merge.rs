@@ -1,6 +1,7 @@
 //! Merging layers of a slice into new segments.
 
-use super::pick::{BOTTOM, Choice, TIER};
+use super::pick::{BOTTOM, TIER};
+use super::work::Work;
 use crate::checkpoint::slice_bounds;
 use crate::error::Result;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange};
@@ -16,8 +17,9 @@ use crate::worker::Pace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// About how long a bottom segment becomes, in bytes; it ends at the next key group, or within one that is longer.
-const FRAGMENT_BYTES: u64 = 64 << 20;
+/// About how long a bottom segment becomes at least where there is more than one, in bytes; it ends at the next key group,
+/// or within one that is longer.
+pub const FRAGMENT_BYTES: u64 = 64 << 20;
 
 /// A small record's share of a segment: a filter is sized by it where nothing better is known.
 const RECORD_BYTES: u64 = 32;
@@ -40,22 +42,26 @@ impl Output {
 /// After how many keys a merge looks whether it may go on at once.
 const KEYS_A_LOOK: u64 = 256;
 
-/// Merges the chosen layers. It takes its time as long as `may_wait` says so.
-pub fn run(
-    store: &Arc<StoreInner>,
-    slice: &Slice,
-    choice: &Choice,
-    may_wait: impl Fn() -> bool,
-) -> Result<Vec<Output>> {
-    let inputs = &slice.layers[choice.layers.clone()];
-    let clipped = Slice { range: slice.range, layers: inputs.to_vec() };
-    let mut sink = Sink::new(store, choice.bottom, inputs);
-    merge_into(store, &mut sink, &clipped, choice.bottom, may_wait)?;
+/// Merges what was picked. It takes its time as long as `may_wait` says so.
+pub fn run(store: &Arc<StoreInner>, work: &Work, may_wait: impl Fn() -> bool) -> Result<Vec<Output>> {
+    let inputs = work.inputs();
+    let mut sink = Sink::new(store, work.bottom.then(|| cut_bytes(work)), &inputs);
+    for part in &work.parts {
+        merge_into(store, &mut sink, &part.inputs(), work.bottom, &may_wait)?;
+    }
     let outputs = sink.finish()?;
     let bytes: u64 = outputs.iter().map(|output| output.meta.file_bytes).sum();
     store.counts.compacted_bytes.fetch_add(bytes, Ordering::Relaxed);
-    tracing::debug!(range = %slice.range, inputs = inputs.len(), outputs = outputs.len(), bytes, "compaction");
+    let (slices, bottom) = (work.parts.len(), work.bottom);
+    tracing::debug!(slices, bottom, inputs = inputs.len(), outputs = outputs.len(), bytes, "compaction");
     Ok(outputs)
+}
+
+/// Where the segments of a bottom are cut, in bytes: in even parts, or the last one would be as small as can be.
+fn cut_bytes(work: &Work) -> u64 {
+    let parts = (work.bytes() / work.fragment_bytes as f64).round();
+    // What the inputs have in the slices is an estimate; a little more, or there would be a scrap at the end.
+    if parts < 2.0 { work.fragment_bytes * 2 } else { (work.bytes() / parts * 1.1) as u64 }
 }
 
 /// Merges all layers of a slice into a sink, behind what it has.
@@ -145,7 +151,8 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
 pub struct Sink<'a> {
     store: &'a Arc<StoreInner>,
     options: SegmentOptions,
-    cut: bool,
+    /// About how long a segment becomes, if they are to be cut.
+    cut_bytes: Option<u64>,
     writer: Option<SegmentWriter<'a>>,
     group: KeyGroup,
     outputs: Vec<Output>,
@@ -158,21 +165,22 @@ impl std::fmt::Debug for Sink<'_> {
 }
 
 impl<'a> Sink<'a> {
-    /// For a merge of these layers.
-    pub fn new(store: &'a Arc<StoreInner>, bottom: bool, inputs: &[Layer]) -> Self {
-        let metas = || inputs.iter().map(|layer| layer.segment.meta());
+    /// For a merge of these segments: into a bottom, which is cut about each so many bytes, or into one segment.
+    pub fn new(store: &'a Arc<StoreInner>, cut_bytes: Option<u64>, inputs: &[Arc<LazySegment>]) -> Self {
+        let metas = || inputs.iter().map(|segment| segment.meta());
         let keys: u64 = metas().map(|meta| meta.filter_keys).sum();
         let bytes: u64 = metas().map(|meta| meta.file_bytes).sum();
         // A fragment's filter holds no more than its share of the inputs' keys.
-        let expected = if bottom && bytes > FRAGMENT_BYTES {
-            (keys as u128 * u128::from(FRAGMENT_BYTES) * 5 / 4 / u128::from(bytes)) as u64
-        } else {
-            keys
+        let expected = match cut_bytes {
+            Some(cut_bytes) if bytes > cut_bytes => {
+                (keys as u128 * u128::from(cut_bytes) * 5 / 4 / u128::from(bytes)) as u64
+            }
+            _ => keys,
         };
         let options = SegmentOptions {
             compress: store.options.compress,
             hash_seed: store.info.hash_seed,
-            level: if bottom { BOTTOM } else { TIER },
+            level: if cut_bytes.is_some() { BOTTOM } else { TIER },
             epochs: (
                 metas().map(|meta| meta.epoch_low).min().unwrap_or(Epoch(1)),
                 metas().map(|meta| meta.epoch_high).max().unwrap_or(Epoch(1)),
@@ -180,13 +188,14 @@ impl<'a> Sink<'a> {
             expected_entries: expected + 16,
             ..SegmentOptions::default()
         };
-        Self { store, options, cut: bottom, writer: None, group: KeyGroup(0), outputs: Vec::new() }
+        Self { store, options, cut_bytes, writer: None, group: KeyGroup(0), outputs: Vec::new() }
     }
 
-    /// The same, for what counts as flushed.
-    pub fn of_flushes(store: &'a Arc<StoreInner>, inputs: &[Layer]) -> Self {
-        let mut sink = Self::new(store, false, inputs);
-        sink.options.level = 0;
+    /// The same into one segment, for what counts as flushed.
+    pub fn of_flushes(store: &'a Arc<StoreInner>, inputs: &[Arc<LazySegment>]) -> Self {
+        let mut sink = Self::new(store, None, inputs);
+        // Unless some were merged before.
+        sink.options.level = inputs.iter().map(|segment| segment.meta().level).max().unwrap_or(0);
         sink
     }
 
@@ -202,17 +211,17 @@ impl<'a> Sink<'a> {
             expected_entries: keys.min(FRAGMENT_BYTES / RECORD_BYTES) + 16,
             ..SegmentOptions::default()
         };
-        Self { store, options, cut: true, writer: None, group: KeyGroup(0), outputs: Vec::new() }
+        Self { store, options, cut_bytes: Some(FRAGMENT_BYTES), writer: None, group: KeyGroup(0), outputs: Vec::new() }
     }
 
     /// Adds a record, whose key lies behind the last one's.
     pub fn add(&mut self, entry: Entry<'_>) -> Result<()> {
         let group = crate::key::group_of(entry.sort_key).unwrap_or(self.group);
         if let Some(writer) = &self.writer
-            && self.cut
+            && let Some(cut_bytes) = self.cut_bytes
         {
             let bytes = writer.file_bytes();
-            if (bytes >= FRAGMENT_BYTES && group != self.group) || bytes >= FRAGMENT_BYTES * 4 {
+            if (bytes >= cut_bytes && group != self.group) || bytes >= cut_bytes * 4 {
                 self.roll()?;
             }
         }

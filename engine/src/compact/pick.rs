@@ -6,7 +6,9 @@ use std::ops::Range;
 /// The overlay is merged into the bottom when it is this share of it.
 const OVERLAY_SHARE: f64 = 0.36;
 /// With more layers than this above the bottom, they are merged among themselves.
-const RUNS_MAX: usize = 10;
+pub const RUNS_MAX: usize = 10;
+/// With so many a slice takes part in a merge that another one needs.
+const RUNS_TO_JOIN: usize = 8;
 /// The level of segments that a whole stack was merged into.
 pub const BOTTOM: u8 = 2;
 /// The level of segments that flushes were merged into.
@@ -22,7 +24,7 @@ pub struct Choice {
 }
 
 /// About how many bytes of a layer lie in the slice.
-fn bytes_in(slice: &Slice, layer: &Layer) -> f64 {
+pub fn bytes_in(slice: &Slice, layer: &Layer) -> f64 {
     let meta = layer.segment.meta();
     let share = meta.groups.intersect(slice.range).map_or(0, |range| range.count());
     meta.file_bytes as f64 * share as f64 / meta.groups.count() as f64
@@ -42,8 +44,8 @@ pub fn all_of(slice: &Slice) -> Option<Choice> {
 /// What to merge in a slice, if anything; `everything`: all that can be merged.
 pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     let layers = &slice.layers;
-    let bottoms = layers.iter().rev().take_while(|layer| layer.segment.meta().level == BOTTOM).count();
-    let overlay = layers.len() - bottoms;
+    let overlay = overlay_of(slice);
+    let bottoms = layers.len() - overlay;
     let all = all_of(slice);
     if layers.iter().any(|layer| layer.older.is_some()) {
         // Values of an older schema are converted by rewriting the slice. What can't be converted yet is left alone.
@@ -68,6 +70,36 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     if overlay <= RUNS_MAX {
         return None;
     }
+    Some(newest_runs(slice, overlay))
+}
+
+/// What to merge in a slice whose bottom had better wait: it doesn't where what lies above is as large as itself.
+pub fn choose_runs(slice: &Slice, runs_min: usize) -> Option<Choice> {
+    let overlay = overlay_of(slice);
+    let bytes = |layers: &[Layer]| layers.iter().map(|layer| bytes_in(slice, layer)).sum::<f64>();
+    if bytes(&slice.layers[..overlay]) >= bytes(&slice.layers[overlay..]) {
+        return choose(slice, false);
+    }
+    let choice = (overlay >= runs_min).then(|| newest_runs(slice, overlay))?;
+    slice.layers[choice.layers.clone()].iter().all(|layer| layer.obstacle().is_none()).then_some(choice)
+}
+
+/// The newest runs of a slice, if it has so many that they can as well be merged when another slice's have to be. One that
+/// is to be merged into its bottom isn't merged before, unless that `waits`.
+pub fn runs_to_join(slice: &Slice, waits: bool) -> Option<Choice> {
+    let whole = choose(slice, false).is_some_and(|choice| choice.bottom);
+    choose_runs(slice, RUNS_TO_JOIN).filter(|choice| !choice.bottom && (waits || !whole))
+}
+
+/// How many layers lie above the bottom.
+fn overlay_of(slice: &Slice) -> usize {
+    let bottoms = slice.layers.iter().rev().take_while(|layer| layer.segment.meta().level == BOTTOM).count();
+    slice.layers.len() - bottoms
+}
+
+/// The newest runs of an overlay of so many layers.
+fn newest_runs(slice: &Slice, overlay: usize) -> Choice {
+    let layers = &slice.layers;
     // Merge the newest runs that are of a kind: those up to the first that is larger than all before it together.
     let mut sum = 0.0;
     let mut count = 0;
@@ -79,5 +111,5 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
         sum += bytes;
         count += 1;
     }
-    Some(Choice { layers: 0..count, bottom: false })
+    Choice { layers: 0..count, bottom: false }
 }

@@ -224,6 +224,13 @@ impl World {
                 writer.map_clear(handle, at).unwrap();
                 cells.remove(&(state, key));
             }
+            2 if self.rng.one_in(10) => {
+                let popped = writer.map_pop_first(handle, at).unwrap();
+                let Some(Cell::Map(entries)) = cells.get_mut(&(state, key)) else { return assert_eq!(popped, None) };
+                let first = entries.iter().find(|(_, (_, at))| *at > now_ms).map(|(first, _)| *first);
+                let first = first.and_then(|first| Some((vec![first], entries.remove(&first)?.0)));
+                assert_eq!(popped, first.map(|(first, items)| (first, encoded(schema, &items))), "{}", self.seed);
+            }
             2 => {
                 let Cell::Map(entries) = cells.entry((state, key)).or_insert(Cell::Map(BTreeMap::new())) else {
                     return;

@@ -1,0 +1,104 @@
+//! Putting the outputs of a merge where its inputs were.
+
+use super::merge::{self, Output};
+use super::share_segments;
+use super::work::{Part, Work};
+use crate::error::{Error, Result};
+use crate::ids::KeyGroupRange;
+use crate::reclaim;
+use crate::stack::{Layer, Slice, Version};
+use crate::store::StoreInner;
+use std::sync::Arc;
+
+/// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile.
+pub fn install(store: &Arc<StoreInner>, work: &Work, outputs: &[Output]) -> Result<()> {
+    let made: Vec<Layer> = outputs.iter().map(|output| output.layer(store)).collect();
+    let mut catalogue = store.catalogue.lock();
+    let mut version = store.version.lock();
+    let mut slices = version.slices.clone();
+    if work.bottom {
+        whole(&mut slices, work, outputs, &made)?;
+    } else {
+        for part in &work.parts {
+            let at = position(&slices, part)?;
+            let (above, below) = around(&slices[at], part)?;
+            let reaching = made.iter().filter(|layer| reaches(layer, part.slice.range));
+            let layers = above.iter().chain(reaching).chain(below).cloned().collect();
+            slices[at] = Arc::new(Slice { range: part.slice.range, layers });
+        }
+    }
+    *version = Arc::new(Version { slices: share_segments(slices) });
+    for shard in store.shards.lock().iter() {
+        shard.publish(Arc::clone(&version), None);
+    }
+    reclaim::note(&mut catalogue, &work.inputs());
+    Ok(())
+}
+
+fn reaches(layer: &Layer, range: KeyGroupRange) -> bool {
+    layer.segment.meta().groups.intersect(range).is_some()
+}
+
+/// Neighbouring slices become as many as the outputs need, usually one.
+fn whole(slices: &mut Vec<Arc<Slice>>, work: &Work, outputs: &[Output], made: &[Layer]) -> Result<()> {
+    let (Some(first), Some(last)) = (work.parts.first(), work.parts.last()) else { return Ok(()) };
+    let at = position(slices, first)?;
+    let mut above: Vec<(KeyGroupRange, Vec<Layer>)> = Vec::with_capacity(work.parts.len());
+    for (ahead, part) in work.parts.iter().enumerate() {
+        let now = slices.get(at + ahead).filter(|now| now.range == part.slice.range).ok_or_else(changed)?;
+        above.push((now.range, around(now, part)?.0.to_vec()));
+    }
+    let range = KeyGroupRange::new(first.slice.range.first(), last.slice.range.last());
+    let replaced = merge::ranges(range, outputs, true).into_iter().map(|range| {
+        let on_top = above.iter().filter(|(of, _)| of.intersect(range).is_some());
+        let mut layers = united(on_top.map(|(_, layers)| layers));
+        layers.extend(made.iter().cloned());
+        layers.retain(|layer| reaches(layer, range));
+        Arc::new(Slice { range, layers })
+    });
+    slices.splice(at..at + work.parts.len(), replaced.collect::<Vec<_>>());
+    Ok(())
+}
+
+/// What lies on top of several slices, newest first. Each stack is part of one order, that in which all of it came on top
+/// (no order of epochs: each shard counts its own). That a layer is in a slice that had nothing of it changes nothing.
+fn united<'a>(stacks: impl Iterator<Item = &'a Vec<Layer>>) -> Vec<Layer> {
+    let mut stacks: Vec<&[Layer]> = stacks.map(Vec::as_slice).collect();
+    let mut all: Vec<Layer> = Vec::new();
+    loop {
+        let is_under = |id| stacks.iter().any(|stack| stack.iter().skip(1).any(|layer| layer.segment.id() == id));
+        let next = stacks.iter().filter_map(|stack| stack.first()).find(|layer| !is_under(layer.segment.id()));
+        let Some(next) = next.cloned() else { return all };
+        for stack in &mut stacks {
+            if let Some((first, rest)) = stack.split_first()
+                && first.segment.id() == next.segment.id()
+            {
+                *stack = rest;
+            }
+        }
+        all.push(next);
+    }
+}
+
+fn changed() -> Error {
+    Error::Background("a slice changed under its compaction".into())
+}
+
+fn position(slices: &[Arc<Slice>], part: &Part) -> Result<usize> {
+    slices.iter().position(|now| now.range == part.slice.range).ok_or_else(changed)
+}
+
+/// What lies above and below the inputs now.
+fn around<'a>(now: &'a Slice, part: &Part) -> Result<(&'a [Layer], &'a [Layer])> {
+    let inputs = &part.slice.layers[part.choice.layers.clone()];
+    let under = part.slice.layers.len() - part.choice.layers.start;
+    let first = now.layers.len().checked_sub(under).ok_or_else(changed)?;
+    let contiguous = now
+        .layers
+        .get(first..first + inputs.len())
+        .is_some_and(|layers| layers.iter().zip(inputs).all(|(a, b)| a.segment.id() == b.segment.id()));
+    if !contiguous {
+        return Err(Error::Background("the inputs of a compaction are not contiguous any more".into()));
+    }
+    Ok((&now.layers[..first], &now.layers[first + inputs.len()..]))
+}

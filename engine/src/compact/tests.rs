@@ -1,0 +1,191 @@
+//! How many files are new to a checkpoint, and that what is merged for several slices at once is what was there.
+
+use super::pick::BOTTOM;
+use crate::{
+    Barrier, CheckpointSource, Engine, EngineOptions, KeyGroupRange, State, StateOptions, Store, StoreOptions, Writer,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+/// A checkpoint has at most so many files that the one before it did not name.
+const NEW_MAX: usize = 20;
+const VALUE_BYTES: usize = 200;
+
+/// As large as what a thousandfold budget and a thousandfold fragment would hold.
+const BUDGET_BYTES: usize = 4 << 20;
+const FRAGMENT_BYTES: u64 = 256 << 10;
+
+struct Job {
+    store: Store,
+    writer: Writer,
+    state: State,
+    random: u64,
+    /// By key, what was written last.
+    written: BTreeMap<u32, u64>,
+    label: u64,
+    new_files: Vec<usize>,
+}
+
+fn options(range: KeyGroupRange) -> StoreOptions {
+    StoreOptions { compress: false, range, ..StoreOptions::default() }
+}
+
+fn whole() -> KeyGroupRange {
+    KeyGroupRange::new(0, 127)
+}
+
+fn value(number: u64) -> [u8; VALUE_BYTES] {
+    let mut value = [0; VALUE_BYTES];
+    for (at, chunk) in value.chunks_mut(8).enumerate() {
+        chunk.copy_from_slice(&(number ^ at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+    }
+    value
+}
+
+impl Job {
+    fn over(store: Store) -> Self {
+        store.inner.compaction.fragment_bytes.store(FRAGMENT_BYTES, Ordering::Relaxed);
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let writer = store.writer(store.range()).unwrap();
+        Self { store, writer, state, random: 1, written: BTreeMap::new(), label: 0, new_files: Vec::new() }
+    }
+
+    fn holds(&self, key: u32) -> bool {
+        self.store.range().contains(self.store.key(&key.to_le_bytes()).group)
+    }
+
+    fn put(&mut self, key: u32) {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = self.random >> 16;
+        self.writer.put(self.state, self.store.key(&key.to_le_bytes()), &value(number)).unwrap();
+        self.written.insert(key, number);
+    }
+
+    fn update(&mut self, keys: u32, count: u32) {
+        for _ in 0..count {
+            let key = (self.random >> 33) as u32 % keys;
+            self.put(key);
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        self.label += 1;
+        let info = self.store.barrier(Barrier::new(self.label)).unwrap().wait().unwrap();
+        self.new_files.push(info.new_segments);
+    }
+
+    /// Waits until all is merged that is to be.
+    fn settle(&self) {
+        self.store.inner.queue.wait_idle();
+        self.store.inner.compaction.wait_idle();
+    }
+
+    fn check(&mut self) {
+        let reader = self.store.reader();
+        for (key, number) in &self.written {
+            let found = reader.get(self.state, self.store.key(&key.to_le_bytes())).unwrap();
+            assert!(found.is_some_and(|found| found == value(*number)), "key {key}");
+        }
+    }
+
+    fn slices(&self) -> usize {
+        self.store.inner.version.lock().slices.len()
+    }
+}
+
+fn create(engine: &Engine, path: &Path, range: KeyGroupRange) -> Job {
+    Job::over(Store::create(engine, path, options(range)).unwrap())
+}
+
+fn engine() -> Engine {
+    Engine::open(EngineOptions { memory_budget_bytes: BUDGET_BYTES, threads: 2, ..EngineOptions::default() }).unwrap()
+}
+
+impl Job {
+    /// Updates at random, with as much merging as there is to be before each checkpoint; then all that is there.
+    fn run(&mut self, keys: u32, updates: u32, rounds: usize) {
+        for _ in 0..rounds {
+            self.update(keys, updates);
+            self.settle();
+            self.checkpoint();
+        }
+        self.check();
+        let (slices, metrics) = (self.slices(), self.store.metrics());
+        let merged = metrics.compacted_bytes as f64 / metrics.flushed_bytes as f64;
+        println!("{slices} slices, new files {:?}, merged / flushed {merged:.2}", self.new_files);
+    }
+
+    fn assert_few(&self, from: usize) {
+        let few = self.new_files[from..].iter().all(|&files| files <= NEW_MAX);
+        assert!(few && self.new_files.len() > from, "{:?}", self.new_files);
+    }
+}
+
+/// The bottom is cut into no more segments than may all be new, so it doesn't matter how much is updated.
+#[test]
+fn all_files_of_a_small_store_may_be_new() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut job = create(&engine, directory.path(), whole());
+    let keys = 48_000;
+    (0..keys).for_each(|key| job.put(key));
+    job.checkpoint();
+    job.run(keys, 40_000, 12);
+    assert!(job.slices() > 6, "{}", job.slices());
+    job.assert_few(0);
+}
+
+/// A bottom of more segments than that: merges wait for the next checkpoint where it comes soon enough.
+#[test]
+fn merges_of_a_large_store_are_spread_over_checkpoints() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut job = create(&engine, directory.path(), whole());
+    let keys = 120_000;
+    (0..keys).for_each(|key| job.put(key));
+    job.checkpoint();
+    job.run(keys, 9_000, 20);
+    assert!(job.slices() > NEW_MAX, "{}", job.slices());
+    // What was one slice was cut into all of them at once.
+    job.assert_few(3);
+}
+
+/// A store that was put together from many has a slice of each: they are merged into fewer.
+#[test]
+fn small_neighbours_become_one() {
+    let (engine, parts) = (engine(), 32_u16);
+    let mut sources = Vec::new();
+    let mut written = BTreeMap::new();
+    for part in 0..parts {
+        let directory = tempfile::tempdir().unwrap();
+        let mut job = create(&engine, directory.path(), KeyGroupRange::new(part * 4, part * 4 + 3));
+        let keys: Vec<u32> = (0..20_000).filter(|key: &u32| job.holds(*key)).collect();
+        keys.into_iter().for_each(|key| job.put(key));
+        job.checkpoint();
+        written.extend(std::mem::take(&mut job.written));
+        sources.push((directory, job));
+    }
+    let sources: Vec<tempfile::TempDir> = sources
+        .into_iter()
+        .map(|(directory, job)| {
+            drop(job.writer);
+            job.store.close().unwrap();
+            directory
+        })
+        .collect();
+    let checkpoints: Vec<CheckpointSource> = sources
+        .iter()
+        .map(|directory| CheckpointSource { directory: directory.path().to_owned(), label: None })
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::restore(&engine, directory.path(), &checkpoints, options(whole())).unwrap();
+    let mut job = Job::over(store);
+    job.written = written;
+    assert_eq!(job.slices(), usize::from(parts));
+    job.run(20_000, 4_000, 14);
+    assert!(job.slices() <= 20, "{}", job.slices());
+    job.assert_few(0);
+    job.store.compact().unwrap();
+    job.check();
+    let version = job.store.inner.version.lock().clone();
+    assert!(version.slices.iter().all(|slice| slice.layers.iter().all(|layer| layer.segment.meta().level == BOTTOM)));
+}
