@@ -4,6 +4,7 @@
 //! order. A job that fails for want of room stays first in line: nothing is lost, and it is tried again.
 
 use crate::checkpoint::{self, Request};
+use crate::compact::hidden::{self, CONTAINERS_MAX};
 use crate::error::{Class, Error, Result};
 use crate::hot::Sealed;
 use crate::hot::dirty::DirtyList;
@@ -247,8 +248,8 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     }
     let started = std::time::Instant::now();
     if !job.shards.is_empty() {
-        let written = write_segment(store, job)?;
-        install(store, job, written);
+        let (written, cleared) = write_segment(store, job)?;
+        install(store, job, written, &cleared);
         // What was cut is on disk now; if the checkpoint below fails, it joins the next one. Who waits for memory need not
         // wait for that.
         job.shards.drain(..).for_each(|(shard, _)| shard.signal());
@@ -274,7 +275,7 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
 }
 
 /// Writes everything that the job names into one segment. `None` where all of it died before it was cut off.
-fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<SegmentMeta>> {
+fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<(Option<SegmentMeta>, Containers)> {
     job.shards.sort_by_key(|(shard, _)| shard.range.first());
     let states = store.states.read().clone();
     let lists: Vec<Lists> = job.shards.iter().map(|(shard, sealed)| lists_of(shard, sealed)).collect();
@@ -296,19 +297,23 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<Option<Segmen
     let mut rest = || {
         pace.rest(|| may_wait);
     };
+    let mut cleared = Containers::new();
     for ((shard, sealed), lists) in job.shards.iter().zip(&lists) {
-        write_shard(store, (shard, sealed), lists, &states, &mut writer, &mut rest)?;
+        cleared.append(&mut write_shard(store, (shard, sealed), lists, &states, &mut writer, &mut rest)?);
     }
     let durable = store.options.durability == Durability::Checkpoint;
-    let Some((meta, bytes)) = writer.finish(durable)? else { return Ok(None) };
+    let Some((meta, bytes)) = writer.finish(durable)? else { return Ok((None, cleared)) };
     let counts = &store.counts;
     counts.flushes.fetch_add(1, Ordering::Relaxed);
     counts.spills.fetch_add(u64::from(job.request.is_none()), Ordering::Relaxed);
     counts.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
     counts.flushed_logical_bytes.fetch_add(meta.logical_bytes, Ordering::Relaxed);
     tracing::debug!(segment = %meta.id, bytes, entries = meta.entries, "flush");
-    Ok(Some(meta))
+    Ok((Some(meta), cleared))
 }
+
+/// The sort keys of maps of which something is cleared; not of all where there are very many.
+type Containers = Vec<Vec<u8>>;
 
 /// What changed in one table: the table's state and key group, and the list.
 struct TableList {
@@ -346,15 +351,16 @@ fn write_shard(
     states: &[Arc<StateDef>],
     writer: &mut SegmentWriter<'_>,
     rest: &mut impl FnMut(),
-) -> Result<()> {
+) -> Result<Containers> {
     let (arena, commits) = (&*store.engine.inner.arena, store.options.transactional);
-    let mut emitter = Emitter { arena, commits, sealed, key: Vec::new(), items: Vec::new(), charged: 0 };
+    let mut emitter =
+        Emitter { arena, commits, sealed, key: Vec::new(), items: Vec::new(), cleared: Vec::new(), charged: 0 };
     for TableList { state, group, list } in lists {
         let Some(def) = states.get(usize::from(*state)) else { continue };
         let group = KeyGroup(shard.range.first() + group);
         emitter.table(def, group, list, writer, rest)?;
     }
-    Ok(())
+    Ok(std::mem::take(&mut emitter.cleared))
 }
 
 /// A record to be written, with what it is sorted by.
@@ -374,6 +380,7 @@ struct Emitter<'a> {
     sealed: &'a Sealed,
     key: Vec<u8>,
     items: Vec<Item>,
+    cleared: Containers,
     charged: usize,
 }
 
@@ -563,6 +570,9 @@ impl Emitter<'_> {
             Kind::Clear => {
                 match spans::clear_of_epochs(sealed_value(arena, record), self.sealed.after, self.sealed.epoch) {
                     Some(value) => {
+                        if self.cleared.len() < CONTAINERS_MAX {
+                            self.cleared.push(self.key.clone());
+                        }
                         clear = value;
                         &clear
                     }
@@ -585,14 +595,23 @@ fn sealed_value(arena: &Arena, record: Record) -> &[u8] {
 }
 
 /// Puts the segment on top of the stacks and moves the shards' flushed epochs on, in one step for each shard.
-fn install(store: &Arc<StoreInner>, job: &Job, written: Option<SegmentMeta>) {
+fn install(store: &Arc<StoreInner>, job: &Job, written: Option<SegmentMeta>, cleared: &[Vec<u8>]) {
     let mut version = store.version.lock();
+    let mut flushed = None;
     if let Some(meta) = written {
         let segment = Arc::new(LazySegment::new(&store.storage, &store.engine.inner.cache, Arc::new(meta)));
         *version = Arc::new(version.with_flushed(&segment));
+        flushed = Some((segment, Arc::clone(&version)));
     }
     for shard in store.shards.lock().iter() {
         let flushed = job.shards.iter().find(|(of, _)| Arc::ptr_eq(of, shard)).map(|(_, sealed)| sealed.epoch);
         shard.publish(Arc::clone(&version), flushed);
+    }
+    drop(version);
+    if let Some((segment, version)) = flushed
+        && let Err(error) = hidden::note(store, &version, &segment, cleared)
+    {
+        // Only when it is merged depends on it. Whoever reads what is damaged learns of it.
+        tracing::warn!(%error, "what deletions hide is not known");
     }
 }

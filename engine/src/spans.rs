@@ -219,6 +219,11 @@ impl Spans {
         self.spans.splice(first..first, left.into_iter().chain([new]).chain(right));
     }
 
+    /// The spans, in order.
+    pub fn iter(&self) -> impl Iterator<Item = SpanRef<'_>> {
+        self.spans.iter().map(Span::as_ref)
+    }
+
     /// Adds all of another set under one number.
     pub fn insert_all(&mut self, other: &Self, number: u32) {
         for span in &other.spans {

@@ -23,13 +23,25 @@ pub struct LazySegment {
     storage: Arc<dyn Storage>,
     cache: Arc<BlockCache>,
     opened: OnceLock<Arc<Segment>>,
+    hides: OnceLock<Vec<Hides>>,
+}
+
+/// How much of a container deletions of ranges hide below the newest of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hides {
+    /// The key group that it lies in.
+    pub group: KeyGroup,
+    /// The hash of its sort key.
+    pub container: u64,
+    /// About how much, in bytes.
+    pub bytes: u64,
 }
 
 impl LazySegment {
     /// A segment that is on disk.
     pub fn new(storage: &Arc<dyn Storage>, cache: &Arc<BlockCache>, meta: Arc<SegmentMeta>) -> Self {
         let (storage, cache) = (Arc::clone(storage), Arc::clone(cache));
-        Self { meta, storage, cache, opened: OnceLock::new() }
+        Self { meta, storage, cache, opened: OnceLock::new(), hides: OnceLock::new() }
     }
 
     /// Its identity.
@@ -40,6 +52,16 @@ impl LazySegment {
     /// What is known of it.
     pub fn meta(&self) -> &Arc<SegmentMeta> {
         &self.meta
+    }
+
+    /// What the deletions in it are known to hide.
+    pub fn hides(&self) -> &[Hides] {
+        self.hides.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Says so, once.
+    pub fn set_hides(&self, hides: Vec<Hides>) {
+        self.hides.get_or_init(|| hides);
     }
 
     /// Where it lies.

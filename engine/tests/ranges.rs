@@ -416,3 +416,47 @@ fn empty_ranges_and_bounds_that_are_too_long() {
     story.delete(0..100);
     story.check(std::iter::empty());
 }
+
+/// What was deleted by range kept its room until other writes made a merge due, however little was left.
+#[test]
+fn what_is_deleted_gives_its_room_back() {
+    let mut story = Story::new(BUDGET_BYTES);
+    let map = story.map;
+    for time in 0..100_000_u64 {
+        let value = rng::Rng::new(time).bytes(100);
+        story.writer().map_put(map, AT, &time.to_be_bytes(), &value).unwrap();
+    }
+    story.checkpoint();
+    story.store().compact().unwrap();
+    story.checkpoint();
+    let whole = story.store().metrics().segment_bytes;
+    let merged = story.store().metrics().compacted_bytes;
+    // A window after the other.
+    for before in (0..=90_000).step_by(10_000) {
+        story.writer().map_expire(map, AT, before).unwrap();
+        story.checkpoint();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        // Files go with the next checkpoint.
+        story.writer().map_put(map, AT, &200_000_u64.to_be_bytes(), b"1").unwrap();
+        story.checkpoint();
+        let metrics = story.store().metrics();
+        if metrics.segment_bytes < whole / 3 {
+            let written = metrics.compacted_bytes - merged;
+            // Each window was counted once: a third goes at a time.
+            assert!(written < 2 * whole, "{written} bytes were written to give back {whole}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{} of {whole} bytes are left", metrics.segment_bytes);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    story.writer().map_delete(map, AT, &200_000_u64.to_be_bytes()).unwrap();
+    let mut left = 0;
+    let count = |_: &[u8], _: &[u8]| {
+        left += 1;
+        ControlFlow::Continue(())
+    };
+    story.writer().map_scan(map, AT, &MapRange::all(), count).unwrap();
+    assert_eq!(left, 10_000);
+}

@@ -4,6 +4,7 @@
 //! What is gathered are the newest flushes, those that lie on top of every stack that they are in; they are merged for all
 //! slices at once into a single segment, which takes their place.
 
+use super::hidden::carried;
 use super::merge::{Output, Sink, merge_into};
 use super::pick::BOTTOM;
 use super::share_segments;
@@ -122,7 +123,10 @@ fn merge_all(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<Segmen
             merge_into(store, &mut sink, &part, false, || false)?;
         }
     }
-    let outputs = sink.finish()?;
+    let mut outputs = sink.finish()?;
+    if let Some(output) = outputs.first_mut() {
+        output.hides = carried(&inputs);
+    }
     let bytes: u64 = outputs.iter().map(|output| output.meta.file_bytes).sum();
     store.counts.compacted_bytes.fetch_add(bytes, Ordering::Relaxed);
     tracing::debug!(inputs = inputs.len(), bytes, "gathered");

@@ -1,5 +1,6 @@
 //! Merging layers of a slice into new segments.
 
+use super::hidden::carried;
 use super::pick::{BOTTOM, TIER};
 use super::work::Work;
 use crate::checkpoint::slice_bounds;
@@ -10,7 +11,7 @@ use crate::merged::{Base, Merged, Resolved};
 use crate::options::Durability;
 use crate::platform::storage::names;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
-use crate::stack::{Layer, LazySegment, Slice};
+use crate::stack::{Hides, Layer, LazySegment, Slice};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
 use crate::worker::Pace;
@@ -29,12 +30,15 @@ const RECORD_BYTES: u64 = 32;
 pub struct Output {
     /// What is known of it.
     pub meta: Arc<SegmentMeta>,
+    /// What deletions of ranges in it hide.
+    pub hides: Vec<Hides>,
 }
 
 impl Output {
     /// The segment as a layer of this store.
     pub fn layer(&self, store: &StoreInner) -> Layer {
         let segment = LazySegment::new(&store.storage, &store.engine.inner.cache, Arc::clone(&self.meta));
+        segment.set_hides(self.hides.clone());
         Layer::of_now(&Arc::new(segment))
     }
 }
@@ -49,7 +53,10 @@ pub fn run(store: &Arc<StoreInner>, work: &Work, may_wait: impl Fn() -> bool) ->
     for part in &work.parts {
         merge_into(store, &mut sink, &part.inputs(), work.bottom, &may_wait)?;
     }
-    let outputs = sink.finish()?;
+    let mut outputs = sink.finish()?;
+    if let (false, Some(output)) = (work.bottom, outputs.first_mut()) {
+        output.hides = carried(&inputs);
+    }
     let bytes: u64 = outputs.iter().map(|output| output.meta.file_bytes).sum();
     store.counts.compacted_bytes.fetch_add(bytes, Ordering::Relaxed);
     let (slices, bottom) = (work.parts.len(), work.bottom);
@@ -241,7 +248,7 @@ impl<'a> Sink<'a> {
         if let Some(writer) = self.writer.take()
             && let Some((meta, _)) = writer.finish(durable)?
         {
-            self.outputs.push(Output { meta: Arc::new(meta) });
+            self.outputs.push(Output { meta: Arc::new(meta), hides: Vec::new() });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! whole stack drops tombstones. A bottom that has grown is cut at key-group boundaries, and the slice with it.
 
 mod gather;
+pub(crate) mod hidden;
 mod install;
 mod load;
 mod merge;

@@ -1,5 +1,6 @@
 //! Which layers of a slice to merge.
 
+use super::hidden::hidden_in;
 use crate::stack::{Layer, Slice};
 use std::ops::Range;
 
@@ -58,7 +59,8 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     if overlay == 0 {
         return None;
     }
-    let over: f64 = layers[..overlay].iter().map(|layer| bytes_in(slice, layer)).sum();
+    // What is hidden below is as good a reason as what lies above.
+    let over: f64 = layers[..overlay].iter().map(|layer| bytes_in(slice, layer)).sum::<f64>() + hidden_in(slice);
     let under: f64 = layers[overlay..].iter().map(|layer| bytes_in(slice, layer)).sum();
     if bottoms == 0 {
         // Nothing to be rewritten below, so the first merge waits for a few runs only.
@@ -77,7 +79,7 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
 pub fn choose_runs(slice: &Slice, runs_min: usize) -> Option<Choice> {
     let overlay = overlay_of(slice);
     let bytes = |layers: &[Layer]| layers.iter().map(|layer| bytes_in(slice, layer)).sum::<f64>();
-    if bytes(&slice.layers[..overlay]) >= bytes(&slice.layers[overlay..]) {
+    if bytes(&slice.layers[..overlay]) + hidden_in(slice) >= bytes(&slice.layers[overlay..]) {
         return choose(slice, false);
     }
     let choice = (overlay >= runs_min).then(|| newest_runs(slice, overlay))?;
