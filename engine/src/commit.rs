@@ -66,7 +66,8 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     let sealing = store.queue.sealing.lock();
     store.check_open()?;
     let epoch = crate::store::epoch_of(store);
-    for shard in store.shards.lock().clone() {
+    let shards = store.shards.lock().clone();
+    for shard in shards {
         let next = store.next_epoch();
         match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, &shard)) {
             Some((_, token)) => token.enter().hot.commit(epoch.0, next),

@@ -14,6 +14,7 @@ use crate::platform::storage::ReadRequest;
 use crate::platform::storage::{Storage, StorageError, names};
 use crate::segment::{Block, BlockRef, BlockSource, Kind, Opening, Segment, SegmentMeta};
 use crate::spans;
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 /// A segment that is opened when it is first needed, so that recovery doesn't depend on how many there are.
@@ -155,13 +156,6 @@ impl Slice {
         Arc::new(Self { range: this.range, layers })
     }
 
-    /// The layers below the last one of a later epoch than `epoch`: what may be merged while that isn't committed.
-    pub fn below_all_later(this: &Arc<Self>, epoch: u32) -> Arc<Self> {
-        let later = this.layers.iter().rposition(|layer| layer.segment.meta().epoch_low.0 > epoch);
-        let Some(later) = later else { return Arc::clone(this) };
-        Arc::new(Self { range: this.range, layers: this.layers[later + 1..].to_vec() })
-    }
-
     /// Whether asking a filter may have to wait until the host brings a segment.
     pub fn waits_for_host(&self) -> bool {
         self.layers.iter().any(|layer| layer.segment.opened.get().is_none() && !layer.segment.is_here())
@@ -211,9 +205,35 @@ impl Version {
         Arc::new(Self { slices })
     }
 
+    /// What lies below all segments of later epochs than `epoch`: what may be merged while those aren't committed. A segment that
+    /// lies above such a one in any slice is left out of all: slices that are merged into one have one order of layers.
+    pub fn below_all_later(this: &Arc<Self>, epoch: u32) -> Arc<Self> {
+        let is_later = |segment: &Arc<LazySegment>| segment.meta().epoch_low.0 > epoch;
+        let mut above: HashSet<SegmentId> =
+            this.segments().iter().filter(|segment| is_later(segment)).map(|segment| segment.id()).collect();
+        if above.is_empty() {
+            return Arc::clone(this);
+        }
+        loop {
+            let before = above.len();
+            for slice in &this.slices {
+                let end = slice.layers.iter().rposition(|layer| above.contains(&layer.segment.id()));
+                above.extend(slice.layers[..end.map_or(0, |end| end + 1)].iter().map(|layer| layer.segment.id()));
+            }
+            if above.len() == before {
+                break;
+            }
+        }
+        let below = |slice: &Arc<Slice>| {
+            let layers = slice.layers.iter().filter(|layer| !above.contains(&layer.segment.id())).cloned();
+            Arc::new(Slice { range: slice.range, layers: layers.collect() })
+        };
+        Arc::new(Self { slices: this.slices.iter().map(below).collect() })
+    }
+
     /// The segments, each once, in the order of their first place.
     pub fn segments(&self) -> Vec<Arc<LazySegment>> {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let layers = self.slices.iter().flat_map(|slice| &slice.layers);
         layers.filter(|layer| seen.insert(layer.segment.id())).map(|layer| Arc::clone(&layer.segment)).collect()
     }

@@ -604,7 +604,8 @@ impl StoreInner {
         self.engine.hurry(|| self.queue.wait_idle());
         self.engine.hurry(|| self.compaction.wait_idle());
         self.reads.wait_idle();
-        for shard in self.shards.lock().clone() {
+        let shards = self.shards.lock().clone();
+        for shard in shards {
             // A writer that lives on would keep memory that others need.
             shard.cell.borrow().hot.forget(self.fresh_memory());
         }

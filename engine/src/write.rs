@@ -81,6 +81,8 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
         }
         drain(store, shard, token)?;
     }
+    // A commit is of all shards that there are by then, and of no epoch that begins meanwhile.
+    let sealing = store.queue.sealing.lock();
     let states = store.states.read();
     let version = store.version.lock();
     let mut shards = store.shards.lock();
@@ -102,7 +104,7 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     }
     let token = GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?;
     shards.push(Arc::clone(&shard));
-    drop((shards, version, states));
+    drop((shards, version, states, sealing));
     // Outside the locks that readers take: it waits for those that are inside.
     tokens.iter_mut().for_each(|token| token.enter().hot.abandon(fresh_memory()));
     drop(claims);

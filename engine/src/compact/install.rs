@@ -51,24 +51,27 @@ fn whole(slices: &mut Vec<Arc<Slice>>, work: &Work, outputs: &[Output], made: &[
     let range = KeyGroupRange::new(first.slice.range.first(), last.slice.range.last());
     let replaced = merge::ranges(range, outputs, true).into_iter().map(|range| {
         let on_top = above.iter().filter(|(of, _)| of.intersect(range).is_some());
-        let mut layers = united(on_top.map(|(_, layers)| layers));
+        let mut layers = united(on_top.map(|(_, layers)| layers)).ok_or_else(changed)?;
         layers.extend(made.iter().cloned());
         layers.retain(|layer| reaches(layer, range));
-        Arc::new(Slice { range, layers })
+        Ok(Arc::new(Slice { range, layers }))
     });
-    slices.splice(at..at + work.parts.len(), replaced.collect::<Vec<_>>());
+    let replaced = replaced.collect::<Result<Vec<_>>>()?;
+    slices.splice(at..at + work.parts.len(), replaced);
     Ok(())
 }
 
 /// What lies on top of several slices, newest first. Each stack is part of one order, that in which all of it came on top
-/// (no order of epochs: each shard counts its own). That a layer is in a slice that had nothing of it changes nothing.
-fn united<'a>(stacks: impl Iterator<Item = &'a Vec<Layer>>) -> Vec<Layer> {
+/// (no order of epochs: each shard counts its own). What lies above in one slice was merged in none, so that a layer comes into a
+/// slice that had nothing of it changes nothing.
+/// `None` where they are of no one order.
+fn united<'a>(stacks: impl Iterator<Item = &'a Vec<Layer>>) -> Option<Vec<Layer>> {
     let mut stacks: Vec<&[Layer]> = stacks.map(Vec::as_slice).collect();
     let mut all: Vec<Layer> = Vec::new();
     loop {
         let is_under = |id| stacks.iter().any(|stack| stack.iter().skip(1).any(|layer| layer.segment.id() == id));
         let next = stacks.iter().filter_map(|stack| stack.first()).find(|layer| !is_under(layer.segment.id()));
-        let Some(next) = next.cloned() else { return all };
+        let Some(next) = next.cloned() else { return stacks.iter().all(|stack| stack.is_empty()).then_some(all) };
         for stack in &mut stacks {
             if let Some((first, rest)) = stack.split_first()
                 && first.segment.id() == next.segment.id()

@@ -184,9 +184,7 @@ fn begin(store: &Arc<StoreInner>, from: u32, everything: bool, expires: bool) ->
 /// What may be merged: what is staged lies above it, and doesn't become part of it.
 fn mergeable(store: &StoreInner) -> Arc<Version> {
     let version = Arc::clone(&store.version.lock());
-    let epoch = store.mergeable_epoch();
-    let slices: Vec<Arc<Slice>> = version.slices.iter().map(|slice| Slice::below_all_later(slice, epoch)).collect();
-    Arc::new(Version { slices })
+    Version::below_all_later(&version, store.mergeable_epoch())
 }
 
 /// Whether reads suffer from how many layers there are where something is being merged.

@@ -189,3 +189,59 @@ fn small_neighbours_become_one() {
     let version = job.store.inner.version.lock().clone();
     assert!(version.slices.iter().all(|slice| slice.layers.iter().all(|layer| layer.segment.meta().level == BOTTOM)));
 }
+
+/// Two stores put together, with two writers: what one has staged and spilled lies in one of the slices alone. A layer
+/// above it was merged into the bottom of the other slice, and lay on top of both when they were one: it counted twice.
+#[test]
+fn slices_are_not_joined_under_what_is_staged() {
+    use crate::{Commit, Key, KeyGroup, MergeOperator};
+    let engine = engine();
+    let sum = || StateOptions::merging("sum", MergeOperator::U64Add);
+    let at = |group| Key::new(KeyGroup(group), b"k");
+    let parts = [(0, 63), (64, 127)].map(|(first, last)| {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(&engine, directory.path(), options(KeyGroupRange::new(first, last))).unwrap();
+        let (state, mut writer) = (store.state(sum()).unwrap(), store.writer(store.range()).unwrap());
+        for group in [6_u16, 40, 100].into_iter().filter(|group| (first..=last).contains(group)) {
+            writer.put(state, at(group), &10_u64.to_le_bytes()).unwrap();
+        }
+        store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+        drop(writer);
+        store.close().unwrap();
+        directory
+    });
+    let sources = parts.each_ref().map(|part| CheckpointSource { directory: part.path().to_owned(), label: None });
+    let directory = tempfile::tempdir().unwrap();
+    let transactional = StoreOptions { transactional: true, ..options(whole()) };
+    let store = Store::restore(&engine, directory.path(), &sources, transactional).unwrap();
+    let state = store.state(sum()).unwrap();
+    let mut staging = store.writer(KeyGroupRange::new(0, 31)).unwrap();
+    let mut other = store.writer(KeyGroupRange::new(32, 127)).unwrap();
+    let one = 1_u64.to_le_bytes();
+    other.merge(state, at(40), &one).unwrap();
+    other.merge(state, at(100), &one).unwrap();
+    store.commit(Commit::default()).unwrap();
+    staging.merge(state, at(6), &one).unwrap();
+    {
+        let _sealing = store.inner.queue.sealing.lock();
+        let shard = store.inner.shards.lock()[0].clone();
+        let mut core = shard.cell.borrow();
+        core.settle(&shard);
+        let sealed = core.hot.seal_staged(store.inner.next_epoch()).unwrap();
+        drop(core);
+        store.inner.queue.push(&store.inner, crate::flush::Job::spill(vec![(shard, sealed)]));
+    }
+    store.inner.queue.wait_idle();
+    store.barrier(Barrier::new(2)).unwrap().wait().unwrap();
+    let sums = || {
+        let get = |group| store.reader().get(state, at(group)).unwrap().unwrap();
+        [6, 40, 100].map(|group| u64::from_le_bytes(get(group).try_into().unwrap()))
+    };
+    assert_eq!(sums(), [11; 3]);
+    store.compact().unwrap();
+    assert_eq!(sums(), [11; 3]);
+    store.commit(Commit::default()).unwrap();
+    store.barrier(Barrier::new(3)).unwrap().wait().unwrap();
+    store.compact().unwrap();
+    assert_eq!(sums(), [11; 3]);
+}

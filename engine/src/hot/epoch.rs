@@ -20,6 +20,9 @@ const FREED_AT_ONCE: usize = 256;
 /// Dirty lists up to this length are swept also while very many of their records die.
 const SWEPT_MAX: usize = 32 << 10;
 
+/// How many blocks of lists, where there are transactions.
+const BLOCKS_AT_ONCE: usize = 16;
+
 /// What the owner keeps of a (key group, state).
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -525,19 +528,31 @@ impl Hot {
     }
 
     fn work_a_little(&mut self) {
-        let Some(chore) = self.chores.front_mut() else {
-            return match self.departing.is_empty() {
-                true if self.can_free_cut_off() => self.free_cut_off(),
-                true => {}
-                false => self.work_on_departing(),
-            };
-        };
+        // What commits leave behind grows while flushes are tidied up after: neither waits for the other.
+        if !self.departing.is_empty() {
+            self.work_on_departing();
+        }
+        if !self.chores.is_empty() {
+            self.work_on_flushed();
+        } else if self.can_free_cut_off() {
+            self.free_cut_off();
+        }
+    }
+
+    /// Frees some of what the epoch that was flushed first left behind.
+    fn work_on_flushed(&mut self) {
+        let Some(chore) = self.chores.front_mut() else { return };
         let slot = chore.slot;
-        if let Some(&(state, group)) = chore.tables.get(chore.next) {
+        // Each commit leaves a block of its own in each table.
+        for _ in 0..if self.transaction.is_some() { BLOCKS_AT_ONCE } else { 1 } {
+            let Some(&(state, group)) = chore.tables.get(chore.next) else { break };
             let list = &mut self.tables[state as usize][group as usize].lists[slot];
-            if !list.free_dead(&mut self.memory, FREED_AT_ONCE) && !list.pop_block(&mut self.memory) {
-                chore.next += 1;
+            if list.free_dead(&mut self.memory, FREED_AT_ONCE) {
+                return;
             }
+            chore.next += usize::from(!list.pop_block(&mut self.memory));
+        }
+        if chore.next < chore.tables.len() {
             return;
         }
         let list = &mut self.superseded[slot];

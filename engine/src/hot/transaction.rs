@@ -29,6 +29,9 @@ use crate::platform::arena::{NONE, Ref};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// At least so many kept versions are freed at once, if there are as many.
+const FREED_AT_ONCE: usize = 128;
+
 /// What a shard has staged.
 #[derive(Debug)]
 pub struct Transaction {
@@ -228,15 +231,20 @@ impl Hot {
 
     /// Frees some of the versions that commits left behind.
     pub(super) fn work_on_departing(&mut self) {
-        let Some(Departing { state, group, table }) = self.departing.front_mut() else { return };
-        let (state, group, mut records) = (*state, *group, Vec::new());
-        if !table.take_some(&mut self.memory, &mut records) {
-            self.departing.pop_front();
-        }
-        let probe = Probe { state, group, area: &[], namespaced: false, hash: 0 };
-        for at in records {
-            let version = Record::load(self.arena(), at);
-            self.dispose_version(&probe, version);
+        let (mut freed, mut records) = (0, Vec::new());
+        // Of many small tables several at once, or operations on many keys would leave more behind than they free.
+        while freed < FREED_AT_ONCE
+            && let Some(Departing { state, group, table }) = self.departing.front_mut()
+        {
+            let probe = Probe { state: *state, group: *group, area: &[], namespaced: false, hash: 0 };
+            if !table.take_some(&mut self.memory, &mut records) {
+                self.departing.pop_front();
+            }
+            freed += records.len();
+            for at in records.drain(..) {
+                let version = Record::load(self.arena(), at);
+                self.dispose_version(&probe, version);
+            }
         }
     }
 
