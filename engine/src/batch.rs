@@ -159,14 +159,16 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     let mut changed: Option<Option<V>> = None;
     // Values that were changed already when making room for them drove their old ones from memory.
     let mut kept: Vec<(usize, Option<V>)> = Vec::new();
+    let aborts = token.enter().hot.aborts();
     while at < keys.len() {
         if misses.len() >= COLD_AT_ONCE {
-            let (misses, kept) = (std::mem::take(&mut misses), std::mem::take(&mut kept));
-            update_cold(store, shard, token, def, keys, misses, kept, &mut change)?;
+            let cold = (std::mem::take(&mut misses), std::mem::take(&mut kept));
+            update_cold(store, shard, token, def, keys, cold, aborts, &mut change)?;
         }
         let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
         write::run(store, shard, token, OperationKind::Batch, |core| {
+            write::check_aborts(core, aborts)?;
             // After memory was short, what is done already is left out.
             let done = at - start;
             let quick = if changed.is_none() {
@@ -190,7 +192,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             })
         })?;
     }
-    update_cold(store, shard, token, def, keys, misses, kept, &mut change)
+    update_cold(store, shard, token, def, keys, (misses, kept), aborts, &mut change)
 }
 
 /// Changes the values of keys that memory didn't know; `kept` are those that were changed before they left memory.
@@ -201,8 +203,8 @@ fn update_cold<V: AsRef<[u8]>>(
     token: &mut OwnerToken<Core>,
     def: &StateDef,
     keys: &[Key<'_>],
-    mut misses: Vec<ColdKey>,
-    mut kept: Vec<(usize, Option<V>)>,
+    (mut misses, mut kept): (Vec<ColdKey>, Vec<(usize, Option<V>)>),
+    aborts: u64,
     change: &mut impl FnMut(usize, Option<&[u8]>) -> Option<V>,
 ) -> Result<()> {
     let mut changed: Option<Option<V>> = None;
@@ -212,6 +214,7 @@ fn update_cold<V: AsRef<[u8]>>(
                 changed = Some(kept.swap_remove(at).1);
             }
             write::run(store, shard, token, OperationKind::Batch, |core| {
+                write::check_aborts(core, aborts)?;
                 with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
                     if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
                         return Ok(());

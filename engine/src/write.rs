@@ -163,8 +163,9 @@ pub(crate) fn run<R>(
         Err(Halt::Error(error)) => return Err(error),
         Err(Halt::Memory(out)) => out,
     };
+    let aborts = core.hot.aborts();
     drop(core);
-    run_again(store, shard, token, operation, out)
+    run_again(store, shard, token, operation, (out, aborts))
 }
 
 /// Goes into the gate for an operation that neither has to look at what changes slowly nor is to be timed.
@@ -195,11 +196,12 @@ fn run_with_care<R>(
         relieve(store, shard, &mut core);
     }
     let outcome = operation(&mut core);
+    let aborts = core.hot.aborts();
     drop(core);
     let outcome = match outcome {
         Ok(value) => Ok(value),
         Err(Halt::Error(error)) => Err(error),
-        Err(Halt::Memory(out)) => run_again(store, shard, token, operation, out),
+        Err(Halt::Memory(out)) => run_again(store, shard, token, operation, (out, aborts)),
     };
     if let Some(started) = started {
         shard.latency[kind as usize].record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -215,7 +217,7 @@ fn run_again<R>(
     shard: &Arc<Shard>,
     token: &mut OwnerToken<Core>,
     mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
-    mut out: OutOfMemory,
+    (mut out, aborts): (OutOfMemory, u64),
 ) -> Result<R> {
     for attempt in 1..=ATTEMPTS {
         let started = Instant::now();
@@ -234,6 +236,7 @@ fn run_again<R>(
         };
         let mut core = token.enter();
         core.settle(shard);
+        check_aborts(&core, aborts)?;
         if room == Room::Wait {
             core.counts.stalls += 1;
             core.counts.stall_ns += started.elapsed().as_nanos() as u64;
@@ -245,6 +248,15 @@ fn run_again<R>(
         }
     }
     Err(Error::Budget { bytes: out.bytes, budget_bytes: store.memory_room().0 })
+}
+
+/// Fails where a transaction was undone meanwhile: what the operation has read, and perhaps begun to write, was undone
+/// with it.
+pub(crate) fn check_aborts(core: &Core, before: u64) -> Result<()> {
+    if core.hot.aborts() == before {
+        return Ok(());
+    }
+    Err(Error::Busy { problem: "a transaction was undone in the middle of the operation" })
 }
 
 /// Waits for what [`make_room`] set going, outside the gate.

@@ -762,3 +762,127 @@ fn a_state_is_not_migrated_in_the_middle_of_a_transaction() {
     writer.commit(Commit::default()).unwrap();
     assert_eq!(committed.get(state, key).unwrap().unwrap(), b"new");
 }
+
+/// An operation that waited for memory while another thread undid the transaction went on with what it had read before.
+#[test]
+fn what_was_undone_is_not_written_by_who_had_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, store, state, mut writer) = small(directory.path(), 4 << 20, transactional());
+    let filler = store.state(StateOptions::value("filler")).unwrap();
+    let key = store.key(b"k");
+    writer.put(state, key, b"committed").unwrap();
+    writer.commit(Commit::default()).unwrap();
+    for round in 0..12_u32 {
+        writer.put(state, key, b"staged").unwrap();
+        for number in 0..3_000_u32 {
+            writer.put(filler, store.key(&number.to_be_bytes()), &[round as u8; 1_000]).unwrap();
+        }
+        let go = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            let aborting = scope.spawn(|| {
+                while !go.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+                store.abort_transaction().unwrap();
+            });
+            let change = |old: Option<&[u8]>| {
+                go.store(true, Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                Some([old.unwrap_or_default(), &vec![b'+'; 1 << 20][..]].concat())
+            };
+            let outcome = if round % 2 == 0 {
+                writer.update(state, key, change)
+            } else {
+                writer.update_many(state, &[key], |_, old| change(old))
+            };
+            aborting.join().unwrap();
+            outcome
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(error) => assert!(matches!(error, Error::Busy { .. }), "{error}"),
+        }
+        let now = writer.get(state, key).unwrap().unwrap();
+        assert!(now.starts_with(b"committed"), "round {round}: {:?}", &now[..9]);
+        writer.abort_transaction().unwrap();
+        assert_eq!(writer.get(state, key).unwrap().unwrap(), b"committed");
+    }
+}
+
+#[test]
+fn a_value_that_grows_and_shrinks_is_staged_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions { staged_bytes_max: 1 << 20, ..transactional() };
+    let (_engine, store, state, mut writer) = small(directory.path(), 8 << 20, options);
+    for number in 0..20_000 {
+        let len = if number % 2 == 0 { 300 } else { 8 };
+        writer.put(state, store.key(b"k"), &vec![1; len]).unwrap();
+    }
+    assert!(store.staged_bytes() < 1_000, "{}", store.staged_bytes());
+}
+
+/// What commits leave behind is freed as fast as it comes: also of many small tables, and beside flushes.
+#[test]
+fn many_commits_take_no_more_memory() {
+    for barriers in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let many_groups = StoreOptions { key_groups: 4_096, range: KeyGroupRange::new(0, 4_095), ..transactional() };
+        let (_engine, store, state, mut writer) = small(directory.path(), 512 << 20, many_groups);
+        let keys: Vec<[u8; 8]> = (0..4_096_u64).map(u64::to_be_bytes).collect();
+        let key = |group: usize| Key::new(KeyGroup(group as u16), &keys[group]);
+        let all: Vec<Key<'_>> = (0..keys.len()).map(key).collect();
+        for round in 1..=150_u64 {
+            if barriers {
+                all.iter().for_each(|&key| writer.put(state, key, &round.to_le_bytes()).unwrap());
+            } else {
+                writer.update_many(state, &all, |_, _| Some(round.to_le_bytes())).unwrap();
+            }
+            writer.commit(Commit::default()).unwrap();
+            if barriers && round % 8 == 0 {
+                writer.barrier(Barrier::new(round)).unwrap().wait().unwrap();
+            }
+        }
+        let memory = store.metrics().memory_bytes;
+        assert!(memory < 24 << 20, "{memory} bytes for 4,096 counters, barriers: {barriers}");
+    }
+}
+
+/// A shard that was claimed beside a commit of another thread had epochs on both sides of it: what it staged then was
+/// flushed as if it were committed, and an abort left it there.
+#[test]
+fn a_range_is_claimed_beside_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, store, state, writer) = small(directory.path(), 16 << 20, options());
+    drop(writer);
+    let (stop, between) = (AtomicBool::new(false), std::sync::Mutex::new(()));
+    let key = Key::new(KeyGroup(0), b"k");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                {
+                    let _alone = between.lock().unwrap();
+                    store.commit(Commit::default()).unwrap();
+                }
+                std::thread::yield_now();
+            }
+        });
+        let committed = store.reader().committed();
+        for round in 0..300_u64 {
+            let range = KeyGroupRange::new(0, if round % 2 == 0 { 3 } else { 1 });
+            let mut writer = loop {
+                match store.writer(range) {
+                    Ok(writer) => break writer,
+                    Err(error) => assert!(matches!(error, Error::Busy { .. }), "{error}"),
+                }
+            };
+            writer.put(state, key, &round.to_le_bytes()).unwrap();
+            let alone = between.lock().unwrap();
+            // Nobody commits now: either it is committed, or it is undone.
+            let seen = committed.get(state, key).unwrap();
+            writer.abort_transaction().unwrap();
+            assert_eq!(writer.get(state, key).unwrap(), seen, "round {round}");
+            drop((writer, alone));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}

@@ -94,7 +94,7 @@ impl Hot {
             && self.claim(probe, &mut old)?;
         if in_place {
             let fresh = old.tag() & FRESH;
-            self.grew(value.len().saturating_sub(old.value_len()));
+            self.resized(old.value_len(), value.len());
             old.replace(self.memory.arena(), kind | flags | fresh | USED, expiry_ms, value);
             return Ok(());
         }

@@ -78,7 +78,7 @@ impl Hot {
             let fits = head.value_len() + bytes <= head.capacity(&self.memory);
             if fits && head.has(EXPIRY) == expiry_ms.is_some() {
                 head.extend(self.memory.arena(), parts, expiry_ms);
-                self.grew(bytes);
+                self.resized(0, bytes);
                 return Ok(());
             }
             return self.regrow(probe, place, head, parts, expiry_ms);
@@ -116,6 +116,7 @@ impl Hot {
         debug_assert!(head.kind() == CHAIN && head.stamp(self.arena()) == self.current);
         let same_layout = head.has(record::EXPIRY) == expiry_ms.is_some();
         if same_layout && value.len() <= head.capacity(&self.memory) {
+            self.resized(head.value_len(), value.len());
             head.replace(self.memory.arena(), head.tag(), expiry_ms, value);
             return Ok(());
         }

@@ -45,6 +45,8 @@ pub struct Transaction {
     cut: BTreeSet<(u16, u16)>,
     /// Which transaction this is, from 1.
     number: u32,
+    /// How many were undone.
+    aborts: u64,
     /// About how many bytes are staged and not cut off.
     pub(super) dirty_bytes: usize,
     /// About how many are cut off.
@@ -86,6 +88,7 @@ impl Hot {
             touched: Vec::new(),
             cut: BTreeSet::new(),
             number: 1,
+            aborts: 0,
             dirty_bytes: 0,
             cut_bytes: 0,
         }));
@@ -94,6 +97,11 @@ impl Hot {
     /// The last commit's stamp; `None` where nothing has to be committed.
     pub fn committed(&self) -> Option<u32> {
         self.transaction.is_some().then_some(self.committed)
+    }
+
+    /// How many transactions were undone: what was read before is not to be written after another one.
+    pub fn aborts(&self) -> u64 {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.aborts)
     }
 
     /// Whether something is staged.
@@ -142,11 +150,11 @@ impl Hot {
         }
     }
 
-    /// Counts what a staged record grew by in place.
+    /// Counts that a staged record's value was changed in place.
     #[inline]
-    pub(super) fn grew(&mut self, bytes: usize) {
+    pub(super) fn resized(&mut self, before: usize, after: usize) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.dirty_bytes += bytes;
+            transaction.dirty_bytes = (transaction.dirty_bytes + after).saturating_sub(before);
         }
     }
 
@@ -295,6 +303,7 @@ impl Hot {
         self.floors.clear(self.memory.arena());
         self.deletions += 1;
         if let Some(transaction) = &mut self.transaction {
+            transaction.aborts += 1;
             transaction.end();
         }
     }
