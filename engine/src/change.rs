@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
+use crate::hot::chain::Chunks;
 use crate::hot::record::VALUE;
 use crate::key::{Key, VALUE_BYTES_MAX};
 use crate::read::{self, Known};
@@ -110,6 +111,7 @@ pub(crate) fn append(
         None => read::below_cell(core, def, key, probe)?,
     };
     let frame = frame(element, read::expiry_of(def.ttl, core.hot.now_ms));
+    let found = core.hot.join_committed(probe, found);
     Ok(core.hot.append_chain(probe, found, [frame.as_bytes(), element], None, below)?)
 }
 
@@ -147,8 +149,8 @@ pub(crate) fn merge(
             operator.merge(core.hot.value_of(head), operand, &mut merged);
             Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
         }
-        // All of it is here: one value from now on, instead of a chunk for each epoch.
-        crate::hot::record::CHAIN if !expired && core.hot.chunks(head).complete => {
+        // All of it is here, or there were many commits since the last flush: one value from now on, instead of a chunk for each.
+        crate::hot::record::CHAIN if !expired && is_worth_folding(&core.hot.chunks(head)) => {
             merge_into_whole(core, def, operator, key, probe, operand)
         }
         crate::hot::record::CHAIN if !expired => {
@@ -157,6 +159,13 @@ pub(crate) fn merge(
         // Deleted or expired: what is below is masked, so the operand is the value.
         _ => Ok(core.hot.put_cell(probe, found, operand, None, Below::Perhaps)?),
     }
+}
+
+/// So many operands of commits are folded with what is on disk.
+const OPERANDS_MAX: usize = 16;
+
+fn is_worth_folding(chunks: &Chunks) -> bool {
+    chunks.complete || chunks.records.len() >= OPERANDS_MAX
 }
 
 /// Merges into the whole value, which is read first. One that expires has to be: whether it still lived decides what the

@@ -79,6 +79,7 @@ fn add(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, values:
     }
     let found = core.hot.find_cell(probe);
     let below = if found.is_some() { Below::Perhaps } else { read::below_cell(core, def, key, probe)? };
+    let found = core.hot.join_committed(probe, found);
     Ok(core.hot.append_chain(probe, found, [&all, &[]], None, below)?)
 }
 

@@ -886,3 +886,44 @@ fn a_range_is_claimed_beside_commits() {
         stop.store(true, Ordering::SeqCst);
     });
 }
+
+/// A list, and a sum of which more is on disk, got a chunk with each commit, and each operation walked through all of them.
+#[test]
+fn chains_don_t_grow_with_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, store, _, writer) = small(directory.path(), 64 << 20, transactional());
+    let list = store.state(StateOptions::list("list")).unwrap();
+    let sum = store.state(StateOptions::merging("sum", MergeOperator::U64Add)).unwrap();
+    drop(writer);
+    let (mut store, mut elements) = (store, Vec::new());
+    for round in 0..3_u64 {
+        let mut writer = store.writer(store.range()).unwrap();
+        for number in 0..3_000_u64 {
+            let element = (round * 10_000 + number).to_le_bytes()[..1 + number as usize % 8].to_vec();
+            writer.append(list, store.key(b"k"), &element).unwrap();
+            writer.merge(sum, store.key(b"k"), &1_u64.to_le_bytes()).unwrap();
+            elements.push(element);
+            if number % 1_000 == 500 {
+                writer.append(list, store.key(b"k"), b"undone").unwrap();
+                writer.abort_transaction().unwrap();
+                elements.pop();
+                writer.append(list, store.key(b"k"), elements.last().unwrap()).unwrap();
+                elements.push(elements.last().unwrap().clone());
+                writer.merge(sum, store.key(b"k"), &1_u64.to_le_bytes()).unwrap();
+            }
+            writer.commit(Commit::default()).unwrap();
+        }
+        let committed = store.reader().committed();
+        assert_eq!(writer.list(list, store.key(b"k")).unwrap(), elements);
+        assert_eq!(committed.list(list, store.key(b"k")).unwrap(), elements);
+        let counted = ((round + 1) * 3_000).to_le_bytes();
+        assert_eq!(writer.get(sum, store.key(b"k")).unwrap().unwrap(), counted);
+        assert_eq!(committed.get(sum, store.key(b"k")).unwrap().unwrap(), counted);
+        store.barrier(Barrier::new(round)).unwrap().wait().unwrap();
+        drop(writer);
+        store.close().unwrap();
+        store = Store::open(&engine, directory.path(), transactional()).unwrap();
+        store.state(StateOptions::merging("sum", MergeOperator::U64Add)).unwrap();
+        assert_eq!(store.reader().list(list, store.key(b"k")).unwrap(), elements);
+    }
+}

@@ -17,6 +17,8 @@ use crate::platform::arena::{NONE, Ref};
 
 /// A chain longer than this has its flushed chunks joined when it grows.
 const CHUNKS_MAX: usize = 8;
+/// So many committed chunks of about the same length are joined.
+const CHUNKS_OF_A_KIND: usize = 4;
 
 /// What memory holds of a chain.
 #[derive(Clone, Debug, Default)]
@@ -253,6 +255,53 @@ impl Hot {
             self.dispose(probe.state, probe.group, old);
         }
         head
+    }
+
+    /// Before something is appended to a list in a transaction: joins its newest chunks that were committed since the last
+    /// epoch was cut off, where several are of a kind. Else a list would have a chunk for each commit until it is flushed. As
+    /// chunks are joined with what is no more than twice as long, an element is copied a few times, and few chunks are left.
+    /// Nothing happens where memory is out.
+    pub fn join_committed(&mut self, probe: &Probe<'_>, found: Option<(Record, Place)>) -> Option<(Record, Place)> {
+        let (head, place) = found?;
+        let arena = self.memory.arena();
+        let flushed = self.last_sealed().unwrap_or(self.flushed);
+        let is_of_run = |chunk: Record| chunk.kind() == CHAIN && chunk.stamp(arena) > flushed;
+        if self.transaction.is_none() || head.stamp(arena) > self.committed || !is_of_run(head) {
+            return found;
+        }
+        let (mut run, mut bytes, mut last) = (vec![head], head.value_len(), head);
+        while !last.has(BASE) && last.link(arena) as Ref != NONE {
+            let below = Record::load(arena, last.link(arena) as Ref);
+            if !is_of_run(below) || below.value_len() > bytes * 2 {
+                break;
+            }
+            bytes += below.value_len();
+            run.push(below);
+            last = below;
+        }
+        if run.len() < CHUNKS_OF_A_KIND {
+            return found;
+        }
+        let value: Vec<u8> = run.iter().rev().flat_map(|&chunk| self.value_of(chunk)).copied().collect();
+        let parts = Parts {
+            tag: CHAIN | last.tag() & BASE | head.tag() & (record::NAMESPACE | record::EXPIRY | USED),
+            stamp: head.stamp(arena),
+            link: last.link(arena),
+            expiry_ms: head.expiry_ms(arena).unwrap_or(0),
+            area: probe.area,
+            value: [&value, &[]],
+            spare: 0,
+        };
+        let Some(joined) = Record::create(&mut self.memory, parts) else { return found };
+        if self.push_committed(probe.state, probe.group, joined).is_err() {
+            self.memory.retire_record(joined.at, joined.class());
+            return found;
+        }
+        place.swing(self.memory.arena(), joined.at);
+        for chunk in run {
+            self.dispose(probe.state, probe.group, chunk);
+        }
+        Some((joined, place))
     }
 
     /// Puts a new record where an old one of the same key lies, and disposes of the old one and all that it links to, down

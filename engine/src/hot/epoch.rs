@@ -229,6 +229,12 @@ impl Hot {
         if self.transaction.is_some() {
             return self.push_staged(state, group, record);
         }
+        self.push_committed(state, group, record)
+    }
+
+    /// The same for a record that isn't staged, whatever is.
+    #[inline]
+    pub(super) fn push_committed(&mut self, state: u16, group: u16, record: Record) -> Result<(), OutOfMemory> {
         let groups = self.groups;
         let table = table_of(&mut self.tables, groups, state, group);
         let slot = self.generation as usize % SLOTS;
