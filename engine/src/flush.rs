@@ -187,6 +187,18 @@ impl Queue {
         line.jobs.push_front(job);
     }
 
+    /// Takes a spill of what a shard has staged, above the epoch `committed`, out of the line, unless it is just being run: it
+    /// may be one that finds no room.
+    pub fn withdraw(&self, shard: &Arc<Shard>, committed: u32) -> Option<Job> {
+        let mut line = self.line.lock();
+        let is_it = |job: &Job| {
+            let is_of = |(of, sealed): &(Arc<Shard>, Sealed)| Arc::ptr_eq(of, shard) && sealed.epoch > committed;
+            job.request.is_none() && job.snapshot.is_none() && job.shards.iter().all(is_of) && !job.shards.is_empty()
+        };
+        let at = line.jobs.iter().position(is_it)?;
+        line.jobs.remove(at)
+    }
+
     /// Waits until no job is left.
     pub fn wait_idle(&self) {
         let mut line = self.line.lock();

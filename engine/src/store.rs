@@ -306,11 +306,12 @@ impl Store {
     }
 
     /// Undoes what is staged in a transactional store, by all its writers, as one: everything is as the last commit left it.
-    /// Takes time by how much is staged; where some of it is being spilled it waits for that.
+    /// Takes time by how much is staged, and, where
+    /// some of it was spilled, by how much of the tables that it belongs to is in memory; where some of it is just being spilled it
+    /// waits for that. Meanwhile the store's writers wait. A full disk is no hindrance.
     ///
     /// # Errors
-    /// [`Error::Options`] where the store isn't transactional; a [`Class::Retry`](crate::Class::Retry) error where a spill finds the
-    /// disk full, and then nothing is undone.
+    /// [`Error::Options`] where the store isn't transactional; and once background work failed for good.
     pub fn abort_transaction(&self) -> Result<()> {
         commit::abort(&self.inner, None)
     }

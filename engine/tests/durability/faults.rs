@@ -5,7 +5,10 @@ use crate::support::limits;
 use crate::support::workload::{Contents, Model, Plan, Subject, check_store, engine, store_options};
 use alluvium::inspect::{self, Severity};
 use alluvium::platform::storage::Fault;
-use alluvium::{CheckpointSource, Class, Engine, EngineOptions, Error, StorageChoice, Store};
+use alluvium::{
+    Barrier, CheckpointSource, Class, Commit, Engine, EngineOptions, Error, StateOptions, StorageChoice, Store,
+    StoreOptions,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -157,6 +160,37 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.directory.path()).status();
+    }
+}
+
+/// The spill that finds no room is the transaction's, and so is what the disk is full of: an abort waited for room.
+#[test]
+fn a_transaction_that_filled_the_disk_is_undone() {
+    let Some(mount) = Mount::new(48 << 20) else { return };
+    let options = StoreOptions { transactional: true, compress: false, ..store_options() };
+    let engine = engine(StorageChoice::Auto, 4 << 20);
+    let store = Store::create(&engine, &mount.path("store"), options).unwrap();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    for number in 0..1_000_u32 {
+        writer.put(state, store.key(&number.to_be_bytes()), &[1; 1_000]).unwrap();
+    }
+    writer.commit(Commit::default()).unwrap();
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    for round in 2..4_u64 {
+        let mut put = |number: u32| writer.put(state, store.key(&number.to_be_bytes()), &[round as u8; 1_000]);
+        let refused = (0..100_000).find_map(|number| put(number).err()).expect("the disk never got full");
+        assert_eq!((refused.class(), storage_error(&refused).fault), (Class::Retry, Fault::Full), "{refused}");
+        writer.abort_transaction().unwrap();
+        for number in 0..3_000_u32 {
+            let value = writer.get(state, store.key(&number.to_be_bytes())).unwrap();
+            assert_eq!(value, (number < 1_000).then(|| vec![1; 1_000]), "{number} in round {round}");
+        }
+        // What filled the disk is gone: the store goes on.
+        writer.put(state, store.key(b"new"), b"1").unwrap();
+        writer.commit(Commit::default()).unwrap();
+        store.barrier(Barrier::new(round)).unwrap().wait().unwrap();
+        assert_eq!(store.iterate(round).unwrap().count(), 1_001);
     }
 }
 
