@@ -63,8 +63,17 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     }
     let started = Instant::now();
     // No epoch is cut off, and none begun, between the first shard and the last.
-    let sealing = store.queue.sealing.lock();
-    store.check_open()?;
+    let sealing = loop {
+        let sealing = store.queue.sealing.lock();
+        store.check()?;
+        let own = own.as_ref().map(|(shard, _)| Arc::clone(shard));
+        if !is_unfinished(store, own.as_ref()) {
+            break sealing;
+        }
+        // It may have to spill, which takes what we hold.
+        drop(sealing);
+        store.engine.hurry(|| std::thread::sleep(PAUSE));
+    };
     let epoch = crate::store::epoch_of(store);
     let shards = store.shards.lock().clone();
     for shard in shards {
@@ -80,6 +89,16 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     store.counts.commits.fetch_add(1, Ordering::Relaxed);
     store.counts.commit_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     Ok(info)
+}
+
+/// How long a commit waits before it looks again whether another writer's operation has ended that waits for memory.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Whether a writer, the caller aside, is between two steps of one operation.
+fn is_unfinished(store: &StoreInner, own: Option<&Arc<Shard>>) -> bool {
+    let shards = store.shards.lock().clone();
+    let mut others = shards.iter().filter(|shard| own.is_none_or(|own| !Arc::ptr_eq(own, shard)));
+    others.any(|shard| shard.cell.borrow().hot.is_unfinished())
 }
 
 /// A shard's core, however it was come by.

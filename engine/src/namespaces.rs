@@ -58,7 +58,9 @@ pub fn merge(
     }
     for source in sources().skip(progress.deleted) {
         let key = target.in_namespace(source);
-        at(core, def, group, key, |core, probe| change::delete(core, def, key, probe))?;
+        let deleted = at(core, def, group, key, |core, probe| change::delete(core, def, key, probe));
+        core.hot.set_unfinished(deleted.is_err());
+        deleted?;
         progress.deleted += 1;
     }
     Ok(())

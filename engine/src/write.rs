@@ -209,10 +209,24 @@ fn run_with_care<R>(
     outcome
 }
 
-/// Makes room and tries the operation again, until it has found memory.
+/// Makes room and tries the operation again, until it has found memory, or there is none.
 #[cold]
 #[inline(never)]
 fn run_again<R>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    operation: impl FnMut(&mut Core) -> Result<R, Halt>,
+    out: (OutOfMemory, u64),
+) -> Result<R> {
+    let outcome = try_again(store, shard, token, operation, out);
+    if outcome.is_err() {
+        token.enter().hot.set_unfinished(false);
+    }
+    outcome
+}
+
+fn try_again<R>(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
     token: &mut OwnerToken<Core>,

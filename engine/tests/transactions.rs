@@ -927,3 +927,38 @@ fn chains_don_t_grow_with_commits() {
         assert_eq!(store.reader().list(list, store.key(b"k")).unwrap(), elements);
     }
 }
+
+/// Where memory runs out in the middle of a clear its writer waits, and another thread's commit took the half that was done.
+#[test]
+fn a_clear_is_committed_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, store, _, mut writer) = small(directory.path(), 4 << 20, transactional());
+    let map = store.state(StateOptions::map("map")).unwrap();
+    let key = store.key(b"k");
+    let committed = store.reader().committed();
+    let entries = || {
+        let (mut cursor, mut out) = (Cursor::entries(map, key, &MapRange::all()), Packed::new(100_000, 16 << 20));
+        committed.fetch(&mut cursor, &mut out).unwrap();
+        out.len()
+    };
+    for round in 0..6_u8 {
+        for number in 0..14_000_u32 {
+            writer.map_put(map, key, &number.to_be_bytes(), &[round; 24]).unwrap();
+        }
+        writer.commit(Commit::default()).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    store.commit(Commit::default()).unwrap();
+                    let seen = entries();
+                    assert!(seen == 0 || seen == 14_000, "{seen} entries in round {round}");
+                }
+            });
+            writer.map_clear(map, key).unwrap();
+            done.store(true, Ordering::SeqCst);
+        });
+        writer.commit(Commit::default()).unwrap();
+        assert_eq!(entries(), 0);
+    }
+}

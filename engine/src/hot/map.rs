@@ -276,9 +276,15 @@ impl Hot {
             } else if record.kind() != ENTRY_TOMBSTONE {
                 let expiry_ms = record.has(EXPIRY).then_some(0);
                 let found = Some((record, place));
-                self.set_entry(probe, root, found, ENTRY_TOMBSTONE, &user_key, &[], expiry_ms, Below::Perhaps)?;
+                let deleted =
+                    self.set_entry(probe, root, found, ENTRY_TOMBSTONE, &user_key, &[], expiry_ms, Below::Perhaps);
+                if deleted.is_err() {
+                    self.set_unfinished(true);
+                    return deleted;
+                }
             }
         }
+        self.set_unfinished(false);
         self.remove_if_useless(probe, root);
         Ok(())
     }

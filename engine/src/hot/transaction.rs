@@ -47,6 +47,8 @@ pub struct Transaction {
     number: u32,
     /// How many were undone.
     aborts: u64,
+    /// An operation of many steps found no memory after some of them, and is about to go on: nothing is committed before.
+    unfinished: bool,
     /// About how many bytes are staged and not cut off.
     pub(super) dirty_bytes: usize,
     /// About how many are cut off.
@@ -89,6 +91,7 @@ impl Hot {
             cut: BTreeSet::new(),
             number: 1,
             aborts: 0,
+            unfinished: false,
             dirty_bytes: 0,
             cut_bytes: 0,
         }));
@@ -102,6 +105,18 @@ impl Hot {
     /// How many transactions were undone: what was read before is not to be written after another one.
     pub fn aborts(&self) -> u64 {
         self.transaction.as_ref().map_or(0, |transaction| transaction.aborts)
+    }
+
+    /// Whether an operation stopped between two of its steps for want of memory.
+    pub fn is_unfinished(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.unfinished)
+    }
+
+    /// Says so, or that it has ended.
+    pub fn set_unfinished(&mut self, unfinished: bool) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.unfinished = unfinished;
+        }
     }
 
     /// Whether something is staged.
