@@ -22,7 +22,8 @@ pub struct Barrier {
     /// The host's name of the checkpoint, opaque; a later one may have any other. Where two have the same one, the
     /// younger is found by it.
     pub label: u64,
-    /// Where the sources stand, for each range of key groups, which lie in the store's; at most 256 MiB for each.
+    /// Where the sources stand, for each range of key groups, which lie in the store's; at most 256 MiB for each. Empty in a
+    /// transactional store, and so is the metadata: its checkpoints have the last commit's.
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
     /// The host's metadata, opaque; at most 256 MiB.
     pub metadata: Vec<u8>,

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 /// What a caller can do about an [`Error`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
-    /// Nothing is lost; the same call can succeed later (room on the disk, memory, descriptors, a lock).
+    /// Nothing is lost; the same call can succeed later (room on the disk, memory, descriptors, a lock), or after a commit or an
+    /// abort where too much is staged.
     Retry,
     /// The call was wrong and always will be.
     Usage,

@@ -4,9 +4,10 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
-//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`]); flows, one verb a file (`write`, `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `barrier`, `flush`, `compact`, [`migrate`],
-//! [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a folder (`hot`, [`segment`],
-//! [`manifest`], `stack`, `merged`, `shard`); base; [`platform`].
+//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`]); flows, one verb a file (`write`,
+//! `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `delete_range`, `barrier`, [`commit`], `flush`,
+//! `compact`, [`migrate`], [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a
+//! folder (`hot`, [`segment`], [`manifest`], `cache`, `stack`, `merged`, `mask`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
 /// The example of the README is run as a test.
@@ -127,7 +128,7 @@ pub use {
     snapshot::Snapshot,
     store::{CheckpointSource, State, Store},
     ticket::{Answer, Ticket},
-    writer::Writer,
+    writer::{SharedWriter, Writer},
 };
 pub use {
     convert::Convert,

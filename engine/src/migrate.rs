@@ -9,7 +9,6 @@ use crate::compact;
 use crate::convert::{Conversion, Convert, Older, STEPS_MAX, is_name, lineage_of};
 use crate::error::{Error, Result};
 use crate::ids::StateId;
-use crate::shard::Core;
 use crate::stack::{Layer, Slice, Version};
 use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner, check_room};
@@ -74,7 +73,7 @@ fn install(store: &Arc<StoreInner>, id: StateId, schema: &[u8], function: &Arc<d
     if cores.iter().any(|(_, core)| core.hot.has_staged()) {
         return Err(Error::Busy { problem: "a transaction is open" });
     }
-    if !cores.iter_mut().all(|(_, core)| evict(core, id)) {
+    if !cores.iter_mut().all(|(_, core)| core.hot.evict_state(id.0)) {
         return Ok(false);
     }
     let conversion = store.conversions.replace(&def, Arc::clone(function));
@@ -87,10 +86,6 @@ fn install(store: &Arc<StoreInner>, id: StateId, schema: &[u8], function: &Arc<d
     drop(cores);
     tracing::info!(state = known.name, conversion = function.name(), "migration");
     Ok(true)
-}
-
-fn evict(core: &mut Core, id: StateId) -> bool {
-    core.hot.evict_state(id.0)
 }
 
 fn check_pending(def: &StateDef, version: &Version, name: &str) -> Result<()> {

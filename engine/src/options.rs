@@ -129,8 +129,8 @@ pub struct StoreOptions {
     /// Whether what is written is *staged* until it is [committed](crate::Store::commit): checkpoints have what the last
     /// commit left, and with it its offsets and metadata.
     pub transactional: bool,
-    /// How much may be staged, in bytes, about: while there is more, a write that would stage something fails with
-    /// [`Error::Staged`]. What doesn't fit into memory is spilled.
+    /// How much each writer may have staged, in bytes, about: while there is more, its writes fail with [`Error::Staged`]. What
+    /// doesn't fit into memory is spilled.
     pub staged_bytes_max: usize,
     /// The seed of the store's hashes; `None` draws one. Stores that will be merged by rescaling may share one.
     pub hash_seed: Option<u64>,

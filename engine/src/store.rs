@@ -246,7 +246,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::State`] where the conversion's name has not 1 to 1,024 bytes, or a conversion of this name is under way, or
-    /// more than 64 are. [`Error::Busy`] where the state is written to again and again meanwhile; else as [`Store::barrier`].
+    /// more than 64 are. [`Error::Busy`] where the state is written to again and again meanwhile, or
+    /// something is staged; else as [`Store::barrier`].
     /// In any case nothing has changed then. What a conversion fails with, a panic too, is told to those who read such a
     /// value, as [`Error::Conversion`]: nothing is lost, and in the background it is left alone until a conversion of the
     /// same name is registered that gets on with it.
@@ -265,7 +266,8 @@ impl Store {
     }
 
     /// Claims a range of key groups for writing; refused ([`Error::RangeClaimed`]) while another writer holds any of them.
-    /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it.
+    /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it;
+    /// [`Error::Busy`] where something is staged in it.
     pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
         write::claim(&self.inner, range)
     }

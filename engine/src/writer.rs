@@ -660,7 +660,7 @@ fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {
 /// A writer that many threads share: one lock around a [`Writer`], on the same path.
 ///
 /// ```
-/// # use alluvium::{Engine, EngineOptions, StateOptions, Store, StoreOptions, writer::SharedWriter};
+/// # use alluvium::{Engine, EngineOptions, SharedWriter, StateOptions, Store, StoreOptions};
 /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
 /// # let engine = Engine::open(EngineOptions::default())?;
 /// # let store = Store::create(&engine, directory.path(), StoreOptions::default())?;

@@ -102,11 +102,7 @@ impl DirtyList {
 
     /// Marks a record of the list as dead; true where it pays to [`DirtyList::sweep`].
     pub fn bury(&mut self, arena: &Arena, record: &mut Record) -> bool {
-        record.bury(arena, self.grave);
-        if self.grave == NONE {
-            self.oldest = record.at;
-        }
-        self.grave = record.at;
+        self.bury_for_good(arena, record);
         self.dead += 1;
         self.dead > 32 && self.dead * 2 > self.count
     }
