@@ -66,9 +66,9 @@ pub fn run(store: &Arc<StoreInner>, work: &Work, may_wait: impl Fn() -> bool) ->
 
 /// Where the segments of a bottom are cut, in bytes: in even parts, or the last one would be as small as can be.
 fn cut_bytes(work: &Work) -> u64 {
-    let parts = (work.bytes() / work.fragment_bytes as f64).round();
-    // What the inputs have in the slices is an estimate; a little more, or there would be a scrap at the end.
-    if parts < 2.0 { work.fragment_bytes * 2 } else { (work.bytes() / parts * 1.1) as u64 }
+    let parts = (work.bytes_left() / work.fragment_bytes as f64).round();
+    // That is an estimate; a little more, or there would be a scrap at the end.
+    if parts < 2.0 { work.fragment_bytes * 2 } else { (work.bytes_left() / parts * 1.1) as u64 }
 }
 
 /// Merges all layers of a slice into a sink, behind what it has.

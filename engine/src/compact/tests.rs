@@ -131,7 +131,8 @@ fn all_files_of_a_small_store_may_be_new() {
     (0..keys).for_each(|key| job.put(key));
     job.checkpoint();
     job.run(keys, 40_000, 12);
-    assert!(job.slices() > 6, "{}", job.slices());
+    // Cut by what is left of them, not by what was merged: else there are twice as many, of half the length.
+    assert!((7..=14).contains(&job.slices()), "{}", job.slices());
     job.assert_few(0);
 }
 

@@ -4,7 +4,7 @@
 //! the store, up to a bound; neighbours that are small are merged into one; runs are merged for all slices that have too
 //! many; and where many files are new since the last checkpoint, what is not pressing waits for the next.
 
-use super::pick::{self, Choice, bytes_in};
+use super::pick::{self, BOTTOM, Choice, bytes_in};
 use crate::ids::SegmentId;
 use crate::stack::{LazySegment, Slice, Version};
 use crate::store::StoreInner;
@@ -53,6 +53,17 @@ impl Part {
         bytes_of(&self.slice, &self.choice)
     }
 
+    /// About how many will be left: what lies above a bottom mostly replaces what is in it. Where it doesn't, the bottom
+    /// grows, and is cut when it is merged the next time.
+    fn bytes_left(&self) -> f64 {
+        let bottoms = self.slice.layers[self.choice.layers.clone()].iter();
+        let bytes = bottoms
+            .filter(|layer| layer.segment.meta().level == BOTTOM)
+            .map(|layer| bytes_in(&self.slice, layer))
+            .sum();
+        if bytes > 0.0 { bytes } else { self.bytes() }
+    }
+
     fn is_here(&self) -> bool {
         self.slice.layers[self.choice.layers.clone()].iter().all(|layer| layer.segment.is_here())
     }
@@ -66,9 +77,9 @@ impl Work {
         layers.filter(|layer| seen.insert(layer.segment.id())).map(|layer| Arc::clone(&layer.segment)).collect()
     }
 
-    /// About how many bytes they have in the slices.
-    pub fn bytes(&self) -> f64 {
-        self.parts.iter().map(Part::bytes).sum()
+    /// About how many bytes will be left of them.
+    pub fn bytes_left(&self) -> f64 {
+        self.parts.iter().map(Part::bytes_left).sum()
     }
 }
 
@@ -139,7 +150,7 @@ impl<'a> Picker<'a> {
     /// those that are so small that they had better have been one with it.
     fn bottoms(&self, at: usize, first: Part) -> Work {
         let fragment_bytes = self.fragment_bytes;
-        let mut bytes = first.bytes();
+        let mut bytes = first.bytes_left();
         let mut parts = vec![first];
         for slice in &self.version.slices[at + 1..] {
             let small = || pick::all_of(slice).filter(|all| bytes_of(slice, all) < fragment_bytes as f64 / 4.0);
@@ -148,7 +159,7 @@ impl<'a> Picker<'a> {
             let Some(part) = wanted.or_else(|| self.available(slice, small().filter(|_| is_convertible))) else {
                 break;
             };
-            bytes += part.bytes();
+            bytes += part.bytes_left();
             if bytes > fragment_bytes as f64 * JOINED {
                 break;
             }
