@@ -425,7 +425,8 @@ fn loom_hot_cut_and_put_anew() {
             let look = || {
                 let _pin = reader.slot.pin();
                 let mut out = Vec::new();
-                let seen = get_entry(&reader.table.head, &reader.table.arena, &probe(KEY), b"user", &mut out);
+                let head = &reader.table.head;
+                let seen = get_entry(head, head, &reader.table.arena, &probe(KEY), b"user", &mut out);
                 Reader::judge(seen, &out)
             };
             let (first, second) = (look(), look());

@@ -19,7 +19,7 @@ impl Default for Transaction {
 }
 
 impl Reader {
-    /// The committed value's first byte and stamp; `None` where it has to look anew.
+    /// First byte and stamp of the committed value, there all the time; `None` where it has to look anew.
     pub(super) fn get_committed(&self, transaction: &Transaction) -> Option<(u8, u32, u8)> {
         let _pin = self.slot.pin();
         let seen = transaction.commits.beside(|view| {
@@ -28,7 +28,7 @@ impl Reader {
             let seen = tables.get_cell(&self.table.arena, &probe(KEY), &mut out);
             Self::judge(seen, &out)
         });
-        seen.map(|seen| seen.expect("there was a committed value all the time"))
+        seen.map(|seen| seen.unwrap())
     }
 }
 
