@@ -9,7 +9,7 @@
 //! `compact`, [`migrate`], [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a
 //! folder (`hot`, [`segment`], [`manifest`], `cache`, `stack`, `merged`, `mask`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
-#![cfg_attr(loom, allow(dead_code, reason = "loom builds the lock-free parts without those who call them"))]
+#![cfg_attr(loom, expect(dead_code, reason = "loom builds the lock-free parts without those who call them"))]
 
 /// The example of the README is run as a test.
 #[cfg(doctest)]
