@@ -4,9 +4,11 @@
 //! doesn't count, and removes the directories that it made.
 
 mod amplification;
+mod backends;
 mod barrier;
 mod big_map;
 mod cold;
+mod compare;
 mod cursor;
 mod flush_bytes;
 mod harness;
@@ -15,8 +17,9 @@ mod memory;
 mod range_delete;
 mod recover;
 mod transactions;
+mod workloads;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand};
 use harness::{Outcome, Run, Settings};
 use std::process::ExitCode;
 
@@ -27,52 +30,82 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser, Debug)]
 #[command(name = "alluvium-bench")]
 struct Arguments {
-    /// Which benchmark.
-    bench: Bench,
-    #[command(flatten)]
-    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-enum Bench {
-    Hot,
-    Barrier,
-    FlushBytes,
-    Amplification,
-    Recover,
-    Memory,
-    BigMap,
-    Cold,
-    Cursor,
-    Transactions,
-    RangeDelete,
-    All,
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Every workload under every engine.
+    Compare(compare::Arguments),
+    /// One run of `compare`.
+    #[command(hide = true)]
+    Child(compare::child::Arguments),
+    /// Counters in memory, against a hash map.
+    Hot(Settings),
+    /// What a barrier costs.
+    Barrier(Settings),
+    /// Bytes that checkpoints write.
+    FlushBytes(Settings),
+    /// Bytes written and on disk, over those updated and live.
+    Amplification(Settings),
+    /// From opening to reads.
+    Recover(Settings),
+    /// Memory against the budget.
+    Memory(Settings),
+    /// One map of many entries.
+    BigMap(Settings),
+    /// State that outgrows memory, against the disk.
+    Cold(Settings),
+    /// Keys and entries by cursor.
+    Cursor(Settings),
+    /// Commits and aborts.
+    Transactions(Settings),
+    /// Ranges of a map deleted.
+    RangeDelete(Settings),
+    /// All of these but `compare`.
+    All(Settings),
 }
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(Bench, &str, Function); 11] = [
-    (Bench::Hot, "hot", hot::run),
-    (Bench::Barrier, "barrier", barrier::run),
-    (Bench::FlushBytes, "flush-bytes", flush_bytes::run),
-    (Bench::Amplification, "amplification", amplification::run),
-    (Bench::Recover, "recover", recover::run),
-    (Bench::Memory, "memory", memory::run),
-    (Bench::BigMap, "big-map", big_map::run),
-    (Bench::Cold, "cold", cold::run),
-    (Bench::Cursor, "cursor", cursor::run),
-    (Bench::Transactions, "transactions", transactions::run),
-    (Bench::RangeDelete, "range-delete", range_delete::run),
+const BENCHES: [(&str, Function); 11] = [
+    ("hot", hot::run),
+    ("barrier", barrier::run),
+    ("flush-bytes", flush_bytes::run),
+    ("amplification", amplification::run),
+    ("recover", recover::run),
+    ("memory", memory::run),
+    ("big-map", big_map::run),
+    ("cold", cold::run),
+    ("cursor", cursor::run),
+    ("transactions", transactions::run),
+    ("range-delete", range_delete::run),
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let (only, settings) = match Arguments::parse().command {
+        Command::Compare(arguments) => return exit(compare::run(&arguments)),
+        Command::Child(arguments) => return exit(compare::child::run(&arguments)),
+        Command::Hot(settings) => ("hot", settings),
+        Command::Barrier(settings) => ("barrier", settings),
+        Command::FlushBytes(settings) => ("flush-bytes", settings),
+        Command::Amplification(settings) => ("amplification", settings),
+        Command::Recover(settings) => ("recover", settings),
+        Command::Memory(settings) => ("memory", settings),
+        Command::BigMap(settings) => ("big-map", settings),
+        Command::Cold(settings) => ("cold", settings),
+        Command::Cursor(settings) => ("cursor", settings),
+        Command::Transactions(settings) => ("transactions", settings),
+        Command::RangeDelete(settings) => ("range-delete", settings),
+        Command::All(settings) => ("", settings),
+    };
     let mut worked = true;
-    for (bench, name, function) in BENCHES {
-        if arguments.bench != bench && arguments.bench != Bench::All {
+    for (name, function) in BENCHES {
+        if !only.is_empty() && only != name {
             continue;
         }
-        let mut run = Run::new(name, arguments.settings.clone());
+        let mut run = Run::new(name, settings.clone());
         let outcome = function(&mut run);
         run.print_table();
         if let Err(error) = outcome {
@@ -81,4 +114,14 @@ fn main() -> ExitCode {
         }
     }
     if worked { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn exit(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Recovery with a cold page cache: time to the first correct read, and the random reads behind it against the disk's
 //! own; by bytes and by number of segments.
 
-use crate::harness::disk::{RawReads, directory_bytes, drop_cache};
+use crate::harness::disk::{RawReads, directory_bytes, drop_caches};
 use crate::harness::generate::{KEY_BYTES, KEY_GROUPS, Op, Random, value};
 use crate::harness::table::{Table, engine, store_options};
 use crate::harness::{Outcome, Run, Target, median, wrong};
@@ -51,7 +51,7 @@ fn by_bytes(run: &mut Run, bytes: u64, case: &str) -> Outcome {
         times.push(ms);
         run.note(&format!("{case}: first read after {ms:.2} ms, {open_ms:.2} of them to open"));
         if turn == 0 {
-            drop_cache(run, directory.path())?;
+            drop_caches(run, directory.path())?;
             next_reads(run, &mut table, directory.path(), n, case)?;
             if directory_bytes(directory.path())? > disk + disk / 100 {
                 return wrong("recovery copied segments");
@@ -69,7 +69,7 @@ fn first_read(run: &Run, path: &Path, i: u64) -> Outcome<(Table, f64, f64)> {
     let mut wanted = [0; VALUE_BYTES];
     value(i, 0, &mut wanted);
     let op = Op::of(i);
-    drop_cache(run, path)?;
+    drop_caches(run, path)?;
     let started = Instant::now();
     let mut table = Table::open(&engine, path)?;
     let opened = started.elapsed();
@@ -185,7 +185,7 @@ fn reopen_segments(run: &mut Run, path: &Path, stores: u64, case: &str, options:
         let engine = engine(BUDGET_BYTES)?;
         let i = random.below(n);
         let op = Op::of(i);
-        drop_cache(run, path)?;
+        drop_caches(run, path)?;
         let started = Instant::now();
         let mut table = Table::of(Store::open(&engine, path, options.clone())?)?;
         let opened = started.elapsed();

@@ -23,14 +23,40 @@ pub fn directory_bytes(path: &Path) -> Outcome<u64> {
     Ok(bytes)
 }
 
-/// Has the page cache forget a directory's files; they must be synced.
-pub fn drop_cache(run: &Run, path: &Path) -> Outcome {
+/// What the files below a directory take on disk, each counted once however often it is linked.
+pub fn tree_bytes(path: &Path) -> Outcome<u64> {
+    let mut seen = std::collections::HashMap::new();
+    visit_files(path, &mut |path| {
+        // A file may be reclaimed between the listing and the look.
+        if let Ok(metadata) = path.metadata() {
+            seen.insert(metadata.ino(), metadata.blocks() * 512);
+        }
+        Ok(())
+    })?;
+    Ok(seen.values().sum())
+}
+
+fn visit_files(path: &Path, visit: &mut impl FnMut(&Path) -> Outcome) -> Outcome {
     for entry in std::fs::read_dir(path)? {
-        // A file may be reclaimed between the listing and the opening.
-        let Ok(file) = std::fs::File::open(entry?.path()) else { continue };
-        file.sync_all()?;
-        fadvise(&file, 0, None, Advice::DontNeed)?;
+        let path = entry?.path();
+        if path.is_dir() { visit_files(&path, visit)? } else { visit(&path)? }
     }
+    Ok(())
+}
+
+/// Has the page cache forget the files below a directory.
+pub fn drop_cache(path: &Path) -> Outcome {
+    visit_files(path, &mut |path| {
+        // A file may be reclaimed between the listing and the opening.
+        let Ok(file) = std::fs::File::open(path) else { return Ok(()) };
+        file.sync_all()?;
+        Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+    })
+}
+
+/// The same; of the whole machine, where that was asked for.
+pub fn drop_caches(run: &Run, path: &Path) -> Outcome {
+    drop_cache(path)?;
     if run.settings().drop_caches {
         std::fs::write("/proc/sys/vm/drop_caches", "3")?;
     }

@@ -1,0 +1,232 @@
+//! Keyed state over an ordered key-value store, as Flink's RocksDB backend lays it out: key group, key, namespace, user key.
+//!
+//! Keys have one length, so that nothing has to stand between them. A list is one value that is appended to.
+
+use super::{Backend, Cell, Kind, Place, Span, Table};
+use crate::harness::Outcome;
+use alluvium::KeyGroup;
+use std::collections::HashMap;
+
+/// An ordered key-value store with tables.
+pub trait Kv: Sized {
+    /// As [`Backend::open`].
+    fn open(place: &Place) -> Outcome<Self>;
+
+    /// Reads a value.
+    fn get<R>(&mut self, table: Table, key: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R>;
+
+    /// Reads many values.
+    fn get_many(&mut self, table: Table, keys: &[Vec<u8>]) -> Outcome<Vec<Option<Vec<u8>>>> {
+        keys.iter().map(|key| self.get(table, key, |value| value.map(<[u8]>::to_vec))).collect()
+    }
+
+    /// Writes a value.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Outcome;
+
+    /// Removes a value.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Outcome;
+
+    /// Writes many values; `None` removes.
+    fn write_many<'a>(&mut self, table: Table, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Outcome {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.put(table, key, value)?,
+                None => self.delete(table, key)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends to a value.
+    fn append(&mut self, table: Table, key: &[u8], element: &[u8]) -> Outcome {
+        let mut list = self.get(table, key, |list| list.map(<[u8]>::to_vec))?.unwrap_or_default();
+        list.extend_from_slice(element);
+        self.put(table, key, &list)
+    }
+
+    /// Entries from a key on and below another, in order.
+    fn scan(&mut self, table: Table, from: &[u8], below: &[u8], visit: impl FnMut(&[u8], &[u8])) -> Outcome;
+
+    /// As [`Backend::begin_checkpoint`].
+    fn begin_checkpoint(&mut self) -> Outcome;
+
+    /// As [`Backend::checkpoint_is_complete`].
+    fn checkpoint_is_complete(&mut self) -> Outcome<bool> {
+        Ok(true)
+    }
+
+    /// As [`Backend::close`].
+    fn close(self) -> Outcome;
+}
+
+/// Keyed state over a key-value store.
+#[derive(Debug)]
+pub struct Keyed<K> {
+    kv: K,
+    tables: Vec<Kind>,
+    key: Vec<u8>,
+    end: Vec<u8>,
+}
+
+fn compose(out: &mut Vec<u8>, cell: &Cell, user_key: &[u8]) {
+    out.clear();
+    out.extend_from_slice(&cell.op.group.0.to_be_bytes());
+    out.extend_from_slice(&cell.op.bytes);
+    out.extend_from_slice(cell.namespace());
+    out.extend_from_slice(user_key);
+}
+
+/// Makes a key the first one behind all that begin with it.
+fn pass(key: &mut Vec<u8>) {
+    while let Some(last) = key.pop() {
+        if last < u8::MAX {
+            key.push(last + 1);
+            return;
+        }
+    }
+}
+
+impl<K: Kv> Backend for Keyed<K> {
+    fn open(place: &Place) -> Outcome<Self> {
+        Ok(Self { kv: K::open(place)?, tables: place.tables.clone(), key: Vec::new(), end: Vec::new() })
+    }
+
+    fn get<R>(&mut self, table: Table, cell: &Cell, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
+        compose(&mut self.key, cell, &[]);
+        self.kv.get(table, &self.key, use_it)
+    }
+
+    fn put(&mut self, table: Table, cell: &Cell, value: &[u8]) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        self.kv.put(table, &self.key, value)
+    }
+
+    fn delete(&mut self, table: Table, cell: &Cell) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        self.kv.delete(table, &self.key)
+    }
+
+    fn update<V: AsRef<[u8]>>(
+        &mut self,
+        table: Table,
+        cell: &Cell,
+        change: impl FnOnce(Option<&[u8]>) -> Option<V>,
+    ) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        match self.kv.get(table, &self.key, change)? {
+            Some(new) => self.kv.put(table, &self.key, new.as_ref()),
+            None => self.kv.delete(table, &self.key),
+        }
+    }
+
+    fn get_many(&mut self, table: Table, cells: &[Cell], mut use_it: impl FnMut(usize, Option<&[u8]>)) -> Outcome {
+        let values = self.kv.get_many(table, &composed(cells))?;
+        for (index, value) in values.iter().enumerate() {
+            use_it(index, value.as_deref());
+        }
+        Ok(())
+    }
+
+    fn update_many<V: AsRef<[u8]>>(
+        &mut self,
+        table: Table,
+        cells: &[Cell],
+        mut change: impl FnMut(usize, Option<&[u8]>) -> Option<V>,
+    ) -> Outcome {
+        let keys = composed(cells);
+        let mut values = self.kv.get_many(table, &keys)?;
+        // Where each key occurs first: what a later one of the same key changes.
+        let mut first = HashMap::<&[u8], usize, foldhash::fast::RandomState>::default();
+        for (index, key) in keys.iter().enumerate() {
+            let at = *first.entry(key).or_insert(index);
+            values[at] = change(index, values[at].as_deref()).map(|new| new.as_ref().to_vec());
+        }
+        let changes = keys.iter().zip(&values).enumerate();
+        let changes = changes.filter(|(index, (key, _))| first.get(&key[..]) == Some(index));
+        self.kv.write_many(table, changes.map(|(_, (key, value))| (&key[..], value.as_deref())))
+    }
+
+    fn append(&mut self, table: Table, cell: &Cell, element: &[u8]) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        self.kv.append(table, &self.key, element)
+    }
+
+    fn list(&mut self, table: Table, cell: &Cell, use_it: impl FnMut(&[u8])) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        let bytes = match self.tables[table] {
+            Kind::List(bytes) => bytes,
+            other => return crate::harness::wrong(format!("a table of {other:?} has no lists")),
+        };
+        self.kv.get(table, &self.key, |list| list.unwrap_or_default().chunks(bytes).for_each(use_it))
+    }
+
+    fn map_put(&mut self, table: Table, cell: &Cell, user_key: &[u8], value: &[u8]) -> Outcome {
+        compose(&mut self.key, cell, user_key);
+        self.kv.put(table, &self.key, value)
+    }
+
+    fn map_get<R>(
+        &mut self,
+        table: Table,
+        cell: &Cell,
+        user_key: &[u8],
+        use_it: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Outcome<R> {
+        compose(&mut self.key, cell, user_key);
+        self.kv.get(table, &self.key, use_it)
+    }
+
+    fn map_delete(&mut self, table: Table, cell: &Cell, user_key: &[u8]) -> Outcome {
+        compose(&mut self.key, cell, user_key);
+        self.kv.delete(table, &self.key)
+    }
+
+    fn map_scan(&mut self, table: Table, cell: &Cell, span: Span<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Outcome {
+        compose(&mut self.key, cell, span.from);
+        compose(&mut self.end, cell, span.below);
+        if span.below.is_empty() {
+            pass(&mut self.end);
+        }
+        let prefix = self.key.len() - span.from.len();
+        self.kv.scan(table, &self.key, &self.end, |key, value| visit(&key[prefix..], value))
+    }
+
+    fn enqueue(&mut self, table: Table, group: KeyGroup, user_key: &[u8]) -> Outcome {
+        self.key.clear();
+        self.key.extend_from_slice(&group.0.to_be_bytes());
+        self.key.extend_from_slice(user_key);
+        self.kv.put(table, &self.key, &[])
+    }
+
+    fn dequeue(&mut self, table: Table, group: KeyGroup, below: &[u8], mut visit: impl FnMut(&[u8])) -> Outcome {
+        let prefix = group.0.to_be_bytes();
+        let end = [&prefix[..], below].concat();
+        let mut due = Vec::new();
+        self.kv.scan(table, &prefix, &end, |key, _| {
+            visit(&key[prefix.len()..]);
+            due.push(key.to_vec());
+        })?;
+        self.kv.write_many(table, due.iter().map(|key| (&key[..], None)))
+    }
+
+    fn begin_checkpoint(&mut self) -> Outcome {
+        self.kv.begin_checkpoint()
+    }
+
+    fn checkpoint_is_complete(&mut self) -> Outcome<bool> {
+        self.kv.checkpoint_is_complete()
+    }
+
+    fn close(self) -> Outcome {
+        self.kv.close()
+    }
+}
+
+fn composed(cells: &[Cell]) -> Vec<Vec<u8>> {
+    let key = |cell: &Cell| {
+        let mut key = Vec::with_capacity(32);
+        compose(&mut key, cell, &[]);
+        key
+    };
+    cells.iter().map(key).collect()
+}

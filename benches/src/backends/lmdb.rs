@@ -1,0 +1,111 @@
+//! LMDB: a database for each table, one write transaction after another, synced only by checkpoints.
+
+use super::kv::Kv;
+use super::{Place, Table};
+use crate::harness::{Outcome, wrong};
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, RwTxn};
+use std::ops::Bound;
+
+/// Changes of a transaction.
+const CHANGES: usize = 10_000;
+/// The most that a file may grow to.
+const MAP_BYTES: usize = 256 << 30;
+
+type Database = heed::Database<'static, Bytes, Bytes>;
+
+/// An environment with a transaction that is open.
+pub struct Lmdb {
+    env: &'static Env,
+    tables: Vec<Database>,
+    transaction: Option<RwTxn<'static>>,
+    changes: usize,
+}
+
+impl Lmdb {
+    fn transaction(&mut self) -> Outcome<(&mut RwTxn<'static>, &[Database])> {
+        if self.changes >= CHANGES {
+            self.commit()?;
+        }
+        if self.transaction.is_none() {
+            self.transaction = Some(self.env.write_txn()?);
+        }
+        match &mut self.transaction {
+            Some(transaction) => Ok((transaction, &self.tables)),
+            None => wrong("no transaction"),
+        }
+    }
+
+    fn commit(&mut self) -> Outcome {
+        self.changes = 0;
+        if let Some(transaction) = self.transaction.take() {
+            transaction.commit()?;
+        }
+        Ok(())
+    }
+}
+
+impl Kv for Lmdb {
+    #[expect(unsafe_code, reason = "heed leaves it to its caller that nobody else changes the file")]
+    fn open(place: &Place) -> Outcome<Self> {
+        let mut options = EnvOpenOptions::new();
+        options.map_size(MAP_BYTES).max_dbs(place.tables.len() as u32);
+        // SAFETY: the directory is this run's own, and the flags give up durability between checkpoints, not order: a killed
+        // process loses nothing that its file system has.
+        let env = unsafe {
+            options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_READ_AHEAD | EnvFlags::WRITE_MAP);
+            options.open(&place.path)?
+        };
+        // For the rest of the process, so that a transaction can be kept beside it.
+        let env: &'static Env = Box::leak(Box::new(env));
+        let mut tables = Vec::new();
+        for index in 0..place.tables.len() {
+            let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
+                let database = opener.create_database::<Bytes, Bytes>(transaction, Some(&format!("table-{index}")))?;
+                heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(database))
+            })?;
+            match created {
+                CommitOrAbort::Commit(database) => tables.push(database),
+                CommitOrAbort::Abort(()) => return wrong("a table could not be made"),
+            }
+        }
+        Ok(Self { env, tables, transaction: None, changes: 0 })
+    }
+
+    fn get<R>(&mut self, table: Table, key: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
+        let (transaction, tables) = self.transaction()?;
+        Ok(use_it(tables[table].get(transaction, key)?))
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Outcome {
+        let (transaction, tables) = self.transaction()?;
+        tables[table].put(transaction, key, value)?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Outcome {
+        let (transaction, tables) = self.transaction()?;
+        tables[table].delete(transaction, key)?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    fn scan(&mut self, table: Table, from: &[u8], below: &[u8], mut visit: impl FnMut(&[u8], &[u8])) -> Outcome {
+        let (transaction, tables) = self.transaction()?;
+        for entry in tables[table].range(transaction, &(Bound::Included(from), Bound::Excluded(below)))? {
+            let (key, value) = entry?;
+            visit(key, value);
+        }
+        Ok(())
+    }
+
+    fn begin_checkpoint(&mut self) -> Outcome {
+        self.commit()?;
+        Ok(self.env.force_sync()?)
+    }
+
+    fn close(mut self) -> Outcome {
+        self.commit()
+    }
+}

@@ -1,0 +1,169 @@
+//! Alluvium: a state for each table, one writer for all key groups.
+
+use super::{Backend, Cell, Kind, Place, Span, Table};
+use crate::harness::Outcome;
+use crate::harness::table::{engine, store_options};
+use alluvium::{Barrier, Engine, Key, KeyGroup, MapRange, Pending, State, StateOptions, Store, Writer};
+use std::ops::{Bound, ControlFlow};
+
+/// A store, its writer, its states.
+#[derive(Debug)]
+pub struct Ours {
+    writer: Writer,
+    states: Vec<State>,
+    pending: Option<Pending>,
+    label: u64,
+    store: Store,
+    /// Lasts as long as its store.
+    _engine: Engine,
+}
+
+impl Cell {
+    fn key(&self) -> Key<'_> {
+        self.op.key().in_namespace(self.namespace())
+    }
+}
+
+fn range(span: Span<'_>) -> MapRange<'_> {
+    let below = if span.below.is_empty() { Bound::Unbounded } else { Bound::Excluded(span.below) };
+    MapRange::between(Bound::Included(span.from), below)
+}
+
+impl Backend for Ours {
+    fn open(place: &Place) -> Outcome<Self> {
+        let engine = engine(place.budget_bytes)?;
+        let store = Store::open_or_create(&engine, &place.path, store_options())?;
+        let state = |(index, kind): (usize, &Kind)| {
+            let name = format!("table-{index}");
+            store.state(match kind {
+                Kind::Value => StateOptions::value(&name),
+                Kind::List(_) => StateOptions::list(&name),
+                Kind::Map | Kind::Queue => StateOptions::map(&name),
+            })
+        };
+        let states = place.tables.iter().enumerate().map(state).collect::<Result<_, _>>()?;
+        let writer = store.writer(store.range())?;
+        let label = store.restored().map_or(0, |info| info.label);
+        Ok(Self { writer, states, pending: None, label, store, _engine: engine })
+    }
+
+    fn get<R>(&mut self, table: Table, cell: &Cell, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
+        Ok(self.writer.read(self.states[table], cell.key(), use_it)?)
+    }
+
+    fn put(&mut self, table: Table, cell: &Cell, value: &[u8]) -> Outcome {
+        Ok(self.writer.put(self.states[table], cell.key(), value)?)
+    }
+
+    fn delete(&mut self, table: Table, cell: &Cell) -> Outcome {
+        Ok(self.writer.delete(self.states[table], cell.key())?)
+    }
+
+    #[inline]
+    fn update<V: AsRef<[u8]>>(
+        &mut self,
+        table: Table,
+        cell: &Cell,
+        change: impl FnOnce(Option<&[u8]>) -> Option<V>,
+    ) -> Outcome {
+        Ok(self.writer.update(self.states[table], cell.key(), change)?)
+    }
+
+    fn get_many(&mut self, table: Table, cells: &[Cell], use_it: impl FnMut(usize, Option<&[u8]>)) -> Outcome {
+        let keys: Vec<Key<'_>> = cells.iter().map(Cell::key).collect();
+        Ok(self.writer.get_many(self.states[table], &keys, use_it)?)
+    }
+
+    fn update_many<V: AsRef<[u8]>>(
+        &mut self,
+        table: Table,
+        cells: &[Cell],
+        change: impl FnMut(usize, Option<&[u8]>) -> Option<V>,
+    ) -> Outcome {
+        let keys: Vec<Key<'_>> = cells.iter().map(Cell::key).collect();
+        Ok(self.writer.update_many(self.states[table], &keys, change)?)
+    }
+
+    fn append(&mut self, table: Table, cell: &Cell, element: &[u8]) -> Outcome {
+        Ok(self.writer.append(self.states[table], cell.key(), element)?)
+    }
+
+    fn list(&mut self, table: Table, cell: &Cell, use_it: impl FnMut(&[u8])) -> Outcome {
+        Ok(self.writer.list_with(self.states[table], cell.key(), use_it)?)
+    }
+
+    fn map_put(&mut self, table: Table, cell: &Cell, user_key: &[u8], value: &[u8]) -> Outcome {
+        Ok(self.writer.map_put(self.states[table], cell.key(), user_key, value)?)
+    }
+
+    fn map_get<R>(
+        &mut self,
+        table: Table,
+        cell: &Cell,
+        user_key: &[u8],
+        use_it: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Outcome<R> {
+        Ok(self.writer.map_read(self.states[table], cell.key(), user_key, use_it)?)
+    }
+
+    fn map_delete(&mut self, table: Table, cell: &Cell, user_key: &[u8]) -> Outcome {
+        Ok(self.writer.map_delete(self.states[table], cell.key(), user_key)?)
+    }
+
+    fn map_scan(&mut self, table: Table, cell: &Cell, span: Span<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Outcome {
+        Ok(self.writer.map_scan(self.states[table], cell.key(), &range(span), |user_key, value| {
+            visit(user_key, value);
+            ControlFlow::Continue(())
+        })?)
+    }
+
+    fn enqueue(&mut self, table: Table, group: KeyGroup, user_key: &[u8]) -> Outcome {
+        Ok(self.writer.map_put(self.states[table], Key::new(group, &[]), user_key, &[])?)
+    }
+
+    fn dequeue(&mut self, table: Table, group: KeyGroup, below: &[u8], mut visit: impl FnMut(&[u8])) -> Outcome {
+        let (state, key) = (self.states[table], Key::new(group, &[]));
+        let due = range(Span { from: &[], below });
+        let mut any = false;
+        self.writer.map_scan(state, key, &due, |user_key, _| {
+            any = true;
+            visit(user_key);
+            ControlFlow::Continue(())
+        })?;
+        if any {
+            self.writer.map_delete_range(state, key, &due)?;
+        }
+        Ok(())
+    }
+
+    fn begin_checkpoint(&mut self) -> Outcome {
+        self.label += 1;
+        self.pending = Some(self.writer.barrier(Barrier::new(self.label))?);
+        Ok(())
+    }
+
+    fn checkpoint_is_complete(&mut self) -> Outcome<bool> {
+        match self.pending.as_ref().map(Pending::poll) {
+            None => Ok(true),
+            Some(None) => Ok(false),
+            Some(Some(outcome)) => {
+                self.pending = None;
+                outcome?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn checkpoint(&mut self) -> Outcome {
+        self.begin_checkpoint()?;
+        if let Some(pending) = self.pending.take() {
+            pending.wait()?;
+        }
+        Ok(())
+    }
+
+    fn close(self) -> Outcome {
+        drop(self.writer);
+        Ok(self.store.close()?)
+    }
+}

@@ -1,0 +1,166 @@
+//! The cases: each workload with its sizes.
+
+use super::Sizes;
+use super::engines::{Engine, Job};
+use super::figures::Figures;
+use super::recover::{First, Prepare, Recover};
+use super::stall::Stall;
+use super::stream::{Oracle, Stream};
+use crate::backends::Place;
+use crate::harness::{Outcome, wrong};
+use crate::workloads::join::Join;
+use crate::workloads::nexmark::Nexmark;
+use crate::workloads::rmw::{self, Rmw};
+use crate::workloads::session::Sessions;
+use crate::workloads::state_ops::{StateOps, What};
+use crate::workloads::timers::Timers;
+use crate::workloads::windows::{self, Windows};
+use crate::workloads::Workload;
+
+/// State of values over the budget, for the curve of growth.
+const GROWTH: [(&str, f64); 8] = [
+    ("growth-0.1", 0.1),
+    ("growth-0.25", 0.25),
+    ("growth-0.5", 0.5),
+    ("growth-1", 1.0),
+    ("growth-2", 2.0),
+    ("growth-5", 5.0),
+    ("growth-10", 10.0),
+    ("growth-20", 20.0),
+];
+
+const STATE_OPS: [(&str, What); 9] = [
+    ("state-ops-value-get", What::ValueGet),
+    ("state-ops-value-update", What::ValueUpdate),
+    ("state-ops-value-add", What::ValueAdd),
+    ("state-ops-list-add", What::ListAdd),
+    ("state-ops-list-get", What::ListGet),
+    ("state-ops-map-put", What::MapPut),
+    ("state-ops-map-get", What::MapGet),
+    ("state-ops-map-iterate", What::MapIterate),
+    ("state-ops-map-remove-and-put", What::MapRemoveAndPut),
+];
+
+/// The names of all cases, in the order in which they are run.
+pub fn names() -> Vec<&'static str> {
+    let mut names = vec![
+        "rmw-hot",
+        "rmw-hot-uniform",
+        "rmw-hot-batched",
+        "rmw-cold-uniform",
+        "rmw-cold-zipf",
+        "rmw-cold-uniform-batched",
+        "rmw-cold-zipf-batched",
+        "tumble-inc",
+        "tumble-list",
+        "slide-inc",
+        "session",
+        "interval-join",
+        "nexmark",
+        "nexmark-cold",
+        "timers",
+        "ckpt-stall",
+        "recover",
+    ];
+    names.extend(STATE_OPS.map(|(name, _)| name));
+    names.extend(GROWTH.map(|(name, _)| name));
+    names
+}
+
+/// Whether a case shows what only durable engines have.
+pub fn is_about_disk(case: &str) -> bool {
+    case == "recover" || case == "ckpt-stall"
+}
+
+/// What a child process does with a case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Step {
+    /// Measures it.
+    Measure,
+    /// Makes the answers that all measurements are compared with.
+    Oracle,
+    /// Of `recover`: fills a store, and dies.
+    Prepare,
+}
+
+/// Runs a case with an engine.
+pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, seed: u64) -> Outcome<Figures> {
+    let with = With { engine, step, place, sizes };
+    let quick = |quick: u64, full: u64| if sizes.quick { quick } else { full };
+    let hot = |zipf, batch| rmw::Shape {
+        keys: quick(200_000, 1_000_000),
+        value_bytes: 8,
+        zipf,
+        batch,
+        events: quick(4_800_000, 48_000_000),
+    };
+    let cold = |zipf, batch| rmw::Shape {
+        keys: quick(4_000_000, 20_000_000),
+        value_bytes: 100,
+        zipf,
+        batch,
+        events: quick(480_000, 1_920_000),
+    };
+    let window = |size_s: u64, slide_s: u64, value_bytes, list, events| windows::Shape {
+        keys: 100_000,
+        size_ms: size_s * 1000,
+        slide_ms: slide_s * 1000,
+        value_bytes,
+        list,
+        events,
+    };
+    let rmw = |shape| Rmw::new(shape, seed);
+    if let Some((_, share)) = GROWTH.iter().find(|(name, _)| *name == case) {
+        let keys = (with.place.budget_bytes as f64 * share / 116.0 * quick(25, 100) as f64 / 100.0) as u64;
+        let events = quick(960_000, 9_600_000 / if *share < 1.0 { 1 } else { 10 });
+        return with.workload(rmw(rmw::Shape { keys, value_bytes: 100, zipf: false, batch: 1, events }));
+    }
+    if let Some((_, what)) = STATE_OPS.iter().find(|(name, _)| *name == case) {
+        return with.workload(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000), seed));
+    }
+    match case {
+        "rmw-hot" => with.workload(rmw(hot(true, 1))),
+        "rmw-hot-uniform" => with.workload(rmw(hot(false, 1))),
+        "rmw-hot-batched" => with.workload(rmw(hot(true, 32))),
+        "rmw-cold-uniform" => with.workload(rmw(cold(false, 1))),
+        "rmw-cold-zipf" => with.workload(rmw(cold(true, 1))),
+        "rmw-cold-uniform-batched" => with.workload(rmw(cold(false, 256))),
+        "rmw-cold-zipf-batched" => with.workload(rmw(cold(true, 256))),
+        "tumble-inc" => with.workload(Windows::new(window(5, 5, 256, false, quick(960_000, 9_600_000)), seed)),
+        "tumble-list" => with.workload(Windows::new(window(5, 5, 100, true, quick(960_000, 9_600_000)), seed)),
+        "slide-inc" => with.workload(Windows::new(window(60, 10, 64, false, quick(480_000, 1_920_000)), seed)),
+        "session" => with.workload(Sessions::new(200_000, quick(480_000, 2_880_000), seed)),
+        "interval-join" => with.workload(Join::new(20_000, quick(480_000, 1_920_000), seed)),
+        "nexmark" => with.workload(Nexmark::new(false, quick(480_000, 4_800_000))),
+        "nexmark-cold" => with.workload(Nexmark::new(true, quick(480_000, 4_800_000))),
+        "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
+        "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),
+        "recover" if step == Step::Prepare => with.job(Prepare { place: with.place.clone(), sizes }),
+        "recover" => with.job(Recover { place: with.place.clone(), sizes, seed, first: First::of(sizes) }),
+        _ => wrong(format!("no case is called {case}; there are {}", names().join(", "))),
+    }
+}
+
+/// What a case is run with.
+struct With<'a> {
+    engine: Engine,
+    step: Step,
+    place: Place,
+    sizes: &'a Sizes,
+}
+
+impl With<'_> {
+    fn workload<W: Workload>(&self, workload: W) -> Outcome<Figures> {
+        let place = self.place.clone();
+        match self.step {
+            Step::Measure => self.engine.run(Stream { workload, place, sizes: self.sizes }),
+            // Hash maps, whatever engine is named: they have no order, no disk and nothing in common with any.
+            Step::Oracle => Engine::Hashmap.run(Oracle { workload, place }),
+            Step::Prepare => wrong("there is nothing to prepare"),
+        }
+    }
+
+    fn job<J: Job<Out = Figures>>(&self, job: J) -> Outcome<Figures> {
+        self.engine.run(job)
+    }
+}

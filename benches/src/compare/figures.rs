@@ -1,0 +1,89 @@
+//! What one run of one engine gave: a JSON line.
+
+use crate::harness::latency::Latency;
+use serde::{Deserialize, Serialize};
+
+/// Latencies in ns.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+pub struct LatencyNs {
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub p9999: u64,
+    pub max: u64,
+}
+
+impl LatencyNs {
+    pub fn of(latency: &Latency) -> Self {
+        let at = |percent| latency.percentile(percent) as u64;
+        Self { p50: at(50.0), p99: at(99.0), p999: at(99.9), p9999: at(99.99), max: latency.max() as u64 }
+    }
+}
+
+/// One run. What a workload doesn't measure is left out.
+#[derive(Clone, Default, Serialize, Deserialize, Debug)]
+#[serde(default)]
+pub struct Figures {
+    pub engine: String,
+    pub workload: String,
+    /// Which of the repeats, from 0.
+    pub repeat: u32,
+    pub seed: u64,
+    pub quick: bool,
+    pub budget_bytes: u64,
+    /// What the process was limited to, page cache included; 0: it was not.
+    pub cap_bytes: u64,
+    /// Whether all that was read is what the oracle read. What isn't correct counts for nothing.
+    pub correct: bool,
+    /// Why there are no figures.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub failed: String,
+
+    pub load_s: f64,
+    pub events: u64,
+    /// Events of the closed loop in a second.
+    pub events_per_s: f64,
+    /// Operations of state in a second.
+    pub ops_per_s: f64,
+    pub latency_ns: LatencyNs,
+    /// At 70 % of that rate, from when an event was due.
+    pub open_latency_ns: LatencyNs,
+    pub cpu_s_per_million_events: f64,
+    pub rss_bytes_max: u64,
+    /// Bytes that went to the disk, load and checkpoints included, over bytes of keys and values that were written.
+    pub write_amplification: f64,
+    pub written_bytes: u64,
+    /// Bytes on disk after the last checkpoint over bytes of live keys and values.
+    pub space_amplification: f64,
+    /// Bytes on disk after all windows were closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained_bytes: Option<u64>,
+
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_ns_p50: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_ns_p999: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worst_op_ns: Option<u64>,
+    /// Share of the throughput that is lost while a checkpoint is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_dip: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_bytes: Option<u64>,
+
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_first_read_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_100k_reads_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_90_percent_ms: Option<f64>,
+
+    /// What was read until the end of each segment of the events, to be compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<u64>,
+    /// What a look at parts of the state gave at the end; of the oracle: after each segment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<u64>,
+}

@@ -1,0 +1,213 @@
+//! `compare`: every workload under every engine, in turns, each run in a process of its own within the same memory, every answer
+//! compared with one oracle's.
+
+mod cap;
+mod cases;
+pub mod child;
+mod engines;
+pub mod figures;
+mod recover;
+mod stall;
+mod stream;
+mod usage;
+
+pub use cases::names;
+
+use crate::harness::disk::drop_cache;
+use crate::harness::{Outcome, median};
+use cap::Cap;
+use cases::Step;
+use child::{Failure, spawn};
+use engines::Engine;
+use figures::Figures;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long the loops of a run may take.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// Small states.
+    pub quick: bool,
+    /// Of the closed loop: it ends with the first segment that ends later.
+    pub closed: Duration,
+    /// Of the open loop.
+    pub open: Duration,
+}
+
+impl Sizes {
+    /// To see that it works.
+    pub const QUICK: Self =
+        Self { quick: true, closed: Duration::from_millis(1500), open: Duration::from_millis(700) };
+    /// For figures.
+    pub const FULL: Self = Self { quick: false, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
+}
+
+/// A child that takes longer is ended.
+const CHILD_LIMIT: Duration = Duration::from_secs(400);
+
+/// Compares engines; docs/benchmarks.md says what each workload does.
+#[derive(Clone, clap::Args, Debug)]
+pub struct Arguments {
+    /// Only these engines.
+    #[arg(long)]
+    engine: Vec<Engine>,
+    /// Only the cases whose name begins so.
+    #[arg(long)]
+    case: Vec<String>,
+    /// Small states and short loops: to see that it works, not for figures.
+    #[arg(long)]
+    quick: bool,
+    /// How often each engine has its turn.
+    #[arg(long, default_value_t = 3)]
+    repeats: u32,
+    /// The seed of everything random.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Each engine's memory for records, buffers and caches.
+    #[arg(long, default_value_t = 256)]
+    budget_mib: usize,
+    /// The limit of the whole process, page cache included (memory cgroup, as root); 0: none.
+    #[arg(long, default_value_t = 512)]
+    cap_mib: u64,
+    /// Where the engines' directories are made: on the disk that is to be measured.
+    #[arg(long, default_value = ".")]
+    directory: PathBuf,
+    /// Append the runs to this file, one JSON object per line.
+    #[arg(long)]
+    record: Option<PathBuf>,
+}
+
+/// Runs all that was asked for; fails where this project's engine was wrong, or had no figures.
+pub fn run(arguments: &Arguments) -> Outcome {
+    let all = <Engine as clap::ValueEnum>::value_variants().to_vec();
+    let engines = if arguments.engine.is_empty() { all } else { arguments.engine.clone() };
+    let cap = if arguments.cap_mib == 0 { None } else { Cap::new(arguments.cap_mib << 20) };
+    if cap.is_none() {
+        eprintln!("compare: the processes' memory is not limited, the page cache is everybody's");
+    }
+    let wanted = |name: &&str| arguments.case.is_empty() || arguments.case.iter().any(|case| name.starts_with(case));
+    let mut table = Vec::new();
+    for case in names().into_iter().filter(wanted) {
+        let runs = one_case(arguments, case, &engines, cap.as_ref())?;
+        print_case(case, &runs);
+        table.extend(runs);
+    }
+    let ours = |figures: &&Figures| figures.engine == Engine::Alluvium.name();
+    match table.iter().filter(ours).find(|figures| !figures.correct || !figures.failed.is_empty()) {
+        Some(bad) => crate::harness::wrong(format!("{}: {} {}", bad.engine, bad.workload, bad.failed)),
+        None => Ok(()),
+    }
+}
+
+fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&Cap>) -> Outcome<Vec<Figures>> {
+    let mut runs = Vec::new();
+    let oracle = if cases::is_about_disk(case) {
+        None
+    } else {
+        let (outcome, _) = one_run(arguments, case, Engine::Hashmap, Step::Oracle, None)?;
+        match outcome {
+            Ok(oracle) => Some(oracle),
+            Err(failure) => return crate::harness::wrong(format!("{case}: no answers to compare with: {failure}")),
+        }
+    };
+    for repeat in 0..arguments.repeats {
+        for engine in engines {
+            if cases::is_about_disk(case) && !engine.is_durable() {
+                continue;
+            }
+            let (outcome, cap_bytes) = one_run(arguments, case, *engine, Step::Measure, cap)?;
+            let mut figures = match outcome {
+                Ok(figures) => figures,
+                Err(failure) => Figures { failed: failure.to_string(), ..Figures::default() },
+            };
+            if let Some(oracle) = &oracle {
+                figures.correct = figures.failed.is_empty() && is_right(&figures, oracle);
+            }
+            (figures.digests, figures.checks) = (Vec::new(), Vec::new());
+            (figures.engine, figures.workload) = (engine.name(), case.to_owned());
+            (figures.repeat, figures.seed, figures.quick) = (repeat, arguments.seed, arguments.quick);
+            (figures.budget_bytes, figures.cap_bytes) = ((arguments.budget_mib << 20) as u64, cap_bytes);
+            record(arguments, &figures)?;
+            runs.push(figures);
+        }
+    }
+    Ok(runs)
+}
+
+/// All that was read is what the oracle read at the same place.
+fn is_right(figures: &Figures, oracle: &Figures) -> bool {
+    let count = figures.digests.len();
+    let check = count.checked_sub(1).and_then(|last| oracle.checks.get(last));
+    count > 0 && oracle.digests.get(..count) == Some(&figures.digests[..]) && figures.checks.first() == check
+}
+
+/// One child in a new directory; `recover` has two in one. Gives what it was limited to as well.
+fn one_run(
+    arguments: &Arguments,
+    case: &str,
+    engine: Engine,
+    step: Step,
+    cap: Option<&Cap>,
+) -> Outcome<(Result<Figures, Failure>, u64)> {
+    eprintln!("compare: {case}, {}", if step == Step::Oracle { "the oracle".to_owned() } else { engine.name() });
+    std::fs::create_dir_all(&arguments.directory)?;
+    let directory = tempfile::Builder::new().prefix("alluvium-compare-").tempdir_in(&arguments.directory)?;
+    let path = directory.path().join("data");
+    std::fs::create_dir(&path)?;
+    let mut child = child::Arguments {
+        engine,
+        case: case.to_owned(),
+        step,
+        directory: path.clone(),
+        budget_bytes: arguments.budget_mib << 20,
+        seed: arguments.seed,
+        quick: arguments.quick,
+        entrance: cap.map(Cap::entrance),
+    };
+    if case == "recover" {
+        child.step = Step::Prepare;
+        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&child, CHILD_LIMIT)? {
+            return Ok((Err(failure), 0));
+        }
+        drop_cache(&path)?;
+        child.step = step;
+    }
+    let outcome = spawn(&child, CHILD_LIMIT)?;
+    Ok((outcome, if cap.is_some() { arguments.cap_mib << 20 } else { 0 }))
+}
+
+fn record(arguments: &Arguments, figures: &Figures) -> Outcome {
+    let line = serde_json::to_string(figures)?;
+    println!("{line}");
+    if let Some(record) = &arguments.record {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(record)?;
+        writeln!(file, "{line}")?;
+    }
+    Ok(())
+}
+
+/// A look at a case, for people: to stderr, so that stdout stays JSON.
+fn print_case(case: &str, runs: &[Figures]) {
+    let mut by_engine: BTreeMap<&str, Vec<&Figures>> = BTreeMap::new();
+    for run in runs {
+        by_engine.entry(&run.engine).or_default().push(run);
+    }
+    eprintln!("\n## {case}");
+    for (engine, runs) in by_engine {
+        let of = |figure: fn(&Figures) -> f64| median(runs.iter().map(|run| figure(run)).collect());
+        let failed = runs.iter().find(|run| !run.failed.is_empty()).map(|run| run.failed.as_str());
+        let is_right = runs.iter().all(|run| run.correct);
+        eprintln!(
+            "{engine:<14} {:>12.0} events/s  p50 {:>8.0} p99.9 {:>9.0} ns  max {:>6.1} ms  written {:>5.2}  disk {:>5.2}  {}",
+            of(|run| run.events_per_s),
+            of(|run| run.latency_ns.p50 as f64),
+            of(|run| run.latency_ns.p999 as f64),
+            of(|run| run.latency_ns.max as f64 / 1e6),
+            of(|run| run.write_amplification),
+            of(|run| run.space_amplification),
+            failed.unwrap_or(if is_right { "" } else { "WRONG ANSWERS" }),
+        );
+    }
+}

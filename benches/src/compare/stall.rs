@@ -1,0 +1,188 @@
+//! `ckpt-stall`: what checkpoints cost those who go on.
+
+use super::figures::{Figures, LatencyNs};
+use super::{Sizes, usage};
+use super::engines::Job;
+use crate::backends::{Backend, Cell, Kind, Place};
+use crate::harness::disk::tree_bytes;
+use crate::harness::generate::{Draw, Op, Random};
+use crate::harness::latency::Latency;
+use crate::harness::{Outcome, median, wrong};
+use crate::workloads::rmw::{Value, ordered_key};
+use std::time::{Duration, Instant};
+
+const VALUE_BYTES: usize = 100;
+/// Events that are due together in the open loop.
+const GROUP: usize = 16;
+
+/// Zipf updates of values that memory holds, with a checkpoint every second: in a closed loop, then at half of what that did.
+#[derive(Debug)]
+pub struct Stall<'a> {
+    pub place: Place,
+    pub sizes: &'a Sizes,
+    pub seed: u64,
+}
+
+/// What was going on when.
+#[derive(Default)]
+struct Times {
+    beside: Duration,
+    beside_events: u64,
+    between: Duration,
+    between_events: u64,
+    stalls_ns: Vec<u64>,
+    until_complete_ms: Vec<f64>,
+}
+
+struct Running<B> {
+    backend: B,
+    keys: u64,
+    draw: Draw,
+    random: Random,
+    /// How often each key was counted: what is on disk must say the same.
+    counts: Vec<u32>,
+    begun: Option<Instant>,
+    next: Instant,
+    every: Duration,
+}
+
+impl Job for Stall<'_> {
+    type Out = Figures;
+
+    fn run<B: Backend>(self) -> Outcome<Figures> {
+        let keys = if self.sizes.quick { 300_000 } else { 1_200_000 };
+        let path = self.place.path.clone();
+        let every = if self.sizes.quick { Duration::from_millis(500) } else { Duration::from_secs(1) };
+        let backend = B::open(&Place { tables: vec![Kind::Value], ..self.place })?;
+        let (draw, random) = (Draw::zipf(keys), Random::new(self.seed));
+        let counts = vec![0; keys as usize];
+        let mut run = Running { backend, keys, draw, random, counts, begun: None, next: Instant::now(), every };
+        for i in 0..keys {
+            let key = ordered_key(i, keys);
+            run.backend.put(0, &Cell::of(key), Value::of(&key, 0, VALUE_BYTES).as_ref())?;
+        }
+        run.backend.checkpoint()?;
+        let mut figures = Figures::default();
+        let (mut closed, mut open) = (Times::default(), Times::default());
+        let mut latency = Latency::new()?;
+        run.closed(self.sizes.closed, &mut closed, &mut latency)?;
+        let total = (closed.beside + closed.between).as_secs_f64();
+        figures.events = closed.beside_events + closed.between_events;
+        figures.events_per_s = figures.events as f64 / total;
+        figures.ops_per_s = figures.events_per_s * 2.0;
+        figures.latency_ns = LatencyNs::of(&latency);
+        let rate = |events: u64, time: Duration| events as f64 / time.as_secs_f64().max(1e-9);
+        if closed.between_events > 0 && closed.beside_events > 0 {
+            let (beside, between) =
+                (rate(closed.beside_events, closed.beside), rate(closed.between_events, closed.between));
+            figures.checkpoint_dip = Some(1.0 - beside / between);
+        }
+        let mut late = Latency::new()?;
+        let written = usage::written_bytes();
+        run.open(self.sizes.closed, figures.events_per_s / 2.0, &mut open, &mut late)?;
+        figures.checkpoint_bytes = Some((usage::written_bytes() - written) / open.stalls_ns.len().max(1) as u64);
+        figures.open_latency_ns = LatencyNs::of(&late);
+        figures.worst_op_ns = Some(figures.open_latency_ns.max);
+        let mut stalls = [closed.stalls_ns, open.stalls_ns].concat();
+        stalls.sort_unstable();
+        figures.stall_ns_p50 = stalls.get(stalls.len() / 2).copied();
+        figures.stall_ns_p999 = stalls.last().copied();
+        figures.checkpoint_ms = Some(median([closed.until_complete_ms, open.until_complete_ms].concat()));
+        run.check()?;
+        figures.space_amplification = tree_bytes(&path)? as f64 / (keys * 116) as f64;
+        figures.rss_bytes_max = usage::resident_bytes_max();
+        figures.correct = true;
+        run.backend.close()?;
+        Ok(figures)
+    }
+}
+
+impl<B: Backend> Running<B> {
+    fn make(&mut self, count: usize) -> Vec<(u64, Op)> {
+        let next = |_| {
+            let i = self.draw.next(&mut self.random);
+            (i, ordered_key(i, self.keys))
+        };
+        (0..count).map(next).collect()
+    }
+
+    fn update(&mut self, (i, key): (u64, Op)) -> Outcome {
+        self.counts[i as usize] += 1;
+        self.backend.update(0, &Cell::of(key), |old| Some(Value::after(&key, old, VALUE_BYTES)))
+    }
+
+    /// Begins a checkpoint when it is time, and sees when it is complete. Gives whether one is under way.
+    fn look_after_checkpoints(&mut self, times: &mut Times) -> Outcome<bool> {
+        if let Some(begun) = self.begun {
+            if self.backend.checkpoint_is_complete()? {
+                times.until_complete_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+                self.begun = None;
+            }
+        } else if Instant::now() >= self.next {
+            let begun = Instant::now();
+            self.backend.begin_checkpoint()?;
+            times.stalls_ns.push(begun.elapsed().as_nanos() as u64);
+            (self.begun, self.next) = (Some(begun), begun + self.every);
+        }
+        Ok(self.begun.is_some())
+    }
+
+    fn closed(&mut self, time: Duration, times: &mut Times, latency: &mut Latency) -> Outcome {
+        self.next = Instant::now() + self.every;
+        while times.beside + times.between < time {
+            let ops = self.make(50_000);
+            for group in ops.chunks(256) {
+                let started = Instant::now();
+                let is_beside = self.look_after_checkpoints(times)?;
+                for (index, op) in group.iter().enumerate() {
+                    latency.sample(index, || self.update(*op))?;
+                }
+                let spent = started.elapsed();
+                let (all, events) = if is_beside {
+                    (&mut times.beside, &mut times.beside_events)
+                } else {
+                    (&mut times.between, &mut times.between_events)
+                };
+                *all += spent;
+                *events += group.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Events come in groups, due at fixed times: their latency counts from there, the pause of a checkpoint included.
+    fn open(&mut self, time: Duration, rate: f64, times: &mut Times, latency: &mut Latency) -> Outcome {
+        let mut spent = Duration::ZERO;
+        while spent < time {
+            // For about a second, made while the clock stands.
+            let ops = self.make((rate as usize).max(GROUP));
+            let started = Instant::now();
+            self.next = started + self.every / 2;
+            for (index, group) in ops.chunks(GROUP).enumerate() {
+                let due = Duration::from_secs_f64((index * GROUP) as f64 / rate);
+                while started.elapsed() < due {
+                    std::hint::spin_loop();
+                }
+                self.look_after_checkpoints(times)?;
+                for op in group {
+                    self.update(*op)?;
+                }
+                latency.add(started.elapsed().saturating_sub(due).as_nanos() as u64);
+            }
+            spent += started.elapsed();
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Outcome {
+        self.backend.checkpoint()?;
+        for i in (0..self.keys).step_by(331) {
+            let key = ordered_key(i, self.keys);
+            let right = Value::of(&key, u64::from(self.counts[i as usize]), VALUE_BYTES);
+            if !self.backend.get(0, &Cell::of(key), |value| value == Some(right.as_ref()))? {
+                return wrong(format!("the value of key {i} is wrong"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! One run of a workload: load, closed loop, open loop, checkpoint, a look at the state, and what it cost.
+
+use super::engines::Job;
+use super::figures::{Figures, LatencyNs};
+use super::{Sizes, usage};
+use crate::backends::{Backend, Place};
+use crate::harness::disk::tree_bytes;
+use crate::harness::latency::Latency;
+use crate::harness::table::Every;
+use crate::harness::{Outcome, wrong};
+use crate::workloads::{Answers, Workload};
+use std::time::{Duration, Instant};
+
+/// Parts that the events come in: a run ends with one of them, and answers are compared at their ends.
+pub const SEGMENTS: usize = 96;
+/// The closed loop leaves the rest to the open one.
+const CLOSED_SEGMENTS: usize = 64;
+/// Between checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// Of what the closed loop did.
+const OPEN_LOAD: f64 = 0.7;
+/// Events of that long come together in the open loop.
+const GROUP: Duration = Duration::from_micros(20);
+/// After windows have closed, before a last checkpoint.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A workload to be measured with some engine.
+#[derive(Debug)]
+pub struct Stream<'a, W> {
+    pub workload: W,
+    pub place: Place,
+    pub sizes: &'a Sizes,
+}
+
+/// A run in progress.
+struct Running<'a, B, W: Workload> {
+    backend: B,
+    workload: W,
+    sizes: &'a Sizes,
+    answers: Answers,
+    events: Vec<W::Event>,
+    digests: Vec<u64>,
+    checkpoints: Every,
+}
+
+impl<W: Workload> Job for Stream<'_, W> {
+    type Out = Figures;
+
+    fn run<B: Backend>(self) -> Outcome<Figures> {
+        let mut figures = Figures::default();
+        let before_bytes = usage::written_bytes();
+        let path = self.place.path.clone();
+        let mut run = Running {
+            backend: B::open(&Place { tables: self.workload.tables(), ..self.place })?,
+            workload: self.workload,
+            sizes: self.sizes,
+            answers: Answers::default(),
+            events: Vec::new(),
+            digests: Vec::new(),
+            checkpoints: Every::new(CHECKPOINT_EVERY),
+        };
+        let started = Instant::now();
+        run.workload.load(&mut run.backend, &mut run.answers)?;
+        run.backend.checkpoint()?;
+        figures.load_s = started.elapsed().as_secs_f64();
+        run.closed(&mut figures)?;
+        run.open(&mut figures)?;
+        run.finish(&mut figures, &path, before_bytes)?;
+        Ok(figures)
+    }
+}
+
+impl<B: Backend, W: Workload> Running<'_, B, W> {
+    /// Makes the next segment's events; whether there are any.
+    fn next_segment(&mut self) -> bool {
+        let all = self.workload.events();
+        let made = self.digests.len() as u64;
+        let end = |segment: u64| all * segment / SEGMENTS as u64;
+        let count = end(made + 1) - end(made);
+        self.events.clear();
+        self.workload.generate(count as usize, &mut self.events);
+        made < SEGMENTS as u64 && count > 0
+    }
+
+
+    /// As fast as it goes.
+    fn closed(&mut self, figures: &mut Figures) -> Outcome {
+        let mut latency = Latency::new()?;
+        let (mut time, mut events) = (Duration::ZERO, 0_u64);
+        let batch = self.workload.batch();
+        let (operations, cpu) = (self.answers.operations, usage::cpu());
+        let mut generating = Duration::ZERO;
+        while self.digests.len() < CLOSED_SEGMENTS && time < self.sizes.closed {
+            let making = usage::cpu();
+            self.next_segment();
+            generating += usage::cpu() - making;
+            let started = Instant::now();
+            for (index, chunk) in self.events.chunks(batch).enumerate() {
+                let (workload, backend, answers) = (&mut self.workload, &mut self.backend, &mut self.answers);
+                latency.sample(index, || workload.process(backend, chunk, answers))?;
+                // A look at the clock costs: not after each event.
+                if index % 1024 == 0 && self.checkpoints.is_due() && backend.checkpoint_is_complete()? {
+                    backend.begin_checkpoint()?;
+                }
+            }
+            time += started.elapsed();
+            events += self.events.len() as u64;
+            self.digests.push(self.answers.digest());
+        }
+        let cpu = usage::cpu() - cpu - generating;
+        figures.events = events;
+        figures.events_per_s = events as f64 / time.as_secs_f64();
+        figures.ops_per_s = (self.answers.operations - operations) as f64 / time.as_secs_f64();
+        figures.cpu_s_per_million_events = cpu.as_secs_f64() * 1e6 / events as f64;
+        figures.latency_ns = LatencyNs::of(&latency);
+        Ok(())
+    }
+
+    /// Events are due at fixed times; their latency counts from there. Those of [`GROUP`] come together, so that looking at the
+    /// clock isn't what is measured.
+    fn open(&mut self, figures: &mut Figures) -> Outcome {
+        let mut latency = Latency::new()?;
+        let rate = figures.events_per_s * OPEN_LOAD;
+        let batch = self.workload.batch();
+        let group = batch * ((rate * GROUP.as_secs_f64()) as usize / batch).max(1);
+        let (mut spent, mut done) = (Duration::ZERO, 0);
+        while spent < self.sizes.open && self.next_segment() {
+            let started = Instant::now();
+            for (index, together) in self.events.chunks(group).enumerate() {
+                let due = Duration::from_secs_f64((index * group) as f64 / rate);
+                while started.elapsed() < due {
+                    std::hint::spin_loop();
+                }
+                for chunk in together.chunks(batch) {
+                    self.workload.process(&mut self.backend, chunk, &mut self.answers)?;
+                }
+                latency.add(started.elapsed().saturating_sub(due).as_nanos() as u64);
+                if self.checkpoints.is_due() && self.backend.checkpoint_is_complete()? {
+                    self.backend.begin_checkpoint()?;
+                }
+            }
+            spent += started.elapsed();
+            done += self.events.len();
+            self.digests.push(self.answers.digest());
+        }
+        if done > 0 {
+            figures.open_latency_ns = LatencyNs::of(&latency);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, figures: &mut Figures, path: &std::path::Path, before_bytes: u64) -> Outcome {
+        while !self.backend.checkpoint_is_complete()? {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.backend.checkpoint()?;
+        figures.written_bytes = usage::written_bytes() - before_bytes;
+        figures.write_amplification = figures.written_bytes as f64 / (self.answers.logical_bytes as f64).max(1.0);
+        figures.space_amplification = tree_bytes(path)? as f64 / (self.workload.live_bytes() as f64).max(1.0);
+        let mut seen = Answers::default();
+        self.workload.check(&mut self.backend, &mut seen)?;
+        figures.checks = vec![seen.digest()];
+        figures.digests = std::mem::take(&mut self.digests);
+        if self.workload.drain(&mut self.backend, &mut self.answers)? {
+            self.backend.checkpoint()?;
+            std::thread::sleep(SETTLE);
+            self.backend.checkpoint()?;
+            figures.drained_bytes = Some(tree_bytes(path)?);
+            if self.workload.live_bytes() != 0 {
+                return wrong("windows are left after all were closed");
+            }
+        }
+        figures.rss_bytes_max = usage::resident_bytes_max();
+        self.backend.close()
+    }
+}
+
+/// What the answers should be: all segments, with a look at the state after each.
+#[derive(Debug)]
+pub struct Oracle<W> {
+    pub workload: W,
+    pub place: Place,
+}
+
+impl<W: Workload> Job for Oracle<W> {
+    type Out = Figures;
+
+    fn run<B: Backend>(self) -> Outcome<Figures> {
+        let tables = self.workload.tables();
+        let mut run = Running {
+            backend: B::open(&Place { tables, ..self.place })?,
+            workload: self.workload,
+            sizes: &Sizes::QUICK,
+            answers: Answers::default(),
+            events: Vec::new(),
+            digests: Vec::new(),
+            checkpoints: Every::new(CHECKPOINT_EVERY),
+        };
+        let mut figures = Figures::default();
+        run.workload.load(&mut run.backend, &mut run.answers)?;
+        while run.next_segment() {
+            for chunk in run.events.chunks(run.workload.batch()) {
+                run.workload.process(&mut run.backend, chunk, &mut run.answers)?;
+            }
+            run.digests.push(run.answers.digest());
+            let mut seen = Answers::default();
+            run.workload.check(&mut run.backend, &mut seen)?;
+            figures.checks.push(seen.digest());
+        }
+        figures.digests = run.digests;
+        Ok(figures)
+    }
+}

@@ -1,0 +1,161 @@
+//! `state-ops`: single operations of values, lists and maps, of the shapes of Flink's own benchmarks of state (flink-benchmarks):
+//! 500,000 keys, values of 8 bytes, lists of 100 elements, maps of 10 entries.
+
+use super::{Answers, Workload};
+use crate::backends::{Backend, Cell, Kind, Span};
+use crate::harness::Outcome;
+use crate::harness::generate::{KEY_BYTES, Op, Random};
+
+/// An operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    ValueGet,
+    ValueUpdate,
+    ValueAdd,
+    ListAdd,
+    ListGet,
+    MapPut,
+    MapGet,
+    MapIterate,
+    MapRemoveAndPut,
+}
+
+const LIST_ELEMENTS: u64 = 100;
+const MAP_ENTRIES: u64 = 10;
+/// An eighth of the keys have lists and maps where there are many of these.
+const KEYS_WITH_MORE: u64 = 8;
+
+const VALUES: usize = 0;
+const LISTS: usize = 1;
+const MAPS: usize = 2;
+
+/// The workload.
+#[derive(Debug)]
+pub struct StateOps {
+    what: What,
+    keys: u64,
+    events: u64,
+    random: Random,
+    done: u64,
+    added: u64,
+}
+
+/// A key, and which of its map's entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    op: Op,
+    entry: u64,
+}
+
+impl StateOps {
+    pub fn new(what: What, keys: u64, events: u64, seed: u64) -> Self {
+        Self { what, keys, events, random: Random::new(seed), done: 0, added: 0 }
+    }
+
+    fn table(&self) -> usize {
+        match self.what {
+            What::ValueGet | What::ValueUpdate | What::ValueAdd => VALUES,
+            What::ListAdd | What::ListGet => LISTS,
+            What::MapPut | What::MapGet | What::MapIterate | What::MapRemoveAndPut => MAPS,
+        }
+    }
+
+    /// How many keys have what the operation is about.
+    fn loaded(&self) -> u64 {
+        if self.table() == VALUES || self.what == What::ListAdd { self.keys } else { self.keys / KEYS_WITH_MORE }
+    }
+}
+
+impl Workload for StateOps {
+    type Event = Event;
+
+    fn tables(&self) -> Vec<Kind> {
+        vec![Kind::Value, Kind::List(8), Kind::Map]
+    }
+
+    fn events(&self) -> u64 {
+        self.events
+    }
+
+    fn load<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome {
+        for i in 0..self.loaded() {
+            let cell = Cell::of(Op::of(i));
+            match self.what {
+                What::ListAdd => {}
+                What::ListGet => {
+                    for element in 0..LIST_ELEMENTS {
+                        backend.append(LISTS, &cell, &(i ^ element << 32).to_le_bytes())?;
+                    }
+                }
+                _ if self.table() == MAPS => {
+                    for entry in 0..MAP_ENTRIES {
+                        backend.map_put(MAPS, &cell, &entry.to_be_bytes(), &(i ^ entry << 32).to_le_bytes())?;
+                    }
+                }
+                _ => backend.put(VALUES, &cell, &i.to_le_bytes())?,
+            }
+        }
+        answers.wrote(self.live_bytes());
+        Ok(())
+    }
+
+    fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
+        for _ in 0..count {
+            let key = match self.what {
+                What::ValueAdd => {
+                    self.added += 1;
+                    self.keys + self.added
+                }
+                _ => self.random.below(self.loaded()),
+            };
+            out.push(Event { op: Op::of(key), entry: self.random.below(MAP_ENTRIES) });
+        }
+    }
+
+    fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
+        for event in events {
+            self.done += 1;
+            let (tag, cell) = (self.done, Cell::of(event.op));
+            let (value, entry) = (tag.to_le_bytes(), event.entry.to_be_bytes());
+            let mut see = |value: Option<&[u8]>| answers.see(tag, value);
+            match self.what {
+                What::ValueGet => backend.get(VALUES, &cell, see)?,
+                What::ValueUpdate | What::ValueAdd => backend.put(VALUES, &cell, &value)?,
+                What::ListAdd => backend.append(LISTS, &cell, &value)?,
+                What::ListGet => backend.list(LISTS, &cell, |element| see(Some(element)))?,
+                What::MapPut => backend.map_put(MAPS, &cell, &entry, &value)?,
+                What::MapGet => backend.map_get(MAPS, &cell, &entry, see)?,
+                What::MapIterate => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| see(Some(value)))?,
+                What::MapRemoveAndPut => {
+                    backend.map_delete(MAPS, &cell, &entry)?;
+                    backend.map_put(MAPS, &cell, &entry, &value)?;
+                    answers.did(1);
+                }
+            }
+            answers.did(1);
+            answers.wrote((KEY_BYTES + 8) as u64);
+        }
+        Ok(())
+    }
+
+    fn check<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome {
+        for i in (0..self.loaded() + self.added / 64).step_by((self.loaded() / 300).max(1) as usize) {
+            let cell = Cell::of(Op::of(i));
+            match self.table() {
+                VALUES => backend.get(VALUES, &cell, |value| answers.see(i, value))?,
+                LISTS => backend.list(LISTS, &cell, |element| answers.see(i, Some(element)))?,
+                _ => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| answers.see(i, Some(value)))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn live_bytes(&self) -> u64 {
+        match self.table() {
+            VALUES => (self.keys + self.added) * (KEY_BYTES + 8) as u64,
+            LISTS if self.what == What::ListAdd => (self.done * 8) + self.keys.min(self.done) * KEY_BYTES as u64,
+            LISTS => self.loaded() * (KEY_BYTES as u64 + LIST_ELEMENTS * 8),
+            _ => self.loaded() * MAP_ENTRIES * (KEY_BYTES as u64 + 16),
+        }
+    }
+}

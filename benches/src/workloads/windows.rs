@@ -1,0 +1,211 @@
+//! Windows in event time: `tumble-inc`, `tumble-list` and `slide-inc` (Gadget's recipes, EuroSys 2022: an aggregate is read and
+//! written for each window of an event, a list is appended to; a window that ends is read and removed).
+
+use super::{Answers, EVENTS_PER_S, Workload};
+use crate::backends::{Backend, Cell, Kind};
+use crate::harness::Outcome;
+use crate::harness::generate::{Draw, KEY_BYTES, Op, Random};
+use std::collections::BTreeMap;
+
+/// How windows lie in time, and what they hold.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Keys, zipf.
+    pub keys: u64,
+    /// Length of a window.
+    pub size_ms: u64,
+    /// From one window's start to the next's.
+    pub slide_ms: u64,
+    /// Bytes of an aggregate or an element.
+    pub value_bytes: usize,
+    /// Elements are kept, instead of an aggregate.
+    pub list: bool,
+    /// Events.
+    pub events: u64,
+}
+
+/// Two in a hundred events are late by up to this.
+const LATE_MS: u64 = 3_000;
+/// The longest value.
+const VALUE_BYTES_MAX: usize = 256;
+/// How often the watermark goes on.
+const WATERMARK_MS: u64 = 100;
+
+/// An event: its key and its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    number: u64,
+    op: Op,
+    time_ms: u64,
+}
+
+/// The workload.
+#[derive(Debug)]
+pub struct Windows {
+    shape: Shape,
+    draw: Draw,
+    random: Random,
+    made: u64,
+    watermark_ms: u64,
+    /// The cells of each open window, by its end: an operator's timers.
+    open: BTreeMap<u64, Vec<Op>>,
+    open_lists: hashbrown::HashSet<(u64, [u8; KEY_BYTES]), foldhash::fast::RandomState>,
+    live_bytes: u64,
+    fired: u64,
+}
+
+impl Windows {
+    pub fn new(shape: Shape, seed: u64) -> Self {
+        Self {
+            draw: Draw::zipf(shape.keys),
+            shape,
+            random: Random::new(seed),
+            made: 0,
+            watermark_ms: 0,
+            open: BTreeMap::new(),
+            open_lists: hashbrown::HashSet::default(),
+            live_bytes: 0,
+            fired: 0,
+        }
+    }
+
+    /// Ends windows whose end the watermark has passed.
+    fn fire<B: Backend>(&mut self, backend: &mut B, watermark_ms: u64, answers: &mut Answers) -> Outcome {
+        while let Some(entry) = self.open.first_entry() {
+            let end = *entry.key();
+            if end > watermark_ms {
+                break;
+            }
+            let cells = entry.remove();
+            for op in cells {
+                self.end_window(backend, &Cell::in_window(op, end), answers)?;
+                if self.shape.list {
+                    self.open_lists.remove(&(end, op.bytes));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_window<B: Backend>(&mut self, backend: &mut B, cell: &Cell, answers: &mut Answers) -> Outcome {
+        self.fired += 1;
+        let tag = self.fired << 32;
+        let mut bytes = cell.bytes();
+        answers.did(2);
+        if self.shape.list {
+            let mut number = tag;
+            backend.list(0, cell, |element| {
+                answers.see(number, Some(element));
+                number += 1;
+                bytes += element.len() as u64;
+            })?;
+        } else {
+            backend.get(0, cell, |value| {
+                answers.see(tag, value);
+                bytes += value.map_or(0, <[u8]>::len) as u64;
+            })?;
+        }
+        self.live_bytes = self.live_bytes.saturating_sub(bytes);
+        backend.delete(0, cell)
+    }
+
+    fn add<B: Backend>(&mut self, backend: &mut B, event: &Event, end: u64, answers: &mut Answers) -> Outcome {
+        let cell = Cell::in_window(event.op, end);
+        let len = self.shape.value_bytes;
+        let mut bytes = [0; VALUE_BYTES_MAX];
+        let is_new = if self.shape.list {
+            bytes[..8].copy_from_slice(&event.number.to_le_bytes());
+            bytes[len - 8..len].copy_from_slice(&event.op.bytes[8..]);
+            answers.did(1);
+            backend.append(0, &cell, &bytes[..len])?;
+            self.live_bytes += len as u64;
+            self.open_lists.insert((end, event.op.bytes))
+        } else {
+            let mut is_new = false;
+            answers.did(2);
+            backend.update(0, &cell, |old| {
+                answers.see(event.number ^ end << 40, old);
+                is_new = old.is_none();
+                if let Some(old) = old {
+                    bytes[..len].copy_from_slice(old);
+                }
+                let count = u64::from_le_bytes(*bytes.first_chunk::<8>()?) + 1;
+                bytes[..8].copy_from_slice(&count.to_le_bytes());
+                bytes[8 + (count as usize * 8) % (len - 8)] ^= event.number as u8;
+                Some(&bytes[..len])
+            })?;
+            self.live_bytes += if is_new { len as u64 } else { 0 };
+            is_new
+        };
+        answers.wrote(cell.bytes() + len as u64);
+        if is_new {
+            self.live_bytes += cell.bytes();
+            self.open.entry(end).or_default().push(event.op);
+        }
+        Ok(())
+    }
+}
+
+impl Workload for Windows {
+    type Event = Event;
+
+    fn tables(&self) -> Vec<Kind> {
+        vec![if self.shape.list { Kind::List(self.shape.value_bytes) } else { Kind::Value }]
+    }
+
+    fn events(&self) -> u64 {
+        self.shape.events
+    }
+
+    fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
+        for _ in 0..count {
+            let late = if self.random.below(50) == 0 { self.random.below(LATE_MS) } else { 0 };
+            // From an hour on, so that nothing begins before time itself.
+            let time_ms = 3_600_000 + self.made * 1000 / EVENTS_PER_S - late;
+            let op = Op::of(self.draw.next(&mut self.random));
+            out.push(Event { number: self.made, op, time_ms });
+            self.made += 1;
+        }
+    }
+
+    fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
+        for event in events {
+            let slide = self.shape.slide_ms;
+            let mut start = event.time_ms / slide * slide;
+            while start + self.shape.size_ms > event.time_ms {
+                let end = start + self.shape.size_ms;
+                if end > self.watermark_ms {
+                    self.add(backend, event, end, answers)?;
+                }
+                start -= slide;
+            }
+            let watermark_ms = event.time_ms.saturating_sub(LATE_MS) / WATERMARK_MS * WATERMARK_MS;
+            if watermark_ms > self.watermark_ms {
+                self.watermark_ms = watermark_ms;
+                self.fire(backend, watermark_ms, answers)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome {
+        let cells = self.open.iter().flat_map(|(end, ops)| ops.iter().map(|op| Cell::in_window(*op, *end)));
+        for (number, cell) in cells.step_by(97).enumerate() {
+            if self.shape.list {
+                backend.list(0, &cell, |element| answers.see(number as u64, Some(element)))?;
+            } else {
+                backend.get(0, &cell, |value| answers.see(number as u64, value))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    fn drain<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome<bool> {
+        self.fire(backend, u64::MAX, answers)?;
+        Ok(true)
+    }
+}
