@@ -18,13 +18,9 @@ fn main() -> Result<(), Error> {
     }
     let now_ms = 2_500_u64;
     let mut fired = Vec::new();
-    while let Some((timer, _)) = writer.map_first(timers, queue)? {
-        if timer[..8] > now_ms.to_be_bytes()[..] {
-            break;
-        }
-        writer.map_pop_first(timers, queue)?;
+    writer.map_pop_below(timers, queue, &(now_ms + 1).to_be_bytes(), |timer, _| {
         fired.push(String::from_utf8_lossy(&timer[8..]).into_owned());
-    }
+    })?;
     assert_eq!(fired, ["remind", "escalate"]);
 
     // A session that is looked at stays; one that is not is gone after a minute.

@@ -3,7 +3,7 @@
 //! A Clear hides what lies in strictly older layers, a marker in memory what lies in any: so a mask counts from some
 //! layer on downwards.
 
-use crate::key::ENTRY_MARK;
+use crate::key::{ENTRY_MARK, prefix_end};
 use crate::spans::{SpanRef, Spans};
 
 /// The masks of one container.
@@ -51,6 +51,15 @@ impl Masks {
         let Some(user_key) = self.user_key(sort_key) else { return usize::MAX };
         let hiding = self.masks.iter().filter(|(_, spans)| spans.find(user_key).is_some());
         hiding.map(|(from, _)| *from).min().unwrap_or(usize::MAX)
+    }
+
+    /// The first sort key behind what hides an entry in a layer: `None` where nothing does, and in it, where nothing more of the
+    /// store follows.
+    pub fn behind(&self, sort_key: &[u8], layer: usize) -> Option<Option<Vec<u8>>> {
+        let span = self.hiding(sort_key, layer)?;
+        let mut end = self.container.clone();
+        end.push(ENTRY_MARK);
+        Some(span.to.map_or_else(|| prefix_end(&end), |to| Some([&end[..], to].concat())))
     }
 
     /// The span that hides an entry in a layer.

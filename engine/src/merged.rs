@@ -11,7 +11,7 @@ use crate::manifest::StateMap;
 use crate::mask::Masks;
 use crate::platform::storage::{ReadRequest, StorageError};
 use crate::segment::{BlockRef, Kind, Segment, SegmentCursor};
-use crate::spans::Spans;
+use crate::spans::{SpanRef, Spans};
 use crate::stack::Layer;
 use std::sync::Arc;
 
@@ -123,11 +123,19 @@ struct Start<'a> {
 
 impl<'a> Start<'a> {
     /// `None` where the layer has nothing within the bounds.
-    fn new(number: usize, layer: &'a Layer, bounds: &Bounds) -> Result<Option<Self>, StorageError> {
+    fn new(number: usize, layer: &'a Layer, bounds: &Bounds, masks: &Masks) -> Result<Option<Self>, StorageError> {
         let meta = layer.segment.meta();
+        // Behind what is hidden at the beginning: of a map that is emptied from the front that is most of all there is.
+        let mut from = bounds.from.clone();
+        while !bounds.reverse
+            && let Some(behind) = masks.behind(&from, number)
+        {
+            let Some(behind) = behind else { return Ok(None) };
+            from = behind;
+        }
         let outside = matches!(*layer.map, StateMap::Identity)
-            && (bounds.to.as_ref().is_some_and(|to| meta.first_key >= *to) || meta.last_key < bounds.from);
-        let from = renumbered(&bounds.from, &layer.map, true).filter(|_| !outside);
+            && (bounds.to.as_ref().is_some_and(|to| meta.first_key >= *to) || meta.last_key < from);
+        let from = renumbered(&from, &layer.map, true).filter(|_| !outside);
         let Some(from) = from else { return Ok(None) };
         let key = match &bounds.to {
             _ if !bounds.reverse => Some(from),
@@ -169,9 +177,14 @@ fn read_first_blocks(starts: &[Start<'_>]) {
 impl Merged {
     /// The layers' view of `bounds`. Values that expired up to `now_ms` count as deleted.
     pub fn new(layers: &[Layer], bounds: Bounds, now_ms: u64) -> Result<Self, StorageError> {
+        Self::masked(layers, bounds, now_ms, Masks::default())
+    }
+
+    /// The same with what is hidden of a container whose own record lies outside the bounds.
+    pub fn masked(layers: &[Layer], bounds: Bounds, now_ms: u64, masks: Masks) -> Result<Self, StorageError> {
         let mut starts = Vec::with_capacity(layers.len());
         for (number, layer) in layers.iter().enumerate() {
-            if let Some(start) = Start::new(number, layer, &bounds)? {
+            if let Some(start) = Start::new(number, layer, &bounds, &masks)? {
                 starts.push(start);
             }
         }
@@ -190,14 +203,7 @@ impl Merged {
             source.settle(&bounds)?;
             sources.push(source);
         }
-        Ok(Self { sources, bounds, now_ms, masks: Masks::default(), resolved: Resolved::default() })
-    }
-
-    /// The same with what is hidden of a container whose own record lies outside the bounds.
-    #[must_use]
-    pub fn with_masks(mut self, masks: Masks) -> Self {
-        self.masks = masks;
-        self
+        Ok(Self { sources, bounds, now_ms, masks, resolved: Resolved::default() })
     }
 
     /// Goes to the next sort key; `None` at the end.
@@ -345,16 +351,17 @@ impl Source {
     /// Leaves a hidden record behind; after some in a row, all that the same span hides.
     fn leave_hidden(&mut self, masks: &Masks, bounds: &Bounds) -> Result<(), StorageError> {
         self.hidden += 1;
-        let span = if self.hidden < STEPS_MAX { None } else { masks.hiding(&self.key, self.layer) };
-        let Some(span) = span else { return self.step_on(bounds) };
-        self.hidden = 0;
-        let mut end = masks.container().to_vec();
-        end.push(ENTRY_MARK);
+        if self.hidden < STEPS_MAX {
+            return self.step_on(bounds);
+        }
         let end = if bounds.reverse {
-            Some([&end[..], span.from].concat())
+            let from = |span: SpanRef<'_>| Some([masks.container(), &[ENTRY_MARK], span.from].concat());
+            masks.hiding(&self.key, self.layer).map(from)
         } else {
-            span.to.map_or_else(|| prefix_end(&end), |to| Some([&end[..], to].concat()))
+            masks.behind(&self.key, self.layer)
         };
+        let Some(end) = end else { return self.step_on(bounds) };
+        self.hidden = 0;
         let Some(end) = end.and_then(|end| renumbered(&end, &self.map, true)) else {
             self.key.clear();
             return Ok(());

@@ -4,6 +4,8 @@
 //! for each such map a floor below which nothing lives, and loads the next entries of the segments in runs: finding
 //! the first entry costs a descent of the tree, however many were popped before.
 
+use crate::change;
+use crate::delete_range;
 use crate::hot::record::{ENTRY, Record};
 use crate::hot::{Loaded, Probe};
 use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
@@ -52,6 +54,73 @@ pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe
             Loaded::Below(end) => from = end,
             Loaded::Nothing | Loaded::All => return Ok(found),
         }
+    }
+}
+
+/// Takes the next entries below `to` out of a map, in order, as many as memory has of its front; false, with none, where there
+/// are no more. They are hidden on disk as a range: none leaves a tombstone.
+pub(crate) fn below(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    to: &[u8],
+    popped: &mut Vec<Pair>,
+) -> Result<bool, Halt> {
+    popped.clear();
+    let Some(head) = first(core, def, key, probe)?.filter(|(user_key, _)| user_key.as_slice() < to) else {
+        return Ok(false);
+    };
+    let end = if is_in_memory(core, probe, &head.0) { known_up_to(core, probe, to) } else { None };
+    let Some(end) = end else {
+        change::map_delete(core, def, key, probe, &head.0)?;
+        raise(core, probe, &head.0);
+        popped.push(head);
+        return Ok(true);
+    };
+    collect(core, probe, &end, popped);
+    // All that lies below: so the ranges of many calls are one.
+    if !delete_range::at_once(core, def, key, probe, (&[], Some(&end)))? {
+        for (user_key, _) in &*popped {
+            change::map_delete(core, def, key, probe, user_key)?;
+        }
+    }
+    raise(core, probe, &end);
+    Ok(true)
+}
+
+/// How far, up to `to` at most, memory has all of a map's front; `None` where it isn't known to have any.
+fn known_up_to(core: &Core, probe: &Probe<'_>, to: &[u8]) -> Option<Vec<u8>> {
+    if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
+        return Some(to.to_vec());
+    }
+    let (root, _) = core.hot.find_root(probe)?;
+    match &core.hot.floor(root)?.loaded {
+        Loaded::Nothing => None,
+        Loaded::Below(end) => Some(to.min(end).to_vec()),
+        Loaded::All => Some(to.to_vec()),
+    }
+}
+
+/// The live entries in memory from the floor up to `end`.
+fn collect(core: &Core, probe: &Probe<'_>, end: &[u8], out: &mut Vec<Pair>) {
+    let Some((root, _)) = core.hot.find_root(probe) else { return };
+    let from = core.hot.floor(root).map(|floor| floor.key.as_slice());
+    let arena = core.hot.arena();
+    core.hot.tree(root).ascend(arena, from, |at| {
+        let record = Record::load(arena, at);
+        let inside = record.area(arena) < end;
+        if inside && record.kind() == ENTRY && !is_expired(record.expiry_ms(arena), core.hot.now_ms) {
+            out.push((record.area(arena).to_vec(), core.hot.value_of(record).to_vec()));
+        }
+        inside
+    });
+}
+
+/// Nothing lives below `user_key` any more.
+pub(crate) fn raise(core: &mut Core, probe: &Probe<'_>, user_key: &[u8]) {
+    if let Some((root, _)) = core.hot.find_root(probe) {
+        core.hot.raise_floor(root, user_key);
     }
 }
 
@@ -110,7 +179,7 @@ fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: 
     let below = scan::uncleared(core.view.version.slice_of(key.group), def, &container, hidden)?;
     container.push(ENTRY_MARK);
     let bounds = Bounds { from: [&container[..], from].concat(), to: prefix_end(&container), reverse: false };
-    let mut merged = Merged::new(&below.layers, bounds, core.hot.now_ms)?.with_masks(below.masks);
+    let mut merged = Merged::masked(&below.layers, bounds, core.hot.now_ms, below.masks)?;
     let bytes_max = core.hot.arena().budget_bytes() / RUN_SHARE;
     let (mut count, mut bytes) = (0, 0);
     while let Some(resolved) = merged.next()? {

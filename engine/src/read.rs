@@ -10,7 +10,7 @@ use crate::key::{KEY_BYTES_MAX, Key, USER_KEY_BYTES_MAX, push_entry_key, push_so
 use crate::metrics::OwnerCounts;
 use crate::shard::{Core, View};
 use crate::stack::{Found, Lookup};
-use crate::states::{StateDef, StateKind, Ttl};
+use crate::states::{StateDef, StateKind, Ttl, frames};
 use crate::write::Halt;
 
 /// Builds the key area of a key in `scratch`, where it has a namespace; else the key is its own.
@@ -316,6 +316,33 @@ pub fn folded(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
     let operands = parts.iter().map(|&record| core.hot.value_of(record));
     let value = def.fold(base.as_deref(), operands, now_ms);
     Ok(if def.kind == StateKind::List && value.is_empty() { None } else { Some(value) })
+}
+
+/// Gives the elements of a list to `use_it`, in the order of their appending.
+pub fn list(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    use_it: &mut impl FnMut(&[u8]),
+) -> Result<(), Halt> {
+    let now_ms = core.hot.now_ms;
+    let mut give = |bytes: &[u8]| {
+        for (expiry_ms, element) in frames(bytes, def.ttl.is_some()) {
+            if !is_expired(expiry_ms, now_ms) {
+                use_it(element);
+            }
+        }
+    };
+    match core.hot.find_cell(probe) {
+        Some((head, _)) if Hot::is_whole(head) => {
+            core.counts.hits += 1;
+            head.touch(core.hot.arena());
+            give(core.hot.value_of(head));
+        }
+        _ => give(folded(core, def, key, probe)?.as_deref().unwrap_or_default()),
+    }
+    Ok(())
 }
 
 /// Reads a map entry: gives its value to `use_it`. Refreshes it where the state says so.

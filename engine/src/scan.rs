@@ -142,7 +142,7 @@ fn cold(
         to: to.map_or_else(|| prefix_end(&container), |to| Some([&container[..], to].concat())),
         reverse,
     };
-    let merged = Merged::new(&layers, bounds, core.hot.now_ms)?.with_masks(masks);
+    let merged = Merged::masked(&layers, bounds, core.hot.now_ms, masks)?;
     Ok(Some(Cold { merged, user_key: Vec::new(), value: Vec::new() }))
 }
 

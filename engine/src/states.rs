@@ -449,9 +449,16 @@ impl StateDef {
                 }
                 out
             }
-            _ => parts.flatten().copied().collect(),
+            _ => joined(parts),
         }
     }
+}
+
+/// Byte strings, one after another.
+pub fn joined<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    parts.for_each(|part| out.extend_from_slice(part));
+    out
 }
 
 /// The frame before a list's element: its length, and its expiry where the state has a time to live.

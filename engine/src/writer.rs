@@ -20,7 +20,7 @@ use crate::platform::sync::gate::OwnerToken;
 use crate::read;
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, Shard};
-use crate::states::{StateDef, StateKind, frame, frames};
+use crate::states::{StateDef, StateKind, frame};
 use crate::store::{State, StoreInner};
 use crate::ticket::{Answer, Ticket};
 use crate::walk::Access;
@@ -260,16 +260,9 @@ impl Writer {
 
     /// Gives the elements of a list to `use_it`, in the order of their appending.
     pub fn list_with(&mut self, state: State, key: Key<'_>, mut use_it: impl FnMut(&[u8])) -> Result<()> {
-        let (value, expiring, now_ms) =
-            self.at(OperationKind::Read, state, &[StateKind::List], key, |core, def, probe| {
-                Ok((read::folded(core, def, key, probe)?, def.ttl.is_some(), core.hot.now_ms))
-            })?;
-        for (expiry_ms, element) in frames(value.as_deref().unwrap_or(&[]), expiring) {
-            if !read::is_expired(expiry_ms, now_ms) {
-                use_it(element);
-            }
-        }
-        Ok(())
+        self.at(OperationKind::Read, state, &[StateKind::List], key, |core, def, probe| {
+            read::list(core, def, key, probe, &mut use_it)
+        })
     }
 
     /// Replaces a list; an empty one deletes it.
@@ -474,11 +467,30 @@ impl Writer {
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
             let Some((user_key, value)) = crate::pop::first(core, def, key, probe)? else { return Ok(None) };
             change::map_delete(core, def, key, probe, &user_key)?;
-            if let Some((root, _)) = core.hot.find_root(probe) {
-                core.hot.raise_floor(root, &user_key);
-            }
+            crate::pop::raise(core, probe, &user_key);
             Ok(Some((user_key, value)))
         })
+    }
+
+    /// Takes all entries with user keys below `below` out of a map and gives them to `visit`, in order: the timers that are due.
+    ///
+    /// The front of the map is held in memory a run at a time, and what was taken is hidden on disk as one range, however much
+    /// was taken before: an entry costs neither a tombstone nor a look at those that went earlier. What was given to `visit` when
+    /// an error comes is taken.
+    pub fn map_pop_below(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        below: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        let mut popped = Vec::new();
+        while self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+            crate::pop::below(core, def, key, probe, below, &mut popped)
+        })? {
+            popped.iter().for_each(|(user_key, value)| visit(user_key, value));
+        }
+        Ok(())
     }
 
     /// Reads many keys of a value state: all are hashed and fetched first, and what memory doesn't have is read from

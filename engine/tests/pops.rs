@@ -190,6 +190,46 @@ impl Random {
     }
 }
 
+/// A queue on disk that is taken from as time goes on: what was taken must be passed by, in memory, on disk, and opened anew.
+#[test]
+fn a_queue_is_emptied_as_time_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let (mut store, mut writer, mut state) = create(&engine, directory.path());
+    let key = Key::new(KeyGroup(0), b"");
+    let mut model = BTreeMap::new();
+    let mut random = Random(7);
+    let timer = |due: u64, n: u64| [due.to_be_bytes(), n.to_be_bytes()].concat();
+    for n in 0..60_000_u64 {
+        let user_key = timer(random.below(100_000) as u64, n);
+        writer.map_put(state, key, &user_key, &n.to_le_bytes()).unwrap();
+        model.insert(user_key, n.to_le_bytes().to_vec());
+    }
+    for step in 1..=100_u64 {
+        let now = step * 1_000;
+        for n in 0..50 {
+            let user_key = timer(now + random.below(2_000) as u64, step * 1_000_000 + n);
+            writer.map_put(state, key, &user_key, b"late").unwrap();
+            model.insert(user_key, b"late".to_vec());
+        }
+        let mut popped = Vec::new();
+        let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
+        writer.map_pop_below(state, key, &now.to_be_bytes(), take).unwrap();
+        let rest = model.split_off(&now.to_be_bytes()[..]);
+        let due = std::mem::replace(&mut model, rest);
+        assert!(popped.into_iter().eq(due), "step {step}: not what was due");
+        let first = model.first_key_value().map(|(user_key, value)| (user_key.clone(), value.clone()));
+        assert_eq!(writer.map_first(state, key).unwrap(), first, "step {step}");
+        if step % 7 == 0 {
+            checkpoint(&store, step);
+        }
+        if step % 40 == 0 {
+            checkpoint(&store, 1_000 + step);
+            (store, writer, state) = again(&engine, directory.path(), store, writer);
+        }
+    }
+}
+
 /// Floors come and go with memory; whatever is known of a map's front, the answers are those of a model.
 #[test]
 fn fronts_of_maps_are_those_of_a_model() {
@@ -213,7 +253,17 @@ fn fronts_of_maps_are_those_of_a_model() {
                 writer.map_put(state, key, &user_key, &value).unwrap();
                 entries.insert(user_key.to_vec(), value);
             }
-            50..75 => assert_eq!(writer.map_pop_first(state, key).unwrap(), entries.pop_first()),
+            50..70 => assert_eq!(writer.map_pop_first(state, key).unwrap(), entries.pop_first()),
+            70..75 => {
+                // Some of them, or all where it lies behind.
+                let below = (random.below(400) as u16).to_be_bytes();
+                let mut popped = Vec::new();
+                let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
+                writer.map_pop_below(state, key, &below, take).unwrap();
+                let rest = entries.split_off(&below[..]);
+                let due = std::mem::replace(entries, rest);
+                assert!(popped.into_iter().eq(due), "round {round}: not what was due");
+            }
             75..85 => assert_eq!(writer.map_first(state, key).unwrap(), owned(entries.first_key_value())),
             85..93 => assert_eq!(writer.map_get(state, key, &user_key).unwrap().as_ref(), entries.get(&user_key[..])),
             93..98 => {

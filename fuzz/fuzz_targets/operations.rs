@@ -143,6 +143,15 @@ fn change(subject: &mut Subject, model: &mut Model, source: &mut Source<'_>, ope
             let popped = writer.map_pop_first(subject.maps, key).unwrap();
             assert_eq!(popped, model.maps.entry(id).or_default().pop_first());
         }
+        13 if source.byte()? % 2 == 0 => {
+            let below = [source.byte()? % 17];
+            let mut popped = Vec::new();
+            let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
+            writer.map_pop_below(subject.maps, key, &below, take).unwrap();
+            let entries = model.maps.entry(id).or_default();
+            let rest = entries.split_off(&below[..]);
+            assert!(popped.into_iter().eq(std::mem::replace(entries, rest)));
+        }
         13 => {
             let number = u64::from(source.byte()?);
             writer.merge(subject.sums, key, &number.to_le_bytes()).unwrap();

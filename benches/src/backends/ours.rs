@@ -122,18 +122,7 @@ impl Backend for Ours {
     }
 
     fn dequeue(&mut self, table: Table, group: KeyGroup, below: &[u8], mut visit: impl FnMut(&[u8])) -> Outcome {
-        let (state, key) = (self.states[table], Key::new(group, &[]));
-        let due = range(Span { from: &[], below });
-        let mut any = false;
-        self.writer.map_scan(state, key, &due, |user_key, _| {
-            any = true;
-            visit(user_key);
-            ControlFlow::Continue(())
-        })?;
-        if any {
-            self.writer.map_delete_range(state, key, &due)?;
-        }
-        Ok(())
+        Ok(self.writer.map_pop_below(self.states[table], Key::new(group, &[]), below, |user_key, _| visit(user_key))?)
     }
 
     fn begin_checkpoint(&mut self) -> Outcome {

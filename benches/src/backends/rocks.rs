@@ -96,9 +96,8 @@ impl<const TUNED: bool> Rocks<TUNED> {
 impl<const TUNED: bool> Kv for Rocks<TUNED> {
     fn open(place: &Place) -> Outcome<Self> {
         let live = place.path.join("live");
-        let numbers = std::fs::read_dir(&place.path)?.filter_map(|entry| {
-            entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok()
-        });
+        let numbers = std::fs::read_dir(&place.path)?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok());
         let checkpoints = numbers.max().unwrap_or(0);
         if live.exists() {
             std::fs::remove_dir_all(&live)?;

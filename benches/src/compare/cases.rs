@@ -8,6 +8,7 @@ use super::stall::Stall;
 use super::stream::{Oracle, Stream};
 use crate::backends::Place;
 use crate::harness::{Outcome, wrong};
+use crate::workloads::Workload;
 use crate::workloads::join::Join;
 use crate::workloads::nexmark::Nexmark;
 use crate::workloads::rmw::{self, Rmw};
@@ -15,7 +16,6 @@ use crate::workloads::session::Sessions;
 use crate::workloads::state_ops::{StateOps, What};
 use crate::workloads::timers::Timers;
 use crate::workloads::windows::{self, Windows};
-use crate::workloads::Workload;
 
 /// State of values over the budget, for the curve of growth.
 const GROWTH: [(&str, f64); 8] = [

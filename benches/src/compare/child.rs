@@ -37,8 +37,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(entrance) = &arguments.entrance {
         std::fs::write(entrance, std::process::id().to_string())?;
     }
-    let place =
-        Place { path: arguments.directory.clone(), budget_bytes: arguments.budget_bytes, tables: Vec::new() };
+    let place = Place { path: arguments.directory.clone(), budget_bytes: arguments.budget_bytes, tables: Vec::new() };
     let sizes = if arguments.quick { Sizes::QUICK } else { Sizes::FULL };
     let figures = cases::run(&arguments.case, arguments.engine, arguments.step, place, &sizes, arguments.seed)?;
     println!("{}", serde_json::to_string(&figures)?);

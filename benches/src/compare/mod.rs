@@ -38,8 +38,7 @@ pub struct Sizes {
 
 impl Sizes {
     /// To see that it works.
-    pub const QUICK: Self =
-        Self { quick: true, closed: Duration::from_millis(1500), open: Duration::from_millis(700) };
+    pub const QUICK: Self = Self { quick: true, closed: Duration::from_millis(1500), open: Duration::from_millis(700) };
     /// For figures.
     pub const FULL: Self = Self { quick: false, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
 }

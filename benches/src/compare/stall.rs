@@ -1,8 +1,8 @@
 //! `ckpt-stall`: what checkpoints cost those who go on.
 
+use super::engines::Job;
 use super::figures::{Figures, LatencyNs};
 use super::{Sizes, usage};
-use super::engines::Job;
 use crate::backends::{Backend, Cell, Kind, Place};
 use crate::harness::disk::tree_bytes;
 use crate::harness::generate::{Draw, Op, Random};

@@ -82,7 +82,6 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         made < SEGMENTS as u64 && count > 0
     }
 
-
     /// As fast as it goes.
     fn closed(&mut self, figures: &mut Figures) -> Outcome {
         let mut latency = Latency::new()?;

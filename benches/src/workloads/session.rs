@@ -148,7 +148,11 @@ impl Sessions {
         }
         answers.did(1);
         answers.wrote(size(sessions) as u64);
-        if sessions.is_empty() { backend.delete(SESSIONS, user) } else { backend.put(SESSIONS, user, &encode(sessions)) }
+        if sessions.is_empty() {
+            backend.delete(SESSIONS, user)
+        } else {
+            backend.put(SESSIONS, user, &encode(sessions))
+        }
     }
 
     fn fire<B: Backend>(&mut self, backend: &mut B, watermark_ms: u64, answers: &mut Answers) -> Outcome {

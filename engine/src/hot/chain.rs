@@ -14,6 +14,7 @@ use crate::hot::record::{self, BASE, CHAIN, EXPIRY, FRESH, Parts, Record, TOMBST
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::{NONE, Ref};
+use crate::states;
 
 /// A chain longer than this has its flushed chunks joined when it grows.
 const CHUNKS_MAX: usize = 8;
@@ -55,6 +56,11 @@ impl Hot {
         }
         records.retain(|record| record.stamp(arena) > self.flushed);
         Chunks { records, complete: false }
+    }
+
+    /// Whether a chain is one chunk that holds everything.
+    pub fn is_whole(head: Record) -> bool {
+        head.kind() == VALUE || head.kind() == CHAIN && head.has(BASE)
     }
 
     /// Appends an element (`parts`, put one after another) to the chain's chunk of the current epoch.
@@ -228,7 +234,7 @@ impl Hot {
         }
         let first = chunks.records.len() - clean;
         let joined = &chunks.records[first..];
-        let value: Vec<u8> = joined.iter().rev().flat_map(|&record| self.value_of(record)).copied().collect();
+        let value = states::joined(joined.iter().rev().map(|&record| self.value_of(record)));
         let newest = joined[0];
         let parts = Parts {
             tag: CHAIN | BASE | newest.tag() & (record::NAMESPACE | record::EXPIRY | USED),
@@ -282,7 +288,7 @@ impl Hot {
         if run.len() < CHUNKS_OF_A_KIND {
             return found;
         }
-        let value: Vec<u8> = run.iter().rev().flat_map(|&chunk| self.value_of(chunk)).copied().collect();
+        let value = states::joined(run.iter().rev().map(|&chunk| self.value_of(chunk)));
         let parts = Parts {
             tag: CHAIN | last.tag() & BASE | head.tag() & (record::NAMESPACE | record::EXPIRY | USED),
             stamp: head.stamp(arena),

@@ -168,6 +168,22 @@ impl<K: Codec, U: Codec, V: Codec> MapState<K, U, V> {
         popped.map(|(user_key, value)| self.entry((&user_key, &value))).transpose()
     }
 
+    /// Takes all entries with user keys below `below` out and gives them to `visit`, in order: [`Writer::map_pop_below`].
+    ///
+    /// # Errors
+    /// As for every operation; where bytes are no entries, [`Error::State`](crate::Error::State) at the end, when all were taken.
+    pub fn pop_below(&self, writer: &mut Writer, key: &K, below: &U, mut visit: impl FnMut(U, V)) -> Result<()> {
+        let (key, below) = (encoded(key), encoded(below));
+        let mut decoded = Ok(());
+        writer.map_pop_below(self.handle.state, self.handle.key(&key), &below, |user_key, value| {
+            match self.entry((user_key, value)) {
+                Ok((user_key, value)) => visit(user_key, value),
+                Err(error) => decoded = Err(error),
+            }
+        })?;
+        decoded
+    }
+
     fn entry(&self, (user_key, value): (&[u8], &[u8])) -> Result<(U, V)> {
         Ok((self.handle.decoded(user_key)?, self.handle.decoded(value)?))
     }

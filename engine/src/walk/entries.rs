@@ -230,7 +230,7 @@ impl Entries {
             to: self.to.as_ref().map_or_else(|| prefix_end(&container), |to| Some([&container[..], to].concat())),
             reverse: self.reverse,
         };
-        let merged = Merged::new(&below.layers, bounds, now_ms)?.with_masks(below.masks);
+        let merged = Merged::masked(&below.layers, bounds, now_ms, below.masks)?;
         let (version, up_to) = (Arc::clone(version), *up_to);
         let (user_key, value) = Default::default();
         let cold = self.cold.insert(Cold { merged, version, up_to, now_ms, user_key, value, ended: false, hidden });

@@ -425,6 +425,19 @@ impl Instance {
         let Some(writer) = self.writer_of(at) else { return };
         let writer = &mut self.writers[writer];
         let entries = self.content.entries(index, at);
+        if rng.below(3) == 0 {
+            let count = rng.below(entries.len() + 1);
+            // Behind all of them, or up to one of them.
+            let below = entries.get(count).map_or_else(|| vec![u8::MAX; 80], |(user_key, _)| user_key.clone());
+            note(format!("map_pop_below {below:?}"));
+            let mut popped = Vec::new();
+            writer.map_pop_below(state, at.key(), &below, |k, v| popped.push((k.to_vec(), v.into()))).unwrap();
+            assert!(popped == entries[..count], "map_pop_below gave other entries than the first {count}");
+            for (user_key, _) in &entries[..count] {
+                self.content.map_delete(index, at, user_key);
+            }
+            return;
+        }
         for at_front in 0..1 + rng.below(6) {
             note("map_pop_first".into());
             same_entry(writer.map_pop_first(state, at.key()).unwrap(), entries.get(at_front), "map_pop_first");

@@ -212,6 +212,14 @@ impl World {
                 self.writer().map_delete_range(state, key, &range).unwrap();
                 map.retain(|user_key, _| !(ends[0][..] <= user_key[..] && user_key[..] < ends[1][..]));
             }
+            3 if self.rng.below(2) == 0 => {
+                let below = self.rng.below(30).to_be_bytes();
+                let mut popped = Vec::new();
+                let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
+                self.writer().map_pop_below(state, key, &below, take).unwrap();
+                let rest = map.split_off(&below[..]);
+                assert!(popped.into_iter().eq(std::mem::replace(&mut map, rest)), "not what was due");
+            }
             3 => {
                 let popped = self.writer().map_pop_first(state, key).unwrap();
                 assert_eq!(popped, map.pop_first());
