@@ -16,6 +16,7 @@ mod hot;
 mod memory;
 mod range_delete;
 mod recover;
+mod report;
 mod transactions;
 mod workloads;
 
@@ -38,6 +39,8 @@ struct Arguments {
 enum Command {
     /// Every workload under every engine.
     Compare(compare::Arguments),
+    /// Tables and charts of what `compare` recorded.
+    Report(report::Arguments),
     /// One run of `compare`.
     #[command(hide = true)]
     Child(compare::child::Arguments),
@@ -86,6 +89,7 @@ const BENCHES: [(&str, Function); 11] = [
 fn main() -> ExitCode {
     let (only, settings) = match Arguments::parse().command {
         Command::Compare(arguments) => return exit(compare::run(&arguments)),
+        Command::Report(arguments) => return exit(report::run(&arguments)),
         Command::Child(arguments) => return exit(compare::child::run(&arguments)),
         Command::Hot(settings) => ("hot", settings),
         Command::Barrier(settings) => ("barrier", settings),

@@ -40,12 +40,14 @@ impl Engine {
         options.validate()?;
         let arena = Arena::new(options.memory_budget_bytes, options.memory_ceiling_bytes)
             .map_err(|error| Error::Background(error.to_string()))?;
+        // Registers the process with the kernel. Before the threads: where there are others, the kernel takes 10 ms for it.
+        let domain = Arc::new(Domain::new());
         let workers = Workers::start(options.threads)?;
         let arena = Arc::new(arena);
         let inner = EngineInner {
             cache: Arc::new(BlockCache::new(&arena)),
             arena,
-            domain: Arc::new(Domain::new()),
+            domain,
             options,
             workers,
             stores: Mutex::new(Vec::new()),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 
 type Bytes = Box<[u8]>;
+type Ordered = BTreeMap<Bytes, Bytes>;
 type Map<V> = hashbrown::HashMap<Bytes, V, foldhash::fast::RandomState>;
 
 /// What a table is here.
@@ -16,7 +17,7 @@ type Map<V> = hashbrown::HashMap<Bytes, V, foldhash::fast::RandomState>;
 enum Held {
     Values(Map<Bytes>),
     Lists(usize, Map<Vec<u8>>),
-    Maps(Map<BTreeMap<Bytes, Bytes>>),
+    Maps(Map<Ordered>),
     /// A heap for each key group.
     Queues(Vec<BinaryHeap<Reverse<Bytes>>>),
 }
@@ -47,7 +48,7 @@ impl Hash {
         }
     }
 
-    fn maps(&mut self, table: Table) -> Outcome<(&mut Map<BTreeMap<Bytes, Bytes>>, &mut Vec<u8>)> {
+    fn maps(&mut self, table: Table) -> Outcome<(&mut Map<Ordered>, &mut Vec<u8>)> {
         match &mut self.tables[table] {
             Held::Maps(map) => Ok((map, &mut self.key)),
             other => wrong(format!("not a table of maps: {other:?}")),

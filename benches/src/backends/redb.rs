@@ -74,13 +74,13 @@ impl Kv for Redb {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Outcome {
-        self.with(|tables| Ok(drop(tables[table].insert(key, value)?)))?;
+        self.with(|tables| Ok(tables[table].insert(key, value)?.is_some()))?;
         self.changes += 1;
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Outcome {
-        self.with(|tables| Ok(drop(tables[table].remove(key)?)))?;
+        self.with(|tables| Ok(tables[table].remove(key)?.is_some()))?;
         self.changes += 1;
         Ok(())
     }

@@ -1,0 +1,141 @@
+//! The tables: who did how much, in which time, for what.
+
+use super::{Missing, OURS, Runs, Summary, is_ceiling};
+use crate::compare::figures::Figures;
+use std::fmt::Write;
+
+/// A number with three digits that count.
+fn short(value: f64) -> String {
+    let (value, unit) = match value.abs() {
+        size if size >= 1e9 => (value / 1e9, " G"),
+        size if size >= 1e6 => (value / 1e6, " M"),
+        size if size >= 1e3 => (value / 1e3, " k"),
+        _ => (value, ""),
+    };
+    let digits = match value.abs() {
+        size if size >= 99.95 => 0,
+        size if size >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$}{unit}")
+}
+
+fn ns(value: f64) -> String {
+    match value {
+        ns if ns >= 1e6 => format!("{} ms", short(ns / 1e6)),
+        ns if ns >= 1e3 => format!("{} µs", short(ns / 1e3)),
+        ns => format!("{ns:.0} ns"),
+    }
+}
+
+/// The median, and the range where it is more than a tenth of it.
+fn ranged(summary: Summary, text: impl Fn(f64) -> String) -> String {
+    if summary.greatest - summary.least <= summary.median.abs() / 10.0 {
+        return text(summary.median);
+    }
+    format!("{} ({} to {})", text(summary.median), text(summary.least), text(summary.greatest))
+}
+
+fn missing(why: Missing<'_>) -> String {
+    match why {
+        Missing::NotRun => String::from("-"),
+        Missing::Failed(why) => why.replace('|', " "),
+        Missing::Wrong => String::from("void: wrong answers"),
+    }
+}
+
+type Text = fn(f64) -> String;
+type Figure = fn(&Figures) -> Option<f64>;
+
+/// A table of one figure: workloads down, engines across. Workloads of which nobody has it are left out.
+fn grid(runs: &Runs, out: &mut String, title: &str, text: Text, figure: Figure) {
+    let has = |workload: &&String| runs.engines().iter().any(|engine| runs.summary(workload, engine, figure).is_some());
+    let workloads: Vec<&String> = runs.workloads().iter().filter(has).collect();
+    if workloads.is_empty() {
+        return;
+    }
+    heading(runs, out, title, "");
+    for workload in workloads {
+        let _ = write!(out, "| {workload} |");
+        for engine in runs.engines() {
+            let cell = match runs.summary(workload, engine, figure) {
+                Some(summary) => ranged(summary, text),
+                None => runs.of(workload, engine).err().map_or_else(|| String::from("-"), missing),
+            };
+            let _ = write!(out, " {cell} |");
+        }
+        out.push('\n');
+    }
+}
+
+fn heading(runs: &Runs, out: &mut String, title: &str, more: &str) {
+    let _ = writeln!(out, "\n## {title}\n\n| workload | {} |{more}", runs.engines().join(" | "));
+    let columns = runs.engines().len() + more.matches('|').count() + 1;
+    let _ = writeln!(out, "|{}", "---|".repeat(columns));
+}
+
+/// Rates, and how this project's engine stands: against the best of the others that keep anything, and in memory. What is below
+/// one is bold.
+fn rates(runs: &Runs, out: &mut String) {
+    heading(runs, out, "Events/s, closed loop", " against the best on disk | against the best in memory |");
+    for workload in runs.workloads() {
+        let _ = write!(out, "| {workload} |");
+        for engine in runs.engines() {
+            let cell = match runs.summary(workload, engine, |run| Some(run.events_per_s)) {
+                Some(summary) => ranged(summary, short),
+                None => runs.of(workload, engine).err().map_or_else(|| String::from("-"), missing),
+            };
+            let _ = write!(out, " {cell} |");
+        }
+        for ceiling in [false, true] {
+            let others = runs.engines().iter().filter(|engine| *engine != OURS && is_ceiling(engine) == ceiling);
+            let rates = others.filter_map(|engine| Some((engine, runs.rate(workload, engine)?)));
+            let best = rates.max_by(|a, b| a.1.total_cmp(&b.1));
+            let cell = match (runs.rate(workload, OURS), best) {
+                (Some(ours), Some((engine, best))) if ours < best => format!("**{:.2}** ({engine})", ours / best),
+                (Some(ours), Some((engine, best))) => format!("{:.2} ({engine})", ours / best),
+                _ => String::from("-"),
+            };
+            let _ = write!(out, " {cell} |");
+        }
+        out.push('\n');
+    }
+}
+
+/// All of it.
+pub fn markdown(runs: &Runs) -> String {
+    let mut out = String::from("# Engines compared\n\nMedians; the range in brackets where it is wide.\n");
+    rates(runs, &mut out);
+    let grids: [(&str, Text, Figure); 18] = [
+        ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
+        ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
+        ("From when it was due at 70 % load, p50", ns, |run| positive(run.open_latency_ns.p50)),
+        ("From when it was due at 70 % load, p99.9", ns, |run| positive(run.open_latency_ns.p999)),
+        ("From when it was due at 70 % load, longest", ns, |run| positive(run.open_latency_ns.max)),
+        ("Processor seconds for a million events", short, |run| some(run.cpu_s_per_million_events)),
+        ("Most memory resident, bytes", short, |run| positive(run.rss_bytes_max)),
+        ("Bytes written to disk / bytes of keys and values written", short, |run| some(run.write_amplification)),
+        ("Bytes on disk / live bytes", short, |run| some(run.space_amplification)),
+        ("Bytes on disk after all windows closed", short, |run| Some(run.drained_bytes? as f64)),
+        ("What a checkpoint holds its caller, p50", ns, |run| Some(run.stall_ns_p50? as f64)),
+        ("What a checkpoint holds its caller, longest", ns, |run| Some(run.stall_ns_p999? as f64)),
+        ("Longest from when it was due at half load, with checkpoints", ns, |run| Some(run.worst_op_ns? as f64)),
+        ("Throughput lost while a checkpoint is under way", short, |run| run.checkpoint_dip),
+        ("Until a checkpoint is complete, ms", short, |run| run.checkpoint_ms),
+        ("Recovery to the first read, ms", short, |run| run.recovery_first_read_ms),
+        ("The next 100,000 reads, ms", short, |run| run.next_100k_reads_ms),
+        ("Until 90 % of the throughput, ms", short, |run| run.to_90_percent_ms),
+    ];
+    for (title, text, figure) in grids {
+        grid(runs, &mut out, title, text, figure);
+    }
+    out
+}
+
+fn some(value: f64) -> Option<f64> {
+    (value > 0.0).then_some(value)
+}
+
+fn positive(value: u64) -> Option<f64> {
+    some(value as f64)
+}
