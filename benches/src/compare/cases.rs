@@ -29,6 +29,9 @@ const GROWTH: [(&str, f64); 8] = [
     ("growth-20", 20.0),
 ];
 
+/// So much of that where the run is quick.
+pub const QUICK_GROWTH: f64 = 0.25;
+
 const STATE_OPS: [(&str, What); 9] = [
     ("state-ops-value-get", What::ValueGet),
     ("state-ops-value-update", What::ValueUpdate),
@@ -86,7 +89,7 @@ pub enum Step {
 /// Runs a case with an engine.
 pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, seed: u64) -> Outcome<Figures> {
     let with = With { engine, step, place, sizes };
-    let quick = |quick: u64, full: u64| if sizes.quick { quick } else { full };
+    let quick = |quick: u64, full: u64| (if sizes.quick { quick } else { full }) / sizes.part;
     let hot = |zipf, batch| rmw::Shape {
         keys: quick(200_000, 1_000_000),
         value_bytes: 8,
@@ -111,8 +114,9 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
     };
     let rmw = |shape| Rmw::new(shape, seed);
     if let Some((_, share)) = GROWTH.iter().find(|(name, _)| *name == case) {
-        let keys = (with.place.budget_bytes as f64 * share / 116.0 * quick(25, 100) as f64 / 100.0) as u64;
-        let events = quick(960_000, 9_600_000 / if *share < 1.0 { 1 } else { 10 });
+        let share = if sizes.quick { share * QUICK_GROWTH } else { *share };
+        let keys = (with.place.budget_bytes as f64 * share / 116.0) as u64 / sizes.part;
+        let events = quick(960_000, 9_600_000 / if share < 1.0 { 1 } else { 10 });
         return with.workload(rmw(rmw::Shape { keys, value_bytes: 100, zipf: false, batch: 1, events }));
     }
     if let Some((_, what)) = STATE_OPS.iter().find(|(name, _)| *name == case) {
@@ -162,5 +166,44 @@ impl With<'_> {
 
     fn job<J: Job<Out = Figures>>(&self, job: J) -> Outcome<Figures> {
         self.engine.run(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::is_right;
+
+    /// Every workload, a small part of it, under this engine and a tree: they must read what hash maps do.
+    #[test]
+    fn all_engines_read_the_same() -> Outcome {
+        let sizes = Sizes { part: 60, ..Sizes::QUICK };
+        for case in names().into_iter().filter(|case| !is_about_disk(case)) {
+            let run = |engine, step| -> Outcome<Figures> {
+                let directory = tempfile::tempdir()?;
+                let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
+                super::run(case, engine, step, place, &sizes, 42)
+            };
+            let oracle = run(Engine::Hashmap, Step::Oracle)?;
+            assert!(!oracle.digests.is_empty(), "{case}: nothing was read");
+            for engine in [Engine::Alluvium, Engine::Btreemap] {
+                let figures = run(engine, Step::Measure)?;
+                assert!(is_right(&figures, &oracle), "{case}: {} read something else", engine.name());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is compared can tell a wrong answer.
+    #[test]
+    fn another_seed_reads_something_else() -> Outcome {
+        let sizes = Sizes { part: 600, ..Sizes::QUICK };
+        let directory = tempfile::tempdir()?;
+        let run = |seed, step| {
+            let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
+            super::run("rmw-hot", Engine::Hashmap, step, place, &sizes, seed)
+        };
+        assert!(!is_right(&run(1, Step::Measure)?, &run(2, Step::Oracle)?));
+        Ok(())
     }
 }

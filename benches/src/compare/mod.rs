@@ -11,12 +11,12 @@ mod stall;
 mod stream;
 mod usage;
 
-pub use cases::names;
+pub use cases::QUICK_GROWTH;
 
 use crate::harness::disk::drop_cache;
 use crate::harness::{Outcome, median};
 use cap::Cap;
-use cases::Step;
+use cases::{Step, names};
 use child::{Failure, spawn};
 use engines::Engine;
 use figures::Figures;
@@ -30,6 +30,8 @@ use std::time::Duration;
 pub struct Sizes {
     /// Small states.
     pub quick: bool,
+    /// One part in so many of the events and most keys: for tests.
+    pub part: u64,
     /// Of the closed loop: it ends with the first segment that ends later.
     pub closed: Duration,
     /// Of the open loop.
@@ -38,9 +40,10 @@ pub struct Sizes {
 
 impl Sizes {
     /// To see that it works.
-    pub const QUICK: Self = Self { quick: true, closed: Duration::from_millis(1500), open: Duration::from_millis(700) };
+    pub const QUICK: Self =
+        Self { quick: true, part: 1, closed: Duration::from_millis(1500), open: Duration::from_millis(700) };
     /// For figures.
-    pub const FULL: Self = Self { quick: false, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
+    pub const FULL: Self = Self { quick: false, part: 1, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
 }
 
 /// A child that takes longer is ended.

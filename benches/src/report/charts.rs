@@ -1,6 +1,7 @@
 //! The charts, as SVG.
 
 use super::{OURS, Runs};
+use crate::compare::QUICK_GROWTH;
 use crate::compare::figures::Figures;
 use crate::harness::Outcome;
 use plotters::prelude::*;
@@ -130,7 +131,11 @@ fn growth(runs: &Runs, path: &Path, title: &str) -> Outcome<bool> {
     let sizes: Vec<(f64, &String)> = runs
         .workloads()
         .iter()
-        .filter_map(|name| Some((name.strip_prefix("growth-")?.parse::<f64>().ok()?, name)))
+        .filter_map(|name| {
+            let size = name.strip_prefix("growth-")?.parse::<f64>().ok()?;
+            let is_quick = runs.of(name, OURS).is_ok_and(|runs| runs.iter().any(|run| run.quick));
+            Some((if is_quick { size * QUICK_GROWTH } else { size }, name))
+        })
         .collect();
     let points = |engine: &str| -> Vec<(f64, f64)> {
         sizes.iter().filter_map(|(size, name)| Some((*size, 1e9 / runs.rate(name, engine)?))).collect()
@@ -153,6 +158,7 @@ fn growth(runs: &Runs, path: &Path, title: &str) -> Outcome<bool> {
     chart
         .configure_mesh()
         .x_desc("state / budget")
+        .y_label_formatter(&|ns| format!("{ns:.0}"))
         .y_desc("ns for an update")
         .label_style(("sans-serif", 12))
         .draw()?;
