@@ -56,7 +56,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("*flows", "store", "`StoreInner`, what every flow works on, stands beside its handle"),
     ("*flows", "engine", "the handle through which a store reaches its arena and threads"),
     ("write", "writer", "claiming a range makes its writer"),
-    // A writer's operation is one flow in five files.
+    // A writer's operation is one flow in several files.
     ("read", "write", "`Halt`: how an operation stops for want of memory"),
     ("scan", "write", "`Halt`"),
     ("pop", "write", "`Halt`"),
@@ -72,6 +72,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("scan", "read", "the one test of expiry"),
     ("pop", "read", "the one test of expiry; making way for what was read"),
     ("pop", "scan", "the layers above a map's newest clear"),
+    ("pop", "change", "taking single entries out"),
+    ("pop", "delete_range", "what was taken of a queue is hidden as a range"),
     ("walk", "read", "lookups of single keys, and the one test of expiry"),
     ("walk", "scan", "`MapRange`, and the layers above a map's newest clear"),
     // Down the line of a checkpoint: write or barrier, flush, checkpoint, reclaim.

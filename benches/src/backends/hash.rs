@@ -64,6 +64,16 @@ impl Hash {
 }
 
 impl Backend for Hash {
+    type Common = Place;
+
+    fn open_common(place: &Place) -> Outcome<Place> {
+        Ok(place.clone())
+    }
+
+    fn open_half(common: &Place, half: u16) -> Outcome<Self> {
+        Self::open(&common.half(half)?)
+    }
+
     fn open(place: &Place) -> Outcome<Self> {
         let held = |kind: &Kind| match kind {
             Kind::Value => Held::Values(Map::default()),

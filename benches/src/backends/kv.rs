@@ -87,6 +87,16 @@ fn pass(key: &mut Vec<u8>) {
 }
 
 impl<K: Kv> Backend for Keyed<K> {
+    type Common = Place;
+
+    fn open_common(place: &Place) -> Outcome<Place> {
+        Ok(place.clone())
+    }
+
+    fn open_half(common: &Place, half: u16) -> Outcome<Self> {
+        Self::open(&common.half(half)?)
+    }
+
     fn open(place: &Place) -> Outcome<Self> {
         Ok(Self { kv: K::open(place)?, tables: place.tables.clone(), key: Vec::new(), end: Vec::new() })
     }

@@ -100,10 +100,28 @@ pub struct Place {
     pub tables: Vec<Kind>,
 }
 
+impl Place {
+    /// A directory below this one with half of the memory, for one of two that have nothing in common.
+    fn half(&self, half: u16) -> Outcome<Self> {
+        let path = self.path.join(format!("half-{half}"));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path, budget_bytes: self.budget_bytes / 2, tables: self.tables.clone() })
+    }
+}
+
 /// An engine, as workloads use it: by one thread.
 pub trait Backend: Sized {
+    /// What two threads have in common that each work on half of the key groups.
+    type Common: Sync;
+
     /// Opens a directory: the newest checkpoint that is there, or nothing.
     fn open(place: &Place) -> Outcome<Self>;
+
+    /// Opens a new directory for two threads.
+    fn open_common(place: &Place) -> Outcome<Self::Common>;
+
+    /// The lower (0) or the upper (1) half of the key groups, for the thread that asks.
+    fn open_half(common: &Self::Common, half: u16) -> Outcome<Self>;
 
     /// Reads a value.
     fn get<R>(&mut self, table: Table, cell: &Cell, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R>;

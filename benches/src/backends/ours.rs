@@ -2,20 +2,54 @@
 
 use super::{Backend, Cell, Kind, Place, Span, Table};
 use crate::harness::Outcome;
+use crate::harness::generate::KEY_GROUPS;
 use crate::harness::table::{engine, store_options};
-use alluvium::{Barrier, Engine, Key, KeyGroup, MapRange, Pending, State, StateOptions, Store, Writer};
+use alluvium::{Barrier, Engine, Key, KeyGroup, KeyGroupRange, MapRange, Pending, State, StateOptions, Store, Writer};
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
-/// A store, its writer, its states.
+/// A store, one of its writers, its states.
 #[derive(Debug)]
 pub struct Ours {
     writer: Writer,
     states: Vec<State>,
     pending: Option<Pending>,
     label: u64,
-    store: Store,
+    store: Arc<Store>,
     /// Lasts as long as its store.
     _engine: Engine,
+}
+
+/// A store without a writer.
+#[derive(Debug)]
+pub struct Opened {
+    engine: Engine,
+    store: Arc<Store>,
+    states: Vec<State>,
+}
+
+impl Opened {
+    fn new(place: &Place) -> Outcome<Self> {
+        let engine = engine(place.budget_bytes)?;
+        let store = Store::open_or_create(&engine, &place.path, store_options())?;
+        let state = |(index, kind): (usize, &Kind)| {
+            let name = format!("table-{index}");
+            store.state(match kind {
+                Kind::Value => StateOptions::value(&name),
+                Kind::List(_) => StateOptions::list(&name),
+                Kind::Map | Kind::Queue => StateOptions::map(&name),
+            })
+        };
+        let states = place.tables.iter().enumerate().map(state).collect::<Result<_, _>>()?;
+        Ok(Self { engine, store: Arc::new(store), states })
+    }
+
+    fn writer(&self, range: KeyGroupRange) -> Outcome<Ours> {
+        let label = self.store.restored().map_or(0, |info| info.label);
+        let (store, engine) = (Arc::clone(&self.store), self.engine.clone());
+        let writer = store.writer(range)?;
+        Ok(Ours { writer, states: self.states.clone(), pending: None, label, store, _engine: engine })
+    }
 }
 
 impl Cell {
@@ -30,21 +64,20 @@ fn range(span: Span<'_>) -> MapRange<'_> {
 }
 
 impl Backend for Ours {
+    type Common = Opened;
+
     fn open(place: &Place) -> Outcome<Self> {
-        let engine = engine(place.budget_bytes)?;
-        let store = Store::open_or_create(&engine, &place.path, store_options())?;
-        let state = |(index, kind): (usize, &Kind)| {
-            let name = format!("table-{index}");
-            store.state(match kind {
-                Kind::Value => StateOptions::value(&name),
-                Kind::List(_) => StateOptions::list(&name),
-                Kind::Map | Kind::Queue => StateOptions::map(&name),
-            })
-        };
-        let states = place.tables.iter().enumerate().map(state).collect::<Result<_, _>>()?;
-        let writer = store.writer(store.range())?;
-        let label = store.restored().map_or(0, |info| info.label);
-        Ok(Self { writer, states, pending: None, label, store, _engine: engine })
+        let opened = Opened::new(place)?;
+        opened.writer(opened.store.range())
+    }
+
+    fn open_common(place: &Place) -> Outcome<Opened> {
+        Opened::new(place)
+    }
+
+    fn open_half(common: &Opened, half: u16) -> Outcome<Self> {
+        let middle = (KEY_GROUPS / 2) as u16;
+        common.writer(KeyGroupRange::new(half * middle, half * middle + middle - 1))
     }
 
     fn get<R>(&mut self, table: Table, cell: &Cell, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
@@ -153,6 +186,10 @@ impl Backend for Ours {
 
     fn close(self) -> Outcome {
         drop(self.writer);
-        Ok(self.store.close()?)
+        // The last one that has it.
+        match Arc::into_inner(self.store) {
+            Some(store) => Ok(store.close()?),
+            None => Ok(()),
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::figures::Figures;
 use super::recover::{First, Prepare, Recover};
 use super::stall::Stall;
 use super::stream::{Oracle, Stream};
+use super::threads::TwoThreads;
 use crate::backends::Place;
 use crate::harness::{Outcome, wrong};
 use crate::workloads::Workload;
@@ -50,6 +51,7 @@ pub fn names() -> Vec<&'static str> {
         "rmw-hot",
         "rmw-hot-uniform",
         "rmw-hot-batched",
+        "rmw-hot-two-threads",
         "rmw-cold-uniform",
         "rmw-cold-zipf",
         "rmw-cold-uniform-batched",
@@ -73,6 +75,11 @@ pub fn names() -> Vec<&'static str> {
 /// Whether a case shows what only durable engines have.
 pub fn is_about_disk(case: &str) -> bool {
     case == "recover" || case == "ckpt-stall"
+}
+
+/// Whether a case checks its answers itself, without an oracle's.
+pub fn checks_itself(case: &str) -> bool {
+    is_about_disk(case) || case == "rmw-hot-two-threads"
 }
 
 /// What a child process does with a case.
@@ -138,6 +145,7 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
         "nexmark" => with.workload(Nexmark::new(false, quick(480_000, 4_800_000))),
         "nexmark-cold" => with.workload(Nexmark::new(true, quick(480_000, 4_800_000))),
         "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
+        "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
         "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),
         "recover" if step == Step::Prepare => with.job(Prepare { place: with.place.clone(), sizes }),
         "recover" => with.job(Recover { place: with.place.clone(), sizes, seed, first: First::of(sizes) }),
@@ -178,7 +186,7 @@ mod tests {
     #[test]
     fn all_engines_read_the_same() -> Outcome {
         let sizes = Sizes { part: 60, ..Sizes::QUICK };
-        for case in names().into_iter().filter(|case| !is_about_disk(case)) {
+        for case in names().into_iter().filter(|case| !checks_itself(case)) {
             let run = |engine, step| -> Outcome<Figures> {
                 let directory = tempfile::tempdir()?;
                 let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };

@@ -45,6 +45,9 @@ pub struct Figures {
     pub events_per_s: f64,
     /// Operations of state in a second.
     pub ops_per_s: f64,
+    /// Of two threads: what one of them did alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_thread_events_per_s: Option<f64>,
     pub latency_ns: LatencyNs,
     /// At 70 % of that rate, from when an event was due.
     pub open_latency_ns: LatencyNs,

@@ -9,6 +9,7 @@ pub mod figures;
 mod recover;
 mod stall;
 mod stream;
+mod threads;
 mod usage;
 
 pub use cases::QUICK_GROWTH;
@@ -105,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&Cap>) -> Outcome<Vec<Figures>> {
     let mut runs = Vec::new();
-    let oracle = if cases::is_about_disk(case) {
+    let oracle = if cases::checks_itself(case) {
         None
     } else {
         let (outcome, _) = one_run(arguments, case, Engine::Hashmap, Step::Oracle, None)?;

@@ -203,7 +203,7 @@ fn bars(runs: &Runs, path: &Path, title: &str, workloads: &[&str], figure: Figur
     let height = 70 + BAR * rows.len() as i32 + 16 * workloads.len() as i32;
     let area = SVGBackend::new(path, (960, height as u32)).into_drawing_area();
     area.fill(&WHITE)?;
-    let heading = format!("{title} (each length is a power)");
+    let heading = format!("{title} (logarithmic)");
     area.draw_text(&heading, &label(17, &BLACK, Pos::new(HPos::Left, VPos::Top)), (20, 16))?;
     let mut top = 54;
     let mut before = "";

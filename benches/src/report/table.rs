@@ -106,7 +106,8 @@ fn rates(runs: &Runs, out: &mut String) {
 pub fn markdown(runs: &Runs) -> String {
     let mut out = String::from("# Engines compared\n\nMedians; the range in brackets where it is wide.\n");
     rates(runs, &mut out);
-    let grids: [(&str, Text, Figure); 18] = [
+    let grids: [(&str, Text, Figure); 19] = [
+        ("Two threads over one of them alone", short, |run| Some(run.events_per_s / run.one_thread_events_per_s?)),
         ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
         ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
         ("From when it was due at 70 % load, p50", ns, |run| positive(run.open_latency_ns.p50)),
