@@ -2,26 +2,18 @@
 //!
 //! As Flink keeps them: for each side and key a map by time. An event that nobody can meet any more is removed by its timer.
 
-use super::{Answers, EVENTS_PER_S, Workload};
+use super::timed::{Event, Late, Timed, Watermark};
+use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
 use crate::harness::Outcome;
-use crate::harness::generate::{Draw, KEY_BYTES, Op, Random, value};
+use crate::harness::generate::{Draw, KEY_BYTES, value};
 use std::collections::VecDeque;
 
 /// A right event meets left ones from so long before it to so long after.
 const BEFORE_MS: u64 = 12_000;
 const AFTER_MS: u64 = 18_000;
 const VALUE_BYTES: usize = 100;
-const WATERMARK_MS: u64 = 100;
-
-/// An event of a side.
-#[derive(Clone, Copy, Debug)]
-pub struct Event {
-    number: u64,
-    op: Op,
-    time_ms: u64,
-    right: bool,
-}
+const LATE: Late = Late { one_in: 1, ms: 0 };
 
 /// Time and number: an order without ties.
 fn user_key(time_ms: u64, number: u64) -> [u8; 16] {
@@ -34,11 +26,9 @@ fn user_key(time_ms: u64, number: u64) -> [u8; 16] {
 /// The workload.
 #[derive(Debug)]
 pub struct Join {
-    draw: Draw,
-    random: Random,
+    timed: Timed,
+    watermark: Watermark,
     events: u64,
-    made: u64,
-    watermark_ms: u64,
     /// Events in the order in which they are removed, for each side.
     kept: [VecDeque<Event>; 2],
 }
@@ -46,7 +36,8 @@ pub struct Join {
 impl Join {
     pub fn new(keys: u64, events: u64, seed: u64) -> Self {
         let kept = [VecDeque::new(), VecDeque::new()];
-        Self { draw: Draw::uniform(keys), random: Random::new(seed), events, made: 0, watermark_ms: 0, kept }
+        let timed = Timed::new(Draw::uniform(keys), LATE, seed);
+        Self { timed, watermark: Watermark::new(LATE), events, kept }
     }
 
     fn remove<B: Backend>(&mut self, backend: &mut B, watermark_ms: u64, answers: &mut Answers) -> Outcome {
@@ -64,7 +55,8 @@ impl Join {
 }
 
 impl Workload for Join {
-    type Event = Event;
+    /// The event, and whether it is one of the right side.
+    type Event = (Event, bool);
 
     fn tables(&self) -> Vec<Kind> {
         vec![Kind::Map, Kind::Map]
@@ -74,22 +66,17 @@ impl Workload for Join {
         self.events
     }
 
-    fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
-        for _ in 0..count {
-            let time_ms = 3_600_000 + self.made * 1000 / EVENTS_PER_S;
-            let op = Op::of(self.draw.next(&mut self.random));
-            out.push(Event { number: self.made, op, time_ms, right: self.random.below(2) == 1 });
-            self.made += 1;
-        }
+    fn generate(&mut self, count: usize, out: &mut Vec<Self::Event>) {
+        out.extend((0..count).map(|_| (self.timed.next(), self.timed.toss())));
     }
 
-    fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
+    fn process<B: Backend>(&mut self, backend: &mut B, events: &[Self::Event], answers: &mut Answers) -> Outcome {
         let mut bytes = [0; VALUE_BYTES];
-        for event in events {
-            let (side, cell) = (usize::from(event.right), Cell::of(event.op));
+        for (event, right) in events {
+            let (side, cell) = (usize::from(*right), Cell::of(event.op));
             value(event.number, 0, &mut bytes);
             backend.map_put(side, &cell, &user_key(event.time_ms, event.number), &bytes)?;
-            let (back, ahead) = if event.right { (AFTER_MS, BEFORE_MS) } else { (BEFORE_MS, AFTER_MS) };
+            let (back, ahead) = if *right { (AFTER_MS, BEFORE_MS) } else { (BEFORE_MS, AFTER_MS) };
             let (from, below) = (user_key(event.time_ms - back, 0), user_key(event.time_ms + ahead + 1, 0));
             let mut met = event.number << 20;
             backend.map_scan(1 - side, &cell, Span { from: &from, below: &below }, |_, value| {
@@ -99,10 +86,8 @@ impl Workload for Join {
             answers.did(2);
             answers.wrote((KEY_BYTES + 16 + VALUE_BYTES) as u64);
             self.kept[side].push_back(*event);
-            let watermark_ms = event.time_ms / WATERMARK_MS * WATERMARK_MS;
-            if watermark_ms > self.watermark_ms {
-                self.watermark_ms = watermark_ms;
-                self.remove(backend, watermark_ms, answers)?;
+            if let Some(now_ms) = self.watermark.follow(event.time_ms) {
+                self.remove(backend, now_ms, answers)?;
             }
         }
         Ok(())

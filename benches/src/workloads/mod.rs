@@ -9,6 +9,7 @@ pub mod nexmark;
 pub mod rmw;
 pub mod session;
 pub mod state_ops;
+mod timed;
 pub mod timers;
 pub mod windows;
 

@@ -3,28 +3,19 @@
 //! As Flink keeps them: the sessions of a user stand in one value (begin and end of each), and each session's aggregate under
 //! the begin of the window that it was first written for.
 
-use super::{Answers, EVENTS_PER_S, Workload};
+use super::timed::{Event, Late, Timed, Watermark};
+use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind};
 use crate::harness::Outcome;
-use crate::harness::generate::{Draw, KEY_BYTES, Op, Random};
+use crate::harness::generate::{Draw, KEY_BYTES, Op};
 use std::collections::BTreeMap;
 
 /// Between the sessions of a user.
 const GAP_MS: u64 = 10_000;
-/// Five in a hundred events are late by up to this.
-const LATE_MS: u64 = 5_000;
-const WATERMARK_MS: u64 = 100;
+const LATE: Late = Late { one_in: 20, ms: 5_000 };
 
 const SESSIONS: usize = 0;
 const AGGREGATES: usize = 1;
-
-/// An event of a user.
-#[derive(Clone, Copy, Debug)]
-pub struct Event {
-    number: u64,
-    op: Op,
-    time_ms: u64,
-}
 
 /// A session: from, to (exclusive, the gap included), and where its aggregate stands.
 type Session = [u64; 3];
@@ -33,11 +24,9 @@ const SESSION_BYTES: usize = 24;
 /// The workload.
 #[derive(Debug)]
 pub struct Sessions {
-    draw: Draw,
-    random: Random,
+    timed: Timed,
+    watermark: Watermark,
     events: u64,
-    made: u64,
-    watermark_ms: u64,
     /// Users by when a session of theirs may end: an operator's timers.
     due: BTreeMap<u64, Vec<Op>>,
     fired: u64,
@@ -73,11 +62,9 @@ fn aggregate(bytes: Option<&[u8]>) -> Aggregate {
 impl Sessions {
     pub fn new(users: u64, events: u64, seed: u64) -> Self {
         Self {
-            draw: Draw::zipf(users),
-            random: Random::new(seed),
+            timed: Timed::new(Draw::zipf(users), LATE, seed),
+            watermark: Watermark::new(LATE),
             events,
-            made: 0,
-            watermark_ms: 0,
             due: BTreeMap::new(),
             fired: 0,
             live: 0,
@@ -200,22 +187,14 @@ impl Workload for Sessions {
     }
 
     fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
-        for _ in 0..count {
-            let late = if self.random.below(20) == 0 { self.random.below(LATE_MS) } else { 0 };
-            let time_ms = 3_600_000 + self.made * 1000 / EVENTS_PER_S - late;
-            let op = Op::of(self.draw.next(&mut self.random));
-            out.push(Event { number: self.made, op, time_ms });
-            self.made += 1;
-        }
+        out.extend((0..count).map(|_| self.timed.next()));
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
         for event in events {
             self.add(backend, event, answers)?;
-            let watermark_ms = event.time_ms.saturating_sub(LATE_MS) / WATERMARK_MS * WATERMARK_MS;
-            if watermark_ms > self.watermark_ms {
-                self.watermark_ms = watermark_ms;
-                self.fire(backend, watermark_ms, answers)?;
+            if let Some(now_ms) = self.watermark.follow(event.time_ms) {
+                self.fire(backend, now_ms, answers)?;
             }
         }
         Ok(())

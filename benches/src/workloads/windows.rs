@@ -1,10 +1,11 @@
 //! Windows in event time: `tumble-inc`, `tumble-list` and `slide-inc` (Gadget's recipes, EuroSys 2022: an aggregate is read and
 //! written for each window of an event, a list is appended to; a window that ends is read and removed).
 
-use super::{Answers, EVENTS_PER_S, Workload};
+use super::timed::{Event, Late, Timed, Watermark};
+use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind};
 use crate::harness::Outcome;
-use crate::harness::generate::{Draw, KEY_BYTES, Op, Random};
+use crate::harness::generate::{Draw, KEY_BYTES, Op};
 use std::collections::BTreeMap;
 
 /// How windows lie in time, and what they hold.
@@ -24,29 +25,16 @@ pub struct Shape {
     pub events: u64,
 }
 
-/// Two in a hundred events are late by up to this.
-const LATE_MS: u64 = 3_000;
+const LATE: Late = Late { one_in: 50, ms: 3_000 };
 /// The longest value.
 const VALUE_BYTES_MAX: usize = 256;
-/// How often the watermark goes on.
-const WATERMARK_MS: u64 = 100;
-
-/// An event: its key and its time.
-#[derive(Clone, Copy, Debug)]
-pub struct Event {
-    number: u64,
-    op: Op,
-    time_ms: u64,
-}
 
 /// The workload.
 #[derive(Debug)]
 pub struct Windows {
     shape: Shape,
-    draw: Draw,
-    random: Random,
-    made: u64,
-    watermark_ms: u64,
+    timed: Timed,
+    watermark: Watermark,
     /// The cells of each open window, by its end: an operator's timers.
     open: BTreeMap<u64, Vec<Op>>,
     open_lists: hashbrown::HashSet<(u64, [u8; KEY_BYTES]), foldhash::fast::RandomState>,
@@ -57,11 +45,9 @@ pub struct Windows {
 impl Windows {
     pub fn new(shape: Shape, seed: u64) -> Self {
         Self {
-            draw: Draw::zipf(shape.keys),
+            timed: Timed::new(Draw::zipf(shape.keys), LATE, seed),
+            watermark: Watermark::new(LATE),
             shape,
-            random: Random::new(seed),
-            made: 0,
-            watermark_ms: 0,
             open: BTreeMap::new(),
             open_lists: hashbrown::HashSet::default(),
             live_bytes: 0,
@@ -158,14 +144,7 @@ impl Workload for Windows {
     }
 
     fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
-        for _ in 0..count {
-            let late = if self.random.below(50) == 0 { self.random.below(LATE_MS) } else { 0 };
-            // From an hour on, so that nothing begins before time itself.
-            let time_ms = 3_600_000 + self.made * 1000 / EVENTS_PER_S - late;
-            let op = Op::of(self.draw.next(&mut self.random));
-            out.push(Event { number: self.made, op, time_ms });
-            self.made += 1;
-        }
+        out.extend((0..count).map(|_| self.timed.next()));
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
@@ -174,15 +153,13 @@ impl Workload for Windows {
             let mut start = event.time_ms / slide * slide;
             while start + self.shape.size_ms > event.time_ms {
                 let end = start + self.shape.size_ms;
-                if end > self.watermark_ms {
+                if end > self.watermark.now_ms() {
                     self.add(backend, event, end, answers)?;
                 }
                 start -= slide;
             }
-            let watermark_ms = event.time_ms.saturating_sub(LATE_MS) / WATERMARK_MS * WATERMARK_MS;
-            if watermark_ms > self.watermark_ms {
-                self.watermark_ms = watermark_ms;
-                self.fire(backend, watermark_ms, answers)?;
+            if let Some(now_ms) = self.watermark.follow(event.time_ms) {
+                self.fire(backend, now_ms, answers)?;
             }
         }
         Ok(())
