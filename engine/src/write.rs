@@ -50,6 +50,10 @@ const EVERYTHING_AT: u32 = 7;
 const TICKS: u64 = 64;
 /// How many flushes of another shard are waited for to take memory from it.
 const TAKES: u32 = 8;
+/// Chunks in which free blocks are joined at an attempt, doubled by each: to go through one takes 10 to 100 µs.
+const JOINED_CHUNKS: usize = 2;
+/// Memory that grew by so many times what is free since the last cut is about to run out.
+const GROWN_SHARE: usize = 2;
 /// What eviction frees at once when memory runs low, in bytes.
 const EVICT_BYTES: usize = 128 << 10;
 /// How far the clock's hand goes for it between two looks: past so many empty tables, or a 64th as many pages.
@@ -324,7 +328,9 @@ enum Room {
 fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     let (budget_bytes, used_bytes, free_bytes) = store.memory_room();
     let low = budget_bytes / 10;
-    if free_bytes >= low || store.share.is_below_minimum() {
+    // A state that goes on growing so is spilled while there is room to go on meanwhile; one that fits waits for its checkpoint.
+    let is_growing = || free_bytes < budget_bytes / GROWN_SHARE && core.hot.grown_bytes() / GROWN_SHARE > free_bytes;
+    if store.share.is_below_minimum() || (free_bytes >= low && !is_growing()) {
         return;
     }
     core.hot.memory.set_floor();
@@ -336,6 +342,9 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     }
     if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / if over > 0 { 8 } else { 4 } {
         spill(store, shard, core);
+    }
+    if free_bytes >= low {
+        return;
     }
     let slack = core.hot.memory.held_bytes().saturating_sub(core.hot.memory.used_bytes());
     if slack < low / 2 && core.hot.memory.held_bytes() > low {
@@ -395,10 +404,15 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     // Blocks come free here and there. If that doesn't help, more do, and neighbours are joined; to empty whole chunks
     // is the last resort, as it takes a sweep over all tables.
     let wanted = ((out.bytes * 2).max(EVICT_BYTES) << (attempt - 1).min(5)).min(core.hot.memory.held_bytes() / 4);
-    let evicted = core.hot.evict(wanted);
+    let block_bytes = core.hot.memory.take_missed_bytes();
+    let evicted = if attempt > 1 && attempt < CHUNKS_AT && block_bytes > 0 {
+        core.hot.evict_blocks(EVICT_STEPS, wanted, block_bytes)
+    } else {
+        core.hot.evict(wanted)
+    };
     core.counts.evicted_bytes += evicted as u64;
     if attempt > 1 {
-        core.hot.memory.records().coalesce();
+        core.hot.memory.records().coalesce(JOINED_CHUNKS << attempt.min(5));
     }
     if attempt < CHUNKS_AT && evicted >= wanted {
         return Room::Made;

@@ -101,6 +101,8 @@ pub struct Hot {
     pub(super) floors: Floors,
     pub(super) cuts: Cuts,
     pub(super) hand: super::evict::Hand,
+    /// What memory held when an epoch was last cut off.
+    held_at_cut: usize,
     /// What is staged, where changes have to be committed; see [`crate::hot::transaction`].
     pub(super) transaction: Option<Box<Transaction>>,
     /// Every record with a stamp up to this is committed, and not changed in place; 0 where nothing has to be committed.
@@ -135,6 +137,7 @@ impl Hot {
             floors: Floors::default(),
             cuts: Cuts::default(),
             hand: super::evict::Hand::default(),
+            held_at_cut: 0,
             transaction: None,
             committed: 0,
             departing: VecDeque::new(),
@@ -206,6 +209,11 @@ impl Hot {
     /// About how many bytes changed and are not cut off yet.
     pub fn dirty_bytes(&self) -> usize {
         self.dirty_bytes + self.transaction.as_ref().map_or(0, |transaction| transaction.dirty_bytes)
+    }
+
+    /// By how many bytes what memory holds has grown since an epoch was last cut off.
+    pub fn grown_bytes(&self) -> usize {
+        self.memory.held_bytes().saturating_sub(self.held_at_cut)
     }
 
     /// Epochs cut off and not flushed yet.
@@ -483,6 +491,7 @@ impl Hot {
             cut_off: self.cuts.off().clone(),
         };
         self.sealed.push_back(sealed.clone());
+        self.held_at_cut = self.memory.held_bytes();
         self.generation += 1;
         // The slot that comes next must have been taken apart.
         let coming = self.generation as usize % SLOTS;

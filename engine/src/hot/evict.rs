@@ -11,13 +11,13 @@ use crate::hot::record::{
     hash_entry,
 };
 use crate::hot::{Hot, Probe};
-use crate::platform::arena::{CHUNK_BYTES, NONE, Ref};
+use crate::platform::arena::{CHUNK_BYTES, NONE, Ref, class_of};
 
 /// Where the clock's hand stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hand {
-    state: usize,
     group: usize,
+    state: usize,
     page: usize,
 }
 
@@ -26,13 +26,14 @@ const CONDEMNED_SHARE: usize = 16;
 /// What it takes to look at a page, in steps; to pass an empty table takes one.
 const PAGE_STEPS: usize = 64;
 
-/// What a sweep does with records that were used lately.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mercy {
-    /// They stay, but lose their mark.
-    Used,
-    /// They go like the others.
-    None,
+/// Which records a sweep takes.
+enum Sweep {
+    /// Those in blocks of a class or a larger one that were not used lately; the others lose their mark.
+    Unused { class_min: u8 },
+    /// All in these chunks.
+    Chunks(Condemned),
+    /// All.
+    Everything,
 }
 
 impl Hot {
@@ -44,13 +45,20 @@ impl Hot {
 
     /// As [`Hot::evict`], for those who can do without and can't wait for a round over all tables: ends after `steps`,
     /// which take the hand past so many empty tables or a 64th as many pages. The next call goes on from there.
-    pub fn evict_within(&mut self, mut steps: usize, bytes: usize) -> usize {
+    pub fn evict_within(&mut self, steps: usize, bytes: usize) -> usize {
+        self.evict_blocks(steps, bytes, 0)
+    }
+
+    /// As [`Hot::evict_within`], but only records whose block holds `block_bytes`, for one that finds no such block. Where small
+    /// records are many, those that leave may free a tenth of memory without any two side by side.
+    pub fn evict_blocks(&mut self, mut steps: usize, bytes: usize, block_bytes: usize) -> usize {
         // Counted as it leaves the tables: a reader that is inside keeps it from being reused for a moment.
         let before = self.memory.retired_bytes();
         let mut around = 0;
         while steps > 0 && self.memory.retired_bytes().wrapping_sub(before) < bytes && around <= 1 {
             around += u32::from(self.hand_on());
-            steps = steps.saturating_sub(if self.sweep_page(None, Mercy::Used) { PAGE_STEPS } else { 1 });
+            let passed = self.sweep_page(&Sweep::Unused { class_min: class_of(block_bytes) });
+            steps = steps.saturating_sub(if passed { PAGE_STEPS } else { 1 });
         }
         self.memory.collect();
         self.memory.retired_bytes().wrapping_sub(before)
@@ -64,11 +72,11 @@ impl Hot {
         candidates.sort_unstable();
         // One sweep over the tables costs the same for many chunks as for one.
         candidates.truncate(chunks.max(candidates.len() / CONDEMNED_SHARE));
-        let condemned = Condemned::new(candidates.into_iter().map(|(_, chunk)| chunk));
+        let sweep = Sweep::Chunks(Condemned::new(candidates.into_iter().map(|(_, chunk)| chunk)));
         let hand = self.hand;
         self.hand = Hand::default();
         loop {
-            self.sweep_page(Some(&condemned), Mercy::None);
+            self.sweep_page(&sweep);
             if self.hand_on() {
                 break;
             }
@@ -78,7 +86,7 @@ impl Hot {
         let mut freed = 0;
         let records = self.memory.records();
         for index in (0..records.chunks().len()).rev() {
-            freed += usize::from(condemned.contains(records.chunks()[index]) && records.release_if_empty(index));
+            freed += usize::from(sweep.empties(records.chunks()[index]) && records.release_if_empty(index));
         }
         freed + self.memory.release_empty_index()
     }
@@ -93,12 +101,11 @@ impl Hot {
             return false;
         }
         let hand = self.hand;
-        let everything = Condemned { chunks: Vec::new(), all: true };
         for group in 0..self.groups() {
             let pages = self.table_head(state, group as u16).page_count();
             for page in 0..pages {
                 self.hand = Hand { state: usize::from(state), group, page };
-                self.sweep_page(Some(&everything), Mercy::None);
+                self.sweep_page(&Sweep::Everything);
             }
         }
         self.hand = hand;
@@ -113,7 +120,8 @@ impl Hot {
         self.memory.records().release_empty() + self.memory.release_empty_index()
     }
 
-    /// Moves the hand to the next page of its table, or to the next table; true where it came round.
+    /// Moves the hand to the next page of its table, or to the next table; true where it came round. The states of a key group
+    /// come one after another: so what leaves has sizes such as what is there, and what comes finds blocks that fit.
     #[inline]
     fn hand_on(&mut self) -> bool {
         let Hand { state, group, page } = self.hand;
@@ -122,11 +130,11 @@ impl Hot {
             self.hand.page += 1;
             return false;
         }
-        self.hand = Hand { state, group: group + 1, page: 0 };
-        if self.hand.group >= self.groups() {
-            self.hand = Hand { state: state + 1, group: 0, page: 0 };
-        }
+        self.hand = Hand { group, state: state + 1, page: 0 };
         if self.hand.state >= self.states() {
+            self.hand = Hand { group: group + 1, state: 0, page: 0 };
+        }
+        if self.hand.group >= self.groups() {
             self.hand = Hand::default();
             return true;
         }
@@ -134,7 +142,7 @@ impl Hot {
     }
 
     /// Evicts from the page under the hand; false where there is none.
-    fn sweep_page(&mut self, condemned: Option<&Condemned>, mercy: Mercy) -> bool {
+    fn sweep_page(&mut self, sweep: &Sweep) -> bool {
         let Hand { state, group, page } = self.hand;
         let Some(head) = self.heads.get(state).and_then(|heads| heads.get(group)) else { return false };
         if page >= head.page_count() {
@@ -144,16 +152,16 @@ impl Hot {
         let arena = self.memory.arena();
         head.visit_page(arena, page, |at| {
             let mut record = Record::load(arena, at);
-            if condemned.is_some_and(|condemned| !self.is_condemned(condemned, record)) || self.is_cut_off(record) {
+            if !self.is_for(sweep, record) || self.is_cut_off(record) {
                 return;
             }
-            let keeps = mercy == Mercy::Used && record.has(USED);
+            let spares = matches!(sweep, Sweep::Unused { .. });
             match record.kind() {
                 FREE | DEAD => {}
                 // It goes when its entries have gone. A container doesn't move, so to empty its chunk they go with it.
-                ROOT if self.entries(record) > 0 && condemned.is_none() => {}
+                ROOT if self.entries(record) > 0 && spares => {}
                 TOMBSTONE | ENTRY_TOMBSTONE => leaving.push(record),
-                _ if keeps => record.set_tag(arena, record.tag() & !USED),
+                _ if spares && record.has(USED) => record.set_tag(arena, record.tag() & !USED),
                 _ => leaving.push(record),
             }
         });
@@ -175,8 +183,13 @@ impl Hot {
         true
     }
 
-    /// Whether the record, or a chunk of the chain below it, lies in a condemned chunk.
-    fn is_condemned(&self, condemned: &Condemned, record: Record) -> bool {
+    /// Whether a sweep is about the record: where it is about chunks, also for those of the chain below it.
+    fn is_for(&self, sweep: &Sweep, record: Record) -> bool {
+        let condemned = match sweep {
+            Sweep::Unused { class_min } => return record.class() >= *class_min,
+            Sweep::Everything => return true,
+            Sweep::Chunks(condemned) => condemned,
+        };
         let mut at = record;
         loop {
             if condemned.contains(at.at) {
@@ -267,10 +280,13 @@ impl Hot {
 }
 
 /// Chunks to be emptied, by number.
-struct Condemned {
-    chunks: Vec<bool>,
-    /// Whatever chunk it is.
-    all: bool,
+struct Condemned(Vec<bool>);
+
+impl Sweep {
+    /// Whether a chunk is one to be emptied.
+    fn empties(&self, chunk: Ref) -> bool {
+        matches!(self, Self::Chunks(condemned) if condemned.contains(chunk))
+    }
 }
 
 impl Condemned {
@@ -282,12 +298,12 @@ impl Condemned {
             }
             condemned[chunk] = true;
         }
-        Self { chunks: condemned, all: false }
+        Self(condemned)
     }
 
     #[inline]
     fn contains(&self, at: Ref) -> bool {
-        self.all || self.chunks.get(chunk_number(at)).copied().unwrap_or(false)
+        self.0.get(chunk_number(at)).copied().unwrap_or(false)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Memory {
     lists: Allocator,
     limbo: Limbo,
     retired_bytes: usize,
+    /// The record for which no block was found last, in bytes; 0 once it was asked for.
+    missed_bytes: usize,
 }
 
 impl Memory {
@@ -34,6 +36,7 @@ impl Memory {
             limbo: Limbo::new(domain, Limbo::BATCH_ITEMS),
             arena,
             retired_bytes: 0,
+            missed_bytes: 0,
         }
     }
 
@@ -73,7 +76,16 @@ impl Memory {
     /// A block for a record.
     #[inline]
     pub fn allocate_record(&mut self, bytes: usize) -> Option<(Ref, u8)> {
-        self.records.allocate(bytes)
+        let block = self.records.allocate(bytes);
+        if block.is_none() {
+            self.missed_bytes = bytes;
+        }
+        block
+    }
+
+    /// The size of the block that the last record didn't find; 0 where it was asked for since.
+    pub fn take_missed_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.missed_bytes)
     }
 
     /// Whether a record of so many bytes would find a block now.

@@ -280,3 +280,31 @@ fn a_shard_that_goes_waits_for_its_readers() {
     gone.join().unwrap();
     assert_eq!(arena.used_bytes(), 0);
 }
+
+#[test]
+fn a_large_record_takes_the_place_of_a_large_one() {
+    // What left memory were small ones, a tenth of it without two side by side: for each large one all of memory was joined, and
+    // it waited for a flush that freed no block for it.
+    let mut world = World::new(8);
+    world.hot.memory.set_floor();
+    let name = |n: usize| address(&format!("cell {n}"));
+    let bytes = |n: usize| if n.is_multiple_of(20) { 500 } else { 100 };
+    let full = (0..100_000).position(|n| world.put_cell(&name(n), &vec![1; bytes(n)], None).is_err()).unwrap();
+    barrier(&mut world);
+    let large = name(full.next_multiple_of(20));
+    for n in full + 1.. {
+        if world.put_cell(&large, &[1; 500], None).is_err() {
+            break;
+        }
+        world.delete_cell(&large).unwrap();
+        world.put_cell(&name(n), &[1; 100], None).unwrap();
+    }
+    let block_bytes = world.hot.memory.take_missed_bytes();
+    assert!((500..600).contains(&block_bytes));
+    let records = world.hot.records_in(CELLS, 0);
+    let evicted = world.hot.evict_blocks(usize::MAX, 1, block_bytes);
+    let gone = (records - world.hot.records_in(CELLS, 0)) as usize;
+    assert!(gone > 0 && evicted / gone >= block_bytes, "{evicted} bytes of {gone} records");
+    world.put_cell(&large, &[1; 500], None).unwrap();
+    world.check(&[large]);
+}

@@ -25,6 +25,8 @@ const LINE_BYTES: usize = 64;
 const MUCH_SHARE: usize = 64;
 /// and from so many bytes.
 const MUCH_BYTES_MIN: usize = 2 * CHUNK_BYTES;
+/// A chunk's blocks are worth joining where so much of it is free: less lies too far apart.
+const JOINED_SHARE: usize = 16;
 /// Where the class stands in a block's second word.
 pub const CLASS_SHIFT: u32 = 48;
 
@@ -81,6 +83,8 @@ pub struct Allocator {
     used_bytes: usize,
     /// What was free when free blocks were last joined; less once less is.
     joined_bytes: usize,
+    /// The chunk whose blocks were last joined by [`Allocator::coalesce`].
+    joined_last: usize,
     /// Sizes are rounded up to this, which keeps blocks aligned to it.
     grain_bytes: usize,
     /// No chunk is taken while less than this is free in the arena: it is left to others.
@@ -101,6 +105,7 @@ impl Allocator {
             spans: BTreeMap::new(),
             used_bytes: 0,
             joined_bytes: 0,
+            joined_last: 0,
             grain_bytes,
             floor_bytes: 0,
         }
@@ -229,23 +234,35 @@ impl Allocator {
         }
     }
 
-    /// Joins free blocks that lie side by side; only for owners whose blocks in use have a second word whose highest
-    /// byte is not 0.
-    pub fn coalesce(&mut self) {
-        for chunk in self.chunks.clone() {
-            let blocks: Vec<Walk> = self.walk(chunk).collect();
-            for run in blocks.chunk_by(|a, b| a.word >> 56 == 0 && b.word >> 56 == 0) {
-                if run.len() < 2 {
-                    continue;
-                }
-                let mut bytes = 0;
-                for block in run {
-                    let class = (block.word >> CLASS_SHIFT) as u8;
-                    self.unlink(block.at, class);
-                    bytes += class_bytes(class);
-                }
-                self.link_run(run[0].at, bytes);
+    /// Joins free blocks that lie side by side, in the next `chunks` chunks where enough is free for that; only for owners whose
+    /// blocks in use have a second word whose highest byte is not 0. Going over all of memory would take tens of milliseconds.
+    pub fn coalesce(&mut self, mut chunks: usize) {
+        for _ in 0..self.chunks.len() {
+            if chunks == 0 {
+                return;
             }
+            self.joined_last = if self.joined_last + 1 < self.chunks.len() { self.joined_last + 1 } else { 0 };
+            let chunk = self.chunks[self.joined_last];
+            if CHUNK_BYTES - self.live_bytes(chunk) as usize >= CHUNK_BYTES / JOINED_SHARE {
+                self.coalesce_chunk(chunk);
+                chunks -= 1;
+            }
+        }
+    }
+
+    fn coalesce_chunk(&mut self, chunk: Ref) {
+        let blocks: Vec<Walk> = self.walk(chunk).collect();
+        for run in blocks.chunk_by(|a, b| a.word >> 56 == 0 && b.word >> 56 == 0) {
+            if run.len() < 2 {
+                continue;
+            }
+            let mut bytes = 0;
+            for block in run {
+                let class = (block.word >> CLASS_SHIFT) as u8;
+                self.unlink(block.at, class);
+                bytes += class_bytes(class);
+            }
+            self.link_run(run[0].at, bytes);
         }
     }
 
@@ -480,7 +497,7 @@ mod tests {
                     live.push((at, class, bytes, fill));
                 }
             } else if random(200) == 0 {
-                allocator.coalesce();
+                allocator.coalesce(random(4) + 1);
             } else if !live.is_empty() {
                 let (at, class, bytes, fill) = live.swap_remove(random(live.len()));
                 assert_eq!(arena.word(at).load(Ordering::Relaxed), u64::from(fill));
