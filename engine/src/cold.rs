@@ -55,12 +55,12 @@ pub fn finish_together(storage: &dyn Storage, lookups: &mut Vec<ColdKey>) -> Res
 }
 
 /// Tells the segments under these lookups that much of their metadata will be asked for.
-fn expect_many(lookups: &[ColdKey]) {
+fn expect_many(lookups: &mut [ColdKey]) {
     let mut slices = HashSet::new();
     for (_, lookup) in lookups {
         if slices.insert(Arc::as_ptr(lookup.slice())) {
             // One that can't be opened is reported by the lookup that needs it.
-            lookup.open_layers();
+            lookup.look_ahead();
             let segments = lookup.slice().layers.iter().filter_map(|layer| layer.segment.get().ok());
             segments.for_each(|segment| segment.expect_many());
         }

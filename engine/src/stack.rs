@@ -318,15 +318,41 @@ impl Lookup {
         }
     }
 
-    /// Opens the layers that it will ask, if several of them are not open yet.
-    pub fn open_layers(&self) {
-        let holds = |meta: &SegmentMeta| self.sort_key >= meta.first_key && self.sort_key <= meta.last_key;
-        let is_closed = |layer: &Layer| layer.segment.opened.get().is_none() && layer.segment.is_here();
-        let closed = |layer: &&Layer| is_closed(layer) && holds(layer.segment.meta());
-        let closed: Vec<&Layer> = self.slice.layers.iter().filter(closed).collect();
+    /// Opens the layers that it will ask, if several of them are not open yet, and asks for the lines of the others' filters: one
+    /// after the other each would be a cache miss.
+    pub fn look_ahead(&mut self) {
+        let slice = Arc::clone(&self.slice);
+        let mut closed: Vec<&Layer> = Vec::new();
+        for layer in &slice.layers {
+            let meta = layer.segment.meta();
+            if self.sort_key < meta.first_key || self.sort_key > meta.last_key {
+                continue;
+            }
+            match layer.segment.opened.get() {
+                Some(segment) if layer.map.to_segment(self.state) == Some(self.state) => {
+                    segment.prefetch_filter(self.hash(segment, self.state));
+                }
+                Some(_) => {}
+                None if layer.segment.is_here() => closed.push(layer),
+                None => {}
+            }
+        }
         if let [first, _, ..] = closed[..] {
             open_together(&closed, hash_key(&self.sort_key, first.segment.meta().hash_seed));
         }
+    }
+
+    /// The hash of the sort key with a segment's number of the state in it.
+    fn hash(&mut self, segment: &Segment, state: StateId) -> u64 {
+        let seed = segment.meta().hash_seed;
+        if let Some((of_seed, of_state, hash)) = self.hashed
+            && (of_seed, of_state) == (seed, state)
+        {
+            return hash;
+        }
+        let hash = segment.hash(&self.sort_key);
+        self.hashed = Some((seed, state, hash));
+        hash
     }
 
     /// The segment and block to be read next; `None` when the lookup is complete.
@@ -335,7 +361,7 @@ impl Lookup {
             return Err(*error);
         }
         if self.layer == 0 && self.step == Step::Key {
-            self.open_layers();
+            self.look_ahead();
         }
         let slice = Arc::clone(&self.slice);
         while !self.done {
@@ -381,11 +407,7 @@ impl Lookup {
         }
         let segment = layer.segment.get()?;
         let state = layer.map.to_segment(self.state).unwrap_or(self.state);
-        let hash = match self.hashed {
-            Some((seed, of, hash)) if seed == meta.hash_seed && of == state => hash,
-            _ => segment.hash(&self.sort_key),
-        };
-        self.hashed = Some((meta.hash_seed, state, hash));
+        let hash = self.hash(segment, state);
         self.filter_probes += 1;
         if !segment.may_contain(hash) {
             return Ok(None);
