@@ -8,7 +8,8 @@
 //! A leaf's references are entries, an inner node's are nodes. A node's prefix in its parent is at most that of its
 //! smallest entry; where prefixes tie, keys are compared through the records, for a node through its leftmost entry.
 //! So deleting never touches separators, and they never point at memory that is gone. Small maps are one small leaf.
-//! Nodes that run empty are freed; nodes are not merged otherwise.
+//! Nodes that run empty are freed, and one that is nearly empty is merged with a neighbour below the same parent: eviction takes
+//! entries from everywhere, and would leave as many nodes as there ever were.
 
 use crate::hot::{Memory, OutOfMemory};
 use crate::key::prefix_of;
@@ -22,6 +23,11 @@ pub use cut::Pieces;
 
 const CAPACITY_MAX: usize = 40;
 const CAPACITIES: [usize; 4] = [4, 9, 19, CAPACITY_MAX];
+
+/// A node with so few children is merged with a neighbour,
+const MERGED_BELOW: usize = CAPACITY_MAX / 4;
+/// where both together have no more than so many: so what was merged isn't split again soon.
+const MERGED_MAX: usize = CAPACITY_MAX * 3 / 4;
 
 /// How many entries ahead of a walk are fetched into the cache.
 const AHEAD: usize = 12;
@@ -114,6 +120,28 @@ impl Node {
         }
         self.count -= 1;
         self.save(arena);
+    }
+
+    /// Merges a child with the one behind it, or before it where it is the last; false where they don't fit into one. Every key of
+    /// the right one is above those of the left one, and so is its separator, so both keep their order.
+    fn merge_child(&mut self, memory: &mut Memory, index: usize) -> bool {
+        let arena = memory.arena();
+        let Some(index) = index.checked_sub(usize::from(index + 1 == self.count)) else {
+            return false;
+        };
+        let (mut left, right) = (Self::load(arena, self.child(arena, index)), Self::load(arena, self.child(arena, index + 1)));
+        if left.count + right.count > MERGED_MAX.min(left.capacity) {
+            return false;
+        }
+        for from in 0..right.count {
+            left.set_prefix(arena, left.count + from, right.prefix(arena, from));
+            left.set_child(arena, left.count + from, right.child(arena, from));
+        }
+        left.count += right.count;
+        left.save(arena);
+        self.remove_at(arena, index + 1);
+        memory.free_index(right.at, right.class);
+        true
     }
 
     fn leftmost(self, arena: &Arena) -> Ref {
@@ -292,15 +320,22 @@ impl Tree {
             return false;
         }
         leaf.remove_at(arena, index);
-        let mut empty = leaf;
-        while empty.count == 0 {
-            memory.free_index(empty.at, empty.class);
-            let Some((mut parent, index)) = path.pop() else {
-                self.root = NONE;
+        let mut lower = leaf;
+        while let Some((mut parent, index)) = path.pop() {
+            if lower.count == 0 {
+                memory.free_index(lower.at, lower.class);
+                parent.remove_at(memory.arena(), index);
+            } else if lower.count > MERGED_BELOW || !parent.merge_child(memory, index) {
                 return true;
-            };
-            parent.remove_at(memory.arena(), index);
-            empty = parent;
+            }
+            lower = parent;
+        }
+        if lower.count == 0 {
+            memory.free_index(lower.at, lower.class);
+            self.root = NONE;
+        } else if !lower.leaf && lower.count == 1 {
+            self.root = lower.child(memory.arena(), 0);
+            memory.free_index(lower.at, lower.class);
         }
         true
     }

@@ -219,3 +219,25 @@ fn without_memory_nothing_changes() {
         pair.take_apart();
     });
 }
+
+#[test]
+fn what_is_removed_everywhere_leaves_few_nodes() {
+    // Eviction takes entries in the order of their hashes: a tree of which one entry in twenty was left kept nearly all its nodes.
+    let mut pair = Pair::new(200);
+    let mut random = Random::new(5);
+    let mut keys: Vec<u32> = (0..50_000).collect();
+    for at in (1..keys.len()).rev() {
+        keys.swap(at, random.below(at + 1));
+    }
+    let nodes_bytes = |pair: &mut Pair| pair.memory.used_bytes() - pair.memory.records().used_bytes();
+    keys.iter().for_each(|n| assert!(pair.put(&n.to_be_bytes())));
+    let full = nodes_bytes(&mut pair);
+    for n in &keys[2_500..] {
+        pair.remove(&n.to_be_bytes());
+    }
+    let left = nodes_bytes(&mut pair);
+    assert!(left <= full / 8, "{left} of {full} bytes for a twentieth");
+    pair.check_up(None, usize::MAX);
+    pair.check_down(None, usize::MAX);
+    pair.take_apart();
+}
