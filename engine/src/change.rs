@@ -197,6 +197,7 @@ pub(crate) fn map_put(
     user_key: &[u8],
     value: &[u8],
 ) -> Result<(), Halt> {
+    core.hot.prefetch_entry(probe, user_key);
     let root = core.hot.root_or_new(probe)?;
     let found = core.hot.find_entry(probe, root, user_key);
     let below = match found {
@@ -214,6 +215,7 @@ pub(crate) fn map_delete(
     probe: &Probe<'_>,
     user_key: &[u8],
 ) -> Result<(), Halt> {
+    core.hot.prefetch_entry(probe, user_key);
     let root = core.hot.find_root(probe).map(|(root, _)| root);
     let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
     let below = match found {

@@ -26,6 +26,12 @@ impl Hot {
         Some((Record::load(arena, at), place))
     }
 
+    /// Fetches what [`Hot::find_entry`] begins with into the cache, while the container is looked for.
+    #[inline]
+    pub fn prefetch_entry(&self, probe: &Probe<'_>, user_key: &[u8]) {
+        self.head(probe).prefetch(self.memory.arena(), hash_entry(user_key, probe.hash));
+    }
+
     /// The entry's record, live or not.
     #[inline]
     pub fn find_entry(&self, probe: &Probe<'_>, root: Record, user_key: &[u8]) -> Option<(Record, Place)> {

@@ -178,6 +178,12 @@ impl Node {
     }
 }
 
+/// Fetches a whole node into the cache: a search in it would wait for several of its lines, one after the other.
+fn fetch_node(arena: &Arena, at: Ref) {
+    const LINE_WORDS: usize = 8;
+    (0..node_bytes(CAPACITY_MAX) / 8).step_by(LINE_WORDS).for_each(|line| arena.prefetch(at + line as Ref));
+}
+
 /// Fetches a node's head and the first of its references into the cache.
 fn prefetch_node(arena: &Arena, at: Ref) {
     arena.prefetch(at);
@@ -196,6 +202,7 @@ impl Tree {
         let mut path = Vec::with_capacity(6);
         let mut at = self.root;
         while at != NONE {
+            fetch_node(arena, at);
             let node = Node::load(arena, at);
             if node.leaf {
                 path.push((node, node.rank(arena, key, false)));

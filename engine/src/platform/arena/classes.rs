@@ -141,6 +141,8 @@ impl Allocator {
         }
         let head = self.free[class as usize];
         let at = if head == NONE { self.cut(class)? } else { self.unlink(head, class) };
+        // The next one of this class: to be taken it has to be looked at, and it was left alone for long.
+        self.arena.prefetch(self.free[class as usize]);
         let size = class_bytes(class);
         self.used_bytes += size;
         let live = self.arena.live(at);
