@@ -4,10 +4,19 @@
 //! looked at alone, in a state that fits a core's caches, so that what is measured is mostly instructions.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use alluvium::{Barrier, Engine, EngineOptions, Key, KeyGroup, MapRange, StateOptions, Store, StoreOptions, Writer};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use std::hint::black_box;
-use std::ops::ControlFlow;
+mod blocks;
+mod checkpoints;
+mod clock;
+mod filters;
+mod maps;
+mod merges;
+mod segments;
+mod values;
+
+use alluvium::{Engine, EngineOptions, Key, KeyGroup, Store, StoreOptions, Writer};
+use clock::{ProcessorCriterion, ProcessorTime, processor_time};
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::time::Duration;
 
 const KEYS: u32 = 20_000;
 
@@ -19,18 +28,29 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
+        Self::with(EngineOptions::default(), StoreOptions::default())
+    }
+
+    fn with(engine: EngineOptions, store: StoreOptions) -> Self {
         let directory = tempfile::tempdir_in(".").unwrap();
-        let options = EngineOptions { memory_budget_bytes: 64 << 20, ..EngineOptions::default() };
-        let store = Store::create(&Engine::open(options).unwrap(), directory.path(), StoreOptions::default()).unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 64 << 20, ..engine }).unwrap();
+        let store = Store::create(&engine, directory.path(), store).unwrap();
         let writer = store.writer(store.range()).unwrap();
         Self { store, writer, _directory: directory }
     }
 }
 
-/// 16 bytes, in a key group of their own choice.
-fn names() -> Vec<(KeyGroup, [u8; 16])> {
+/// The name of a key: 16 bytes, in a key group of its own choice.
+type Name = (KeyGroup, [u8; 16]);
+
+/// The names with these numbers, each number another one.
+fn names(numbers: std::ops::Range<u32>) -> Vec<Name> {
     let mix = |number: u32| u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-    (0..KEYS).map(|number| (KeyGroup((number % 128) as u16), mix(number).to_be_bytes())).collect()
+    numbers.map(|number| (KeyGroup((number % 128) as u16), mix(number).to_be_bytes())).collect()
+}
+
+fn keys(names: &[Name]) -> Vec<Key<'_>> {
+    names.iter().map(|(group, name)| Key::new(*group, name)).collect()
 }
 
 fn plus_one(old: Option<&[u8]>) -> Option<[u8; 8]> {
@@ -38,83 +58,44 @@ fn plus_one(old: Option<&[u8]>) -> Option<[u8; 8]> {
     Some((old + 1).to_le_bytes())
 }
 
-fn values(criterion: &mut Criterion) {
-    let mut subject = Subject::new();
-    let state = subject.store.state(StateOptions::value("values")).unwrap();
-    let names = names();
-    let keys: Vec<Key<'_>> = names.iter().map(|(group, name)| Key::new(*group, name)).collect();
-    let writer = &mut subject.writer;
-    keys.iter().for_each(|key| writer.put(state, *key, &[0; 8]).unwrap());
-    let mut group = criterion.benchmark_group("value");
-    group.throughput(Throughput::Elements(1));
-    let mut next = keys.iter().cycle();
-    group.bench_function("put", |bench| bench.iter(|| writer.put(state, *next.next().unwrap(), &[1; 8]).unwrap()));
-    group.bench_function("read", |bench| {
-        bench.iter(|| writer.read(state, *next.next().unwrap(), |value| black_box(value.is_some())).unwrap());
-    });
-    group.bench_function("update", |bench| {
-        bench.iter(|| writer.update(state, *next.next().unwrap(), plus_one).unwrap());
-    });
-    group.throughput(Throughput::Elements(32));
-    let mut batches = keys.chunks_exact(32).cycle();
-    group.bench_function("update_many, 32 keys", |bench| {
-        bench.iter(|| writer.update_many(state, batches.next().unwrap(), |_, old| plus_one(old)).unwrap());
-    });
-    group.finish();
+/// The processor's time of `count` operations that each key takes only once until `restore` has put everything back, which
+/// isn't counted. They are timed in whole rounds: how long the first ones take after `restore` is no measure of the others.
+fn once_each<T>(
+    keys: &[Key<'_>],
+    count: u64,
+    each: impl Fn(&mut T, Key<'_>),
+    restore: impl Fn(&mut T),
+    on: &mut T,
+) -> Duration {
+    let rounds = count.div_ceil(keys.len() as u64);
+    let mut time = Duration::ZERO;
+    for _ in 0..rounds {
+        restore(on);
+        let start = processor_time();
+        keys.iter().for_each(|key| each(on, *key));
+        time += processor_time() - start;
+    }
+    time.mul_f64(count as f64 / (rounds * keys.len() as u64) as f64)
 }
 
-fn maps(criterion: &mut Criterion) {
-    let mut subject = Subject::new();
-    let state = subject.store.state(StateOptions::map("map")).unwrap();
-    let writer = &mut subject.writer;
-    let key = Key::new(KeyGroup(3), b"map");
-    let user_keys: Vec<[u8; 8]> = (0..u64::from(KEYS)).map(u64::to_be_bytes).collect();
-    user_keys.iter().for_each(|user_key| writer.map_put(state, key, user_key, &[0; 8]).unwrap());
-    let mut group = criterion.benchmark_group("map");
-    let mut next = user_keys.iter().cycle();
-    group.bench_function("put", |bench| {
-        bench.iter(|| writer.map_put(state, key, next.next().unwrap(), &[1; 8]).unwrap());
-    });
-    group.bench_function("read", |bench| {
-        bench.iter(|| writer.map_read(state, key, next.next().unwrap(), |value| black_box(value.is_some())).unwrap());
-    });
-    group.bench_function("scan of 100", |bench| {
-        bench.iter(|| {
-            let from = std::ops::Bound::Included(&next.next().unwrap()[..]);
-            let mut left = 100;
-            let range = MapRange::between(from, std::ops::Bound::Unbounded);
-            let visit = |_: &[u8], value: &[u8]| {
-                black_box(value);
-                left -= 1;
-                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            };
-            writer.map_scan(state, key, &range, visit).unwrap();
-        });
-    });
-    group.finish();
+/// Short: all of them are to take two minutes.
+fn config() -> Criterion {
+    let (warm_up, measurement) = (Duration::from_millis(300), Duration::from_millis(1000));
+    Criterion::default().warm_up_time(warm_up).measurement_time(measurement).sample_size(40).nresamples(10_000)
 }
 
-fn checkpoints(criterion: &mut Criterion) {
-    let mut subject = Subject::new();
-    let state = subject.store.state(StateOptions::value("values")).unwrap();
-    let names = names();
-    let mut label = 0;
-    let mut group = criterion.benchmark_group("checkpoint");
-    group.sample_size(20);
-    group.throughput(Throughput::Elements(u64::from(KEYS)));
-    group.bench_function("of 20,000 changed counters, barrier to completion", |bench| {
-        let Subject { store, writer, .. } = &mut subject;
-        bench.iter_batched(
-            || names.iter().for_each(|(group, name)| writer.update(state, Key::new(*group, name), plus_one).unwrap()),
-            |()| {
-                label += 1;
-                store.barrier(Barrier::new(label)).unwrap().wait().unwrap()
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    group.finish();
+fn computing_config() -> ProcessorCriterion {
+    config().with_measurement(ProcessorTime)
 }
 
-criterion_group!(all, values, maps, checkpoints);
-criterion_main!(all);
+criterion_group! {
+    name = computing;
+    config = computing_config();
+    targets = values::all, maps::all, blocks::all, filters::all, merges::all
+}
+criterion_group! {
+    name = waiting;
+    config = config();
+    targets = checkpoints::all
+}
+criterion_main!(computing, waiting);
