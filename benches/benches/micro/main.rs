@@ -78,7 +78,7 @@ fn once_each<T>(
     time.mul_f64(count as f64 / (rounds * keys.len() as u64) as f64)
 }
 
-/// Short: all of them are to take two minutes.
+/// Short: all of them together take a minute and a half.
 fn config() -> Criterion {
     let (warm_up, measurement) = (Duration::from_millis(300), Duration::from_millis(1000));
     Criterion::default().warm_up_time(warm_up).measurement_time(measurement).sample_size(40).nresamples(10_000)
