@@ -113,6 +113,9 @@ pub mod stats;
 pub mod platform;
 
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub use compact::measuring;
+#[cfg(not(loom))]
 pub use {
     barrier::{Barrier, Pending, ReadsInFlight},
     batch::{Batch, Operation},

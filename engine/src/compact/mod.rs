@@ -8,6 +8,8 @@ mod gather;
 pub(crate) mod hidden;
 mod install;
 mod load;
+#[doc(hidden)]
+pub mod measuring;
 mod merge;
 mod pick;
 #[cfg(test)]

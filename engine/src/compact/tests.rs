@@ -191,6 +191,26 @@ fn small_neighbours_become_one() {
     assert!(version.slices.iter().all(|slice| slice.layers.iter().all(|layer| layer.segment.meta().level == BOTTOM)));
 }
 
+/// A merge that is only timed can be done any number of times: it neither takes its inputs' place nor leaves files.
+#[test]
+fn a_measured_merge_leaves_the_store_as_it_is() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut job = create(&engine, directory.path(), whole());
+    assert!(super::measuring::Merge::of(&job.store).is_none());
+    for _ in 0..3 {
+        (0..1000).for_each(|key| job.put(key));
+        job.checkpoint();
+    }
+    let files = || job.store.inner.storage.names().unwrap().len();
+    let (before, merge) = (files(), super::measuring::Merge::of(&job.store).unwrap());
+    assert_eq!((merge.inputs(), merge.records()), (3, 3000));
+    for _ in 0..2 {
+        assert_eq!(merge.run().unwrap(), 1000);
+        assert_eq!(files(), before);
+    }
+    job.check();
+}
+
 /// Two stores put together, with two writers: what one has staged and spilled lies in one of the slices alone. A layer
 /// above it was merged into the bottom of the other slice, and lay on top of both when they were one: it counted twice.
 #[test]
