@@ -213,7 +213,9 @@ pub trait Backend: Sized {
 /// User keys from `from` on and below `below`; without an end where that is empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
+    /// The first that belongs to it.
     pub from: &'a [u8],
+    /// The first behind it.
     pub below: &'a [u8],
 }
 

@@ -1,13 +1,13 @@
 //! The cases: each workload with its sizes.
 
 use super::Sizes;
-use super::engines::{Engine, Job};
+use super::engines::{Job, Runner};
 use super::figures::Figures;
 use super::recover::{First, Prepare, Recover};
 use super::stall::Stall;
 use super::stream::{Oracle, Stream};
 use super::threads::TwoThreads;
-use crate::backends::Place;
+use crate::backends::{Hash, Place};
 use crate::harness::{Outcome, wrong};
 use crate::workloads::Workload;
 use crate::workloads::join::Join;
@@ -94,8 +94,8 @@ pub enum Step {
 }
 
 /// Runs a case with an engine.
-pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, seed: u64) -> Outcome<Figures> {
-    let with = With { engine, step, place, sizes };
+pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &Sizes, seed: u64) -> Outcome<Figures> {
+    let with = With { runner, step, place, sizes };
     let quick = |quick: u64, full: u64| (if sizes.quick { quick } else { full }) / sizes.part;
     let hot = |zipf, batch| rmw::Shape {
         keys: quick(200_000, 1_000_000),
@@ -154,32 +154,33 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
 }
 
 /// What a case is run with.
-struct With<'a> {
-    engine: Engine,
+struct With<'a, R> {
+    runner: R,
     step: Step,
     place: Place,
     sizes: &'a Sizes,
 }
 
-impl With<'_> {
+impl<R: Runner> With<'_, R> {
     fn workload<W: Workload>(&self, workload: W) -> Outcome<Figures> {
         let place = self.place.clone();
         match self.step {
-            Step::Measure => self.engine.run(Stream { workload, place, sizes: self.sizes }),
+            Step::Measure => self.runner.run(Stream { workload, place, sizes: self.sizes }),
             // Hash maps, whatever engine is named: they have no order, no disk and nothing in common with any.
-            Step::Oracle => Engine::Hashmap.run(Oracle { workload, place }),
+            Step::Oracle => Oracle { workload, place }.run::<Hash>(),
             Step::Prepare => wrong("there is nothing to prepare"),
         }
     }
 
     fn job<J: Job<Out = Figures>>(&self, job: J) -> Outcome<Figures> {
-        self.engine.run(job)
+        self.runner.run(job)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::engines::Engine;
     use crate::compare::is_right;
 
     /// Every workload, a small part of it, under this engine and a tree: they must read what hash maps do.

@@ -2,29 +2,36 @@
 
 use super::Sizes;
 use super::cases::{self, Step};
-use super::engines::Engine;
+use super::engines::{Engine, Runner};
 use super::figures::Figures;
 use crate::backends::Place;
 use crate::harness::Outcome;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a child is told.
 #[derive(Clone, clap::Args, Debug)]
 pub struct Arguments {
+    /// The engine.
     #[arg(long)]
     pub engine: Engine,
+    /// The workload.
     #[arg(long)]
     pub case: String,
+    /// What is done with it.
     #[arg(long)]
     pub step: Step,
+    /// The engine's own.
     #[arg(long)]
     pub directory: PathBuf,
+    /// The engine's memory.
     #[arg(long)]
     pub budget_bytes: usize,
+    /// The seed of everything random.
     #[arg(long)]
     pub seed: u64,
+    /// Small states and short loops.
     #[arg(long)]
     pub quick: bool,
     /// The file of the group that limits memory.
@@ -32,14 +39,14 @@ pub struct Arguments {
     pub entrance: Option<PathBuf>,
 }
 
-/// In the child: runs, and prints what came of it.
-pub fn run(arguments: &Arguments) -> Outcome {
+/// In the child: runs with the engine that is meant, and prints what came of it.
+pub fn run<R: Runner>(arguments: &Arguments, runner: R) -> Outcome {
     if let Some(entrance) = &arguments.entrance {
         std::fs::write(entrance, std::process::id().to_string())?;
     }
     let place = Place { path: arguments.directory.clone(), budget_bytes: arguments.budget_bytes, tables: Vec::new() };
     let sizes = if arguments.quick { Sizes::QUICK } else { Sizes::FULL };
-    let figures = cases::run(&arguments.case, arguments.engine, arguments.step, place, &sizes, arguments.seed)?;
+    let figures = cases::run(&arguments.case, runner, arguments.step, place, &sizes, arguments.seed)?;
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
 }
@@ -65,10 +72,10 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// In the parent: runs a child. The outer error is the parent's.
-pub fn spawn(arguments: &Arguments, limit: Duration) -> Outcome<Result<Figures, Failure>> {
+/// In the parent: runs a child, of a program that has its engine. The outer error is the parent's.
+pub fn spawn(program: &Path, arguments: &Arguments, limit: Duration) -> Outcome<Result<Figures, Failure>> {
     let text = |path: &PathBuf| path.as_os_str().to_owned();
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(program);
     command.arg("child").args(["--engine", &arguments.engine.name(), "--case", &arguments.case]);
     let step = clap::ValueEnum::to_possible_value(&arguments.step).map_or("", |value| match value.get_name() {
         "oracle" => "oracle",

@@ -3,7 +3,8 @@
 use crate::backends::{BTree, Backend, Hash, Ours};
 #[cfg(feature = "peers")]
 use crate::backends::{Fjall, Lmdb, Redb, RocksFlink, RocksTuned};
-use crate::harness::Outcome;
+use crate::harness::{Outcome, wrong};
+use std::marker::PhantomData;
 
 /// An engine, in the order in which they take turns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -25,6 +26,8 @@ pub enum Engine {
     /// LMDB, by heed.
     #[cfg(feature = "peers")]
     Lmdb,
+    /// FASTER, in a program of its own (`benches/faster`).
+    Faster,
     /// `hashbrown::HashMap<Box<[u8]>, Box<[u8]>>` with foldhash: nothing of it is durable.
     Hashmap,
     /// `BTreeMap<Box<[u8]>, Vec<u8>>`: nothing of it is durable.
@@ -40,6 +43,28 @@ pub trait Job {
     fn run<B: Backend>(self) -> Outcome<Self::Out>;
 }
 
+/// Who knows which backend a job is done with.
+pub trait Runner {
+    /// Does a job.
+    fn run<J: Job>(&self, job: J) -> Outcome<J::Out>;
+}
+
+/// All jobs with one backend: that of a program that has no other.
+#[derive(Debug)]
+pub struct Only<B>(PhantomData<B>);
+
+impl<B: Backend> Default for Only<B> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<B: Backend> Runner for Only<B> {
+    fn run<J: Job>(&self, job: J) -> Outcome<J::Out> {
+        job.run::<B>()
+    }
+}
+
 impl Engine {
     /// Its name in results.
     pub fn name(self) -> String {
@@ -50,9 +75,10 @@ impl Engine {
     pub fn is_durable(self) -> bool {
         !matches!(self, Self::Hashmap | Self::Btreemap)
     }
+}
 
-    /// Does something with it.
-    pub fn run<J: Job>(self, job: J) -> Outcome<J::Out> {
+impl Runner for Engine {
+    fn run<J: Job>(&self, job: J) -> Outcome<J::Out> {
         match self {
             Self::Alluvium => job.run::<Ours>(),
             #[cfg(feature = "peers")]
@@ -65,6 +91,7 @@ impl Engine {
             Self::Redb => job.run::<Redb>(),
             #[cfg(feature = "peers")]
             Self::Lmdb => job.run::<Lmdb>(),
+            Self::Faster => wrong("FASTER is run by alluvium-bench-faster"),
             Self::Hashmap => job.run::<Hash>(),
             Self::Btreemap => job.run::<BTree>(),
         }

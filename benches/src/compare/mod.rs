@@ -13,6 +13,7 @@ mod threads;
 mod usage;
 
 pub use cases::QUICK_GROWTH;
+pub use engines::Only;
 
 use crate::harness::disk::drop_cache;
 use crate::harness::{Outcome, median};
@@ -77,6 +78,9 @@ pub struct Arguments {
     /// Where the engines' directories are made: on the disk that is to be measured.
     #[arg(long, default_value = ".")]
     directory: PathBuf,
+    /// The program that has FASTER; without it FASTER is left out.
+    #[arg(long, default_value = "benches/faster/target/release/alluvium-bench-faster")]
+    faster: PathBuf,
     /// Append the runs to this file, one JSON object per line.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -85,7 +89,11 @@ pub struct Arguments {
 /// Runs all that was asked for; fails where this project's engine was wrong, or had no figures.
 pub fn run(arguments: &Arguments) -> Outcome {
     let all = <Engine as clap::ValueEnum>::value_variants().to_vec();
-    let engines = if arguments.engine.is_empty() { all } else { arguments.engine.clone() };
+    let mut engines = if arguments.engine.is_empty() { all } else { arguments.engine.clone() };
+    if engines.contains(&Engine::Faster) && !arguments.faster.is_file() {
+        eprintln!("compare: FASTER is left out: {} isn't built", arguments.faster.display());
+        engines.retain(|engine| *engine != Engine::Faster);
+    }
     let cap = if arguments.cap_mib == 0 { None } else { Cap::new(arguments.cap_mib << 20) };
     if cap.is_none() {
         eprintln!("compare: the processes' memory is not limited, the page cache is everybody's");
@@ -159,6 +167,7 @@ fn one_run(
     let directory = tempfile::Builder::new().prefix("alluvium-compare-").tempdir_in(&arguments.directory)?;
     let path = directory.path().join("data");
     std::fs::create_dir(&path)?;
+    let program = if engine == Engine::Faster { arguments.faster.clone() } else { std::env::current_exe()? };
     let mut child = child::Arguments {
         engine,
         case: case.to_owned(),
@@ -171,13 +180,13 @@ fn one_run(
     };
     if case == "recover" {
         child.step = Step::Prepare;
-        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&child, CHILD_LIMIT)? {
+        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&program, &child, CHILD_LIMIT)? {
             return Ok((Err(failure), 0));
         }
         drop_cache(&path)?;
         child.step = step;
     }
-    let outcome = spawn(&child, CHILD_LIMIT)?;
+    let outcome = spawn(&program, &child, CHILD_LIMIT)?;
     Ok((outcome, if cap.is_some() { arguments.cap_mib << 20 } else { 0 }))
 }
 
