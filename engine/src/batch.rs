@@ -423,9 +423,7 @@ pub(crate) struct Answers {
 /// Does the operations of a batch, in order.
 pub(crate) fn run(writer: &mut Writer, batch: &Batch<'_>, answers: &mut Answers) -> Result<()> {
     for (start, group) in (0..).step_by(GROUP).zip(batch.operations.chunks(GROUP)) {
-        for &(state, key, _) in group {
-            writer.prefetch(state, &[key])?;
-        }
+        writer.fetch_ahead(group.iter().map(|&(state, key, _)| (state, key)));
         for (index, &(state, key, operation)) in (start..).zip(group) {
             match operation {
                 Operation::Put(value) => writer.put(state, key, value)?,

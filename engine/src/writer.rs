@@ -9,6 +9,7 @@ use crate::delete_range;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
+use crate::hot::fetch::{SPOTS, Spot};
 use crate::hot::record::hash_area;
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::inflight::{Answered, Shared};
@@ -89,6 +90,15 @@ impl Writer {
     /// [`Store::abort_transaction`](crate::Store::abort_transaction) of the store that it writes, all its writers included.
     pub fn abort_transaction(&mut self) -> Result<()> {
         commit::abort(&self.store, Some((&self.shard, &mut self.token)))
+    }
+
+    /// Fetches what memory has of these keys in these states into the processor's caches: their buckets, records, and of maps the
+    /// container with the beginning of its order. Worth calling a few dozen keys ahead of operations on them, such as when the
+    /// next events are known, and for one key that is about to be looked for in several states: cache misses that operations
+    /// would wait for one after the other are waited for together. Nothing is read from disk and nothing changes; what is not a
+    /// key or a state of this writer is passed over.
+    pub fn prefetch<'k>(&mut self, states: &[State], keys: impl IntoIterator<Item = Key<'k>>) {
+        self.fetch_ahead(keys.into_iter().flat_map(|key| states.iter().map(move |&state| (state, key))));
     }
 
     /// Runs an operation on one key of a state of one of these kinds.
@@ -600,19 +610,22 @@ impl Writer {
         cursor.fetch(&mut OwnAccess { store, shard, token }, def, out)
     }
 
-    pub(crate) fn prefetch(&mut self, state: State, keys: &[Key<'_>]) -> Result<()> {
+    /// Fetches what memory has in these places, as [`Writer::prefetch`] does.
+    pub(crate) fn fetch_ahead<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) {
         let range = self.shard.range;
         let core = self.token.enter();
-        let mut scratch = Vec::new();
-        for &key in keys {
-            let group = read::check_key(key, range)?;
+        let (mut spots, mut count, mut scratch) = ([Spot::default(); SPOTS], 0, Vec::new());
+        for (state, key) in places.filter(|(_, key)| range.contains(key.group)) {
             let (area, namespaced) = read::area(key, &mut scratch);
-            if usize::from(state.0.0) < core.hot.states() {
-                let probe = core.hot.probe(state.0.0, group, area, namespaced);
-                core.hot.head(&probe).prefetch(core.hot.arena(), probe.hash);
+            let hash = core.hot.probe(state.0.0, 0, area, namespaced).hash;
+            spots[count] = Spot { state: state.0.0, group: key.group.0 - range.first(), hash };
+            count += 1;
+            if count == SPOTS {
+                core.hot.fetch(&spots);
+                count = 0;
             }
         }
-        Ok(())
+        core.hot.fetch(&spots[..count]);
     }
 }
 

@@ -140,6 +140,9 @@ pub trait Backend: Sized {
         change: impl FnOnce(Option<&[u8]>) -> Option<V>,
     ) -> Outcome;
 
+    /// These cells of these tables are the next to be worked on, in any way: whoever can fetch something ahead does.
+    fn look_ahead<const N: usize>(&mut self, _tables: [Table; N], _cells: &[Cell]) {}
+
     /// Reads many values.
     fn get_many(&mut self, table: Table, cells: &[Cell], mut use_it: impl FnMut(usize, Option<&[u8]>)) -> Outcome {
         for (index, cell) in cells.iter().enumerate() {

@@ -102,6 +102,10 @@ impl Backend for Ours {
         Ok(self.writer.update(self.states[table], cell.key(), change)?)
     }
 
+    fn look_ahead<const N: usize>(&mut self, tables: [Table; N], cells: &[Cell]) {
+        self.writer.prefetch(&tables.map(|table| self.states[table]), cells.iter().map(Cell::key));
+    }
+
     fn get_many(&mut self, table: Table, cells: &[Cell], use_it: impl FnMut(usize, Option<&[u8]>)) -> Outcome {
         let keys: Vec<Key<'_>> = cells.iter().map(Cell::key).collect();
         Ok(self.writer.get_many(self.states[table], &keys, use_it)?)

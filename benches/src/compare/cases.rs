@@ -61,7 +61,9 @@ pub fn names() -> Vec<&'static str> {
         "slide-inc",
         "session",
         "interval-join",
+        "interval-join-batched",
         "nexmark",
+        "nexmark-batched",
         "nexmark-cold",
         "timers",
         "ckpt-stall",
@@ -120,6 +122,8 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         events,
     };
     let rmw = |shape| Rmw::new(shape, seed);
+    let join = |batch| Join::new(20_000, quick(480_000, 1_920_000), batch, seed);
+    let nexmark = |cold, batch| Nexmark::new(cold, quick(480_000, 4_800_000), batch);
     if let Some((_, share)) = GROWTH.iter().find(|(name, _)| *name == case) {
         let share = if sizes.quick { share * QUICK_GROWTH } else { *share };
         let keys = (with.place.budget_bytes as f64 * share / 116.0) as u64 / sizes.part;
@@ -141,9 +145,11 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "tumble-list" => with.workload(Windows::new(window(5, 5, 100, true, quick(960_000, 9_600_000)), seed)),
         "slide-inc" => with.workload(Windows::new(window(60, 10, 64, false, quick(480_000, 1_920_000)), seed)),
         "session" => with.workload(Sessions::new(200_000, quick(480_000, 2_880_000), seed)),
-        "interval-join" => with.workload(Join::new(20_000, quick(480_000, 1_920_000), seed)),
-        "nexmark" => with.workload(Nexmark::new(false, quick(480_000, 4_800_000))),
-        "nexmark-cold" => with.workload(Nexmark::new(true, quick(480_000, 4_800_000))),
+        "interval-join" => with.workload(join(1)),
+        "interval-join-batched" => with.workload(join(32)),
+        "nexmark" => with.workload(nexmark(false, 1)),
+        "nexmark-batched" => with.workload(nexmark(false, 32)),
+        "nexmark-cold" => with.workload(nexmark(true, 1)),
         "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
         "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
         "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),

@@ -29,22 +29,33 @@ pub struct Join {
     timed: Timed,
     watermark: Watermark,
     events: u64,
+    /// Events that the operator is given at once.
+    batch: usize,
     /// Events in the order in which they are removed, for each side.
     kept: [VecDeque<Event>; 2],
+    /// The cells of a batch.
+    cells: Vec<Cell>,
 }
 
 impl Join {
-    pub fn new(keys: u64, events: u64, seed: u64) -> Self {
+    pub fn new(keys: u64, events: u64, batch: usize, seed: u64) -> Self {
         let kept = [VecDeque::new(), VecDeque::new()];
         let timed = Timed::new(Draw::uniform(keys), LATE, seed);
-        Self { timed, watermark: Watermark::new(LATE), events, kept }
+        Self { timed, watermark: Watermark::new(LATE), events, batch, kept, cells: Vec::new() }
     }
 
     fn remove<B: Backend>(&mut self, backend: &mut B, watermark_ms: u64, answers: &mut Answers) -> Outcome {
         for (side, kept) in self.kept.iter_mut().enumerate() {
             let needed_ms = if side == 0 { BEFORE_MS } else { AFTER_MS };
-            while kept.front().is_some_and(|event| event.time_ms.saturating_add(needed_ms) < watermark_ms) {
-                if let Some(event) = kept.pop_front() {
+            let is_due = |event: &&Event| event.time_ms.saturating_add(needed_ms) < watermark_ms;
+            loop {
+                self.cells.clear();
+                self.cells.extend(kept.iter().take(self.batch).take_while(is_due).map(|event| Cell::of(event.op)));
+                backend.look_ahead([side], &self.cells);
+                if self.cells.is_empty() {
+                    break;
+                }
+                for event in kept.drain(..self.cells.len()) {
                     answers.did(1);
                     backend.map_delete(side, &Cell::of(event.op), &user_key(event.time_ms, event.number))?;
                 }
@@ -66,12 +77,19 @@ impl Workload for Join {
         self.events
     }
 
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
     fn generate(&mut self, count: usize, out: &mut Vec<Self::Event>) {
         out.extend((0..count).map(|_| (self.timed.next(), self.timed.toss())));
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Self::Event], answers: &mut Answers) -> Outcome {
         let mut bytes = [0; VALUE_BYTES];
+        self.cells.clear();
+        self.cells.extend(events.iter().map(|(event, _)| Cell::of(event.op)));
+        backend.look_ahead([0, 1], &self.cells);
         for (event, right) in events {
             let (side, cell) = (usize::from(*right), Cell::of(event.op));
             value(event.number, 0, &mut bytes);

@@ -39,6 +39,10 @@ pub struct Nexmark {
     made: u64,
     auctions: u64,
     bids: u64,
+    /// Events that the operator is given at once.
+    batch: usize,
+    /// The cells of a batch.
+    cells: Vec<Cell>,
 }
 
 /// A row of a size that begins with these numbers, the rest of which doesn't compress.
@@ -56,13 +60,13 @@ fn numbers(row: &[u8]) -> (u64, u64) {
 }
 
 impl Nexmark {
-    pub fn new(cold: bool, events: u64) -> Self {
+    pub fn new(cold: bool, events: u64, batch: usize) -> Self {
         let mut config = NexmarkConfig { base_time: 1_700_000_000_000, ..NexmarkConfig::default() };
         if cold {
             config.in_flight_auctions = 1_000_000;
             config.hot_auction_ratio = 1;
         }
-        Self { generator: EventGenerator::new(config), events, made: 0, auctions: 0, bids: 0 }
+        Self { generator: EventGenerator::new(config), events, made: 0, auctions: 0, bids: 0, batch, cells: Vec::new() }
     }
 
     fn auction<B: Backend>(&mut self, backend: &mut B, event: &Event, answers: &mut Answers) -> Outcome {
@@ -119,6 +123,10 @@ impl Workload for Nexmark {
         self.events
     }
 
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
     fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
         let wanted = out.len() + count;
         while out.len() < wanted {
@@ -142,6 +150,9 @@ impl Workload for Nexmark {
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
+        self.cells.clear();
+        self.cells.extend(events.iter().map(|event| Cell::of(event.auction)));
+        backend.look_ahead([AUCTIONS, BIDS, BEST], &self.cells);
         for event in events {
             if event.is_bid {
                 self.bid(backend, event, answers)?;

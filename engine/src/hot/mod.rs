@@ -27,6 +27,8 @@ pub mod epoch;
 #[cfg(not(loom))]
 pub mod evict;
 #[cfg(not(loom))]
+pub mod fetch;
+#[cfg(not(loom))]
 pub mod floor;
 #[cfg(all(test, loom))]
 mod loom_models;

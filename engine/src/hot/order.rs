@@ -179,7 +179,7 @@ impl Node {
 }
 
 /// Fetches a whole node into the cache: a search in it would wait for several of its lines, one after the other.
-fn fetch_node(arena: &Arena, at: Ref) {
+pub(super) fn fetch_node(arena: &Arena, at: Ref) {
     const LINE_WORDS: usize = 8;
     (0..node_bytes(CAPACITY_MAX) / 8).step_by(LINE_WORDS).for_each(|line| arena.prefetch(at + line as Ref));
 }

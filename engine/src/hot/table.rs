@@ -198,19 +198,24 @@ impl Head {
     /// Fetches the first record whose tag fits the hash into the cache.
     #[inline]
     pub fn prefetch_record(&self, arena: &Arena, hash: u64) {
-        let words = arena.words();
-        let page = self.page(words, hash);
-        if page.at == NONE {
-            return;
-        }
-        let at = page.bucket(page.home(hash));
-        let mask = Tags::load(words, at).matches(tag_of(hash));
-        if mask != 0 {
-            let record = bucket::reference(words, at, mask.trailing_zeros());
+        if let Some(record) = self.first_alike(arena, hash) {
             arena.prefetch(record);
             // As often as not its value lies in the next cache line.
             arena.prefetch(record + 4);
         }
+    }
+
+    /// The first record in the home bucket whose tag fits the hash.
+    #[inline]
+    pub fn first_alike(&self, arena: &Arena, hash: u64) -> Option<Ref> {
+        let words = arena.words();
+        let page = self.page(words, hash);
+        if page.at == NONE {
+            return None;
+        }
+        let at = page.bucket(page.home(hash));
+        let mask = Tags::load(words, at).matches(tag_of(hash));
+        (mask != 0).then(|| bucket::reference(words, at, mask.trailing_zeros())).filter(|&record| record != NONE)
     }
 
     /// Adds a record that is not there yet. `hash_of` tells the hash of a record that is, for growing.
