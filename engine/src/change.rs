@@ -27,6 +27,8 @@ pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'
     let found = core.hot.find_cell(probe);
     let below = match found {
         Some(_) => Below::Perhaps,
+        // Only deleting it needs to know.
+        None if def.kind == StateKind::Value && core.hot.head(probe).is_spilled() => Below::Unasked,
         None => read::below_cell(core, def, key, probe)?,
     };
     let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
@@ -36,8 +38,8 @@ pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'
 pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
     let found = core.hot.find_cell(probe);
     let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_cell(core, def, key, probe)?,
+        Some((record, _)) if !core.hot.is_unasked(record) => Below::Perhaps,
+        _ => read::below_cell(core, def, key, probe)?,
     };
     match def.kind {
         StateKind::Value => Ok(core.hot.delete_cell(probe, found, below)?),
@@ -132,7 +134,7 @@ pub(crate) fn merge(
         let below = read::below_cell(core, def, key, probe)?;
         return match below {
             Below::Nothing => Ok(core.hot.put_cell(probe, found, operand, None, below)?),
-            Below::Perhaps => Ok(core.hot.append_chain(probe, found, [operand, &[]], None, below)?),
+            _ => Ok(core.hot.append_chain(probe, found, [operand, &[]], None, below)?),
         };
     };
     let arena = core.hot.arena();
@@ -192,7 +194,6 @@ fn merge_into_whole(
 pub(crate) fn map_put(
     core: &mut Core,
     def: &StateDef,
-    key: Key<'_>,
     probe: &Probe<'_>,
     user_key: &[u8],
     value: &[u8],
@@ -202,7 +203,9 @@ pub(crate) fn map_put(
     let found = core.hot.find_entry(probe, root, user_key);
     let below = match found {
         Some(_) => Below::Perhaps,
-        None => read::below_entry(core, def, key, probe, user_key)?,
+        None if !core.hot.head(probe).is_spilled() || core.hot.is_hidden(probe, user_key) => Below::Nothing,
+        // Only deleting it needs to know.
+        None => Below::Unasked,
     };
     let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
     Ok(core.hot.put_entry(probe, root, found, user_key, value, expiry_ms, below)?)
@@ -219,8 +222,8 @@ pub(crate) fn map_delete(
     let root = core.hot.find_root(probe).map(|(root, _)| root);
     let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
     let below = match found {
-        Some(_) => Below::Perhaps,
-        None => read::below_entry(core, def, key, probe, user_key)?,
+        Some((record, _)) if !core.hot.is_unasked(record) => Below::Perhaps,
+        _ => read::below_entry(core, def, key, probe, user_key)?,
     };
     if found.is_none() && below == Below::Nothing {
         return Ok(());

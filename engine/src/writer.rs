@@ -361,7 +361,7 @@ impl Writer {
         read::check_user_key(user_key)?;
         change::check_value(value)?;
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            change::map_put(core, def, key, probe, user_key, value)
+            change::map_put(core, def, probe, user_key, value)
         })
     }
 

@@ -1,6 +1,8 @@
 //! Cells in memory: full values and their tombstones.
 
-use crate::hot::record::{EXPIRY, FRESH, NAMESPACE, Parts, Record, TOMBSTONE, USED, VALUE, is_cell};
+use crate::hot::record::{
+    ENTRY, EXPIRY, FRESH, LONE, NAMESPACE, Parts, Record, TOMBSTONE, USED, VALUE, first_flags, is_cell,
+};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 
@@ -9,8 +11,21 @@ use crate::hot::{Hot, OutOfMemory, Probe};
 pub enum Below {
     /// Nothing older is on disk, or it is masked.
     Nothing,
+    /// Memory has nothing older, and the disk wasn't asked.
+    Unasked,
     /// There may be something.
     Perhaps,
+}
+
+impl Below {
+    /// What a record says of it that is new.
+    pub(super) const fn flag(self) -> u8 {
+        match self {
+            Self::Nothing => FRESH,
+            Self::Unasked => LONE,
+            Self::Perhaps => 0,
+        }
+    }
 }
 
 impl Hot {
@@ -59,7 +74,7 @@ impl Hot {
     ) -> Result<(), OutOfMemory> {
         self.deletions += 1;
         match found {
-            Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
+            Some((record, place)) if self.goes_at_once(record, below) => {
                 self.discard(probe, place, record);
                 Ok(())
             }
@@ -69,6 +84,18 @@ impl Hot {
             Some((record, _)) => self.set_cell(probe, found, TOMBSTONE, &[], record.has(EXPIRY).then_some(0), below),
             None => self.set_cell(probe, found, TOMBSTONE, &[], None, below),
         }
+    }
+
+    /// Whether the disk is to be asked before this record is deleted: it wasn't when it was written.
+    #[inline]
+    pub fn is_unasked(&self, record: Record) -> bool {
+        matches!(record.kind(), VALUE | ENTRY) && record.has(LONE) && record.stamp(self.arena()) == self.current
+    }
+
+    /// Whether deleting the record takes no tombstone; `below` is what the disk said, where it is to be asked.
+    pub(super) fn goes_at_once(&self, record: Record, below: Below) -> bool {
+        record.has(FRESH) && record.stamp(self.arena()) == self.current
+            || below == Below::Nothing && self.is_unasked(record)
     }
 
     #[inline(never)]
@@ -83,23 +110,21 @@ impl Hot {
     ) -> Result<(), OutOfMemory> {
         let flags = Self::flags(probe, expiry_ms);
         let Some((mut old, place)) = found else {
-            let fresh = if below == Below::Nothing { FRESH } else { 0 };
-            let record = self.create(probe, kind | flags | fresh, value, expiry_ms)?;
+            let record = self.create(probe, kind | flags | below.flag() & first_flags(kind), value, expiry_ms)?;
             return self.add(probe, probe.hash, record);
         };
-        let kept = old.tag() & FRESH;
+        let kept = |old: Record| old.tag() & first_flags(old.kind()) & first_flags(kind);
         let same_layout = matches!(old.kind(), VALUE | TOMBSTONE) && old.has(EXPIRY) == expiry_ms.is_some();
         let in_place = same_layout
             && (value.len() <= old.value_len() || value.len() <= old.capacity(&self.memory))
             && self.claim(probe, &mut old)?;
         if in_place {
-            let fresh = old.tag() & FRESH;
             self.resized(old.value_len(), value.len());
-            old.replace(self.memory.arena(), kind | flags | fresh | USED, expiry_ms, value);
+            old.replace(self.memory.arena(), kind | flags | kept(old) | USED, expiry_ms, value);
             return Ok(());
         }
         let is_current = old.stamp(self.arena()) == self.current;
-        let fresh = if is_current { kept } else { 0 };
+        let fresh = if is_current { kept(old) } else { 0 };
         let record = self.create(probe, kind | flags | fresh | USED, value, expiry_ms)?;
         self.supersede_chain(probe, place, old, record)
     }

@@ -17,7 +17,9 @@
 
 use crate::hot::cell::Below;
 use crate::hot::order::Pieces;
-use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, TOMBSTONE, hash_area, hash_entry};
+use crate::hot::record::{
+    ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, TOMBSTONE, first_flags, hash_area, hash_entry,
+};
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
 use crate::spans::{self, Spans};
@@ -227,7 +229,8 @@ impl Hot {
         let few = self.few(root, from, to);
         let is_fresh = |&at: &Ref| {
             let record = Record::load(arena, at);
-            record.has(FRESH) && record.stamp(arena) == self.current
+            // Asked only where the disk has nothing of the map.
+            record.has(first_flags(record.kind())) && record.stamp(arena) == self.current
         };
         !few.iter().all(is_fresh) || few.len() > FEW && root.stamp(arena) != self.current
     }

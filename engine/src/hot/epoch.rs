@@ -3,7 +3,7 @@
 use crate::hot::cut::{CutOff, Cuts};
 use crate::hot::dirty::DirtyList;
 use crate::hot::floor::Floors;
-use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FRESH, NAMESPACE, Record, hash_area, hash_entry};
+use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, first_flags, hash_area, hash_entry};
 use crate::hot::table::{Head, Place};
 use crate::hot::transaction::{Departing, Transaction};
 use crate::hot::{Memory, OutOfMemory, Probe};
@@ -278,9 +278,10 @@ impl Hot {
         self.push_dirty(probe.state, probe.group, *record)?;
         let arena = self.memory.arena();
         record.set_stamp(arena, self.current);
-        if record.has(FRESH) {
+        let first = first_flags(record.kind());
+        if record.has(first) {
             // It has reached the disk since; deleting it takes a tombstone now.
-            record.set_tag(arena, record.tag() & !FRESH);
+            record.set_tag(arena, record.tag() & !first);
         }
         Ok(true)
     }

@@ -8,7 +8,9 @@
 use crate::hot::cell::Below;
 use crate::hot::cut::link_to;
 use crate::hot::order::Tree;
-use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, USED, hash_entry};
+use crate::hot::record::{
+    ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, USED, first_flags, hash_entry,
+};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::Ref;
@@ -117,7 +119,7 @@ impl Hot {
     ) -> Result<(), OutOfMemory> {
         self.deletions += 1;
         match found {
-            Some((record, place)) if record.has(FRESH) && record.stamp(self.arena()) == self.current => {
+            Some((record, place)) if self.goes_at_once(record, below) => {
                 self.drop_entry(probe, root, place, record, user_key);
                 self.remove_if_useless(probe, root);
                 Ok(())
@@ -154,21 +156,20 @@ impl Hot {
     ) -> Result<(), OutOfMemory> {
         let expiry = if expiry_ms.is_some() { EXPIRY } else { 0 };
         let Some((mut old, place)) = found else {
-            let fresh = if below == Below::Nothing { FRESH } else { 0 };
-            let record = self.new_entry(root, kind | expiry | fresh, self.current, user_key, value, expiry_ms)?;
+            let first = below.flag() & first_flags(kind);
+            let record = self.new_entry(root, kind | expiry | first, self.current, user_key, value, expiry_ms)?;
             return self.add_entry(probe, root, record, user_key, true);
         };
-        let kept = old.tag() & FRESH;
+        let kept = |old: Record| old.tag() & first_flags(old.kind()) & first_flags(kind);
         let in_place = old.has(EXPIRY) == expiry_ms.is_some()
             && (value.len() <= old.value_len() || value.len() <= old.capacity(&self.memory))
             && self.claim(probe, &mut old)?;
         if in_place {
-            let fresh = old.tag() & FRESH;
             self.resized(old.value_len(), value.len());
-            old.replace(self.memory.arena(), kind | expiry | fresh | USED, expiry_ms, value);
+            old.replace(self.memory.arena(), kind | expiry | kept(old) | USED, expiry_ms, value);
             return Ok(());
         }
-        let fresh = if old.stamp(self.arena()) == self.current { kept } else { 0 };
+        let fresh = if old.stamp(self.arena()) == self.current { kept(old) } else { 0 };
         let record = self.new_entry(root, kind | expiry | fresh | USED, self.current, user_key, value, expiry_ms)?;
         let is_committed = old.stamp(self.arena()) <= self.committed;
         let hash = hash_entry(user_key, probe.hash);

@@ -6,14 +6,14 @@
 //! comparison of the record's second word. One of an earlier epoch is made current first. Whatever else there is, is left to the general path.
 
 use crate::hot::bucket::{self, tag_of};
-use crate::hot::record::{EXPIRY, FRESH, Record, USED, VALUE, hash_area};
+use crate::hot::record::{EXPIRY, FRESH, LONE, Record, USED, VALUE, hash_area};
 use crate::hot::{Hot, Probe};
 use crate::key::Key;
 use crate::platform::arena::{NONE, Ref, Words};
 use crate::platform::sync::atomic::{AtomicU64, Ordering};
 
 /// The value's length and the key area's, kind and flags; not the size class, nor whether anything older is on disk.
-const MASK: u64 = 0xFFFF_FFFF_FFFF | (!FRESH as u64) << 56;
+const MASK: u64 = 0xFFFF_FFFF_FFFF | (!(FRESH | LONE) as u64) << 56;
 const PLAIN: u64 = 8 | ((VALUE | USED) as u64) << 56;
 const _: () = assert!(VALUE & EXPIRY == 0);
 

@@ -46,6 +46,18 @@ pub const FRESH: u8 = 0x20;
 pub const USED: u8 = 0x40;
 /// Of a chain: nothing older counts, neither the link nor the disk.
 pub const BASE: u8 = 0x80;
+/// Of a value or an entry: there was nothing older in memory, and the disk wasn't asked; it is where the record is deleted in
+/// the epoch that it is of. Lists and merging states have none.
+pub const LONE: u8 = BASE;
+
+/// What a record of this kind has of the flags that say what is older. They are of its first epoch alone.
+#[inline]
+pub const fn first_flags(kind: u8) -> u8 {
+    match kind {
+        VALUE | ENTRY => FRESH | LONE,
+        _ => FRESH,
+    }
+}
 
 /// Whether a record of this kind is one of a cell: a value, its tombstone or a chain.
 #[inline]
@@ -170,7 +182,7 @@ impl Record {
         let words = self.value_at() - self.at + self.value_len().div_ceil(8) as Ref;
         let (at, class) = memory.allocate_record(words as usize * 8)?;
         let arena = memory.arena();
-        let tag = self.tag() & !FRESH;
+        let tag = self.tag() & !first_flags(self.kind());
         let word = self.word & !(0xFFFF << 48) | u64::from(class) << 48 | u64::from(tag) << 56;
         arena.word(at).store(u64::from(stamp), Ordering::Relaxed);
         arena.word(at + 1).store(word, Ordering::Relaxed);

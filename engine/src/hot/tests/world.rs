@@ -53,9 +53,22 @@ impl World {
         if self.hot.is_hidden(probe, user_key) { Below::Nothing } else { self.below(probe) }
     }
 
+    /// As a write asks that leaves the disk alone.
+    fn unasked(below: Below) -> Below {
+        if below == Below::Perhaps { Below::Unasked } else { below }
+    }
+
+    /// As a deletion asks: the disk, where writing the record left it alone.
+    fn asked(&self, found: Option<Record>, below: Below, on_disk: bool) -> Below {
+        match found {
+            Some(record) if self.hot.is_unasked(record) && !on_disk => Below::Nothing,
+            _ => below,
+        }
+    }
+
     pub fn put_cell(&mut self, address: &Address, value: &[u8], expiry_ms: Option<u64>) -> Result<(), OutOfMemory> {
         let probe = self.probe(CELLS, address);
-        let (found, below) = (self.hot.find_cell(&probe), self.below(&probe));
+        let (found, below) = (self.hot.find_cell(&probe), Self::unasked(self.below(&probe)));
         self.hot.put_cell(&probe, found, value, expiry_ms, below)?;
         self.model.cells.insert(address.clone(), (value.to_vec(), expiry_ms));
         Ok(())
@@ -63,7 +76,9 @@ impl World {
 
     pub fn delete_cell(&mut self, address: &Address) -> Result<(), OutOfMemory> {
         let probe = self.probe(CELLS, address);
-        let (found, below) = (self.hot.find_cell(&probe), self.below(&probe));
+        let found = self.hot.find_cell(&probe);
+        let on_disk = self.disk.cells.contains_key(address);
+        let below = self.asked(found.map(|(record, _)| record), self.below(&probe), on_disk);
         self.hot.delete_cell(&probe, found, below)?;
         self.model.cells.remove(address);
         Ok(())
@@ -163,7 +178,7 @@ impl World {
         expiry_ms: Option<u64>,
     ) -> Result<(), OutOfMemory> {
         let probe = self.probe(MAPS, address);
-        let below = self.below_entry(&probe, user_key);
+        let below = Self::unasked(self.below_entry(&probe, user_key));
         let root = self.hot.root_or_new(&probe)?;
         let found = self.hot.find_entry(&probe, root, user_key);
         self.hot.put_entry(&probe, root, found, user_key, value, expiry_ms, below)?;
@@ -177,6 +192,8 @@ impl World {
         if self.hot.find_root(&probe).is_some() || below == Below::Perhaps {
             let root = self.hot.root_or_new(&probe)?;
             let found = self.hot.find_entry(&probe, root, user_key);
+            let on_disk = self.disk.maps.contains_key(&(address.clone(), user_key.to_vec()));
+            let below = self.asked(found.map(|(record, _)| record), below, on_disk);
             self.hot.delete_entry(&probe, root, found, user_key, below)?;
         }
         self.model.maps.remove(&(address.clone(), user_key.to_vec()));
