@@ -21,7 +21,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const OPEN_LOAD: f64 = 0.7;
 /// Events of that long come together in the open loop.
 const GROUP: Duration = Duration::from_micros(20);
-/// After windows have closed, before a last checkpoint.
+/// After windows have closed, before a last checkpoint and behind it.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// A workload to be measured with some engine.
@@ -164,6 +164,8 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
             self.backend.checkpoint()?;
             std::thread::sleep(SETTLE);
             self.backend.checkpoint()?;
+            // What the checkpoint doesn't need is removed behind it.
+            std::thread::sleep(SETTLE);
             figures.drained_bytes = Some(tree_bytes(path)?);
             if self.workload.live_bytes() != 0 {
                 return wrong("windows are left after all were closed");

@@ -1,6 +1,7 @@
 //! Which layers of a slice to merge.
 
 use super::hidden::hidden_in;
+use crate::segment::SegmentMeta;
 use crate::stack::{Layer, Slice};
 use std::ops::Range;
 
@@ -26,9 +27,26 @@ pub struct Choice {
 
 /// About how many bytes of a layer lie in the slice.
 pub fn bytes_in(slice: &Slice, layer: &Layer) -> f64 {
+    layer.segment.meta().file_bytes as f64 * share_in(slice, layer)
+}
+
+/// Which share of a layer's key groups lies in the slice.
+fn share_in(slice: &Slice, layer: &Layer) -> f64 {
     let meta = layer.segment.meta();
-    let share = meta.groups.intersect(slice.range).map_or(0, |range| range.count());
-    meta.file_bytes as f64 * share as f64 / meta.groups.count() as f64
+    let count = meta.groups.intersect(slice.range).map_or(0, |range| range.count());
+    count as f64 / meta.groups.count() as f64
+}
+
+/// About how many bytes of these layers the tombstones of single records above them take away: each a record of their mean size.
+/// A tombstone is small, so state that is deleted key by key would keep its room until much else is written.
+fn deleted_of(slice: &Slice, above: &[Layer], below: &[Layer]) -> f64 {
+    let count = |layers: &[Layer], of: fn(&SegmentMeta) -> u64| -> f64 {
+        layers.iter().map(|layer| of(layer.segment.meta()) as f64 * share_in(slice, layer)).sum()
+    };
+    let records = count(below, |meta| meta.entries - meta.tombstones);
+    let deleted = count(above, |meta| meta.tombstones - meta.clears).min(records);
+    let bytes: f64 = below.iter().map(|layer| bytes_in(slice, layer)).sum();
+    if records > 0.0 { bytes * deleted / records } else { 0.0 }
 }
 
 /// Whether a slice has more layers than merging should leave it: reads pay for that, so it is time to hurry.
@@ -59,14 +77,16 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     if overlay == 0 {
         return None;
     }
-    // What is hidden below is as good a reason as what lies above.
-    let over: f64 = layers[..overlay].iter().map(|layer| bytes_in(slice, layer)).sum::<f64>() + hidden_in(slice);
-    let under: f64 = layers[overlay..].iter().map(|layer| bytes_in(slice, layer)).sum();
+    let (above, below) = layers.split_at(overlay);
+    let bytes = |layers: &[Layer]| layers.iter().map(|layer| bytes_in(slice, layer)).sum::<f64>();
     if bottoms == 0 {
-        // Nothing to be rewritten below, so the first merge waits for a few runs only.
-        return all.filter(|_| overlay >= RUNS_MAX / 2);
+        // Nothing to be rewritten below, so the first merge waits for a few runs only, or until much of them is deleted.
+        let much_deleted = deleted_of(slice, layers, layers) >= bytes(layers) * OVERLAY_SHARE;
+        return all.filter(|_| overlay >= RUNS_MAX / 2 || much_deleted);
     }
-    if over >= under * OVERLAY_SHARE {
+    // What is hidden or deleted below is as good a reason as what lies above.
+    let over = bytes(above) + hidden_in(slice) + deleted_of(slice, above, below);
+    if over >= bytes(below) * OVERLAY_SHARE {
         return all;
     }
     if overlay <= RUNS_MAX {
