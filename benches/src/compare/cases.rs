@@ -5,6 +5,7 @@ use super::engines::{Engine, Job};
 use super::figures::Figures;
 use super::recover::{First, Prepare, Recover};
 use super::stall::Stall;
+use super::steady::Steady;
 use super::stream::{Oracle, Stream};
 use super::threads::TwoThreads;
 use crate::backends::Place;
@@ -17,6 +18,7 @@ use crate::workloads::session::Sessions;
 use crate::workloads::state_ops::{StateOps, What};
 use crate::workloads::timers::Timers;
 use crate::workloads::windows::{self, Windows};
+use std::time::Duration;
 
 /// State of values over the budget, for the curve of growth.
 const GROWTH: [(&str, f64); 8] = [
@@ -56,6 +58,7 @@ pub fn names() -> Vec<&'static str> {
         "rmw-cold-zipf",
         "rmw-cold-uniform-batched",
         "rmw-cold-zipf-batched",
+        "steady-uniform",
         "tumble-inc",
         "tumble-list",
         "slide-inc",
@@ -74,12 +77,18 @@ pub fn names() -> Vec<&'static str> {
 
 /// Whether a case shows what only durable engines have.
 pub fn is_about_disk(case: &str) -> bool {
-    case == "recover" || case == "ckpt-stall"
+    matches!(case, "recover" | "ckpt-stall" | "steady-uniform")
 }
 
 /// Whether a case checks its answers itself, without an oracle's.
 pub fn checks_itself(case: &str) -> bool {
     is_about_disk(case) || case == "rmw-hot-two-threads"
+}
+
+/// A process that takes longer is ended.
+pub fn limit(case: &str) -> Duration {
+    // Its updates are counted, not timed: the slowest do 10,000 of 37 million in a second.
+    Duration::from_secs(if case == "steady-uniform" { 3_600 } else { 400 })
 }
 
 /// What a child process does with a case.
@@ -146,6 +155,7 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
         "nexmark-cold" => with.workload(Nexmark::new(true, quick(480_000, 4_800_000))),
         "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
         "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
+        "steady-uniform" => with.job(Steady { place: with.place.clone(), sizes, seed }),
         "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),
         "recover" if step == Step::Prepare => with.job(Prepare { place: with.place.clone(), sizes }),
         "recover" => with.job(Recover { place: with.place.clone(), sizes, seed, first: First::of(sizes) }),
@@ -199,6 +209,36 @@ mod tests {
                 assert!(is_right(&figures, &oracle), "{case}: {} read something else", engine.name());
             }
         }
+        Ok(())
+    }
+
+    fn small(case: &str, engine: Engine, step: Step) -> Outcome<Figures> {
+        let sizes = Sizes { part: 60, closed: Duration::from_millis(200), ..Sizes::QUICK };
+        let directory = tempfile::tempdir()?;
+        let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
+        run(case, engine, step, place, &sizes, 42)
+    }
+
+    /// There are more barriers than the loops with one in half a second have.
+    #[test]
+    fn stalls_are_of_many_barriers() -> Outcome {
+        let figures = small("ckpt-stall", Engine::Alluvium, Step::Measure)?;
+        assert!(figures.correct);
+        assert!(figures.barriers >= Some(5), "{:?}", figures.barriers);
+        assert!(figures.stall_ns_p999 <= figures.stall_ns_max, "{figures:?}");
+        Ok(())
+    }
+
+    /// Each read of an update is checked, whoever answers.
+    #[test]
+    fn a_steady_state_reads_what_was_counted() -> Outcome {
+        for engine in [Engine::Alluvium, Engine::Hashmap, Engine::Btreemap] {
+            let figures = small("steady-uniform", engine, Step::Measure)?;
+            assert!(figures.correct && figures.events > 1_000, "{}: {figures:?}", engine.name());
+        }
+        let figures = small("steady-uniform", Engine::Alluvium, Step::Measure)?;
+        assert!(figures.write_amplification > 1.0 && figures.space_amplification > 0.5, "{figures:?}");
+        assert!(figures.space_amplification_max > Some(0.5), "{figures:?}");
         Ok(())
     }
 

@@ -39,6 +39,9 @@ pub struct Figures {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub failed: String,
 
+    /// Keys of the state, where that is what cases differ in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
     pub load_s: f64,
     pub events: u64,
     /// Events of the closed loop in a second.
@@ -62,10 +65,21 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained_bytes: Option<u64>,
 
+    /// The most of that, looked at before each checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub space_amplification_max: Option<f64>,
+
+    /// Of checkpoints that are far apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_ns_p50: Option<u64>,
+    /// Of all checkpoints; the longest where there were less than a thousand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_ns_p999: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_ns_max: Option<u64>,
+    /// Of how many checkpoints these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barriers: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worst_op_ns: Option<u64>,
     /// Share of the throughput that is lost while a checkpoint is under way.

@@ -8,6 +8,7 @@ mod engines;
 pub mod figures;
 mod recover;
 mod stall;
+mod steady;
 mod stream;
 mod threads;
 mod usage;
@@ -46,9 +47,6 @@ impl Sizes {
     /// For figures.
     pub const FULL: Self = Self { quick: false, part: 1, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
 }
-
-/// A child that takes longer is ended.
-const CHILD_LIMIT: Duration = Duration::from_secs(400);
 
 /// Compares engines; docs/benchmarks.md says what each workload does.
 #[derive(Clone, clap::Args, Debug)]
@@ -171,13 +169,13 @@ fn one_run(
     };
     if case == "recover" {
         child.step = Step::Prepare;
-        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&child, CHILD_LIMIT)? {
+        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&child, cases::limit(case))? {
             return Ok((Err(failure), 0));
         }
         drop_cache(&path)?;
         child.step = step;
     }
-    let outcome = spawn(&child, CHILD_LIMIT)?;
+    let outcome = spawn(&child, cases::limit(case))?;
     Ok((outcome, if cap.is_some() { arguments.cap_mib << 20 } else { 0 }))
 }
 
