@@ -19,7 +19,7 @@ mod rocks;
 
 use crate::harness::Outcome;
 use crate::harness::generate::Op;
-use alluvium::KeyGroup;
+use alluvium::{KeyGroup, KeyGroupRange};
 use std::path::PathBuf;
 
 pub use hash::Hash;
@@ -107,6 +107,15 @@ impl Place {
         std::fs::create_dir_all(&path)?;
         Ok(Self { path, budget_bytes: self.budget_bytes / 2, tables: self.tables.clone() })
     }
+}
+
+/// What stores of other key groups are made of.
+#[derive(Debug)]
+pub enum Source<B> {
+    /// A directory with a checkpoint, which nobody has open.
+    Checkpoint(Place),
+    /// What has nothing but memory.
+    Memory(B),
 }
 
 /// An engine, as workloads use it: by one thread.
@@ -208,6 +217,20 @@ pub trait Backend: Sized {
 
     /// Ends it in order.
     fn close(self) -> Outcome;
+
+    /// Ends it after a checkpoint, so that other stores can be made of what it has in its place.
+    fn into_source(self, place: &Place) -> Outcome<Source<Self>>;
+
+    /// New stores for ranges of key groups, from stores that together have these. `group_of` gives a key's group, for those who
+    /// don't keep it.
+    fn rescale(
+        sources: Vec<Source<Self>>,
+        to: &[(Place, KeyGroupRange)],
+        group_of: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Outcome<Vec<Self>>;
+
+    /// How many cells a table of values has.
+    fn count(&mut self, table: Table) -> Outcome<u64>;
 }
 
 /// User keys from `from` on and below `below`; without an end where that is empty.

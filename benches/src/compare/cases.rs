@@ -4,6 +4,7 @@ use super::Sizes;
 use super::engines::{Engine, Job};
 use super::figures::Figures;
 use super::recover::{First, Prepare, Recover};
+use super::rescale::Rescale;
 use super::stall::Stall;
 use super::steady::Steady;
 use super::stream::{Oracle, Stream};
@@ -69,6 +70,7 @@ pub fn names() -> Vec<&'static str> {
         "timers",
         "ckpt-stall",
         "recover",
+        "rescale",
     ];
     names.extend(STATE_OPS.map(|(name, _)| name));
     names.extend(GROWTH.map(|(name, _)| name));
@@ -82,7 +84,7 @@ pub fn is_about_disk(case: &str) -> bool {
 
 /// Whether a case checks its answers itself, without an oracle's.
 pub fn checks_itself(case: &str) -> bool {
-    is_about_disk(case) || case == "rmw-hot-two-threads"
+    is_about_disk(case) || matches!(case, "rmw-hot-two-threads" | "rescale")
 }
 
 /// A process that takes longer is ended.
@@ -157,6 +159,7 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
         "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
         "steady-uniform" => with.job(Steady { place: with.place.clone(), sizes, seed }),
         "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),
+        "rescale" => with.job(Rescale { place: with.place.clone(), sizes, seed }),
         "recover" if step == Step::Prepare => with.job(Prepare { place: with.place.clone(), sizes }),
         "recover" => with.job(Recover { place: with.place.clone(), sizes, seed, first: First::of(sizes) }),
         _ => wrong(format!("no case is called {case}; there are {}", names().join(", "))),
@@ -239,6 +242,20 @@ mod tests {
         let figures = small("steady-uniform", Engine::Alluvium, Step::Measure)?;
         assert!(figures.write_amplification > 1.0 && figures.space_amplification > 0.5, "{figures:?}");
         assert!(figures.space_amplification_max > Some(0.5), "{figures:?}");
+        Ok(())
+    }
+
+    /// Nothing is lost between one store and two, and none has what isn't its own.
+    #[test]
+    fn stores_are_split_and_joined() -> Outcome {
+        for engine in [Engine::Alluvium, Engine::Hashmap, Engine::Btreemap] {
+            let figures = small("rescale", engine, Step::Measure)?;
+            assert!(figures.correct, "{}", engine.name());
+            for rescaled in [figures.split, figures.joined] {
+                let rescaled = rescaled.ok_or("nothing was measured")?;
+                assert!(rescaled.open_ms > 0.0 && rescaled.next_100k_updates_ms > 0.0, "{rescaled:?}");
+            }
+        }
         Ok(())
     }
 

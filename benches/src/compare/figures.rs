@@ -20,6 +20,17 @@ impl LatencyNs {
     }
 }
 
+/// Stores made of others with other key groups.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+pub struct Rescaled {
+    /// Until all are open and a first read of each was right.
+    pub open_ms: f64,
+    /// What the next 100,000 updates took.
+    pub next_100k_updates_ms: f64,
+    /// What went to the disk until then.
+    pub written_bytes: u64,
+}
+
 /// One run. What a workload doesn't measure is left out.
 #[derive(Clone, Default, Serialize, Deserialize, Debug)]
 #[serde(default)]
@@ -96,6 +107,13 @@ pub struct Figures {
     pub next_100k_reads_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_90_percent_ms: Option<f64>,
+
+    /// One store became two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Rescaled>,
+    /// These two became one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Rescaled>,
 
     /// What was read until the end of each segment of the events, to be compared.
     #[serde(skip_serializing_if = "Vec::is_empty")]

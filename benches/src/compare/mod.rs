@@ -7,6 +7,7 @@ pub mod child;
 mod engines;
 pub mod figures;
 mod recover;
+mod rescale;
 mod stall;
 mod steady;
 mod stream;
