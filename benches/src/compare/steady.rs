@@ -44,9 +44,9 @@ impl Job for Steady<'_> {
     type Out = Figures;
 
     fn run<B: Backend>(self) -> Outcome<Figures> {
-        // State in budgets, and how often it is written over in quarters.
-        let (size, quarters) = if self.sizes.quick { (1, 2) } else { (8, 8) };
-        let keys = self.place.budget_bytes as u64 * size / RECORD_BYTES / self.sizes.part;
+        // State in halves of the budget, and how often it is written over in quarters.
+        let (halves, quarters) = if self.sizes.quick { (1, 1) } else { (16, 8) };
+        let keys = self.place.budget_bytes as u64 * halves / 2 / RECORD_BYTES / self.sizes.part;
         let each = keys * quarters / 4 / CHECKPOINTS;
         let path = self.place.path.clone();
         let mut run = Running {
