@@ -61,6 +61,11 @@ pub trait Kv: Sized {
         Ok(true)
     }
 
+    /// As [`Backend::keep_to_checkpoints`].
+    fn keep_to_checkpoints(&mut self) -> bool {
+        false
+    }
+
     /// As [`Backend::close`].
     fn close(self) -> Outcome;
 
@@ -277,6 +282,10 @@ impl<K: Kv> Backend for Keyed<K> {
 
     fn checkpoint_is_complete(&mut self) -> Outcome<bool> {
         self.kv.checkpoint_is_complete()
+    }
+
+    fn keep_to_checkpoints(&mut self) -> bool {
+        self.kv.keep_to_checkpoints()
     }
 
     fn close(self) -> Outcome {

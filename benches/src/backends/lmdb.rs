@@ -8,7 +8,7 @@ use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, RwTxn};
 use std::ops::Bound;
 use std::ptr::NonNull;
 
-/// Changes of a transaction.
+/// Changes of a transaction, if it isn't to last from checkpoint to checkpoint.
 const CHANGES: usize = 10_000;
 /// The most that a file may grow to.
 const MAP_BYTES: usize = 256 << 30;
@@ -22,6 +22,7 @@ pub struct Lmdb {
     tables: Vec<Database>,
     transaction: Option<RwTxn<'static>>,
     changes: usize,
+    changes_max: usize,
 }
 
 impl Lmdb {
@@ -32,7 +33,7 @@ impl Lmdb {
     }
 
     fn transaction(&mut self) -> Outcome<(&mut RwTxn<'static>, &[Database])> {
-        if self.changes >= CHANGES {
+        if self.changes >= self.changes_max {
             self.commit()?;
         }
         if self.transaction.is_none() {
@@ -75,7 +76,13 @@ impl Kv for Lmdb {
                 CommitOrAbort::Abort(()) => return wrong("a table could not be made"),
             }
         }
-        Ok(Self { env: NonNull::from(Box::leak(Box::new(env))), tables, transaction: None, changes: 0 })
+        Ok(Self {
+            env: NonNull::from(Box::leak(Box::new(env))),
+            tables,
+            transaction: None,
+            changes: 0,
+            changes_max: CHANGES,
+        })
     }
 
     fn get<R>(&mut self, table: Table, key: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
@@ -109,6 +116,12 @@ impl Kv for Lmdb {
     fn begin_checkpoint(&mut self) -> Outcome {
         self.commit()?;
         Ok(self.env().force_sync()?)
+    }
+
+    /// What was committed is in the page cache, which outlives the process.
+    fn keep_to_checkpoints(&mut self) -> bool {
+        self.changes_max = usize::MAX;
+        true
     }
 
     #[expect(unsafe_code, reason = "the environment is beside what borrows it")]

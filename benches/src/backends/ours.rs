@@ -191,6 +191,10 @@ impl Backend for Ours {
         Ok(())
     }
 
+    fn keep_to_checkpoints(&mut self) -> bool {
+        true
+    }
+
     fn close(self) -> Outcome {
         drop(self.writer);
         // The last one that has it.
@@ -198,11 +202,6 @@ impl Backend for Ours {
             Some(store) => Ok(store.close()?),
             None => Ok(()),
         }
-    }
-
-    fn into_source(self, place: &Place) -> Outcome<Source<Self>> {
-        self.close()?;
-        Ok(Source::Checkpoint(place.clone()))
     }
 
     fn rescale(

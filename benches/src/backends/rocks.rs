@@ -203,6 +203,10 @@ impl<const TUNED: bool> Kv for Rocks<TUNED> {
         Ok(())
     }
 
+    fn keep_to_checkpoints(&mut self) -> bool {
+        true
+    }
+
     fn close(self) -> Outcome {
         drop(self.db);
         Ok(())

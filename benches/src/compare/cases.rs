@@ -2,6 +2,7 @@
 
 use super::engines::{Engine, Job};
 use super::figures::Figures;
+use super::killed::{self, Killed};
 use super::recover::{Prepare, Recover};
 use super::rescale::Rescale;
 use super::stall::Stall;
@@ -9,9 +10,10 @@ use super::steady::Steady;
 use super::stream::{Oracle, Stream};
 use super::threads::TwoThreads;
 use super::{Sizes, usage};
-use crate::backends::Place;
+use crate::backends::{Hash, Place};
 use crate::harness::{Outcome, wrong};
 use crate::workloads::Workload;
+use crate::workloads::flights::Flights;
 use crate::workloads::join::Join;
 use crate::workloads::nexmark::Nexmark;
 use crate::workloads::rmw::{self, Rmw};
@@ -83,6 +85,8 @@ pub fn names() -> Vec<&'static str> {
         "interval-join",
         "nexmark",
         "nexmark-cold",
+        "real-replay",
+        "real-replay-killed",
         "timers",
         "ckpt-stall",
         "rescale",
@@ -96,12 +100,15 @@ pub fn names() -> Vec<&'static str> {
 
 /// Whether a case shows what only durable engines have.
 pub fn is_about_disk(case: &str) -> bool {
-    is_killed(case) || matches!(case, "ckpt-stall" | "steady-uniform")
+    kills(case) > 0 || matches!(case, "ckpt-stall" | "steady-uniform")
 }
 
-/// Whether a process is killed before another one is measured.
-pub fn is_killed(case: &str) -> bool {
-    keys_of(&RECOVER, case).is_some()
+/// How many processes are killed before one is measured.
+pub fn kills(case: &str) -> u64 {
+    match case {
+        "real-replay-killed" => killed::KILLS,
+        _ => u64::from(keys_of(&RECOVER, case).is_some()),
+    }
 }
 
 /// Whether a case is about state that memory holds, however much that is.
@@ -127,7 +134,11 @@ pub fn why_not(case: &str, quick: bool) -> Option<String> {
 
 /// Whether a case checks its answers itself, without an oracle's.
 pub fn checks_itself(case: &str) -> bool {
-    is_about_disk(case) || matches!(case, "rmw-hot-two-threads" | "rescale")
+    match case {
+        "real-replay-killed" => false,
+        "rmw-hot-two-threads" | "rescale" => true,
+        _ => is_about_disk(case),
+    }
 }
 
 /// A process that takes longer is ended.
@@ -143,7 +154,7 @@ pub enum Step {
     Measure,
     /// Makes the answers that all measurements are compared with.
     Oracle,
-    /// Of `recover`: fills a store, and dies.
+    /// Does what comes before that, and dies.
     Prepare,
 }
 
@@ -166,6 +177,7 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
         events: quick(480_000, 1_920_000),
     };
     let rmw = |shape| Rmw::new(shape, seed);
+    let years = if sizes.quick { 1 } else { 20 };
     if let Some((_, share)) = GROWTH.iter().find(|(name, _)| *name == case) {
         let share = if sizes.quick { share * QUICK_GROWTH } else { *share };
         let keys = (with.place.budget_bytes as f64 * share / 116.0) as u64 / sizes.part;
@@ -204,6 +216,8 @@ pub fn run(case: &str, engine: Engine, step: Step, place: Place, sizes: &Sizes, 
         "nexmark" => with.workload(Nexmark::new(false, quick(480_000, 4_800_000))),
         "nexmark-cold" => with.workload(Nexmark::new(true, quick(480_000, 4_800_000))),
         "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
+        "real-replay" => with.workload(Flights::years(years, sizes.part)?),
+        "real-replay-killed" => with.killed(Flights::years(years, sizes.part)?, seed),
         "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
         "steady-uniform" => with.job(Steady { place: with.place.clone(), sizes, seed }),
         "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),
@@ -236,6 +250,15 @@ impl With<'_> {
         }
     }
 
+    fn killed(&self, workload: Flights, seed: u64) -> Outcome<Figures> {
+        let place = self.place.clone();
+        let job = |kills| Killed { place, workload, seed, kills, die: killed::die };
+        match self.step {
+            Step::Oracle => job(0).run::<Hash>(),
+            Step::Measure | Step::Prepare => self.engine.run(job(killed::KILLS)),
+        }
+    }
+
     fn job<J: Job<Out = Figures>>(&self, job: J) -> Outcome<Figures> {
         self.engine.run(job)
     }
@@ -250,7 +273,7 @@ mod tests {
     #[test]
     fn all_engines_read_the_same() -> Outcome {
         let sizes = Sizes { part: 60, ..Sizes::QUICK };
-        let is_for_all = |case: &&str| !checks_itself(case) && why_not(case, true).is_none();
+        let is_for_all = |case: &&str| !checks_itself(case) && kills(case) == 0 && why_not(case, true).is_none();
         for case in names().into_iter().filter(is_for_all) {
             let run = |engine, step| -> Outcome<Figures> {
                 let directory = tempfile::tempdir()?;

@@ -108,6 +108,10 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_90_percent_ms: Option<f64>,
 
+    /// Processes that were killed before this one, which went on from their checkpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kills: Option<u64>,
+
     /// One store became two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Rescaled>,

@@ -6,6 +6,7 @@ mod cases;
 pub mod child;
 mod engines;
 pub mod figures;
+mod killed;
 mod recover;
 mod rescale;
 mod stall;
@@ -151,7 +152,7 @@ fn is_right(figures: &Figures, oracle: &Figures) -> bool {
     count > 0 && oracle.digests.get(..count) == Some(&figures.digests[..]) && figures.checks.first() == check
 }
 
-/// One child in a new directory; where a process is killed first, two in one. Gives what it was limited to as well.
+/// One child in a new directory, or one after several that are killed. Gives what it was limited to as well.
 fn one_run(
     arguments: &Arguments,
     case: &str,
@@ -174,14 +175,16 @@ fn one_run(
         quick: arguments.quick,
         entrance: cap.map(Cap::entrance),
     };
-    if cases::is_killed(case) {
+    if step == Step::Measure {
         child.step = Step::Prepare;
-        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&child, cases::limit(case))? {
-            return Ok((Err(failure), 0));
+        for _ in 0..cases::kills(case) {
+            if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&child, cases::limit(case))? {
+                return Ok((Err(failure), 0));
+            }
+            drop_cache(&path)?;
         }
-        drop_cache(&path)?;
-        child.step = step;
     }
+    child.step = step;
     let outcome = spawn(&child, cases::limit(case))?;
     Ok((outcome, if cap.is_some() { arguments.cap_mib << 20 } else { 0 }))
 }

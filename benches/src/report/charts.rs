@@ -89,6 +89,7 @@ type Figure = fn(&Figures) -> Option<f64>;
 
 /// Workloads whose state is worth a look on disk.
 const AMPLIFIED: &[&str] = &[
+    "steady-uniform",
     "rmw-cold-uniform-batched",
     "rmw-cold-zipf-batched",
     "tumble-inc",
@@ -96,6 +97,7 @@ const AMPLIFIED: &[&str] = &[
     "interval-join",
     "nexmark",
     "nexmark-cold",
+    "real-replay",
     "timers",
 ];
 

@@ -106,7 +106,7 @@ fn rates(runs: &Runs, out: &mut String) {
 pub fn markdown(runs: &Runs) -> String {
     let mut out = String::from("# Engines compared\n\nMedians; the range in brackets where it is wide.\n");
     rates(runs, &mut out);
-    let grids: [(&str, Text, Figure); 28] = [
+    let grids: [(&str, Text, Figure); 29] = [
         ("Two threads over one of them alone", short, |run| Some(run.events_per_s / run.one_thread_events_per_s?)),
         ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
         ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
@@ -131,12 +131,13 @@ pub fn markdown(runs: &Runs) -> String {
         ("Recovery to the first read, ms", short, |run| run.recovery_first_read_ms),
         ("The next 100,000 reads, ms", short, |run| run.next_100k_reads_ms),
         ("Until 90 % of the throughput, ms", short, |run| run.to_90_percent_ms),
+        ("Processes killed before one that read all that there is to be read", short, |run| Some(run.kills? as f64)),
         ("One store split in two, until both read, ms", short, |run| Some(run.split?.open_ms)),
-        ("The next 100,000 updates, ms", short, |run| Some(run.split?.next_100k_updates_ms)),
-        ("Bytes written until then", short, |run| Some(run.split?.written_bytes as f64)),
+        ("The next 100,000 updates of both, ms", short, |run| Some(run.split?.next_100k_updates_ms)),
+        ("Bytes written by splitting, and until then", short, |run| Some(run.split?.written_bytes as f64)),
         ("Two stores joined to one, until it reads, ms", short, |run| Some(run.joined?.open_ms)),
         ("The next 100,000 updates of the joined one, ms", short, |run| Some(run.joined?.next_100k_updates_ms)),
-        ("Bytes written until then, joined", short, |run| Some(run.joined?.written_bytes as f64)),
+        ("Bytes written by joining, and until then", short, |run| Some(run.joined?.written_bytes as f64)),
     ];
     for (title, text, figure) in grids {
         grid(runs, &mut out, title, text, figure);
