@@ -8,6 +8,7 @@ use crate::harness::disk::tree_bytes;
 use crate::harness::generate::{Draw, Op, Random};
 use crate::harness::latency::Latency;
 use crate::harness::{Outcome, median, wrong};
+use crate::workloads::EVENTS_PER_S;
 use crate::workloads::rmw::{Value, ordered_key};
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,8 @@ const VALUE_BYTES: usize = 100;
 const GROUP: usize = 16;
 /// Barriers of the last phase: as many as a p99.9 needs.
 const BARRIERS: usize = 1_000;
-/// Updates go on for so long between them,
+/// Updates go on for so long between them.
 const PAUSE: Duration = Duration::from_millis(5);
-/// at so much of the closed loop's rate.
-const SLOWLY: f64 = 0.05;
 
 /// Zipf updates of values that memory holds, with a checkpoint every second: in a closed loop, then at half of what that did;
 /// then slowly, with one checkpoint after the other.
@@ -91,7 +90,7 @@ impl Job for Stall<'_> {
         figures.open_latency_ns = LatencyNs::of(&late);
         figures.worst_op_ns = Some(figures.open_latency_ns.max);
         let mut often = Times::default();
-        run.one_after_the_other(self.sizes, figures.events_per_s * SLOWLY, &mut often)?;
+        run.one_after_the_other(self.sizes, EVENTS_PER_S as f64, &mut often)?;
         let apart_ns = [closed.stalls_ns, open.stalls_ns].concat();
         stalls(apart_ns, often.stalls_ns, &mut figures);
         figures.checkpoint_ms = Some(median([closed.until_complete_ms, open.until_complete_ms].concat()));
