@@ -13,6 +13,8 @@ pub struct BTree {
 }
 
 impl Kv for BTree {
+    const IS_DURABLE: bool = false;
+
     fn open(place: &Place) -> Outcome<Self> {
         Ok(Self { tables: place.tables.iter().map(|_| BTreeMap::new()).collect() })
     }

@@ -1,9 +1,9 @@
 //! A hash map for each table: the ceiling of what keeps everything in memory, and the oracle. Durable is nothing.
 
-use super::{Backend, Cell, Kind, Place, Span, Table};
-use crate::harness::generate::KEY_GROUPS;
+use super::{Backend, Cell, Kind, Place, Source, Span, Table};
+use crate::harness::generate::{KEY_BYTES, KEY_GROUPS};
 use crate::harness::{Outcome, wrong};
-use alluvium::KeyGroup;
+use alluvium::{KeyGroup, KeyGroupRange};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
@@ -213,4 +213,48 @@ impl Backend for Hash {
     fn close(self) -> Outcome {
         Ok(())
     }
+
+    fn into_source(self, _: &Place) -> Outcome<Source<Self>> {
+        Ok(Source::Memory(self))
+    }
+
+    fn rescale(
+        sources: Vec<Source<Self>>,
+        to: &[(Place, KeyGroupRange)],
+        group_of: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Outcome<Vec<Self>> {
+        let mut stores = to.iter().map(|(place, _)| Self::open(place)).collect::<Outcome<Vec<_>>>()?;
+        for source in sources {
+            let Source::Memory(source) = source else { return wrong("maps have no checkpoints") };
+            for (store, (_, range)) in stores.iter_mut().zip(to) {
+                for (from, to) in source.tables.iter().zip(&mut store.tables) {
+                    copy(from, to, *range, |key| range.contains(group_of(&key[..KEY_BYTES])))?;
+                }
+            }
+        }
+        Ok(stores)
+    }
+
+    fn count(&mut self, table: Table) -> Outcome<u64> {
+        Ok(self.values(table)?.0.len() as u64)
+    }
+}
+
+/// Copies what a table has of a range of key groups.
+fn copy(from: &Held, to: &mut Held, range: KeyGroupRange, is_in: impl Fn(&[u8]) -> bool) -> Outcome {
+    match (from, to) {
+        (Held::Values(from), Held::Values(to)) => copy_map(from, to, is_in),
+        (Held::Lists(_, from), Held::Lists(_, to)) => copy_map(from, to, is_in),
+        (Held::Maps(from), Held::Maps(to)) => copy_map(from, to, is_in),
+        (Held::Queues(from), Held::Queues(to)) => {
+            let groups = usize::from(range.first())..=usize::from(range.last());
+            to[groups.clone()].clone_from_slice(&from[groups]);
+        }
+        (from, to) => return wrong(format!("{from:?} and {to:?} are different tables")),
+    }
+    Ok(())
+}
+
+fn copy_map<V: Clone>(from: &Map<V>, to: &mut Map<V>, is_in: impl Fn(&[u8]) -> bool) {
+    to.extend(from.iter().filter(|(key, _)| is_in(key)).map(|(key, value)| (key.clone(), value.clone())));
 }

@@ -2,13 +2,19 @@
 //!
 //! Keys have one length, so that nothing has to stand between them. A list is one value that is appended to.
 
-use super::{Backend, Cell, Kind, Place, Span, Table};
+use super::{Backend, Cell, Kind, Place, Source, Span, Table};
 use crate::harness::Outcome;
-use alluvium::KeyGroup;
+use alluvium::{KeyGroup, KeyGroupRange};
 use std::collections::HashMap;
+
+/// Entries that are copied at once: as Flink writes them.
+const COPIED: usize = 500;
 
 /// An ordered key-value store with tables.
 pub trait Kv: Sized {
+    /// Whether there is anything of it once it is closed.
+    const IS_DURABLE: bool = true;
+
     /// As [`Backend::open`].
     fn open(place: &Place) -> Outcome<Self>;
 
@@ -55,8 +61,53 @@ pub trait Kv: Sized {
         Ok(true)
     }
 
+    /// As [`Backend::keep_to_checkpoints`].
+    fn keep_to_checkpoints(&mut self) -> bool {
+        false
+    }
+
     /// As [`Backend::close`].
     fn close(self) -> Outcome;
+
+    /// As [`Backend::rescale`]: entry by entry, where the store has nothing better.
+    fn rescale(sources: Vec<Source<Self>>, to: &[(Place, KeyGroupRange)]) -> Outcome<Vec<Self>> {
+        let mut stores = to.iter().map(|(place, _)| Self::open(place)).collect::<Outcome<Vec<_>>>()?;
+        for source in sources {
+            let mut source = match source {
+                Source::Checkpoint(place) => Self::open(&place)?,
+                Source::Memory(store) => store,
+            };
+            for (store, (place, range)) in stores.iter_mut().zip(to) {
+                copy(&mut source, store, place.tables.len(), *range)?;
+            }
+            source.close()?;
+        }
+        Ok(stores)
+    }
+}
+
+/// Copies the entries of a range of key groups.
+pub fn copy<K: Kv>(from: &mut K, to: &mut K, tables: usize, range: KeyGroupRange) -> Outcome {
+    for table in 0..tables {
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(COPIED);
+        let mut outcome = Ok(());
+        let (first, end) = bounds(range);
+        from.scan(table, &first, &end, |key, value| {
+            entries.push((key.to_vec(), value.to_vec()));
+            if entries.len() == COPIED && outcome.is_ok() {
+                outcome = to.write_many(table, entries.iter().map(|(key, value)| (&key[..], Some(&value[..]))));
+                entries.clear();
+            }
+        })?;
+        outcome?;
+        to.write_many(table, entries.iter().map(|(key, value)| (&key[..], Some(&value[..]))))?;
+    }
+    Ok(())
+}
+
+/// Where the keys of a range of key groups begin, and the first place behind them.
+pub fn bounds(range: KeyGroupRange) -> ([u8; 2], [u8; 2]) {
+    (range.first().to_be_bytes(), (range.last() + 1).to_be_bytes())
 }
 
 /// Keyed state over a key-value store.
@@ -86,6 +137,12 @@ fn pass(key: &mut Vec<u8>) {
     }
 }
 
+impl<K> Keyed<K> {
+    fn of(kv: K, place: &Place) -> Self {
+        Self { kv, tables: place.tables.clone(), key: Vec::new(), end: Vec::new() }
+    }
+}
+
 impl<K: Kv> Backend for Keyed<K> {
     type Common = Place;
 
@@ -98,7 +155,7 @@ impl<K: Kv> Backend for Keyed<K> {
     }
 
     fn open(place: &Place) -> Outcome<Self> {
-        Ok(Self { kv: K::open(place)?, tables: place.tables.clone(), key: Vec::new(), end: Vec::new() })
+        Ok(Self::of(K::open(place)?, place))
     }
 
     fn get<R>(&mut self, table: Table, cell: &Cell, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
@@ -227,8 +284,40 @@ impl<K: Kv> Backend for Keyed<K> {
         self.kv.checkpoint_is_complete()
     }
 
+    fn keep_to_checkpoints(&mut self) -> bool {
+        self.kv.keep_to_checkpoints()
+    }
+
     fn close(self) -> Outcome {
         self.kv.close()
+    }
+
+    fn into_source(self, place: &Place) -> Outcome<Source<Self>> {
+        if !K::IS_DURABLE {
+            return Ok(Source::Memory(self));
+        }
+        self.kv.close()?;
+        Ok(Source::Checkpoint(place.clone()))
+    }
+
+    fn rescale(
+        sources: Vec<Source<Self>>,
+        to: &[(Place, KeyGroupRange)],
+        _: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Outcome<Vec<Self>> {
+        let inner = |source| match source {
+            Source::Checkpoint(place) => Source::Checkpoint(place),
+            Source::Memory(Self { kv, .. }) => Source::Memory(kv),
+        };
+        let stores = K::rescale(sources.into_iter().map(inner).collect(), to)?;
+        let keyed = |(kv, (place, _)): (K, &(Place, _))| Self::of(kv, place);
+        Ok(stores.into_iter().zip(to).map(keyed).collect())
+    }
+
+    fn count(&mut self, table: Table) -> Outcome<u64> {
+        let mut count = 0;
+        self.kv.scan(table, &[0; 2], &[u8::MAX; 2], |_, _| count += 1)?;
+        Ok(count)
     }
 }
 

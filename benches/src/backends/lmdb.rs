@@ -6,8 +6,9 @@ use crate::harness::{Outcome, wrong};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, RwTxn};
 use std::ops::Bound;
+use std::ptr::NonNull;
 
-/// Changes of a transaction.
+/// Changes of a transaction, if it isn't to last from checkpoint to checkpoint.
 const CHANGES: usize = 10_000;
 /// The most that a file may grow to.
 const MAP_BYTES: usize = 256 << 30;
@@ -16,19 +17,27 @@ type Database = heed::Database<'static, Bytes, Bytes>;
 
 /// An environment with a transaction that is open.
 pub struct Lmdb {
-    env: &'static Env,
+    /// Of a box, until it is closed: so that a transaction can be kept beside it.
+    env: NonNull<Env>,
     tables: Vec<Database>,
     transaction: Option<RwTxn<'static>>,
     changes: usize,
+    changes_max: usize,
 }
 
 impl Lmdb {
+    #[expect(unsafe_code, reason = "the environment is beside what borrows it")]
+    fn env(&self) -> &'static Env {
+        // SAFETY: it is freed by `close` alone, which has ended the only transaction before.
+        unsafe { self.env.as_ref() }
+    }
+
     fn transaction(&mut self) -> Outcome<(&mut RwTxn<'static>, &[Database])> {
-        if self.changes >= CHANGES {
+        if self.changes >= self.changes_max {
             self.commit()?;
         }
         if self.transaction.is_none() {
-            self.transaction = Some(self.env.write_txn()?);
+            self.transaction = Some(self.env().write_txn()?);
         }
         match &mut self.transaction {
             Some(transaction) => Ok((transaction, &self.tables)),
@@ -56,8 +65,6 @@ impl Kv for Lmdb {
             options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_READ_AHEAD | EnvFlags::WRITE_MAP);
             options.open(&place.path)?
         };
-        // For the rest of the process, so that a transaction can be kept beside it.
-        let env: &'static Env = Box::leak(Box::new(env));
         let mut tables = Vec::new();
         for index in 0..place.tables.len() {
             let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
@@ -69,7 +76,13 @@ impl Kv for Lmdb {
                 CommitOrAbort::Abort(()) => return wrong("a table could not be made"),
             }
         }
-        Ok(Self { env, tables, transaction: None, changes: 0 })
+        Ok(Self {
+            env: NonNull::from(Box::leak(Box::new(env))),
+            tables,
+            transaction: None,
+            changes: 0,
+            changes_max: CHANGES,
+        })
     }
 
     fn get<R>(&mut self, table: Table, key: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
@@ -102,10 +115,20 @@ impl Kv for Lmdb {
 
     fn begin_checkpoint(&mut self) -> Outcome {
         self.commit()?;
-        Ok(self.env.force_sync()?)
+        Ok(self.env().force_sync()?)
     }
 
+    /// What was committed is in the page cache, which outlives the process.
+    fn keep_to_checkpoints(&mut self) -> bool {
+        self.changes_max = usize::MAX;
+        true
+    }
+
+    #[expect(unsafe_code, reason = "the environment is beside what borrows it")]
     fn close(mut self) -> Outcome {
-        self.commit()
+        self.commit()?;
+        // SAFETY: `open` leaked it from a box, and what borrowed it has ended: no transaction is left, and tables are numbers.
+        drop(unsafe { Box::from_raw(self.env.as_ptr()) });
+        Ok(())
     }
 }

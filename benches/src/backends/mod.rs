@@ -17,9 +17,9 @@ mod redb;
 #[cfg(feature = "peers")]
 mod rocks;
 
-use crate::harness::Outcome;
 use crate::harness::generate::Op;
-use alluvium::KeyGroup;
+use crate::harness::{Outcome, wrong};
+use alluvium::{KeyGroup, KeyGroupRange};
 use std::path::PathBuf;
 
 pub use hash::Hash;
@@ -107,6 +107,15 @@ impl Place {
         std::fs::create_dir_all(&path)?;
         Ok(Self { path, budget_bytes: self.budget_bytes / 2, tables: self.tables.clone() })
     }
+}
+
+/// What stores of other key groups are made of.
+#[derive(Debug)]
+pub enum Source<B> {
+    /// A directory with a checkpoint, which nobody has open.
+    Checkpoint(Place),
+    /// What has nothing but memory.
+    Memory(B),
 }
 
 /// An engine, as workloads use it: by one thread.
@@ -209,8 +218,35 @@ pub trait Backend: Sized {
         Ok(())
     }
 
+    /// From now on a process that is killed comes back to its last checkpoint, and to nothing after it; false where it can't.
+    fn keep_to_checkpoints(&mut self) -> bool {
+        false
+    }
+
     /// Ends it in order.
     fn close(self) -> Outcome;
+
+    /// Ends it after a checkpoint, so that other stores can be made of what it has in its place.
+    fn into_source(self, place: &Place) -> Outcome<Source<Self>> {
+        self.close()?;
+        Ok(Source::Checkpoint(place.clone()))
+    }
+
+    /// New stores for ranges of key groups, from stores that together have these. `group_of` gives a key's group, for those who
+    /// don't keep it.
+    fn rescale(
+        sources: Vec<Source<Self>>,
+        to: &[(Place, KeyGroupRange)],
+        group_of: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Outcome<Vec<Self>> {
+        let _ = (sources, to, group_of);
+        wrong("it has no way to other key groups")
+    }
+
+    /// How many cells a table of values has.
+    fn count(&mut self, table: Table) -> Outcome<u64> {
+        wrong(format!("it can't say how many cells table {table} has"))
+    }
 }
 
 /// User keys from `from` on and below `below`; without an end where that is empty.

@@ -1,10 +1,13 @@
 //! Alluvium: a state for each table, one writer for all key groups.
 
-use super::{Backend, Cell, Kind, Place, Span, Table};
-use crate::harness::Outcome;
+use super::{Backend, Cell, Kind, Place, Source, Span, Table};
 use crate::harness::generate::KEY_GROUPS;
 use crate::harness::table::{engine, store_options};
-use alluvium::{Barrier, Engine, Key, KeyGroup, KeyGroupRange, MapRange, Pending, State, StateOptions, Store, Writer};
+use crate::harness::{Outcome, wrong};
+use alluvium::{
+    Barrier, CheckpointSource, Cursor, Engine, Key, KeyGroup, KeyGroupRange, MapRange, Packed, Pending, State,
+    StateOptions, Store, StoreOptions, Writer,
+};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -32,6 +35,10 @@ impl Opened {
     fn new(place: &Place) -> Outcome<Self> {
         let engine = engine(place.budget_bytes)?;
         let store = Store::open_or_create(&engine, &place.path, store_options())?;
+        Self::of(engine, store, place)
+    }
+
+    fn of(engine: Engine, store: Store, place: &Place) -> Outcome<Self> {
         let state = |(index, kind): (usize, &Kind)| {
             let name = format!("table-{index}");
             store.state(match kind {
@@ -188,6 +195,10 @@ impl Backend for Ours {
         Ok(())
     }
 
+    fn keep_to_checkpoints(&mut self) -> bool {
+        true
+    }
+
     fn close(self) -> Outcome {
         drop(self.writer);
         // The last one that has it.
@@ -195,5 +206,33 @@ impl Backend for Ours {
             Some(store) => Ok(store.close()?),
             None => Ok(()),
         }
+    }
+
+    fn rescale(
+        sources: Vec<Source<Self>>,
+        to: &[(Place, KeyGroupRange)],
+        _: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Outcome<Vec<Self>> {
+        let checkpoint = |source| match source {
+            Source::Checkpoint(place) => Ok(CheckpointSource { directory: place.path, label: None }),
+            Source::Memory(_) => wrong("a store is made of checkpoints"),
+        };
+        let sources = sources.into_iter().map(checkpoint).collect::<Outcome<Vec<_>>>()?;
+        let restore = |(place, range): &(Place, KeyGroupRange)| {
+            let engine = engine(place.budget_bytes)?;
+            let options = StoreOptions { range: *range, ..store_options() };
+            let store = Store::restore(&engine, &place.path, &sources, options)?;
+            Opened::of(engine, store, place)?.writer(*range)
+        };
+        to.iter().map(restore).collect()
+    }
+
+    fn count(&mut self, table: Table) -> Outcome<u64> {
+        let (mut cursor, mut out) = (Cursor::keys(self.states[table], self.store.range()), Packed::default());
+        let mut count = 0;
+        while self.writer.fetch(&mut cursor, &mut out)? {
+            count += out.len() as u64;
+        }
+        Ok(count)
     }
 }

@@ -99,6 +99,11 @@ impl Kv for Redb {
         self.commit(Durability::Immediate)
     }
 
+    /// What wasn't committed durably is undone.
+    fn keep_to_checkpoints(&mut self) -> bool {
+        true
+    }
+
     fn close(mut self) -> Outcome {
         self.commit(Durability::Immediate)
     }

@@ -1,11 +1,14 @@
 //! RocksDB: a column family for each table, without a write-ahead log, as Flink uses it.
 //!
 //! A checkpoint is RocksDB's: memory is flushed, and the files are linked into a directory. Opening links them back, as Flink
-//! does with files that are still on the machine.
+//! does with files that are still on the machine; what isn't of a store's key groups is then deleted by range, as Flink clips
+//! it. Of several stores the first one is opened so, and the others' entries are written to it in batches, as Flink does by default
+//! (`state.backend.rocksdb.use-ingest-db-restore-mode` is off).
 
-use super::kv::Kv;
-use super::{Kind, Place, Table};
+use super::kv::{Kv, bounds, copy};
+use super::{Kind, Place, Source, Table};
 use crate::harness::{Outcome, wrong};
+use alluvium::KeyGroupRange;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, MergeOperands, Options,
@@ -93,17 +96,15 @@ impl<const TUNED: bool> Rocks<TUNED> {
     }
 }
 
-impl<const TUNED: bool> Kv for Rocks<TUNED> {
-    fn open(place: &Place) -> Outcome<Self> {
+impl<const TUNED: bool> Rocks<TUNED> {
+    /// Opens what is in `live`: a checkpoint's files, linked there, or nothing.
+    fn open_live(place: &Place, checkpoint: Option<&Path>, checkpoints: u64) -> Outcome<Self> {
         let live = place.path.join("live");
-        let numbers = std::fs::read_dir(&place.path)?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok());
-        let checkpoints = numbers.max().unwrap_or(0);
         if live.exists() {
             std::fs::remove_dir_all(&live)?;
         }
-        if checkpoints > 0 {
-            link_all(&place.path.join(format!("checkpoint-{checkpoints}")), &live)?;
+        if let Some(checkpoint) = checkpoint {
+            link_all(checkpoint, &live)?;
         }
         let (cache, manager) = flink_memory(place.budget_bytes);
         let mut options = Options::default();
@@ -119,6 +120,32 @@ impl<const TUNED: bool> Kv for Rocks<TUNED> {
         let mut write = WriteOptions::default();
         write.disable_wal(true);
         Ok(Self { db, names, write, path: place.path.clone(), checkpoints })
+    }
+
+    /// Deletes what isn't in a range of key groups.
+    fn clip(&mut self, range: KeyGroupRange) -> Outcome {
+        let (first, end) = bounds(range);
+        for table in 0..self.names.len() {
+            let family = self.family(table)?;
+            self.db.delete_range_cf_opt(family, &[0; 2][..], &first[..], &self.write)?;
+            self.db.delete_range_cf_opt(family, &end[..], &[u8::MAX; 2][..], &self.write)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of the newest checkpoint in a directory; 0 where there is none.
+fn newest_checkpoint(path: &Path) -> Outcome<u64> {
+    let numbers = std::fs::read_dir(path)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok());
+    Ok(numbers.max().unwrap_or(0))
+}
+
+impl<const TUNED: bool> Kv for Rocks<TUNED> {
+    fn open(place: &Place) -> Outcome<Self> {
+        let number = newest_checkpoint(&place.path)?;
+        let checkpoint = place.path.join(format!("checkpoint-{number}"));
+        Self::open_live(place, (number > 0).then_some(&checkpoint), number)
     }
 
     fn get<R>(&mut self, table: Table, key: &[u8], use_it: impl FnOnce(Option<&[u8]>) -> R) -> Outcome<R> {
@@ -176,8 +203,34 @@ impl<const TUNED: bool> Kv for Rocks<TUNED> {
         Ok(())
     }
 
+    fn keep_to_checkpoints(&mut self) -> bool {
+        true
+    }
+
     fn close(self) -> Outcome {
         drop(self.db);
         Ok(())
+    }
+
+    fn rescale(sources: Vec<Source<Self>>, to: &[(Place, KeyGroupRange)]) -> Outcome<Vec<Self>> {
+        let place = |source| match source {
+            Source::Checkpoint(place) => Ok(place),
+            Source::Memory(_) => wrong("a store is made of checkpoints"),
+        };
+        let sources = sources.into_iter().map(place).collect::<Outcome<Vec<Place>>>()?;
+        let Some((base, others)) = sources.split_first() else { return wrong("there is nothing to make a store of") };
+        let base = base.path.join(format!("checkpoint-{}", newest_checkpoint(&base.path)?));
+        let mut stores = Vec::new();
+        for (place, range) in to {
+            let mut store = Self::open_live(place, Some(&base), 0)?;
+            store.clip(*range)?;
+            for other in others {
+                let mut other = Self::open(other)?;
+                copy(&mut other, &mut store, place.tables.len(), *range)?;
+                other.close()?;
+            }
+            stores.push(store);
+        }
+        Ok(stores)
     }
 }

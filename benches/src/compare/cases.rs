@@ -1,15 +1,19 @@
 //! The cases: each workload with its sizes.
 
-use super::Sizes;
 use super::engines::{Job, Runner};
 use super::figures::Figures;
-use super::recover::{First, Prepare, Recover};
+use super::killed::{self, Killed};
+use super::recover::{Prepare, Recover};
+use super::rescale::Rescale;
 use super::stall::Stall;
+use super::steady::Steady;
 use super::stream::{Oracle, Stream};
 use super::threads::TwoThreads;
+use super::{Sizes, usage};
 use crate::backends::{Hash, Place};
 use crate::harness::{Outcome, wrong};
 use crate::workloads::Workload;
+use crate::workloads::flights::Flights;
 use crate::workloads::join::Join;
 use crate::workloads::nexmark::Nexmark;
 use crate::workloads::rmw::{self, Rmw};
@@ -17,6 +21,7 @@ use crate::workloads::session::Sessions;
 use crate::workloads::state_ops::{StateOps, What};
 use crate::workloads::timers::Timers;
 use crate::workloads::windows::{self, Windows};
+use std::time::Duration;
 
 /// State of values over the budget, for the curve of growth.
 const GROWTH: [(&str, f64); 8] = [
@@ -45,6 +50,22 @@ const STATE_OPS: [(&str, What); 9] = [
     ("state-ops-map-remove-and-put", What::MapRemoveAndPut),
 ];
 
+/// Counters in memory that holds them all, for the curve of growth there.
+const GROWTH_KEYS: [(&str, u64); 3] =
+    [("growth-keys-1m", 1_000_000), ("growth-keys-10m", 10_000_000), ("growth-keys-100m", 100_000_000)];
+
+/// Memory for each of them: what the engines keep beside 24 bytes of key and value, and room to grow.
+const COUNTER_BYTES: usize = 72;
+/// So much of the machine's memory is wanted for each: maps need more than the engine.
+const MACHINE_BYTES: u64 = 128;
+
+/// Keys of those that are killed and recover; one tenth where the run is quick.
+const RECOVER: [(&str, u64); 3] = [("recover", 5_000_000), ("recover-1m", 1_000_000), ("recover-20m", 20_000_000)];
+
+fn keys_of(cases: &[(&str, u64)], case: &str) -> Option<u64> {
+    cases.iter().find(|(name, _)| *name == case).map(|(_, keys)| *keys)
+}
+
 /// The names of all cases, in the order in which they are run.
 pub fn names() -> Vec<&'static str> {
     let mut names = vec![
@@ -56,6 +77,7 @@ pub fn names() -> Vec<&'static str> {
         "rmw-cold-zipf",
         "rmw-cold-uniform-batched",
         "rmw-cold-zipf-batched",
+        "steady-uniform",
         "tumble-inc",
         "tumble-list",
         "slide-inc",
@@ -65,23 +87,66 @@ pub fn names() -> Vec<&'static str> {
         "nexmark",
         "nexmark-batched",
         "nexmark-cold",
+        "real-replay",
+        "real-replay-killed",
         "timers",
         "ckpt-stall",
-        "recover",
+        "rescale",
     ];
+    names.extend(RECOVER.map(|(name, _)| name));
     names.extend(STATE_OPS.map(|(name, _)| name));
     names.extend(GROWTH.map(|(name, _)| name));
+    names.extend(GROWTH_KEYS.map(|(name, _)| name));
     names
 }
 
 /// Whether a case shows what only durable engines have.
 pub fn is_about_disk(case: &str) -> bool {
-    case == "recover" || case == "ckpt-stall"
+    kills(case) > 0 || matches!(case, "ckpt-stall" | "steady-uniform")
+}
+
+/// How many processes are killed before one is measured.
+pub fn kills(case: &str) -> u64 {
+    match case {
+        "real-replay-killed" => killed::KILLS,
+        _ => u64::from(keys_of(&RECOVER, case).is_some()),
+    }
+}
+
+/// Whether a case is about state that memory holds, however much that is.
+pub fn is_in_memory(case: &str) -> bool {
+    keys_of(&GROWTH_KEYS, case).is_some()
+}
+
+/// The engine's memory; `usual_bytes` but where all of the state has to fit.
+pub fn budget_bytes(case: &str, usual_bytes: usize) -> usize {
+    keys_of(&GROWTH_KEYS, case).map_or(usual_bytes, |keys| (64 << 20) + keys as usize * COUNTER_BYTES)
+}
+
+/// Why a case can't be run here.
+pub fn why_not(case: &str, quick: bool) -> Option<String> {
+    let keys = keys_of(&GROWTH_KEYS, case)?;
+    if quick && keys > 10_000_000 {
+        return Some(String::from("it is not for quick runs"));
+    }
+    let (needed, available) = (keys * MACHINE_BYTES, usage::available_bytes());
+    let gib = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64;
+    (available < needed).then(|| format!("it needs {:.1} GiB of memory, {:.1} are free", gib(needed), gib(available)))
 }
 
 /// Whether a case checks its answers itself, without an oracle's.
 pub fn checks_itself(case: &str) -> bool {
-    is_about_disk(case) || case == "rmw-hot-two-threads"
+    match case {
+        "real-replay-killed" => false,
+        "rmw-hot-two-threads" | "rescale" => true,
+        _ => is_about_disk(case),
+    }
+}
+
+/// A process that takes longer is ended.
+pub fn limit(case: &str) -> Duration {
+    // Its updates are counted, not timed: the slowest do 10,000 of 37 million in a second.
+    Duration::from_secs(if case == "steady-uniform" { 3_600 } else { 400 })
 }
 
 /// What a child process does with a case.
@@ -91,7 +156,7 @@ pub enum Step {
     Measure,
     /// Makes the answers that all measurements are compared with.
     Oracle,
-    /// Of `recover`: fills a store, and dies.
+    /// Does what comes before that, and dies.
     Prepare,
 }
 
@@ -113,22 +178,28 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         batch,
         events: quick(480_000, 1_920_000),
     };
-    let window = |size_s: u64, slide_s: u64, value_bytes, list, events| windows::Shape {
-        keys: 100_000,
-        size_ms: size_s * 1000,
-        slide_ms: slide_s * 1000,
-        value_bytes,
-        list,
-        events,
-    };
     let rmw = |shape| Rmw::new(shape, seed);
     let join = |batch| Join::new(20_000, quick(480_000, 1_920_000), batch, seed);
     let nexmark = |cold, batch| Nexmark::new(cold, quick(480_000, 4_800_000), batch);
+    let years = if sizes.quick { 1 } else { 20 };
     if let Some((_, share)) = GROWTH.iter().find(|(name, _)| *name == case) {
         let share = if sizes.quick { share * QUICK_GROWTH } else { *share };
         let keys = (with.place.budget_bytes as f64 * share / 116.0) as u64 / sizes.part;
         let events = quick(960_000, 9_600_000 / if share < 1.0 { 1 } else { 10 });
         return with.workload(rmw(rmw::Shape { keys, value_bytes: 100, zipf: false, batch: 1, events }));
+    }
+    if let Some(keys) = keys_of(&GROWTH_KEYS, case) {
+        let events = quick(960_000, 24_000_000);
+        let shape = rmw::Shape { keys: keys / sizes.part, events, ..hot(false, 1) };
+        let keys = Some(shape.keys);
+        return Ok(Figures { keys, ..with.workload(rmw(shape))? });
+    }
+    if let Some(keys) = keys_of(&RECOVER, case) {
+        let keys = keys / if sizes.quick { 10 } else { 1 };
+        return match step {
+            Step::Prepare => with.job(Prepare { place: with.place.clone(), keys }),
+            _ => with.job(Recover { place: with.place.clone(), sizes, seed, keys }),
+        };
     }
     if let Some((_, what)) = STATE_OPS.iter().find(|(name, _)| *name == case) {
         return with.workload(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000), seed));
@@ -151,12 +222,19 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "nexmark-batched" => with.workload(nexmark(false, 32)),
         "nexmark-cold" => with.workload(nexmark(true, 1)),
         "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
+        "real-replay" => with.workload(Flights::years(years, sizes.part)?),
+        "real-replay-killed" => with.killed(Flights::years(years, sizes.part)?, seed),
         "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
+        "steady-uniform" => with.job(Steady { place: with.place.clone(), sizes, seed }),
         "ckpt-stall" => with.job(Stall { place: with.place.clone(), sizes, seed }),
-        "recover" if step == Step::Prepare => with.job(Prepare { place: with.place.clone(), sizes }),
-        "recover" => with.job(Recover { place: with.place.clone(), sizes, seed, first: First::of(sizes) }),
+        "rescale" => with.job(Rescale { place: with.place.clone(), sizes, seed }),
         _ => wrong(format!("no case is called {case}; there are {}", names().join(", "))),
     }
+}
+
+/// Windows over 100,000 keys.
+fn window(size_s: u64, slide_s: u64, value_bytes: usize, list: bool, events: u64) -> windows::Shape {
+    windows::Shape { keys: 100_000, size_ms: size_s * 1000, slide_ms: slide_s * 1000, value_bytes, list, events }
 }
 
 /// What a case is run with.
@@ -178,6 +256,15 @@ impl<R: Runner> With<'_, R> {
         }
     }
 
+    fn killed(&self, workload: Flights, seed: u64) -> Outcome<Figures> {
+        let place = self.place.clone();
+        let job = |kills| Killed { place, workload, seed, kills, die: killed::die };
+        match self.step {
+            Step::Oracle => job(0).run::<Hash>(),
+            Step::Measure | Step::Prepare => self.runner.run(job(killed::KILLS)),
+        }
+    }
+
     fn job<J: Job<Out = Figures>>(&self, job: J) -> Outcome<Figures> {
         self.runner.run(job)
     }
@@ -193,7 +280,8 @@ mod tests {
     #[test]
     fn all_engines_read_the_same() -> Outcome {
         let sizes = Sizes { part: 60, ..Sizes::QUICK };
-        for case in names().into_iter().filter(|case| !checks_itself(case)) {
+        let is_for_all = |case: &&str| !checks_itself(case) && kills(case) == 0 && why_not(case, true).is_none();
+        for case in names().into_iter().filter(is_for_all) {
             let run = |engine, step| -> Outcome<Figures> {
                 let directory = tempfile::tempdir()?;
                 let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
@@ -204,6 +292,50 @@ mod tests {
             for engine in [Engine::Alluvium, Engine::Btreemap] {
                 let figures = run(engine, Step::Measure)?;
                 assert!(is_right(&figures, &oracle), "{case}: {} read something else", engine.name());
+            }
+        }
+        Ok(())
+    }
+
+    fn small(case: &str, engine: Engine, step: Step) -> Outcome<Figures> {
+        let sizes = Sizes { part: 60, closed: Duration::from_millis(200), ..Sizes::QUICK };
+        let directory = tempfile::tempdir()?;
+        let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
+        run(case, engine, step, place, &sizes, 42)
+    }
+
+    /// There are more barriers than the loops with one in half a second have.
+    #[test]
+    fn stalls_are_of_many_barriers() -> Outcome {
+        let figures = small("ckpt-stall", Engine::Alluvium, Step::Measure)?;
+        assert!(figures.correct);
+        assert!(figures.barriers >= Some(5), "{:?}", figures.barriers);
+        assert!(figures.stall_ns_p999 <= figures.stall_ns_max, "{figures:?}");
+        Ok(())
+    }
+
+    /// Each read of an update is checked, whoever answers.
+    #[test]
+    fn a_steady_state_reads_what_was_counted() -> Outcome {
+        for engine in [Engine::Alluvium, Engine::Hashmap, Engine::Btreemap] {
+            let figures = small("steady-uniform", engine, Step::Measure)?;
+            assert!(figures.correct && figures.events > 200, "{}: {figures:?}", engine.name());
+        }
+        let figures = small("steady-uniform", Engine::Alluvium, Step::Measure)?;
+        assert!(figures.write_amplification > 1.0 && figures.space_amplification > 0.5, "{figures:?}");
+        assert!(figures.space_amplification_max > Some(0.5), "{figures:?}");
+        Ok(())
+    }
+
+    /// Nothing is lost between one store and two, and none has what isn't its own.
+    #[test]
+    fn stores_are_split_and_joined() -> Outcome {
+        for engine in [Engine::Alluvium, Engine::Hashmap, Engine::Btreemap] {
+            let figures = small("rescale", engine, Step::Measure)?;
+            assert!(figures.correct, "{}", engine.name());
+            for rescaled in [figures.split, figures.joined] {
+                let rescaled = rescaled.ok_or("nothing was measured")?;
+                assert!(rescaled.open_ms > 0.0 && rescaled.next_100k_updates_ms > 0.0, "{rescaled:?}");
             }
         }
         Ok(())

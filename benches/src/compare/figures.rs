@@ -20,6 +20,17 @@ impl LatencyNs {
     }
 }
 
+/// Stores made of others with other key groups.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+pub struct Rescaled {
+    /// Until all are open and a first read of each was right.
+    pub open_ms: f64,
+    /// What the next 100,000 updates took.
+    pub next_100k_updates_ms: f64,
+    /// What went to the disk until then.
+    pub written_bytes: u64,
+}
+
 /// One run. What a workload doesn't measure is left out.
 #[derive(Clone, Default, Serialize, Deserialize, Debug)]
 #[serde(default)]
@@ -39,6 +50,9 @@ pub struct Figures {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub failed: String,
 
+    /// Keys of the state, where that is what cases differ in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
     pub load_s: f64,
     pub events: u64,
     /// Events of the closed loop in a second.
@@ -62,10 +76,21 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained_bytes: Option<u64>,
 
+    /// The most of that, looked at before each checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub space_amplification_max: Option<f64>,
+
+    /// Of checkpoints that are far apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_ns_p50: Option<u64>,
+    /// Of all checkpoints; the longest where there were less than a thousand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_ns_p999: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_ns_max: Option<u64>,
+    /// Of how many checkpoints these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barriers: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worst_op_ns: Option<u64>,
     /// Share of the throughput that is lost while a checkpoint is under way.
@@ -82,6 +107,17 @@ pub struct Figures {
     pub next_100k_reads_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_90_percent_ms: Option<f64>,
+
+    /// Processes that were killed before this one, which went on from their checkpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kills: Option<u64>,
+
+    /// One store became two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Rescaled>,
+    /// These two became one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Rescaled>,
 
     /// What was read until the end of each segment of the events, to be compared.
     #[serde(skip_serializing_if = "Vec::is_empty")]

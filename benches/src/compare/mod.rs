@@ -6,8 +6,11 @@ mod cases;
 pub mod child;
 mod engines;
 pub mod figures;
+mod killed;
 mod recover;
+mod rescale;
 mod stall;
+mod steady;
 mod stream;
 mod threads;
 mod usage;
@@ -47,9 +50,6 @@ impl Sizes {
     /// For figures.
     pub const FULL: Self = Self { quick: false, part: 1, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
 }
-
-/// A child that takes longer is ended.
-const CHILD_LIMIT: Duration = Duration::from_secs(400);
 
 /// Compares engines; docs/benchmarks.md says what each workload does.
 #[derive(Clone, clap::Args, Debug)]
@@ -101,6 +101,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let wanted = |name: &&str| arguments.case.is_empty() || arguments.case.iter().any(|case| name.starts_with(case));
     let mut table = Vec::new();
     for case in names().into_iter().filter(wanted) {
+        if let Some(why) = cases::why_not(case, arguments.quick) {
+            eprintln!("compare: {case} is left out: {why}");
+            continue;
+        }
         let runs = one_case(arguments, case, &engines, cap.as_ref())?;
         print_case(case, &runs);
         table.extend(runs);
@@ -128,6 +132,7 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
             if cases::is_about_disk(case) && !engine.is_durable() {
                 continue;
             }
+            let cap = cap.filter(|_| !cases::is_in_memory(case));
             let (outcome, cap_bytes) = one_run(arguments, case, *engine, Step::Measure, cap)?;
             let mut figures = match outcome {
                 Ok(figures) => figures,
@@ -139,7 +144,8 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
             (figures.digests, figures.checks) = (Vec::new(), Vec::new());
             (figures.engine, figures.workload) = (engine.name(), case.to_owned());
             (figures.repeat, figures.seed, figures.quick) = (repeat, arguments.seed, arguments.quick);
-            (figures.budget_bytes, figures.cap_bytes) = ((arguments.budget_mib << 20) as u64, cap_bytes);
+            let budget_bytes = cases::budget_bytes(case, arguments.budget_mib << 20);
+            (figures.budget_bytes, figures.cap_bytes) = (budget_bytes as u64, cap_bytes);
             record(arguments, &figures)?;
             runs.push(figures);
         }
@@ -154,7 +160,7 @@ fn is_right(figures: &Figures, oracle: &Figures) -> bool {
     count > 0 && oracle.digests.get(..count) == Some(&figures.digests[..]) && figures.checks.first() == check
 }
 
-/// One child in a new directory; `recover` has two in one. Gives what it was limited to as well.
+/// One child in a new directory, or one after several that are killed. Gives what it was limited to as well.
 fn one_run(
     arguments: &Arguments,
     case: &str,
@@ -173,20 +179,22 @@ fn one_run(
         case: case.to_owned(),
         step,
         directory: path.clone(),
-        budget_bytes: arguments.budget_mib << 20,
+        budget_bytes: cases::budget_bytes(case, arguments.budget_mib << 20),
         seed: arguments.seed,
         quick: arguments.quick,
         entrance: cap.map(Cap::entrance),
     };
-    if case == "recover" {
+    if step == Step::Measure {
         child.step = Step::Prepare;
-        if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&program, &child, CHILD_LIMIT)? {
-            return Ok((Err(failure), 0));
+        for _ in 0..cases::kills(case) {
+            if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&program, &child, cases::limit(case))? {
+                return Ok((Err(failure), 0));
+            }
+            drop_cache(&path)?;
         }
-        drop_cache(&path)?;
-        child.step = step;
     }
-    let outcome = spawn(&program, &child, CHILD_LIMIT)?;
+    child.step = step;
+    let outcome = spawn(&program, &child, cases::limit(case))?;
     Ok((outcome, if cap.is_some() { arguments.cap_mib << 20 } else { 0 }))
 }
 

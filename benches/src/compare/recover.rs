@@ -17,28 +17,16 @@ const BATCH: usize = 256;
 
 /// Fills a store, makes a checkpoint, writes more, and dies.
 #[derive(Debug)]
-pub struct Prepare<'a> {
+pub struct Prepare {
     pub place: Place,
-    pub sizes: &'a Sizes,
+    pub keys: u64,
 }
 
-/// What a restored value may be.
-#[derive(Clone, Copy, Debug)]
-pub struct First {
-    keys: u64,
-}
-
-impl First {
-    pub fn of(sizes: &Sizes) -> Self {
-        Self { keys: if sizes.quick { 500_000 } else { 5_000_000 } }
-    }
-}
-
-impl Job for Prepare<'_> {
+impl Job for Prepare {
     type Out = Figures;
 
     fn run<B: Backend>(self) -> Outcome<Figures> {
-        let keys = First::of(self.sizes).keys;
+        let keys = self.keys;
         let mut backend = B::open(&Place { tables: vec![Kind::Value], ..self.place })?;
         for i in 0..keys {
             let key = ordered_key(i, keys);
@@ -61,19 +49,19 @@ pub struct Recover<'a> {
     pub place: Place,
     pub sizes: &'a Sizes,
     pub seed: u64,
-    pub first: First,
+    pub keys: u64,
 }
 
 impl Job for Recover<'_> {
     type Out = Figures;
 
     fn run<B: Backend>(self) -> Outcome<Figures> {
-        let keys = self.first.keys;
+        let keys = self.keys;
         let mut random = Random::new(self.seed);
         let started = Instant::now();
         let mut backend = B::open(&Place { tables: vec![Kind::Value], ..self.place.clone() })?;
         read(&mut backend, &[random.below(keys)], keys)?;
-        let mut figures = Figures { recovery_first_read_ms: Some(ms(started)), ..Figures::default() };
+        let mut figures = Figures { keys: Some(keys), recovery_first_read_ms: Some(ms(started)), ..Figures::default() };
         let numbers: Vec<u64> = (0..READS).map(|_| random.below(keys)).collect();
         let started = Instant::now();
         for batch in numbers.chunks(BATCH) {
@@ -92,7 +80,7 @@ impl Recover<'_> {
     /// Zipf updates: how long until a tenth of a second has nine tenths of what they come to.
     fn warm_up<B: Backend>(&self, backend: &mut B, figures: &mut Figures) -> Outcome {
         const BUCKET: Duration = Duration::from_millis(100);
-        let keys = self.first.keys;
+        let keys = self.keys;
         let (draw, mut random) = (Draw::zipf(keys), Random::new(self.seed + 1));
         let mut buckets = Vec::new();
         let started = Instant::now();

@@ -8,14 +8,20 @@ use crate::harness::disk::tree_bytes;
 use crate::harness::generate::{Draw, Op, Random};
 use crate::harness::latency::Latency;
 use crate::harness::{Outcome, median, wrong};
+use crate::workloads::EVENTS_PER_S;
 use crate::workloads::rmw::{Value, ordered_key};
 use std::time::{Duration, Instant};
 
 const VALUE_BYTES: usize = 100;
 /// Events that are due together in the open loop.
 const GROUP: usize = 16;
+/// Barriers of the last phase: as many as a p99.9 needs.
+const BARRIERS: usize = 1_000;
+/// Updates go on for so long between them.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// Zipf updates of values that memory holds, with a checkpoint every second: in a closed loop, then at half of what that did.
+/// Zipf updates of values that memory holds, with a checkpoint every second: in a closed loop, then at half of what that did;
+/// then slowly, with one checkpoint after the other.
 #[derive(Debug)]
 pub struct Stall<'a> {
     pub place: Place,
@@ -50,7 +56,7 @@ impl Job for Stall<'_> {
     type Out = Figures;
 
     fn run<B: Backend>(self) -> Outcome<Figures> {
-        let keys = if self.sizes.quick { 300_000 } else { 1_200_000 };
+        let keys = if self.sizes.quick { 300_000 } else { 1_200_000 } / self.sizes.part;
         let path = self.place.path.clone();
         let every = if self.sizes.quick { Duration::from_millis(500) } else { Duration::from_secs(1) };
         let backend = B::open(&Place { tables: vec![Kind::Value], ..self.place })?;
@@ -83,10 +89,10 @@ impl Job for Stall<'_> {
         figures.checkpoint_bytes = Some((usage::written_bytes() - written) / open.stalls_ns.len().max(1) as u64);
         figures.open_latency_ns = LatencyNs::of(&late);
         figures.worst_op_ns = Some(figures.open_latency_ns.max);
-        let mut stalls = [closed.stalls_ns, open.stalls_ns].concat();
-        stalls.sort_unstable();
-        figures.stall_ns_p50 = stalls.get(stalls.len() / 2).copied();
-        figures.stall_ns_p999 = stalls.last().copied();
+        let mut often = Times::default();
+        run.one_after_the_other(self.sizes, EVENTS_PER_S as f64, &mut often)?;
+        let apart_ns = [closed.stalls_ns, open.stalls_ns].concat();
+        stalls(apart_ns, often.stalls_ns, &mut figures);
         figures.checkpoint_ms = Some(median([closed.until_complete_ms, open.until_complete_ms].concat()));
         run.check()?;
         figures.space_amplification = tree_bytes(&path)? as f64 / (keys * 116) as f64;
@@ -95,6 +101,18 @@ impl Job for Stall<'_> {
         run.backend.close()?;
         Ok(figures)
     }
+}
+
+/// What barriers held their caller: those that were far apart, and those that weren't.
+fn stalls(mut apart_ns: Vec<u64>, often_ns: Vec<u64>, figures: &mut Figures) {
+    apart_ns.sort_unstable();
+    figures.stall_ns_p50 = apart_ns.get(apart_ns.len() / 2).copied();
+    let mut all_ns = [apart_ns, often_ns].concat();
+    all_ns.sort_unstable();
+    let rank = (all_ns.len() * 999).div_ceil(1000);
+    figures.stall_ns_p999 = rank.checked_sub(1).and_then(|index| all_ns.get(index).copied());
+    figures.stall_ns_max = all_ns.last().copied();
+    figures.barriers = Some(all_ns.len() as u64);
 }
 
 impl<B: Backend> Running<B> {
@@ -170,6 +188,33 @@ impl<B: Backend> Running<B> {
                 latency.add(started.elapsed().saturating_sub(due).as_nanos() as u64);
             }
             spent += started.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Many barriers, each once the one before is complete and updates went on for a moment: few of these, so that a checkpoint
+    /// is soon complete.
+    fn one_after_the_other(&mut self, sizes: &Sizes, rate: f64, times: &mut Times) -> Outcome {
+        let count = if sizes.quick { BARRIERS / 10 } else { BARRIERS };
+        let time = sizes.closed * 15 / 4;
+        let started = Instant::now();
+        self.next = started;
+        for index in 0.. {
+            let due = Duration::from_secs_f64((index * GROUP) as f64 / rate);
+            if times.stalls_ns.len() >= count || due >= time || started.elapsed() >= time {
+                break;
+            }
+            let group = self.make(GROUP);
+            while started.elapsed() < due {
+                std::hint::spin_loop();
+            }
+            let was_under_way = self.begun.is_some();
+            if !self.look_after_checkpoints(times)? && was_under_way {
+                self.next = Instant::now() + PAUSE;
+            }
+            for op in group {
+                self.update(op)?;
+            }
         }
         Ok(())
     }

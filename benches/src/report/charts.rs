@@ -32,9 +32,36 @@ pub fn draw(runs: &Runs, out: &Path) -> Outcome<Vec<(&'static str, &'static str)
     let title = "Events/s of alluvium over those of others: below 1 it loses";
     ratios(runs, &out.join("ratios.svg"), title)?;
     drawn.push(("ratios.svg", title));
-    let title = "An update as the state grows beyond the budget";
-    if growth(runs, &out.join("growth.svg"), title)? {
-        drawn.push(("growth.svg", title));
+    let curves = [
+        Curve {
+            file: "growth.svg",
+            title: "An update as the state grows beyond the budget",
+            sizes: shares(runs),
+            across: "state / budget",
+            up: "ns for an update",
+            figure: |run| Some(1e9 / run.events_per_s),
+        },
+        Curve {
+            file: "growth-keys.svg",
+            title: "An update of a counter in memory that holds them all",
+            sizes: keys(runs, "growth-keys-"),
+            across: "counters",
+            up: "ns for an update",
+            figure: |run| Some(1e9 / run.events_per_s),
+        },
+        Curve {
+            file: "recovery-size.svg",
+            title: "Killed, to the first read",
+            sizes: keys(runs, "recover"),
+            across: "keys with values of 100 B",
+            up: "ms",
+            figure: |run| run.recovery_first_read_ms,
+        },
+    ];
+    for curve in curves {
+        if curve.draw(runs, out)? {
+            drawn.push((curve.file, curve.title));
+        }
     }
     let bars_of: [(&str, &str, &[&str], Figure); 4] = [
         ("stall.svg", "What a checkpoint holds its caller, µs", &["ckpt-stall"], |run| {
@@ -62,6 +89,7 @@ type Figure = fn(&Figures) -> Option<f64>;
 
 /// Workloads whose state is worth a look on disk.
 const AMPLIFIED: &[&str] = &[
+    "steady-uniform",
     "rmw-cold-uniform-batched",
     "rmw-cold-zipf-batched",
     "tumble-inc",
@@ -69,6 +97,7 @@ const AMPLIFIED: &[&str] = &[
     "interval-join",
     "nexmark",
     "nexmark-cold",
+    "real-replay",
     "timers",
 ];
 
@@ -126,59 +155,88 @@ fn cell(area: &Chart<'_>, (left, top): (i32, i32), (width, height): (i32, i32), 
     Ok(())
 }
 
-/// Nanoseconds for an update over the size of the state, both in powers.
-fn growth(runs: &Runs, path: &Path, title: &str) -> Outcome<bool> {
-    let sizes: Vec<(f64, &String)> = runs
-        .workloads()
-        .iter()
-        .filter_map(|name| {
-            let size = name.strip_prefix("growth-")?.parse::<f64>().ok()?;
-            let is_quick = runs.of(name, OURS).is_ok_and(|runs| runs.iter().any(|run| run.quick));
-            Some((if is_quick { size * QUICK_GROWTH } else { size }, name))
-        })
-        .collect();
-    let points = |engine: &str| -> Vec<(f64, f64)> {
-        sizes.iter().filter_map(|(size, name)| Some((*size, 1e9 / runs.rate(name, engine)?))).collect()
+/// Workloads of the curve of growth, with their state over the budget.
+fn shares(runs: &Runs) -> Vec<(f64, &String)> {
+    let share = |name: &String| {
+        let share = name.strip_prefix("growth-")?.parse::<f64>().ok()?;
+        let is_quick = runs.of(name, OURS).is_ok_and(|runs| runs.iter().any(|run| run.quick));
+        Some(if is_quick { share * QUICK_GROWTH } else { share })
     };
-    let all: Vec<(f64, f64)> = runs.engines().iter().flat_map(|engine| points(engine)).collect();
-    let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else { return Ok(false) };
-    if all.len() < 2 || first.0 >= last.0 {
-        return Ok(false);
+    runs.workloads().iter().filter_map(|name| Some((share(name)?, name))).collect()
+}
+
+/// Workloads whose names begin so, from few keys to many.
+fn keys<'a>(runs: &'a Runs, prefix: &str) -> Vec<(f64, &'a String)> {
+    let keys = |name: &String| {
+        let summary = |engine: &String| runs.summary(name, engine, |run| Some(run.keys? as f64));
+        runs.engines().iter().find_map(summary).map(|summary| summary.median)
+    };
+    let named = runs.workloads().iter().filter(|name| name.starts_with(prefix));
+    let mut sizes: Vec<(f64, &String)> = named.filter_map(|name| Some((keys(name)?, name))).collect();
+    sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    sizes
+}
+
+/// A figure over the size of the state, both in powers, a line for each engine.
+struct Curve<'a> {
+    file: &'static str,
+    title: &'static str,
+    sizes: Vec<(f64, &'a String)>,
+    across: &'static str,
+    up: &'static str,
+    figure: Figure,
+}
+
+impl Curve<'_> {
+    fn points(&self, runs: &Runs, engine: &str) -> Vec<(f64, f64)> {
+        let point = |(size, name): &(f64, &String)| Some((*size, runs.summary(name, engine, self.figure)?.median));
+        self.sizes.iter().filter_map(point).collect()
     }
-    let low = all.iter().map(|point| point.1).fold(f64::MAX, f64::min) / 1.5;
-    let high = all.iter().map(|point| point.1).fold(0.0, f64::max) * 1.5;
-    let area = SVGBackend::new(path, (860, 520)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 17))
-        .margin(14)
-        .x_label_area_size(44)
-        .y_label_area_size(76)
-        .build_cartesian_2d((first.0..last.0).log_scale(), (low..high).log_scale())?;
-    chart
-        .configure_mesh()
-        .x_desc("state / budget")
-        .y_label_formatter(&|ns| format!("{ns:.0}"))
-        .y_desc("ns for an update")
-        .label_style(("sans-serif", 12))
-        .draw()?;
-    for engine in runs.engines() {
-        let colour = colour(runs, engine);
-        let stroke = if engine == OURS { 3 } else { 1 };
-        let line = LineSeries::new(points(engine), colour.stroke_width(stroke)).point_size(3);
+
+    /// Draws it, if there is more than a point.
+    fn draw(&self, runs: &Runs, out: &Path) -> Outcome<bool> {
+        let all: Vec<(f64, f64)> = runs.engines().iter().flat_map(|engine| self.points(runs, engine)).collect();
+        let (Some(first), Some(last)) = (self.sizes.first(), self.sizes.last()) else { return Ok(false) };
+        if all.len() < 2 || first.0 >= last.0 {
+            return Ok(false);
+        }
+        let low = all.iter().map(|point| point.1).fold(f64::MAX, f64::min) / 1.5;
+        let high = all.iter().map(|point| point.1).fold(0.0, f64::max) * 1.5;
+        let path = out.join(self.file);
+        let area = SVGBackend::new(&path, (860, 520)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(self.title, ("sans-serif", 17))
+            .margin(14)
+            .x_label_area_size(44)
+            .y_label_area_size(76)
+            .build_cartesian_2d((first.0..last.0).log_scale(), (low..high).log_scale())?;
         chart
-            .draw_series(line)?
-            .label(engine.as_str())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+            .configure_mesh()
+            .x_desc(self.across)
+            .x_label_formatter(&|size| if *size < 1e5 { format!("{size}") } else { format!("{} M", size / 1e6) })
+            .y_label_formatter(&|value| format!("{value:.0}"))
+            .y_desc(self.up)
+            .label_style(("sans-serif", 12))
+            .draw()?;
+        for engine in runs.engines() {
+            let colour = colour(runs, engine);
+            let stroke = if engine == OURS { 3 } else { 1 };
+            let line = LineSeries::new(self.points(runs, engine), colour.stroke_width(stroke)).point_size(3);
+            chart
+                .draw_series(line)?
+                .label(engine.as_str())
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.85))
+            .label_font(("sans-serif", 12))
+            .draw()?;
+        area.present()?;
+        Ok(true)
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .label_font(("sans-serif", 12))
-        .draw()?;
-    area.present()?;
-    Ok(true)
 }
 
 /// Bars along a scale of powers of ten, by workload and engine.

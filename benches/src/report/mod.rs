@@ -143,6 +143,31 @@ mod tests {
         Ok(())
     }
 
+    /// Sizes are drawn in their order, whatever the order of the runs.
+    #[test]
+    fn recovery_is_drawn_over_the_size() -> Outcome {
+        let run = |workload: &str, keys, ms| {
+            let recovery_first_read_ms = Some(ms);
+            let (engine, workload) = (OURS.into(), workload.into());
+            let figures = Figures {
+                engine,
+                workload,
+                correct: true,
+                keys: Some(keys),
+                recovery_first_read_ms,
+                ..Figures::default()
+            };
+            serde_json::to_string(&figures).unwrap_or_default()
+        };
+        let lines = [run("recover", 5_000_000, 4.0), run("recover-1m", 1_000_000, 2.0)];
+        let directory = tempfile::tempdir()?;
+        let drawn = charts::draw(&Runs::parse(&lines.join("\n"))?, directory.path())?;
+        assert!(drawn.iter().any(|(file, _)| *file == "recovery-size.svg"), "{drawn:?}");
+        assert!(!drawn.iter().any(|(file, _)| file.starts_with("growth")), "{drawn:?}");
+        assert!(std::fs::read_to_string(directory.path().join("recovery-size.svg"))?.contains("1 M"));
+        Ok(())
+    }
+
     #[test]
     fn losses_are_shown() -> Outcome {
         let runs = Runs::parse(&[line("alluvium", 1.0, true), line("other", 4.0, true)].join("\n"))?;

@@ -106,7 +106,7 @@ fn rates(runs: &Runs, out: &mut String) {
 pub fn markdown(runs: &Runs) -> String {
     let mut out = String::from("# Engines compared\n\nMedians; the range in brackets where it is wide.\n");
     rates(runs, &mut out);
-    let grids: [(&str, Text, Figure); 19] = [
+    let grids: [(&str, Text, Figure); 29] = [
         ("Two threads over one of them alone", short, |run| Some(run.events_per_s / run.one_thread_events_per_s?)),
         ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
         ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
@@ -117,15 +117,27 @@ pub fn markdown(runs: &Runs) -> String {
         ("Most memory resident, bytes", short, |run| positive(run.rss_bytes_max)),
         ("Bytes written to disk / bytes of keys and values written", short, |run| some(run.write_amplification)),
         ("Bytes on disk / live bytes", short, |run| some(run.space_amplification)),
+        ("Bytes on disk / live bytes, the most", short, |run| run.space_amplification_max),
         ("Bytes on disk after all windows closed", short, |run| Some(run.drained_bytes? as f64)),
         ("What a checkpoint holds its caller, p50", ns, |run| Some(run.stall_ns_p50? as f64)),
-        ("What a checkpoint holds its caller, longest", ns, |run| Some(run.stall_ns_p999? as f64)),
+        ("What a checkpoint holds its caller, p99.9 (the longest, where there are less than 1,000)", ns, |run| {
+            Some(run.stall_ns_p999? as f64)
+        }),
+        ("What a checkpoint holds its caller, longest", ns, |run| Some(run.stall_ns_max? as f64)),
+        ("Checkpoints that these are of", short, |run| Some(run.barriers? as f64)),
         ("Longest from when it was due at half load, with checkpoints", ns, |run| Some(run.worst_op_ns? as f64)),
         ("Throughput lost while a checkpoint is under way", short, |run| run.checkpoint_dip),
         ("Until a checkpoint is complete, ms", short, |run| run.checkpoint_ms),
         ("Recovery to the first read, ms", short, |run| run.recovery_first_read_ms),
         ("The next 100,000 reads, ms", short, |run| run.next_100k_reads_ms),
         ("Until 90 % of the throughput, ms", short, |run| run.to_90_percent_ms),
+        ("Processes killed before one that read all that there is to be read", short, |run| Some(run.kills? as f64)),
+        ("One store split in two, until both read, ms", short, |run| Some(run.split?.open_ms)),
+        ("The next 100,000 updates of both, ms", short, |run| Some(run.split?.next_100k_updates_ms)),
+        ("Bytes written by splitting, and until then", short, |run| Some(run.split?.written_bytes as f64)),
+        ("Two stores joined to one, until it reads, ms", short, |run| Some(run.joined?.open_ms)),
+        ("The next 100,000 updates of the joined one, ms", short, |run| Some(run.joined?.next_100k_updates_ms)),
+        ("Bytes written by joining, and until then", short, |run| Some(run.joined?.written_bytes as f64)),
     ];
     for (title, text, figure) in grids {
         grid(runs, &mut out, title, text, figure);

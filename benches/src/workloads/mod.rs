@@ -4,6 +4,7 @@
 //! oracle (the same workload over hash maps) has read. What is an operator's own (which windows are open, when they are due) is
 //! kept outside of the engine, and is the same for all.
 
+pub mod flights;
 pub mod join;
 pub mod nexmark;
 pub mod rmw;
@@ -30,6 +31,11 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// What goes on from a [`Answers::digest`].
+    pub fn from_digest(digest: u64) -> Self {
+        Self { digest, ..Self::default() }
+    }
+
     /// Takes in what was read for the event, or step, `tag`. In any order: batches are answered in any.
     #[inline]
     pub fn see(&mut self, tag: u64, value: Option<&[u8]>) {

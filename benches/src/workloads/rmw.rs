@@ -75,8 +75,19 @@ impl AsRef<[u8]> for Value {
 pub fn ordered_key(i: u64, n: u64) -> Op {
     let mut op = Op::of(i);
     op.bytes[..6].copy_from_slice(&i.to_be_bytes()[2..]);
-    op.group = KeyGroup((u128::from(i) * u128::from(KEY_GROUPS) / u128::from(n)) as u16);
+    op.group = ordered_group(i, n);
     op
+}
+
+fn ordered_group(i: u64, n: u64) -> KeyGroup {
+    KeyGroup((u128::from(i) * u128::from(KEY_GROUPS) / u128::from(n)) as u16)
+}
+
+/// The key group of the bytes of one of `n` such keys.
+pub fn ordered_group_of(key: &[u8], n: u64) -> KeyGroup {
+    let mut number = [0; 8];
+    number[2..].copy_from_slice(&key[..6]);
+    ordered_group(u64::from_be_bytes(number), n)
 }
 
 impl Rmw {

@@ -12,7 +12,6 @@ mod directory;
 mod engine_store;
 mod failure;
 mod format;
-mod input;
 mod job;
 mod meter;
 mod oracle;
@@ -21,6 +20,7 @@ mod run;
 
 use std::process::ExitCode;
 
+use alluvium_cli::input;
 use clap::Parser;
 
 use args::{Arguments, Command};

@@ -57,7 +57,6 @@ impl Replay {
     }
 
     /// The first `flights` rows of the embedded flights, in the order of their file, with their weather and planes.
-    #[cfg(test)]
     pub fn embedded_head(flights: usize) -> Result<Self, InputError> {
         Self::load("flights.csv.gz", FLIGHTS, flights)
     }

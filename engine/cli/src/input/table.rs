@@ -36,6 +36,8 @@ impl fmt::Display for InputError {
     }
 }
 
+impl std::error::Error for InputError {}
+
 /// One line of a table, its wanted columns numbered in the order in which they were asked for.
 pub struct Line<'a> {
     file: &'a str,
