@@ -187,7 +187,8 @@ fn one_run(
     if step == Step::Measure {
         child.step = Step::Prepare;
         for _ in 0..cases::kills(case) {
-            if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&program, &child, cases::limit(case))? {
+            if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&program, &child, cases::limit(case))?
+            {
                 return Ok((Err(failure), 0));
             }
             drop_cache(&path)?;

@@ -17,9 +17,7 @@
 
 use crate::hot::cell::Below;
 use crate::hot::order::Pieces;
-use crate::hot::record::{
-    ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, TOMBSTONE, first_flags, hash_area, hash_entry,
-};
+use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, TOMBSTONE, first_flags, hash_area, hash_entry};
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
 use crate::spans::{self, Spans};

@@ -25,7 +25,8 @@ impl Hot {
     /// nothing; what isn't there, or is of another key, costs the fetching alone.
     pub fn fetch(&self, spots: &[Spot]) {
         let arena = self.arena();
-        let head = |spot: &Spot| self.heads.get(usize::from(spot.state)).and_then(|heads| heads.get(usize::from(spot.group)));
+        let head =
+            |spot: &Spot| self.heads.get(usize::from(spot.state)).and_then(|heads| heads.get(usize::from(spot.group)));
         let heads = || spots.iter().filter_map(|spot| Some((head(spot)?, spot.hash)));
         heads().for_each(|(head, hash)| head.prefetch(arena, hash));
         heads().for_each(|(head, hash)| head.prefetch_record(arena, hash));

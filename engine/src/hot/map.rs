@@ -8,9 +8,7 @@
 use crate::hot::cell::Below;
 use crate::hot::cut::link_to;
 use crate::hot::order::Tree;
-use crate::hot::record::{
-    ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, USED, first_flags, hash_entry,
-};
+use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, USED, first_flags, hash_entry};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::Ref;

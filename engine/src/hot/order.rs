@@ -129,7 +129,8 @@ impl Node {
         let Some(index) = index.checked_sub(usize::from(index + 1 == self.count)) else {
             return false;
         };
-        let (mut left, right) = (Self::load(arena, self.child(arena, index)), Self::load(arena, self.child(arena, index + 1)));
+        let (mut left, right) =
+            (Self::load(arena, self.child(arena, index)), Self::load(arena, self.child(arena, index + 1)));
         if left.count + right.count > MERGED_MAX.min(left.capacity) {
             return false;
         }
