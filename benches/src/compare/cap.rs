@@ -33,6 +33,15 @@ impl Cap {
     }
 }
 
+/// How many processes of the group whose entrance this is were killed for want of memory, as far as the kernel tells.
+pub fn kills(entrance: &Path) -> u64 {
+    let count = |file: &str| {
+        let text = std::fs::read_to_string(entrance.with_file_name(file)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+    };
+    count("memory.oom_control").or_else(|| count("memory.events")).unwrap_or(0)
+}
+
 impl Drop for Cap {
     fn drop(&mut self) {
         // The kernel takes a moment to notice that the last process has gone.

@@ -105,6 +105,11 @@ pub fn is_about_disk(case: &str) -> bool {
     kills(case) > 0 || matches!(case, "ckpt-stall" | "steady-uniform")
 }
 
+/// Whether engines are given the same events, and not the same time: where each event adds to the state.
+fn is_fixed(case: &str) -> bool {
+    ["nexmark", "real-replay", "state-ops"].iter().any(|start| case.starts_with(start))
+}
+
 /// How many processes are killed before one is measured.
 pub fn kills(case: &str) -> u64 {
     match case {
@@ -162,14 +167,14 @@ pub enum Step {
 
 /// Runs a case with an engine.
 pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &Sizes, seed: u64) -> Outcome<Figures> {
-    let with = With { runner, step, place, sizes };
+    let with = With { runner, case, step, place, sizes };
     let quick = |quick: u64, full: u64| (if sizes.quick { quick } else { full }) / sizes.part;
     let hot = |zipf, batch| rmw::Shape {
         keys: quick(200_000, 1_000_000),
         value_bytes: 8,
         zipf,
         batch,
-        events: quick(4_800_000, 48_000_000),
+        events: quick(4_800_000, if batch == 1 { 110_000_000 } else { 240_000_000 }),
     };
     let cold = |zipf, batch| rmw::Shape {
         keys: quick(4_000_000, 20_000_000),
@@ -179,17 +184,17 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         events: quick(480_000, 1_920_000),
     };
     let rmw = |shape| Rmw::new(shape, seed);
-    let join = |batch| Join::new(20_000, quick(480_000, 1_920_000), batch, seed);
+    let join = |batch| Join::new(20_000, quick(480_000, 9_600_000), batch, seed);
     let nexmark = |cold, batch| Nexmark::new(cold, quick(480_000, 4_800_000), batch);
     let years = if sizes.quick { 1 } else { 20 };
     if let Some((_, share)) = GROWTH.iter().find(|(name, _)| *name == case) {
         let share = if sizes.quick { share * QUICK_GROWTH } else { *share };
         let keys = (with.place.budget_bytes as f64 * share / 116.0) as u64 / sizes.part;
-        let events = quick(960_000, 9_600_000 / if share < 1.0 { 1 } else { 10 });
+        let events = quick(960_000, 24_000_000 / if share < 1.0 { 1 } else { 10 });
         return with.workload(rmw(rmw::Shape { keys, value_bytes: 100, zipf: false, batch: 1, events }));
     }
     if let Some(keys) = keys_of(&GROWTH_KEYS, case) {
-        let events = quick(960_000, 24_000_000);
+        let events = quick(960_000, 30_000_000);
         let shape = rmw::Shape { keys: keys / sizes.part, events, ..hot(false, 1) };
         let keys = Some(shape.keys);
         return Ok(Figures { keys, ..with.workload(rmw(shape))? });
@@ -212,10 +217,10 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "rmw-cold-zipf" => with.workload(rmw(cold(true, 1))),
         "rmw-cold-uniform-batched" => with.workload(rmw(cold(false, 256))),
         "rmw-cold-zipf-batched" => with.workload(rmw(cold(true, 256))),
-        "tumble-inc" => with.workload(Windows::new(window(5, 5, 256, false, quick(960_000, 9_600_000)), seed)),
-        "tumble-list" => with.workload(Windows::new(window(5, 5, 100, true, quick(960_000, 9_600_000)), seed)),
-        "slide-inc" => with.workload(Windows::new(window(60, 10, 64, false, quick(480_000, 1_920_000)), seed)),
-        "session" => with.workload(Sessions::new(200_000, quick(480_000, 2_880_000), seed)),
+        "tumble-inc" => with.workload(Windows::new(window(5, 5, 256, false, quick(960_000, 38_400_000)), seed)),
+        "tumble-list" => with.workload(Windows::new(window(5, 5, 100, true, quick(960_000, 28_800_000)), seed)),
+        "slide-inc" => with.workload(Windows::new(window(60, 10, 64, false, quick(480_000, 9_600_000)), seed)),
+        "session" => with.workload(Sessions::new(200_000, quick(480_000, 14_400_000), seed)),
         "interval-join" => with.workload(join(1)),
         "interval-join-batched" => with.workload(join(32)),
         "nexmark" => with.workload(nexmark(false, 1)),
@@ -240,6 +245,7 @@ fn window(size_s: u64, slide_s: u64, value_bytes: usize, list: bool, events: u64
 /// What a case is run with.
 struct With<'a, R> {
     runner: R,
+    case: &'a str,
     step: Step,
     place: Place,
     sizes: &'a Sizes,
@@ -249,7 +255,9 @@ impl<R: Runner> With<'_, R> {
     fn workload<W: Workload>(&self, workload: W) -> Outcome<Figures> {
         let place = self.place.clone();
         match self.step {
-            Step::Measure => self.runner.run(Stream { workload, place, sizes: self.sizes }),
+            Step::Measure => {
+                self.runner.run(Stream { workload, place, sizes: self.sizes, is_fixed: is_fixed(self.case) })
+            }
             // Hash maps, whatever engine is named: they have no order, no disk and nothing in common with any.
             Step::Oracle => Oracle { workload, place }.run::<Hash>(),
             Step::Prepare => wrong("there is nothing to prepare"),

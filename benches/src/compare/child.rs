@@ -1,11 +1,13 @@
 //! One run in a process of its own: a run of another can't have warmed or filled anything, and its memory can be limited.
 
 use super::Sizes;
+use super::cap;
 use super::cases::{self, Step};
 use super::engines::{Engine, Runner};
 use super::figures::Figures;
 use crate::backends::Place;
 use crate::harness::Outcome;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,8 +58,13 @@ pub fn run<R: Runner>(arguments: &Arguments, runner: R) -> Outcome {
 pub enum Failure {
     /// By itself, with this last line.
     Error(String),
-    /// Killed: by the limit of memory, most likely.
-    Killed,
+    /// Killed (`SIGKILL`), by itself or by the limit of memory.
+    Killed {
+        /// Whether the limit did it.
+        out_of_memory: bool,
+    },
+    /// Ended by another signal.
+    Signal(i32),
     /// It took too long.
     TooLong,
 }
@@ -66,7 +73,9 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Error(text) => out.write_str(text),
-            Self::Killed => out.write_str("killed: out of memory"),
+            Self::Killed { out_of_memory: true } => out.write_str("killed: out of memory"),
+            Self::Killed { out_of_memory: false } => out.write_str("killed"),
+            Self::Signal(number) => write!(out, "ended by signal {number}"),
             Self::TooLong => out.write_str("took too long"),
         }
     }
@@ -94,6 +103,7 @@ pub fn spawn(program: &Path, arguments: &Arguments, limit: Duration) -> Outcome<
     let output = arguments.directory.with_extension("out");
     let errors = arguments.directory.with_extension("err");
     command.stdout(std::fs::File::create(&output)?).stderr(std::fs::File::create(&errors)?).stdin(Stdio::null());
+    let kills_before = arguments.entrance.as_deref().map_or(0, cap::kills);
     let mut child = command.spawn()?;
     let started = Instant::now();
     let status = loop {
@@ -110,8 +120,16 @@ pub fn spawn(program: &Path, arguments: &Arguments, limit: Duration) -> Outcome<
     let (printed, said) = (std::fs::read_to_string(&output)?, std::fs::read_to_string(&errors)?);
     std::fs::remove_file(output)?;
     std::fs::remove_file(errors)?;
-    if status.code().is_none() {
-        return Ok(Err(Failure::Killed));
+    const SIGKILL: i32 = 9;
+    match status.signal() {
+        // One that isn't limited has the machine's memory, and what kills it then isn't known.
+        Some(SIGKILL) => {
+            let out_of_memory =
+                arguments.entrance.as_deref().is_some_and(|entrance| cap::kills(entrance) != kills_before);
+            return Ok(Err(Failure::Killed { out_of_memory }));
+        }
+        Some(number) => return Ok(Err(Failure::Signal(number))),
+        None => {}
     }
     match printed.lines().last() {
         Some(line) if status.success() => Ok(Ok(serde_json::from_str(line)?)),

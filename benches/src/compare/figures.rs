@@ -15,7 +15,11 @@ pub struct LatencyNs {
 
 impl LatencyNs {
     pub fn of(latency: &Latency) -> Self {
-        let at = |percent| latency.percentile(percent) as u64;
+        // Of too few a percentile is the longest, or near it: 0 is none.
+        let at = |percent: f64| {
+            let needed = 100.0 / (100.0 - percent);
+            if latency.count() as f64 >= needed { latency.percentile(percent) as u64 } else { 0 }
+        };
         Self { p50: at(50.0), p99: at(99.0), p999: at(99.9), p9999: at(99.99), max: latency.max() as u64 }
     }
 }
@@ -39,6 +43,10 @@ pub struct Figures {
     pub workload: String,
     /// Which of the repeats, from 0.
     pub repeat: u32,
+    /// The version of the code, where git tells.
+    pub commit: String,
+    /// When it was recorded, in seconds since 1970.
+    pub unix_s: u64,
     pub seed: u64,
     pub quick: bool,
     pub budget_bytes: u64,
@@ -54,7 +62,12 @@ pub struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
     pub load_s: f64,
+    /// Of the closed loop.
     pub events: u64,
+    /// How long they took.
+    pub closed_s: f64,
+    /// Checkpoints that were begun meanwhile.
+    pub checkpoints: u64,
     /// Events of the closed loop in a second.
     pub events_per_s: f64,
     /// Operations of state in a second.

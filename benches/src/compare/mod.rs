@@ -41,14 +41,28 @@ pub struct Sizes {
     pub closed: Duration,
     /// Of the open loop.
     pub open: Duration,
+    /// What a checkpoint doesn't need any more is removed behind it: so long before a directory is looked at, and before the last
+    /// checkpoint after windows have closed.
+    pub settle: Duration,
 }
 
 impl Sizes {
     /// To see that it works.
-    pub const QUICK: Self =
-        Self { quick: true, part: 1, closed: Duration::from_millis(1500), open: Duration::from_millis(700) };
+    pub const QUICK: Self = Self {
+        quick: true,
+        part: 1,
+        closed: Duration::from_millis(1500),
+        open: Duration::from_millis(700),
+        settle: Duration::from_millis(200),
+    };
     /// For figures.
-    pub const FULL: Self = Self { quick: false, part: 1, closed: Duration::from_secs(8), open: Duration::from_secs(4) };
+    pub const FULL: Self = Self {
+        quick: false,
+        part: 1,
+        closed: Duration::from_secs(8),
+        open: Duration::from_secs(4),
+        settle: Duration::from_secs(2),
+    };
 }
 
 /// Compares engines; docs/benchmarks.md says what each workload does.
@@ -57,9 +71,12 @@ pub struct Arguments {
     /// Only these engines.
     #[arg(long)]
     engine: Vec<Engine>,
-    /// Only the cases whose name begins so.
+    /// Only these cases; all whose name begins so where it ends in `*`.
     #[arg(long)]
     case: Vec<String>,
+    /// Print the cases' names, and run nothing.
+    #[arg(long)]
+    list: bool,
     /// Small states and short loops: to see that it works, not for figures.
     #[arg(long)]
     quick: bool,
@@ -98,7 +115,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if cap.is_none() {
         eprintln!("compare: the processes' memory is not limited, the page cache is everybody's");
     }
-    let wanted = |name: &&str| arguments.case.is_empty() || arguments.case.iter().any(|case| name.starts_with(case));
+    if arguments.list {
+        names().iter().for_each(|name| println!("{name}"));
+        return Ok(());
+    }
+    let is_of = |case: &str, name: &str| case.strip_suffix('*').map_or(case == name, |start| name.starts_with(start));
+    if let Some(unknown) = arguments.case.iter().find(|case| !names().iter().any(|name| is_of(case, name))) {
+        return crate::harness::wrong(format!("no case is called {unknown}; --list gives their names"));
+    }
+    let wanted = |name: &&str| arguments.case.is_empty() || arguments.case.iter().any(|case| is_of(case, name));
     let mut table = Vec::new();
     for case in names().into_iter().filter(wanted) {
         if let Some(why) = cases::why_not(case, arguments.quick) {
@@ -128,7 +153,9 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
         }
     };
     for repeat in 0..arguments.repeats {
-        for engine in engines {
+        // Who comes first has an idle disk: each in turn.
+        let (first, others) = engines.split_at(repeat as usize % engines.len().max(1));
+        for engine in others.iter().chain(first) {
             if cases::is_about_disk(case) && !engine.is_durable() {
                 continue;
             }
@@ -144,6 +171,7 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
             (figures.digests, figures.checks) = (Vec::new(), Vec::new());
             (figures.engine, figures.workload) = (engine.name(), case.to_owned());
             (figures.repeat, figures.seed, figures.quick) = (repeat, arguments.seed, arguments.quick);
+            (figures.commit, figures.unix_s) = (commit(), unix_s());
             let budget_bytes = cases::budget_bytes(case, arguments.budget_mib << 20);
             (figures.budget_bytes, figures.cap_bytes) = (budget_bytes as u64, cap_bytes);
             record(arguments, &figures)?;
@@ -151,6 +179,17 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
         }
     }
     Ok(runs)
+}
+
+/// The version that is checked out, with a mark where files differ from it; empty where git doesn't tell.
+fn commit() -> String {
+    let mut git = std::process::Command::new("git");
+    let output = git.args(["describe", "--always", "--dirty"]).output().ok().filter(|output| output.status.success());
+    output.map_or_else(String::new, |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn unix_s() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// All that was read is what the oracle read at the same place.
@@ -173,6 +212,8 @@ fn one_run(
     let directory = tempfile::Builder::new().prefix("alluvium-compare-").tempdir_in(&arguments.directory)?;
     let path = directory.path().join("data");
     std::fs::create_dir(&path)?;
+    // What others left for the disk to do.
+    rustix::fs::sync();
     let program = if engine == Engine::Faster { arguments.faster.clone() } else { std::env::current_exe()? };
     let mut child = child::Arguments {
         engine,
@@ -187,9 +228,10 @@ fn one_run(
     if step == Step::Measure {
         child.step = Step::Prepare;
         for _ in 0..cases::kills(case) {
-            if let Err(failure @ (Failure::Error(_) | Failure::TooLong)) = spawn(&program, &child, cases::limit(case))?
-            {
-                return Ok((Err(failure), 0));
+            match spawn(&program, &child, cases::limit(case))? {
+                Err(Failure::Killed { out_of_memory: false }) => {}
+                Err(failure) => return Ok((Err(failure), 0)),
+                Ok(_) => return Ok((Err(Failure::Error(String::from("it didn't die where it should"))), 0)),
             }
             drop_cache(&path)?;
         }

@@ -12,17 +12,19 @@ use crate::workloads::{Answers, Workload};
 use std::time::{Duration, Instant};
 
 /// Parts that the events come in: a run ends with one of them, and answers are compared at their ends.
-pub const SEGMENTS: usize = 96;
+pub const SEGMENTS: usize = 480;
 /// The closed loop leaves the rest to the open one.
-const CLOSED_SEGMENTS: usize = 64;
-/// Between checkpoints.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+const CLOSED_SEGMENTS: usize = 320;
+/// Between checkpoints, where all engines have the same time.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(2_500);
+/// Between checkpoints, where all engines have the same events.
+const CHECKPOINT_SEGMENTS: usize = CLOSED_SEGMENTS / 4;
+/// Who takes so many times longer for the same events as others have for theirs ends before them.
+const FIXED_TIMES: u32 = 8;
 /// Of what the closed loop did.
 const OPEN_LOAD: f64 = 0.7;
 /// Events of that long come together in the open loop.
 const GROUP: Duration = Duration::from_micros(20);
-/// After windows have closed, before a last checkpoint and behind it.
-const SETTLE: Duration = Duration::from_secs(2);
 
 /// A workload to be measured with some engine.
 #[derive(Debug)]
@@ -30,6 +32,9 @@ pub struct Stream<'a, W> {
     pub workload: W,
     pub place: Place,
     pub sizes: &'a Sizes,
+    /// Whether the closed loop is over after so many events, and not after so long: where state grows with every event, engines
+    /// that are faster would have more of it.
+    pub is_fixed: bool,
 }
 
 /// A run in progress.
@@ -37,6 +42,7 @@ struct Running<'a, B, W: Workload> {
     backend: B,
     workload: W,
     sizes: &'a Sizes,
+    is_fixed: bool,
     answers: Answers,
     events: Vec<W::Event>,
     digests: Vec<u64>,
@@ -54,6 +60,7 @@ impl<W: Workload> Job for Stream<'_, W> {
             backend: B::open(&Place { tables: self.workload.tables(), ..self.place })?,
             workload: self.workload,
             sizes: self.sizes,
+            is_fixed: self.is_fixed,
             answers: Answers::default(),
             events: Vec::new(),
             digests: Vec::new(),
@@ -78,8 +85,20 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         let end = |segment: u64| all * segment / SEGMENTS as u64;
         let count = end(made + 1) - end(made);
         self.events.clear();
+        if made == SEGMENTS as u64 || count == 0 {
+            return false;
+        }
         self.workload.generate(count as usize, &mut self.events);
-        made < SEGMENTS as u64 && count > 0
+        true
+    }
+
+    /// Whether a checkpoint is to begin, in the closed loop.
+    fn is_checkpoint_due(&mut self, is_first_of_segment: bool) -> bool {
+        if self.is_fixed {
+            let made = self.digests.len();
+            return is_first_of_segment && made > 0 && made.is_multiple_of(CHECKPOINT_SEGMENTS);
+        }
+        self.checkpoints.is_due()
     }
 
     /// As fast as it goes.
@@ -88,26 +107,34 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         let (mut time, mut events) = (Duration::ZERO, 0_u64);
         let batch = self.workload.batch();
         let (operations, cpu) = (self.answers.operations, usage::cpu());
-        let mut generating = Duration::ZERO;
-        while self.digests.len() < CLOSED_SEGMENTS && time < self.sizes.closed {
-            let making = usage::cpu();
+        let (mut generating, mut index) = (Duration::ZERO, 0);
+        let limit = self.sizes.closed * if self.is_fixed { FIXED_TIMES } else { 1 };
+        self.checkpoints = Every::new(CHECKPOINT_EVERY);
+        while self.digests.len() < CLOSED_SEGMENTS && time < limit {
+            let making = usage::thread_cpu();
             self.next_segment();
-            generating += usage::cpu() - making;
+            generating += usage::thread_cpu() - making;
+            let segment = std::mem::take(&mut self.events);
             let started = Instant::now();
-            for (index, chunk) in self.events.chunks(batch).enumerate() {
+            for (chunk, at) in segment.chunks(batch).zip(0_usize..) {
                 let (workload, backend, answers) = (&mut self.workload, &mut self.backend, &mut self.answers);
-                latency.sample(index, || workload.process(backend, chunk, answers))?;
+                // Of batches there are few.
+                let turn = if batch == 1 { index } else { 0 };
+                latency.sample(turn, || workload.process(backend, chunk, answers))?;
+                index += 1;
                 // A look at the clock costs: not after each event.
-                if index % 1024 == 0 && self.checkpoints.is_due() && backend.checkpoint_is_complete()? {
-                    backend.begin_checkpoint()?;
+                if at % 1024 == 0 && self.is_checkpoint_due(at == 0) && self.backend.checkpoint_is_complete()? {
+                    self.backend.begin_checkpoint()?;
+                    figures.checkpoints += 1;
                 }
             }
             time += started.elapsed();
+            self.events = segment;
             events += self.events.len() as u64;
             self.digests.push(self.answers.digest());
         }
         let cpu = usage::cpu() - cpu - generating;
-        figures.events = events;
+        (figures.events, figures.closed_s) = (events, time.as_secs_f64());
         figures.events_per_s = events as f64 / time.as_secs_f64();
         figures.ops_per_s = (self.answers.operations - operations) as f64 / time.as_secs_f64();
         figures.cpu_s_per_million_events = cpu.as_secs_f64() * 1e6 / events as f64;
@@ -116,7 +143,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
     }
 
     /// Events are due at fixed times; their latency counts from there. Those of [`GROUP`] come together, so that looking at the
-    /// clock isn't what is measured.
+    /// clock isn't what is measured. The clock stands while events are made, and who is late then is late behind it.
     fn open(&mut self, figures: &mut Figures) -> Outcome {
         let mut latency = Latency::new()?;
         let rate = figures.events_per_s * OPEN_LOAD;
@@ -125,15 +152,16 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         let (mut spent, mut done) = (Duration::ZERO, 0);
         while spent < self.sizes.open && self.next_segment() {
             let started = Instant::now();
+            let now = || spent + started.elapsed();
             for (index, together) in self.events.chunks(group).enumerate() {
-                let due = Duration::from_secs_f64((index * group) as f64 / rate);
-                while started.elapsed() < due {
+                let due = Duration::from_secs_f64((done + index * group) as f64 / rate);
+                while now() < due {
                     std::hint::spin_loop();
                 }
                 for chunk in together.chunks(batch) {
                     self.workload.process(&mut self.backend, chunk, &mut self.answers)?;
                 }
-                latency.add(started.elapsed().saturating_sub(due).as_nanos() as u64);
+                latency.add(now().saturating_sub(due).as_nanos() as u64);
                 if self.checkpoints.is_due() && self.backend.checkpoint_is_complete()? {
                     self.backend.begin_checkpoint()?;
                 }
@@ -153,6 +181,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.backend.checkpoint()?;
+        std::thread::sleep(self.sizes.settle);
         figures.written_bytes = usage::written_bytes() - before_bytes;
         figures.write_amplification = figures.written_bytes as f64 / (self.answers.logical_bytes as f64).max(1.0);
         figures.space_amplification = tree_bytes(path)? as f64 / (self.workload.live_bytes() as f64).max(1.0);
@@ -162,10 +191,10 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         figures.digests = std::mem::take(&mut self.digests);
         if self.workload.drain(&mut self.backend, &mut self.answers)? {
             self.backend.checkpoint()?;
-            std::thread::sleep(SETTLE);
+            std::thread::sleep(self.sizes.settle);
             self.backend.checkpoint()?;
             // What the checkpoint doesn't need is removed behind it.
-            std::thread::sleep(SETTLE);
+            std::thread::sleep(self.sizes.settle);
             figures.drained_bytes = Some(tree_bytes(path)?);
             if self.workload.live_bytes() != 0 {
                 return wrong("windows are left after all were closed");
@@ -192,6 +221,7 @@ impl<W: Workload> Job for Oracle<W> {
             backend: B::open(&Place { tables, ..self.place })?,
             workload: self.workload,
             sizes: &Sizes::QUICK,
+            is_fixed: false,
             answers: Answers::default(),
             events: Vec::new(),
             digests: Vec::new(),

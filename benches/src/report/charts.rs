@@ -10,20 +10,20 @@ use std::path::Path;
 
 type Chart<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(196, 78, 20),
-    RGBColor(31, 78, 121),
-    RGBColor(74, 134, 196),
-    RGBColor(84, 130, 53),
-    RGBColor(150, 115, 30),
-    RGBColor(112, 60, 140),
-    RGBColor(110, 110, 110),
-    RGBColor(170, 170, 170),
-];
-
-fn colour(runs: &Runs, engine: &str) -> RGBColor {
-    let index = runs.engines().iter().position(|other| other == engine).unwrap_or(0);
-    COLOURS[index % COLOURS.len()]
+/// Each engine's, in all charts the same.
+const fn colour(engine: &str) -> RGBColor {
+    match engine.as_bytes() {
+        b"alluvium" => RGBColor(196, 78, 20),
+        b"rocksdb-flink" => RGBColor(31, 78, 121),
+        b"rocksdb-tuned" => RGBColor(74, 134, 196),
+        b"fjall" => RGBColor(84, 130, 53),
+        b"redb" => RGBColor(150, 115, 30),
+        b"lmdb" => RGBColor(112, 60, 140),
+        b"faster" => RGBColor(200, 80, 130),
+        b"hashmap" => RGBColor(110, 110, 110),
+        b"btreemap" => RGBColor(170, 170, 170),
+        _ => BLACK,
+    }
 }
 
 /// Draws those charts of which there are figures; gives their files' names and titles.
@@ -220,7 +220,7 @@ impl Curve<'_> {
             .label_style(("sans-serif", 12))
             .draw()?;
         for engine in runs.engines() {
-            let colour = colour(runs, engine);
+            let colour = colour(engine);
             let stroke = if engine == OURS { 3 } else { 1 };
             let line = LineSeries::new(self.points(runs, engine), colour.stroke_width(stroke)).point_size(3);
             chart
@@ -272,7 +272,7 @@ fn bars(runs: &Runs, path: &Path, title: &str, workloads: &[&str], figure: Figur
         before = workload;
         let long = LONG * (value.max(floor) / floor).ln() / (ceiling / floor).ln();
         let corners = [(LEFT, top + 2), (LEFT + long as i32, top + BAR - 2)];
-        area.draw(&Rectangle::new(corners, colour(runs, engine).filled()))?;
+        area.draw(&Rectangle::new(corners, colour(engine).filled()))?;
         let middle = top + BAR / 2;
         let name = format!("{workload}, {engine}");
         area.draw_text(&name, &label(12, &BLACK, Pos::new(HPos::Right, VPos::Center)), (LEFT - 8, middle))?;

@@ -56,10 +56,33 @@ impl Runs {
                     names.push(name.clone());
                 }
             }
+            runs.check_alike(&figures)?;
             let key = (figures.workload.clone(), figures.engine.clone());
             runs.runs.entry(key).or_default().push(figures);
         }
         if runs.runs.is_empty() { wrong("no runs of `compare` in there") } else { Ok(runs) }
+    }
+
+    /// How often engines had their turn.
+    pub fn repeats(&self) -> String {
+        let counts = || self.runs.values().map(Vec::len);
+        match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
+            (1, 1) => String::from("one repeat"),
+            (least, most) if least == most => format!("{most} repeats"),
+            (least, most) => format!("{least} to {most} repeats"),
+        }
+    }
+
+    /// Fails where other runs of the workload had other sizes: their medians would say nothing.
+    fn check_alike(&self, figures: &Figures) -> Outcome {
+        // What failed may not have come to its limit.
+        let settings = |run: &Figures| (run.quick, run.seed, run.budget_bytes);
+        let others =
+            self.runs.iter().filter(|((workload, _), _)| *workload == figures.workload).flat_map(|(_, runs)| runs);
+        match others.into_iter().find(|other| settings(other) != settings(figures)) {
+            Some(_) => wrong(format!("{}: runs with other seeds, budgets or sizes in one record", figures.workload)),
+            None => Ok(()),
+        }
     }
 
     pub fn workloads(&self) -> &[String] {

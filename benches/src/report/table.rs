@@ -104,9 +104,11 @@ fn rates(runs: &Runs, out: &mut String) {
 
 /// All of it.
 pub fn markdown(runs: &Runs) -> String {
-    let mut out = String::from("# Engines compared\n\nMedians; the range in brackets where it is wide.\n");
+    let mut out =
+        format!("# Engines compared\n\nMedians of {}; the range in brackets where it is wide.\n", runs.repeats());
     rates(runs, &mut out);
-    let grids: [(&str, Text, Figure); 29] = [
+    let grids: [(&str, Text, Figure); 30] = [
+        ("Checkpoints begun in the closed loop", short, |run| positive(run.checkpoints)),
         ("Two threads over one of them alone", short, |run| Some(run.events_per_s / run.one_thread_events_per_s?)),
         ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
         ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
