@@ -11,6 +11,7 @@ use crate::shard::Core;
 use crate::spans::END_BYTES_MAX;
 use crate::states::StateDef;
 use crate::write::Halt;
+use std::borrow::Cow;
 use std::ops::{Bound, ControlFlow};
 
 /// How many entries are deleted at once where that is done one by one.
@@ -20,6 +21,7 @@ const AT_ONCE: usize = 256;
 #[expect(clippy::type_complexity, reason = "two ends, of which one may be missing")]
 pub(crate) fn ends(range: &MapRange<'_>) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
     let (from, to) = range.ends();
+    let (from, to) = (from.into_owned(), to.map(Cow::into_owned));
     let bytes = from.len().max(to.as_ref().map_or(0, Vec::len));
     if bytes > END_BYTES_MAX {
         return Err(Error::TooLong { what: "end of a range", bytes, max_bytes: END_BYTES_MAX });

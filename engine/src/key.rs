@@ -138,6 +138,9 @@ impl<'a> SortKey<'a> {
 /// The first 8 bytes of a key, padded with zeros, as a number that sorts like them.
 #[inline]
 pub fn prefix_of(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
     let mut bytes = [0; 8];
     let len = key.len().min(8);
     bytes[..len].copy_from_slice(&key[..len]);

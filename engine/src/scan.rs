@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::hot::Probe;
 use crate::hot::record::{ENTRY, Record};
-use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
+use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, prefix_of, push_sort_key};
 use crate::mask::Masks;
 use crate::merged::{Base, Bounds, Merged};
 use crate::read::is_expired;
@@ -13,6 +13,7 @@ use crate::spans::Spans;
 use crate::stack::{Layer, Slice};
 use crate::states::StateDef;
 use crate::write::Halt;
+use std::borrow::Cow;
 use std::ops::{Bound, ControlFlow};
 
 /// Which entries of a map, and in which direction.
@@ -51,27 +52,27 @@ impl<'a> MapRange<'a> {
     }
 
     /// The first user key of the range and the first one behind it.
-    pub(crate) fn ends(&self) -> (Vec<u8>, Option<Vec<u8>>) {
-        let after = |key: &[u8]| [key, &[0]].concat();
+    pub(crate) fn ends(&self) -> (Cow<'a, [u8]>, Option<Cow<'a, [u8]>>) {
+        let after = |key: &[u8]| Cow::Owned([key, &[0]].concat());
         let from = match self.from {
-            Bound::Unbounded => Vec::new(),
-            Bound::Included(key) => key.to_vec(),
+            Bound::Unbounded => Cow::default(),
+            Bound::Included(key) => Cow::Borrowed(key),
             Bound::Excluded(key) => after(key),
         };
         let to = match self.to {
             Bound::Unbounded => None,
             Bound::Included(key) => Some(after(key)),
-            Bound::Excluded(key) => Some(key.to_vec()),
+            Bound::Excluded(key) => Some(Cow::Borrowed(key)),
         };
         if self.prefix.is_empty() {
             return (from, to);
         }
-        let end = prefix_end(self.prefix);
+        let end = prefix_end(self.prefix).map(Cow::Owned);
         let to = match (to, end) {
             (Some(to), Some(end)) => Some(to.min(end)),
             (to, end) => to.or(end),
         };
-        (from.max(self.prefix.to_vec()), to)
+        (from.max(Cow::Borrowed(self.prefix)), to)
     }
 }
 
@@ -100,12 +101,14 @@ pub(crate) fn map(
         if range.reverse {
             tree.descend_from(arena, to.as_deref(), |at| {
                 let record = Record::load(arena, at);
-                record.area(arena) >= from.as_slice() && scan.hot(record)
+                *record.area(arena) >= *from && scan.hot(record)
             });
         } else {
+            let end = to.as_deref().map(|to| (prefix_of(to), to));
             tree.ascend(arena, Some(&from), |at| {
                 let record = Record::load(arena, at);
-                to.as_deref().is_none_or(|to| record.area(arena) < to) && scan.hot(record)
+                let user_key = record.area(arena);
+                end.is_none_or(|end| (prefix_of(user_key), user_key) < end) && scan.hot(record)
             });
         }
     }

@@ -13,6 +13,7 @@ use crate::shard::{Core, View};
 use crate::spans::Spans;
 use crate::stack::Version;
 use crate::states::StateDef;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -92,8 +93,8 @@ impl Entries {
             key: key.key.to_vec(),
             namespace: key.namespace.to_vec(),
             done: to.as_ref().is_some_and(|to| *to <= from),
-            from,
-            to,
+            from: from.into_owned(),
+            to: to.map(Cow::into_owned),
             reverse: range.reverse,
             cold: None,
             window: Window::default(),
