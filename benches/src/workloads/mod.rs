@@ -7,6 +7,7 @@
 pub mod flights;
 pub mod join;
 pub mod nexmark;
+mod removed;
 pub mod rmw;
 pub mod session;
 pub mod state_ops;
@@ -101,7 +102,7 @@ pub trait Workload {
     /// Does what is to be done for a batch of events.
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Self::Event], answers: &mut Answers) -> Outcome;
 
-    /// Reads parts of the state back.
+    /// Reads parts of the state back, and parts of what was removed: an error where any of that is there.
     fn check<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome;
 
     /// Bytes of keys and values that are live.

@@ -3,8 +3,8 @@
 
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
-use crate::harness::Outcome;
 use crate::harness::generate::{KEY_BYTES, Op, Random};
+use crate::harness::{Outcome, wrong};
 
 /// An operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +64,17 @@ impl StateOps {
     fn loaded(&self) -> u64 {
         if self.table() == VALUES || self.what == What::ListAdd { self.keys } else { self.keys / KEYS_WITH_MORE }
     }
+}
+
+/// An entry that is removed is gone. Events put it back at once, where nobody would see that it wasn't; so does this one.
+fn check_remove<B: Backend>(backend: &mut B, cell: &Cell) -> Outcome {
+    let user_key = 0_u64.to_be_bytes();
+    let entry = backend.map_get(MAPS, cell, &user_key, |value| value.map(<[u8]>::to_vec))?;
+    backend.map_delete(MAPS, cell, &user_key)?;
+    if backend.map_get(MAPS, cell, &user_key, |value| value.is_some())? {
+        return wrong(format!("an entry is there after it was removed: {cell:?}"));
+    }
+    backend.map_put(MAPS, cell, &user_key, &entry.unwrap_or_default())
 }
 
 impl Workload for StateOps {
@@ -145,6 +156,9 @@ impl Workload for StateOps {
                 VALUES => backend.get(VALUES, &cell, |value| answers.see(i, value))?,
                 LISTS => backend.list(LISTS, &cell, |element| answers.see(i, Some(element)))?,
                 _ => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| answers.see(i, Some(value)))?,
+            }
+            if self.what == What::MapRemoveAndPut {
+                check_remove(backend, &cell)?;
             }
         }
         Ok(())
