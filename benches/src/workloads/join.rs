@@ -123,8 +123,8 @@ impl Workload for Join {
             let (back, ahead) = if *right { (AFTER_MS, BEFORE_MS) } else { (BEFORE_MS, AFTER_MS) };
             let (from, below) = (user_key(event.time_ms - back, 0), user_key(event.time_ms + ahead + 1, 0));
             let mut met = event.number << 20;
-            backend.map_scan(1 - side, &cell, Span { from: &from, below: &below }, |_, value| {
-                answers.see(met, Some(value));
+            backend.map_scan(1 - side, &cell, Span { from: &from, below: &below }, |user_key, value| {
+                answers.see_entry(met, user_key, value);
                 met += 1;
             })?;
             answers.did(2);

@@ -74,8 +74,8 @@ impl Nexmark {
         backend.put(AUCTIONS, &cell, &row::<AUCTION_BYTES>(event))?;
         // Bids may have been before it.
         let mut bid = event.number << 20;
-        backend.map_scan(BIDS, &cell, Span::ALL, |_, row| {
-            answers.see(bid, Some(row));
+        backend.map_scan(BIDS, &cell, Span::ALL, |user_key, row| {
+            answers.see_entry(bid, user_key, row);
             bid += 1;
         })?;
         self.auctions += 1;

@@ -66,6 +66,24 @@ impl StateOps {
     }
 }
 
+/// All of a list. Where an element stands is part of the answer.
+fn see_list<B: Backend>(backend: &mut B, cell: &Cell, tag: u64, answers: &mut Answers) -> Outcome {
+    let mut tag = tag << 20;
+    backend.list(LISTS, cell, |element| {
+        answers.see(tag, Some(element));
+        tag += 1;
+    })
+}
+
+/// All of a map, as [`see_list`].
+fn see_map<B: Backend>(backend: &mut B, cell: &Cell, tag: u64, answers: &mut Answers) -> Outcome {
+    let mut tag = tag << 20;
+    backend.map_scan(MAPS, cell, Span::ALL, |user_key, value| {
+        answers.see_entry(tag, user_key, value);
+        tag += 1;
+    })
+}
+
 /// An entry that is removed is gone. Events put it back at once, where nobody would see that it wasn't; so does this one.
 fn check_remove<B: Backend>(backend: &mut B, cell: &Cell) -> Outcome {
     let user_key = 0_u64.to_be_bytes();
@@ -128,15 +146,15 @@ impl Workload for StateOps {
             self.done += 1;
             let (tag, cell) = (self.done, Cell::of(event.op));
             let (value, entry) = (tag.to_le_bytes(), event.entry.to_be_bytes());
-            let mut see = |value: Option<&[u8]>| answers.see(tag, value);
+            let see = |value: Option<&[u8]>| answers.see(tag, value);
             match self.what {
                 What::ValueGet => backend.get(VALUES, &cell, see)?,
                 What::ValueUpdate | What::ValueAdd => backend.put(VALUES, &cell, &value)?,
                 What::ListAdd => backend.append(LISTS, &cell, &value)?,
-                What::ListGet => backend.list(LISTS, &cell, |element| see(Some(element)))?,
+                What::ListGet => see_list(backend, &cell, tag, answers)?,
                 What::MapPut => backend.map_put(MAPS, &cell, &entry, &value)?,
                 What::MapGet => backend.map_get(MAPS, &cell, &entry, see)?,
-                What::MapIterate => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| see(Some(value)))?,
+                What::MapIterate => see_map(backend, &cell, tag, answers)?,
                 What::MapRemoveAndPut => {
                     backend.map_delete(MAPS, &cell, &entry)?;
                     backend.map_put(MAPS, &cell, &entry, &value)?;
@@ -154,8 +172,8 @@ impl Workload for StateOps {
             let cell = Cell::of(Op::of(i));
             match self.table() {
                 VALUES => backend.get(VALUES, &cell, |value| answers.see(i, value))?,
-                LISTS => backend.list(LISTS, &cell, |element| answers.see(i, Some(element)))?,
-                _ => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| answers.see(i, Some(value)))?,
+                LISTS => see_list(backend, &cell, i, answers)?,
+                _ => see_map(backend, &cell, i, answers)?,
             }
             if self.what == What::MapRemoveAndPut {
                 check_remove(backend, &cell)?;

@@ -202,7 +202,11 @@ impl Workload for Windows {
         let cells = self.open.iter().flat_map(|(end, ops)| ops.iter().map(|op| Cell::in_window(*op, *end)));
         for (number, cell) in cells.step_by(97).enumerate() {
             if self.shape.list {
-                backend.list(0, &cell, |element| answers.see(number as u64, Some(element)))?;
+                let mut tag = (number as u64) << 32;
+                backend.list(0, &cell, |element| {
+                    answers.see(tag, Some(element));
+                    tag += 1;
+                })?;
             } else {
                 backend.get(0, &cell, |value| answers.see(number as u64, value))?;
             }

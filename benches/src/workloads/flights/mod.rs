@@ -169,7 +169,7 @@ impl Flights {
         let mut keys = Vec::new();
         backend.map_scan(EARLY, &cell, Span { from: &from, below: &below }, |user_key, row| {
             let [_, number] = words(user_key);
-            answers.see(number, Some(row));
+            answers.see_entry(number, user_key, row);
             keys.push(user_key.to_vec());
             if let Some((carrier, sums)) = row.split_first_chunk::<KEY_BYTES>() {
                 let [minutes, miles, seats] = words(sums);
@@ -440,7 +440,9 @@ impl Workload for Flights {
                 }
                 Due::Early(airport, _) => {
                     let cell = Cell::of(*airport);
-                    backend.map_scan(EARLY, &cell, Span::ALL, |_, row| answers.see(number, Some(row)))?;
+                    backend.map_scan(EARLY, &cell, Span::ALL, |user_key, row| {
+                        answers.see_entry(number, user_key, row);
+                    })?;
                 }
             }
         }
