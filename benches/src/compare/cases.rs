@@ -273,7 +273,8 @@ impl<R: Runner> With<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::engines::Engine;
+    use crate::backends::faulty::{self, Faulty};
+    use crate::compare::engines::{Engine, Only};
     use crate::compare::is_right;
 
     /// Every workload, a small part of it, under this engine and a tree: they must read what hash maps do.
@@ -352,5 +353,49 @@ mod tests {
         };
         assert!(!is_right(&run(1, Step::Measure)?, &run(2, Step::Oracle)?));
         Ok(())
+    }
+
+    /// Does something with each case, in a thread of its own: those with windows sleep.
+    fn at_once(cases: impl Iterator<Item = &'static str>, job: impl Fn(&'static str) -> Outcome + Sync) {
+        std::thread::scope(|scope| {
+            for case in cases {
+                let job = &job;
+                scope.spawn(move || {
+                    if let Err(error) = job(case) {
+                        panic!("{case}: {error}");
+                    }
+                });
+            }
+        });
+    }
+
+    /// As [`small`], with any engine.
+    fn part<R: Runner>(case: &str, runner: R, step: Step, part: u64) -> Outcome<Figures> {
+        let sizes = Sizes { part, closed: Duration::from_secs(20), ..Sizes::QUICK };
+        let directory = tempfile::tempdir()?;
+        let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
+        run(case, runner, step, place, &sizes, 42)
+    }
+
+    /// Who compresses has nothing of it but the zeros of a counter of 8 bytes, or of a time and a price: at most 7 % of a value.
+    /// Left out are counters, timers and times of sessions, which are all there is to their values, and real flights.
+    #[test]
+    fn values_do_not_compress() {
+        let is_short = |case: &&str| {
+            let short = ["rmw-hot", "growth-keys", "session", "timers", "real-replay"];
+            short.iter().any(|prefix| case.starts_with(prefix)) || ["ckpt-stall", "rescale"].contains(case)
+        };
+        let is_left_out = |case: &&str| is_short(case) || checks_itself(case) || kills(case) > 0;
+        at_once(names().into_iter().filter(|case| !is_left_out(case)), |case| {
+            part(case, Only::<Faulty<Hash, { faulty::NONE }>>::default(), Step::Measure, 60)?;
+            let mut values: Vec<_> = faulty::take_done().values.into_iter().collect();
+            values.sort_unstable();
+            let values: Vec<u8> = values.into_iter().flat_map(|(_, value)| value).take(8 << 20).collect();
+            assert!(values.len() > 1_000, "{case}: {} bytes", values.len());
+            let compressed: usize = values.chunks(64 << 10).map(|block| lz4_flex::compress(block).len()).sum();
+            let ratio = compressed as f64 / values.len() as f64;
+            assert!(ratio > 0.93, "{case}: {ratio}");
+            Ok(())
+        });
     }
 }

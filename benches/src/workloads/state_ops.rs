@@ -3,7 +3,7 @@
 
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
-use crate::harness::generate::{KEY_BYTES, Op, Random};
+use crate::harness::generate::{KEY_BYTES, Op, Random, value};
 use crate::harness::{Outcome, wrong};
 
 /// An operation.
@@ -38,6 +38,13 @@ pub struct StateOps {
     random: Random,
     done: u64,
     added: u64,
+}
+
+/// Bytes that don't compress.
+fn value_of(i: u64, version: u64) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    value(i, version, &mut bytes);
+    bytes
 }
 
 /// A key, and which of its map's entries.
@@ -113,15 +120,15 @@ impl Workload for StateOps {
                 What::ListAdd => {}
                 What::ListGet => {
                     for element in 0..LIST_ELEMENTS {
-                        backend.append(LISTS, &cell, &(i ^ element << 32).to_le_bytes())?;
+                        backend.append(LISTS, &cell, &value_of(i, element))?;
                     }
                 }
                 _ if self.table() == MAPS => {
                     for entry in 0..MAP_ENTRIES {
-                        backend.map_put(MAPS, &cell, &entry.to_be_bytes(), &(i ^ entry << 32).to_le_bytes())?;
+                        backend.map_put(MAPS, &cell, &entry.to_be_bytes(), &value_of(i, entry))?;
                     }
                 }
-                _ => backend.put(VALUES, &cell, &i.to_le_bytes())?,
+                _ => backend.put(VALUES, &cell, &value_of(i, 0))?,
             }
         }
         answers.wrote(self.live_bytes());
@@ -145,7 +152,7 @@ impl Workload for StateOps {
         for event in events {
             self.done += 1;
             let (tag, cell) = (self.done, Cell::of(event.op));
-            let (value, entry) = (tag.to_le_bytes(), event.entry.to_be_bytes());
+            let (value, entry) = (value_of(tag, MAP_ENTRIES + LIST_ELEMENTS), event.entry.to_be_bytes());
             let see = |value: Option<&[u8]>| answers.see(tag, value);
             match self.what {
                 What::ValueGet => backend.get(VALUES, &cell, see)?,

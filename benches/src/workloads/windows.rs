@@ -5,7 +5,7 @@ use super::removed::Removed;
 use super::timed::{Event, Late, Timed, Watermark};
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind};
-use crate::harness::generate::{Draw, KEY_BYTES, Op};
+use crate::harness::generate::{Draw, KEY_BYTES, Op, value};
 use crate::harness::{Outcome, wrong};
 use std::collections::BTreeMap;
 
@@ -133,7 +133,7 @@ impl Windows {
         let mut bytes = [0; VALUE_BYTES_MAX];
         let is_new = if self.shape.list {
             bytes[..8].copy_from_slice(&event.number.to_le_bytes());
-            bytes[len - 8..len].copy_from_slice(&event.op.bytes[8..]);
+            value(event.number, 0, &mut bytes[8..len]);
             answers.did(1);
             backend.append(0, &cell, &bytes[..len])?;
             self.live_bytes += len as i64;
@@ -144,8 +144,10 @@ impl Windows {
             backend.update(0, &cell, |old| {
                 answers.see(event.number ^ end << 40, old);
                 is_new = old.is_none();
-                if let Some(old) = old {
-                    bytes[..len].copy_from_slice(old);
+                match old {
+                    Some(old) => bytes[..len].copy_from_slice(old),
+                    // What doesn't compress, whatever is added to it.
+                    None => value(event.number, end, &mut bytes[8..len]),
                 }
                 let count = count(Some(&bytes)) + 1;
                 bytes[..8].copy_from_slice(&count.to_le_bytes());
