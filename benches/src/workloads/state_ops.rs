@@ -20,6 +20,18 @@ pub enum What {
     MapRemoveAndPut,
 }
 
+impl What {
+    /// Bytes of key, user key and value that one of them writes.
+    fn written_bytes(self) -> u64 {
+        let bytes = match self {
+            Self::ValueGet | Self::ListGet | Self::MapGet | Self::MapIterate => 0,
+            Self::ValueUpdate | Self::ValueAdd | Self::ListAdd => KEY_BYTES + 8,
+            Self::MapPut | Self::MapRemoveAndPut => KEY_BYTES + 8 + 8,
+        };
+        bytes as u64
+    }
+}
+
 const LIST_ELEMENTS: u64 = 100;
 const MAP_ENTRIES: u64 = 10;
 /// An eighth of the keys have lists and maps where there are many of these.
@@ -169,7 +181,7 @@ impl Workload for StateOps {
                 }
             }
             answers.did(1);
-            answers.wrote((KEY_BYTES + 8) as u64);
+            answers.wrote(self.what.written_bytes());
         }
         Ok(())
     }
