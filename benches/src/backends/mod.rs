@@ -5,6 +5,8 @@
 //! which keep state as Flink keeps it in RocksDB.
 
 mod btree;
+#[cfg(test)]
+pub mod faulty;
 #[cfg(feature = "peers")]
 mod fjall;
 mod hash;

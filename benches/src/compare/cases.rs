@@ -281,28 +281,68 @@ impl<R: Runner> With<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::engines::Engine;
+    use crate::backends::faulty::{self, Faulty};
+    use crate::compare::engines::{Engine, Only};
     use crate::compare::is_right;
+    use clap::ValueEnum;
 
-    /// Every workload, a small part of it, under this engine and a tree: they must read what hash maps do.
+    /// Cases whose answers are compared with an oracle's, by one process.
+    fn compared() -> impl Iterator<Item = &'static str> {
+        names().into_iter().filter(|case| !checks_itself(case) && kills(case) == 0 && why_not(case, true).is_none())
+    }
+
+    /// Every workload, a small part of it, under every engine that is built: they must read what hash maps do.
     #[test]
-    fn all_engines_read_the_same() -> Outcome {
-        let sizes = Sizes { part: 60, ..Sizes::QUICK };
-        let is_for_all = |case: &&str| !checks_itself(case) && kills(case) == 0 && why_not(case, true).is_none();
-        for case in names().into_iter().filter(is_for_all) {
-            let run = |engine, step| -> Outcome<Figures> {
-                let directory = tempfile::tempdir()?;
-                let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
-                super::run(case, engine, step, place, &sizes, 42)
-            };
-            let oracle = run(Engine::Hashmap, Step::Oracle)?;
+    fn all_engines_read_the_same() {
+        // FASTER is another program's.
+        let engines = Engine::value_variants().iter().filter(|engine| **engine != Engine::Faster);
+        at_once(compared(), |case| {
+            let oracle = part(case, Engine::Hashmap, Step::Oracle, 60)?;
             assert!(!oracle.digests.is_empty(), "{case}: nothing was read");
-            for engine in [Engine::Alluvium, Engine::Btreemap] {
-                let figures = run(engine, Step::Measure)?;
+            for engine in engines.clone() {
+                let figures = part(case, *engine, Step::Measure, 60)?;
                 assert!(is_right(&figures, &oracle), "{case}: {} read something else", engine.name());
             }
+            Ok(())
+        });
+    }
+
+    /// Whatever an engine does wrong, the comparison sees: in all cases that give it the occasion.
+    #[test]
+    fn faults_are_seen() {
+        // Windows and sessions have to end, joined events to be removed before the end.
+        let parts = |case: &str| {
+            let timed = ["tumble", "slide", "session", "interval"];
+            if timed.iter().any(|prefix| case.starts_with(prefix)) { 1 } else { 60 }
+        };
+        let seen = std::sync::Mutex::new([0; 4]);
+        at_once(compared(), |case| {
+            let oracle = part(case, Engine::Hashmap, Step::Oracle, parts(case))?;
+            for kind in [faulty::NONE, faulty::LOST_DELETES, faulty::STALE_VALUES, faulty::SWAPPED] {
+                faulty::take_done();
+                let figures = with_faults(case, kind, parts(case));
+                let faults = faulty::take_done().faults;
+                let is_right = figures.as_ref().is_ok_and(|figures| is_right(figures, &oracle));
+                assert_eq!(is_right, faults == 0, "{case}: {faults} faults of kind {kind}, {:?}", figures.err());
+                seen.lock().map_err(|error| error.to_string())?[usize::from(kind)] += usize::from(faults > 0);
+            }
+            Ok(())
+        });
+        let seen = seen.into_inner().unwrap_or_default();
+        eprintln!("cases with faults of each kind: {seen:?}");
+        assert!(seen[0] == 0 && seen[1..].iter().all(|cases| *cases >= 7), "{seen:?}");
+    }
+
+    fn with_faults(case: &str, kind: u8, parts: u64) -> Outcome<Figures> {
+        fn engine<const KIND: u8>() -> Only<Faulty<Hash, KIND>> {
+            Only::default()
         }
-        Ok(())
+        match kind {
+            faulty::LOST_DELETES => part(case, engine::<{ faulty::LOST_DELETES }>(), Step::Measure, parts),
+            faulty::STALE_VALUES => part(case, engine::<{ faulty::STALE_VALUES }>(), Step::Measure, parts),
+            faulty::SWAPPED => part(case, engine::<{ faulty::SWAPPED }>(), Step::Measure, parts),
+            _ => part(case, engine::<{ faulty::NONE }>(), Step::Measure, parts),
+        }
     }
 
     fn small(case: &str, engine: Engine, step: Step) -> Outcome<Figures> {
@@ -360,5 +400,49 @@ mod tests {
         };
         assert!(!is_right(&run(1, Step::Measure)?, &run(2, Step::Oracle)?));
         Ok(())
+    }
+
+    /// Does something with each case, in a thread of its own: those with windows sleep.
+    fn at_once(cases: impl Iterator<Item = &'static str>, job: impl Fn(&'static str) -> Outcome + Sync) {
+        std::thread::scope(|scope| {
+            for case in cases {
+                let job = &job;
+                scope.spawn(move || {
+                    if let Err(error) = job(case) {
+                        panic!("{case}: {error}");
+                    }
+                });
+            }
+        });
+    }
+
+    /// As [`small`], with any engine.
+    fn part<R: Runner>(case: &str, runner: R, step: Step, part: u64) -> Outcome<Figures> {
+        let sizes = Sizes { part, closed: Duration::from_secs(20), ..Sizes::QUICK };
+        let directory = tempfile::tempdir()?;
+        let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
+        run(case, runner, step, place, &sizes, 42)
+    }
+
+    /// Who compresses has nothing of it but the zeros of a counter of 8 bytes, or of a time and a price: at most 7 % of a value.
+    /// Left out are counters, timers and times of sessions, which are all there is to their values, and real flights.
+    #[test]
+    fn values_do_not_compress() {
+        let is_short = |case: &&str| {
+            let short = ["rmw-hot", "growth-keys", "session", "timers", "real-replay"];
+            short.iter().any(|prefix| case.starts_with(prefix)) || ["ckpt-stall", "rescale"].contains(case)
+        };
+        let is_left_out = |case: &&str| is_short(case) || checks_itself(case) || kills(case) > 0;
+        at_once(names().into_iter().filter(|case| !is_left_out(case)), |case| {
+            part(case, Only::<Faulty<Hash, { faulty::NONE }>>::default(), Step::Measure, 60)?;
+            let mut values: Vec<_> = faulty::take_done().values.into_iter().collect();
+            values.sort_unstable();
+            let values: Vec<u8> = values.into_iter().flat_map(|(_, value)| value).take(8 << 20).collect();
+            assert!(values.len() > 1_000, "{case}: {} bytes", values.len());
+            let compressed: usize = values.chunks(64 << 10).map(|block| lz4_flex::compress(block).len()).sum();
+            let ratio = compressed as f64 / values.len() as f64;
+            assert!(ratio > 0.93, "{case}: {ratio}");
+            Ok(())
+        });
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! As Flink keeps them: for each side and key a map by time. An event that nobody can meet any more is removed by its timer.
 
+use super::removed::Removed;
 use super::timed::{Event, Late, Timed, Watermark};
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
-use crate::harness::Outcome;
 use crate::harness::generate::{Draw, KEY_BYTES, value};
+use crate::harness::{Outcome, wrong};
 use std::collections::VecDeque;
 
 /// A right event meets left ones from so long before it to so long after.
@@ -14,6 +15,11 @@ const BEFORE_MS: u64 = 12_000;
 const AFTER_MS: u64 = 18_000;
 const VALUE_BYTES: usize = 100;
 const LATE: Late = Late { one_in: 1, ms: 0 };
+
+/// How long an event of a side is kept.
+fn needed_ms(side: usize) -> u64 {
+    if side == 0 { BEFORE_MS } else { AFTER_MS }
+}
 
 /// Time and number: an order without ties.
 fn user_key(time_ms: u64, number: u64) -> [u8; 16] {
@@ -33,6 +39,7 @@ pub struct Join {
     batch: usize,
     /// Events in the order in which they are removed, for each side.
     kept: [VecDeque<Event>; 2],
+    removed: [Removed<Event>; 2],
     /// The cells of a batch.
     cells: Vec<Cell>,
 }
@@ -41,12 +48,13 @@ impl Join {
     pub fn new(keys: u64, events: u64, batch: usize, seed: u64) -> Self {
         let kept = [VecDeque::new(), VecDeque::new()];
         let timed = Timed::new(Draw::uniform(keys), LATE, seed);
-        Self { timed, watermark: Watermark::new(LATE), events, batch, kept, cells: Vec::new() }
+        let removed = [Removed::default(), Removed::default()];
+        Self { timed, watermark: Watermark::new(LATE), events, batch, kept, removed, cells: Vec::new() }
     }
 
     fn remove<B: Backend>(&mut self, backend: &mut B, watermark_ms: u64, answers: &mut Answers) -> Outcome {
-        for (side, kept) in self.kept.iter_mut().enumerate() {
-            let needed_ms = if side == 0 { BEFORE_MS } else { AFTER_MS };
+        for (side, (kept, removed)) in self.kept.iter_mut().zip(&mut self.removed).enumerate() {
+            let needed_ms = needed_ms(side);
             let is_due = |event: &&Event| event.time_ms.saturating_add(needed_ms) < watermark_ms;
             loop {
                 self.cells.clear();
@@ -58,6 +66,24 @@ impl Join {
                 for event in kept.drain(..self.cells.len()) {
                     answers.did(1);
                     backend.map_delete(side, &Cell::of(event.op), &user_key(event.time_ms, event.number))?;
+                    removed.add(event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Events that nobody can meet any more are gone, and so is all that was before them.
+    fn check_removed<B: Backend>(&self, backend: &mut B, watermark_ms: u64) -> Outcome {
+        for (side, removed) in self.removed.iter().enumerate() {
+            let below = user_key(watermark_ms.saturating_sub(needed_ms(side)), 0);
+            for event in removed.iter() {
+                let cell = Cell::of(event.op);
+                let user_key = user_key(event.time_ms, event.number);
+                let mut is_there = backend.map_get(side, &cell, &user_key, |value| value.is_some())?;
+                backend.map_scan(side, &cell, Span { from: &[], below: &below }, |_, _| is_there = true)?;
+                if is_there {
+                    return wrong(format!("what was removed is there: side {side}, {event:?} or one before"));
                 }
             }
         }
@@ -97,8 +123,8 @@ impl Workload for Join {
             let (back, ahead) = if *right { (AFTER_MS, BEFORE_MS) } else { (BEFORE_MS, AFTER_MS) };
             let (from, below) = (user_key(event.time_ms - back, 0), user_key(event.time_ms + ahead + 1, 0));
             let mut met = event.number << 20;
-            backend.map_scan(1 - side, &cell, Span { from: &from, below: &below }, |_, value| {
-                answers.see(met, Some(value));
+            backend.map_scan(1 - side, &cell, Span { from: &from, below: &below }, |user_key, value| {
+                answers.see_entry(met, user_key, value);
                 met += 1;
             })?;
             answers.did(2);
@@ -118,7 +144,7 @@ impl Workload for Join {
                 backend.map_get(side, &Cell::of(event.op), &user_key, |value| answers.see(event.number, value))?;
             }
         }
-        Ok(())
+        self.check_removed(backend, self.watermark.now_ms())
     }
 
     fn live_bytes(&self) -> u64 {
@@ -128,6 +154,7 @@ impl Workload for Join {
 
     fn drain<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome<bool> {
         self.remove(backend, u64::MAX, answers)?;
+        self.check_removed(backend, u64::MAX)?;
         Ok(true)
     }
 }

@@ -39,6 +39,8 @@ pub struct Nexmark {
     made: u64,
     auctions: u64,
     bids: u64,
+    /// Auctions with a best bid.
+    bests: u64,
     /// Events that the operator is given at once.
     batch: usize,
     /// The cells of a batch.
@@ -66,7 +68,8 @@ impl Nexmark {
             config.in_flight_auctions = 1_000_000;
             config.hot_auction_ratio = 1;
         }
-        Self { generator: EventGenerator::new(config), events, made: 0, auctions: 0, bids: 0, batch, cells: Vec::new() }
+        let generator = EventGenerator::new(config);
+        Self { generator, events, made: 0, auctions: 0, bids: 0, bests: 0, batch, cells: Vec::new() }
     }
 
     fn auction<B: Backend>(&mut self, backend: &mut B, event: &Event, answers: &mut Answers) -> Outcome {
@@ -74,8 +77,8 @@ impl Nexmark {
         backend.put(AUCTIONS, &cell, &row::<AUCTION_BYTES>(event))?;
         // Bids may have been before it.
         let mut bid = event.number << 20;
-        backend.map_scan(BIDS, &cell, Span::ALL, |_, row| {
-            answers.see(bid, Some(row));
+        backend.map_scan(BIDS, &cell, Span::ALL, |user_key, row| {
+            answers.see_entry(bid, user_key, row);
             bid += 1;
         })?;
         self.auctions += 1;
@@ -100,10 +103,11 @@ impl Nexmark {
         }
         let best = backend.get(BEST, &cell, |best| {
             answers.see(event.number ^ 1 << 40, best);
-            best.map_or(0, |best| numbers(best).1)
+            best.map(|best| numbers(best).1)
         })?;
         answers.did(1);
-        if event.price > best {
+        if event.price > best.unwrap_or(0) {
+            self.bests += u64::from(best.is_none());
             backend.put(BEST, &cell, &bid)?;
             answers.did(1);
             answers.wrote((KEY_BYTES + BID_BYTES) as u64);
@@ -174,6 +178,8 @@ impl Workload for Nexmark {
     }
 
     fn live_bytes(&self) -> u64 {
-        self.auctions * (KEY_BYTES + AUCTION_BYTES) as u64 + self.bids * (KEY_BYTES + 8 + BID_BYTES) as u64
+        let (bids, bests) =
+            (self.bids * (KEY_BYTES + 8 + BID_BYTES) as u64, self.bests * (KEY_BYTES + BID_BYTES) as u64);
+        self.auctions * (KEY_BYTES + AUCTION_BYTES) as u64 + bids + bests
     }
 }

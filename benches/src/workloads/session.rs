@@ -3,11 +3,12 @@
 //! As Flink keeps them: the sessions of a user stand in one value (begin and end of each), and each session's aggregate under
 //! the begin of the window that it was first written for.
 
+use super::removed::Removed;
 use super::timed::{Event, Late, Timed, Watermark};
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind};
-use crate::harness::Outcome;
 use crate::harness::generate::{Draw, KEY_BYTES, Op};
+use crate::harness::{Outcome, wrong};
 use std::collections::BTreeMap;
 
 /// Between the sessions of a user.
@@ -31,6 +32,10 @@ pub struct Sessions {
     due: BTreeMap<u64, Vec<Op>>,
     fired: u64,
     live: i64,
+    /// Events in the aggregates of open sessions.
+    counted: i64,
+    removed_users: Removed<Op>,
+    removed: Removed<Cell>,
 }
 
 fn decode(bytes: &[u8]) -> Vec<Session> {
@@ -46,8 +51,12 @@ fn encode(sessions: &[Session]) -> Vec<u8> {
 /// Count and sum.
 type Aggregate = [u8; 16];
 
+/// What stands at a place of it.
+fn half(of: &Aggregate, at: usize) -> u64 {
+    of[at..].first_chunk::<8>().map_or(0, |part| u64::from_le_bytes(*part))
+}
+
 fn plus(a: Aggregate, b: Aggregate) -> Aggregate {
-    let half = |of: &Aggregate, at: usize| of[at..].first_chunk::<8>().map_or(0, |part| u64::from_le_bytes(*part));
     let mut out = [0; 16];
     for at in [0, 8] {
         out[at..at + 8].copy_from_slice(&half(&a, at).wrapping_add(half(&b, at)).to_le_bytes());
@@ -68,6 +77,9 @@ impl Sessions {
             due: BTreeMap::new(),
             fired: 0,
             live: 0,
+            counted: 0,
+            removed_users: Removed::default(),
+            removed: Removed::default(),
         }
     }
 
@@ -99,6 +111,7 @@ impl Sessions {
                 others = plus(others, aggregate(held));
             })?;
             backend.delete(AGGREGATES, &gone)?;
+            self.removed.add(gone);
             self.live -= (KEY_BYTES + 8 + 16) as i64;
             answers.did(2);
         }
@@ -110,6 +123,7 @@ impl Sessions {
             self.live += if held.is_none() { (KEY_BYTES + 8 + 16) as i64 } else { 0 };
             Some(plus(aggregate(held), more))
         })?;
+        self.counted += 1;
         sessions.push([from, to, at]);
         answers.did(3);
         answers.wrote(cell.bytes() + 16);
@@ -136,6 +150,7 @@ impl Sessions {
         answers.did(1);
         answers.wrote(size(sessions) as u64);
         if sessions.is_empty() {
+            self.removed_users.add(user.op);
             backend.delete(SESSIONS, user)
         } else {
             backend.put(SESSIONS, user, &encode(sessions))
@@ -166,12 +181,32 @@ impl Sessions {
         let mut sessions = before.clone();
         for session in sessions.extract_if(.., |session| session[1] <= now_ms) {
             let cell = Cell::in_window(op, session[2]);
-            backend.get(AGGREGATES, &cell, |held| answers.see(self.fired << 32 ^ session[2], held))?;
+            backend.get(AGGREGATES, &cell, |held| {
+                answers.see(self.fired << 32 ^ session[2], held);
+                self.counted -= half(&aggregate(held), 0) as i64;
+            })?;
             backend.delete(AGGREGATES, &cell)?;
+            self.removed.add(cell);
             self.live -= (KEY_BYTES + 8 + 16) as i64;
             answers.did(2);
         }
         self.put_sessions(backend, &user, &before, &sessions, answers)
+    }
+
+    /// Aggregates of sessions that ended, or went into others, are gone; and of users that had none left, all old sessions.
+    fn check_removed<B: Backend>(&self, backend: &mut B, now_ms: u64) -> Outcome {
+        for cell in self.removed.iter() {
+            if backend.get(AGGREGATES, cell, |held| held.is_some())? {
+                return wrong(format!("an aggregate is there after its session: {cell:?}"));
+            }
+        }
+        for op in self.removed_users.iter() {
+            let sessions = backend.get(SESSIONS, &Cell::of(*op), |held| held.map(decode))?;
+            if sessions.is_some_and(|held| held.is_empty() || held.iter().any(|session| session[1] <= now_ms)) {
+                return wrong(format!("a session is there after its end: {op:?}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -204,15 +239,19 @@ impl Workload for Sessions {
         for (number, op) in self.due.values().flatten().step_by(97).enumerate() {
             backend.get(SESSIONS, &Cell::of(*op), |held| answers.see(number as u64, held))?;
         }
-        Ok(())
+        self.check_removed(backend, self.watermark.now_ms())
     }
 
     fn live_bytes(&self) -> u64 {
-        self.live.max(0) as u64
+        self.live.unsigned_abs()
     }
 
     fn drain<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome<bool> {
         self.fire(backend, u64::MAX, answers)?;
+        self.check_removed(backend, u64::MAX)?;
+        if self.counted != 0 {
+            return wrong(format!("the sessions were {} events short of those that came", self.counted));
+        }
         Ok(true)
     }
 }

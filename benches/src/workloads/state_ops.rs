@@ -3,8 +3,8 @@
 
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
-use crate::harness::Outcome;
-use crate::harness::generate::{KEY_BYTES, Op, Random};
+use crate::harness::generate::{KEY_BYTES, Op, Random, value};
+use crate::harness::{Outcome, wrong};
 
 /// An operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +18,18 @@ pub enum What {
     MapGet,
     MapIterate,
     MapRemoveAndPut,
+}
+
+impl What {
+    /// Bytes of key, user key and value that one of them writes.
+    fn written_bytes(self) -> u64 {
+        let bytes = match self {
+            Self::ValueGet | Self::ListGet | Self::MapGet | Self::MapIterate => 0,
+            Self::ValueUpdate | Self::ValueAdd | Self::ListAdd => KEY_BYTES + 8,
+            Self::MapPut | Self::MapRemoveAndPut => KEY_BYTES + 8 + 8,
+        };
+        bytes as u64
+    }
 }
 
 const LIST_ELEMENTS: u64 = 100;
@@ -38,6 +50,13 @@ pub struct StateOps {
     random: Random,
     done: u64,
     added: u64,
+}
+
+/// Bytes that don't compress.
+fn value_of(i: u64, version: u64) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    value(i, version, &mut bytes);
+    bytes
 }
 
 /// A key, and which of its map's entries.
@@ -66,6 +85,35 @@ impl StateOps {
     }
 }
 
+/// All of a list. Where an element stands is part of the answer.
+fn see_list<B: Backend>(backend: &mut B, cell: &Cell, tag: u64, answers: &mut Answers) -> Outcome {
+    let mut tag = tag << 20;
+    backend.list(LISTS, cell, |element| {
+        answers.see(tag, Some(element));
+        tag += 1;
+    })
+}
+
+/// All of a map, as [`see_list`].
+fn see_map<B: Backend>(backend: &mut B, cell: &Cell, tag: u64, answers: &mut Answers) -> Outcome {
+    let mut tag = tag << 20;
+    backend.map_scan(MAPS, cell, Span::ALL, |user_key, value| {
+        answers.see_entry(tag, user_key, value);
+        tag += 1;
+    })
+}
+
+/// An entry that is removed is gone. Events put it back at once, where nobody would see that it wasn't; so does this one.
+fn check_remove<B: Backend>(backend: &mut B, cell: &Cell) -> Outcome {
+    let user_key = 0_u64.to_be_bytes();
+    let entry = backend.map_get(MAPS, cell, &user_key, |value| value.map(<[u8]>::to_vec))?;
+    backend.map_delete(MAPS, cell, &user_key)?;
+    if backend.map_get(MAPS, cell, &user_key, |value| value.is_some())? {
+        return wrong(format!("an entry is there after it was removed: {cell:?}"));
+    }
+    backend.map_put(MAPS, cell, &user_key, &entry.unwrap_or_default())
+}
+
 impl Workload for StateOps {
     type Event = Event;
 
@@ -84,15 +132,15 @@ impl Workload for StateOps {
                 What::ListAdd => {}
                 What::ListGet => {
                     for element in 0..LIST_ELEMENTS {
-                        backend.append(LISTS, &cell, &(i ^ element << 32).to_le_bytes())?;
+                        backend.append(LISTS, &cell, &value_of(i, element))?;
                     }
                 }
                 _ if self.table() == MAPS => {
                     for entry in 0..MAP_ENTRIES {
-                        backend.map_put(MAPS, &cell, &entry.to_be_bytes(), &(i ^ entry << 32).to_le_bytes())?;
+                        backend.map_put(MAPS, &cell, &entry.to_be_bytes(), &value_of(i, entry))?;
                     }
                 }
-                _ => backend.put(VALUES, &cell, &i.to_le_bytes())?,
+                _ => backend.put(VALUES, &cell, &value_of(i, 0))?,
             }
         }
         answers.wrote(self.live_bytes());
@@ -116,16 +164,16 @@ impl Workload for StateOps {
         for event in events {
             self.done += 1;
             let (tag, cell) = (self.done, Cell::of(event.op));
-            let (value, entry) = (tag.to_le_bytes(), event.entry.to_be_bytes());
-            let mut see = |value: Option<&[u8]>| answers.see(tag, value);
+            let (value, entry) = (value_of(tag, MAP_ENTRIES + LIST_ELEMENTS), event.entry.to_be_bytes());
+            let see = |value: Option<&[u8]>| answers.see(tag, value);
             match self.what {
                 What::ValueGet => backend.get(VALUES, &cell, see)?,
                 What::ValueUpdate | What::ValueAdd => backend.put(VALUES, &cell, &value)?,
                 What::ListAdd => backend.append(LISTS, &cell, &value)?,
-                What::ListGet => backend.list(LISTS, &cell, |element| see(Some(element)))?,
+                What::ListGet => see_list(backend, &cell, tag, answers)?,
                 What::MapPut => backend.map_put(MAPS, &cell, &entry, &value)?,
                 What::MapGet => backend.map_get(MAPS, &cell, &entry, see)?,
-                What::MapIterate => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| see(Some(value)))?,
+                What::MapIterate => see_map(backend, &cell, tag, answers)?,
                 What::MapRemoveAndPut => {
                     backend.map_delete(MAPS, &cell, &entry)?;
                     backend.map_put(MAPS, &cell, &entry, &value)?;
@@ -133,7 +181,7 @@ impl Workload for StateOps {
                 }
             }
             answers.did(1);
-            answers.wrote((KEY_BYTES + 8) as u64);
+            answers.wrote(self.what.written_bytes());
         }
         Ok(())
     }
@@ -143,8 +191,11 @@ impl Workload for StateOps {
             let cell = Cell::of(Op::of(i));
             match self.table() {
                 VALUES => backend.get(VALUES, &cell, |value| answers.see(i, value))?,
-                LISTS => backend.list(LISTS, &cell, |element| answers.see(i, Some(element)))?,
-                _ => backend.map_scan(MAPS, &cell, Span::ALL, |_, value| answers.see(i, Some(value)))?,
+                LISTS => see_list(backend, &cell, i, answers)?,
+                _ => see_map(backend, &cell, i, answers)?,
+            }
+            if self.what == What::MapRemoveAndPut {
+                check_remove(backend, &cell)?;
             }
         }
         Ok(())

@@ -7,10 +7,11 @@
 mod rows;
 mod saved;
 
+use super::removed::Removed;
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
-use crate::harness::Outcome;
 use crate::harness::generate::{KEY_BYTES, Op};
+use crate::harness::{Outcome, wrong};
 use alluvium_cli::input::Replay;
 use alluvium_cli::input::time::HOUR_MS;
 use rows::{Event, Flight, Row, of_bytes};
@@ -66,6 +67,8 @@ pub struct Flights {
     fired: u64,
     matches: Matches,
     live: i64,
+    /// What was due and went, as far as this process has seen it.
+    removed: Removed<Due>,
 }
 
 /// Sums of a window.
@@ -109,6 +112,7 @@ impl Flights {
             fired: 0,
             matches: Matches::default(),
             live: 0,
+            removed: Removed::default(),
         }
     }
 
@@ -165,7 +169,7 @@ impl Flights {
         let mut keys = Vec::new();
         backend.map_scan(EARLY, &cell, Span { from: &from, below: &below }, |user_key, row| {
             let [_, number] = words(user_key);
-            answers.see(number, Some(row));
+            answers.see_entry(number, user_key, row);
             keys.push(user_key.to_vec());
             if let Some((carrier, sums)) = row.split_first_chunk::<KEY_BYTES>() {
                 let [minutes, miles, seats] = words(sums);
@@ -309,7 +313,7 @@ impl Flights {
                 backend.get(WINDOWS, &cell, |sums| answers.see(tag, sums))?;
                 self.live -= WINDOW_BYTES;
                 answers.did(2);
-                backend.delete(WINDOWS, &cell)
+                backend.delete(WINDOWS, &cell)?;
             }
             Due::Session(tail) => {
                 let cell = Cell::of(tail);
@@ -324,20 +328,50 @@ impl Flights {
                 }
                 self.live -= SESSION_BYTES;
                 answers.did(1);
-                backend.delete(SESSIONS, &cell)
+                backend.delete(SESSIONS, &cell)?;
             }
             Due::Weather(airport, hour_ms) => {
                 self.live -= WEATHER_BYTES;
                 answers.did(1);
-                backend.map_delete(WEATHER, &Cell::of(airport), &hour_ms.to_be_bytes())
+                backend.map_delete(WEATHER, &Cell::of(airport), &hour_ms.to_be_bytes())?;
             }
             Due::Early(airport, hour_ms) => {
                 for (carrier, more) in self.take_early(backend, airport, hour_ms, answers)? {
                     self.add(backend, carrier, hour_ms, more, answers)?;
                 }
-                Ok(())
             }
         }
+        self.removed.add(due);
+        Ok(())
+    }
+
+    /// What was due and went is gone; an aircraft may have another session by now, but none that is over.
+    fn check_removed<B: Backend>(&self, backend: &mut B) -> Outcome {
+        for due in self.removed.iter() {
+            let is_there = match due {
+                Due::Window(carrier, hour_ms) => {
+                    backend.get(WINDOWS, &Cell::in_window(*carrier, *hour_ms), |sums| sums.is_some())?
+                }
+                Due::Session(tail) => backend.get(SESSIONS, &Cell::of(*tail), |session| {
+                    session.map(words).is_some_and(|[_, to_ms, ..]: [u64; 4]| to_ms <= self.now_ms)
+                })?,
+                Due::Weather(airport, hour_ms) => {
+                    let user_key = hour_ms.to_be_bytes();
+                    backend.map_get(WEATHER, &Cell::of(*airport), &user_key, |row| row.is_some())?
+                }
+                Due::Early(airport, hour_ms) => {
+                    let below = early_key(hour_ms + 1, 0);
+                    let mut is_there = false;
+                    let span = Span { from: &[], below: &below };
+                    backend.map_scan(EARLY, &Cell::of(*airport), span, |_, _| is_there = true)?;
+                    is_there
+                }
+            };
+            if is_there {
+                return wrong(format!("what was removed is there: {due:?}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -406,11 +440,13 @@ impl Workload for Flights {
                 }
                 Due::Early(airport, _) => {
                     let cell = Cell::of(*airport);
-                    backend.map_scan(EARLY, &cell, Span::ALL, |_, row| answers.see(number, Some(row)))?;
+                    backend.map_scan(EARLY, &cell, Span::ALL, |user_key, row| {
+                        answers.see_entry(number, user_key, row);
+                    })?;
                 }
             }
         }
-        Ok(())
+        self.check_removed(backend)
     }
 
     fn live_bytes(&self) -> u64 {
