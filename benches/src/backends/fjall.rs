@@ -19,8 +19,8 @@ impl Kv for Fjall {
             .manual_journal_persist(true)
             .worker_threads(2)
             .open()?;
-        // Memtables have a third, as RocksDB's.
-        let memtable_bytes = (place.budget_bytes / 3 / 2).min(64 << 20) as u64;
+        // Memtables have a third, as RocksDB's: for each table one that is filled and one that is flushed.
+        let memtable_bytes = (place.budget_bytes / 3 / 2 / place.tables.len().max(1)).clamp(4 << 20, 64 << 20) as u64;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes);
         let open = |index| database.keyspace(&format!("table-{index}"), options);
         let tables = (0..place.tables.len()).map(open).collect::<Result<_, _>>()?;

@@ -117,6 +117,9 @@ pub struct Keyed<K> {
     tables: Vec<Kind>,
     key: Vec<u8>,
     end: Vec<u8>,
+    /// Of queues, by table and key group: below this nothing is left. Flink's queues in RocksDB keep such a hint too, or each look
+    /// would wade through the tombstones of what has fired.
+    fronts: HashMap<(Table, KeyGroup), Vec<u8>>,
 }
 
 fn compose(out: &mut Vec<u8>, cell: &Cell, user_key: &[u8]) {
@@ -139,7 +142,7 @@ fn pass(key: &mut Vec<u8>) {
 
 impl<K> Keyed<K> {
     fn of(kv: K, place: &Place) -> Self {
-        Self { kv, tables: place.tables.clone(), key: Vec::new(), end: Vec::new() }
+        Self { kv, tables: place.tables.clone(), key: Vec::new(), end: Vec::new(), fronts: HashMap::new() }
     }
 }
 
@@ -262,6 +265,11 @@ impl<K: Kv> Backend for Keyed<K> {
         self.key.clear();
         self.key.extend_from_slice(&group.0.to_be_bytes());
         self.key.extend_from_slice(user_key);
+        if let Some(front) = self.fronts.get_mut(&(table, group))
+            && self.key < *front
+        {
+            front.clone_from(&self.key);
+        }
         self.kv.put(table, &self.key, &[])
     }
 
@@ -269,7 +277,12 @@ impl<K: Kv> Backend for Keyed<K> {
         let prefix = group.0.to_be_bytes();
         let end = [&prefix[..], below].concat();
         let mut due = Vec::new();
-        self.kv.scan(table, &prefix, &end, |key, _| {
+        let front = self.fronts.entry((table, group)).or_insert_with(|| prefix.to_vec());
+        if *front >= end {
+            return Ok(());
+        }
+        let from = std::mem::replace(front, end.clone());
+        self.kv.scan(table, &from, &end, |key, _| {
             visit(&key[prefix.len()..]);
             due.push(key.to_vec());
         })?;
