@@ -182,7 +182,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             let done = done + quick;
             with_probes(core, shard, def, &group[done..], |core, index, probe| {
                 let index = start + done + index;
-                if !update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
+                if !update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
                     let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
                     misses.push((index, lookup));
                     kept.extend(changed.take().map(|value| (index, value)));
@@ -216,7 +216,7 @@ fn update_cold<V: AsRef<[u8]>>(
             write::run(store, shard, token, OperationKind::Batch, |core| {
                 write::check_aborts(core, aborts)?;
                 with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
-                    if update_known(core, def, probe, &mut |old| change(index, old), &mut changed)? {
+                    if update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
                         return Ok(());
                     }
                     // The same key may have come up twice, and what it was changed to may have been flushed and have left
@@ -228,7 +228,7 @@ fn update_cold<V: AsRef<[u8]>>(
                     let value = changed.get_or_insert_with(|| change(index, found.base.as_deref()));
                     let below = if found.epoch.0 == 0 { Below::Nothing } else { Below::Perhaps };
                     let record = core.hot.find_cell(probe);
-                    write_changed(core, def, probe, record, value.as_ref(), below)?;
+                    write_changed(core, def, keys[index], probe, (record, below), value.as_ref())?;
                     changed = None;
                     Ok(())
                 })
@@ -280,6 +280,7 @@ fn update_quickly<V: AsRef<[u8]>>(
 fn update_known<V: AsRef<[u8]>>(
     core: &mut Core,
     def: &StateDef,
+    key: Key<'_>,
     probe: &Probe<'_>,
     change: &mut impl FnMut(Option<&[u8]>) -> Option<V>,
     changed: &mut Option<Option<V>>,
@@ -297,7 +298,7 @@ fn update_known<V: AsRef<[u8]>>(
     }
     core.counts.hits += 1;
     let value = changed.as_ref().and_then(Option::as_ref);
-    write_changed(core, def, probe, found, value, below)?;
+    write_changed(core, def, key, probe, (found, below), value)?;
     *changed = None;
     Ok(true)
 }
@@ -306,10 +307,10 @@ fn update_known<V: AsRef<[u8]>>(
 fn write_changed<V: AsRef<[u8]>>(
     core: &mut Core,
     def: &StateDef,
+    key: Key<'_>,
     probe: &Probe<'_>,
-    found: Option<(Record, Place)>,
+    (found, below): (Option<(Record, Place)>, Below),
     value: Option<&V>,
-    below: Below,
 ) -> Result<(), Halt> {
     match value {
         Some(value) => {
@@ -317,7 +318,7 @@ fn write_changed<V: AsRef<[u8]>>(
             change::check_value(value.as_ref())?;
             Ok(core.hot.put_cell(probe, found, value.as_ref(), expiry_ms, below)?)
         }
-        None => Ok(core.hot.delete_cell(probe, found, below)?),
+        None => change::delete_value(core, def, key, probe, (found, below)),
     }
 }
 

@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
 use crate::hot::chain::Chunks;
-use crate::hot::record::VALUE;
+use crate::hot::record::{Record, VALUE};
+use crate::hot::table::Place;
 use crate::key::{Key, VALUE_BYTES_MAX};
 use crate::read::{self, Known};
 use crate::shard::Core;
@@ -38,11 +39,11 @@ pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'
 pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
     let found = core.hot.find_cell(probe);
     let below = match found {
-        Some((record, _)) if !core.hot.is_unasked(record) => Below::Perhaps,
-        _ => read::below_cell(core, def, key, probe)?,
+        Some(_) => Below::Perhaps,
+        None => read::below_cell(core, def, key, probe)?,
     };
     match def.kind {
-        StateKind::Value => Ok(core.hot.delete_cell(probe, found, below)?),
+        StateKind::Value => delete_value(core, def, key, probe, (found, below)),
         _ => Ok(core.hot.delete_chain(probe, found, below)?),
     }
 }
@@ -96,8 +97,23 @@ pub(crate) fn update<V: AsRef<[u8]>>(
             let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
             Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
         }
-        _ => Ok(core.hot.delete_cell(probe, found, below)?),
+        _ => delete_value(core, def, key, probe, (found, below)),
     }
+}
+
+/// Deletes a value; the disk is asked where it wasn't when the value was written.
+pub(crate) fn delete_value(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    (found, below): (Option<(Record, Place)>, Below),
+) -> Result<(), Halt> {
+    let below = match found {
+        Some((record, _)) if core.hot.is_unasked(record) => read::below_cell(core, def, key, probe)?,
+        _ => below,
+    };
+    Ok(core.hot.delete_cell(probe, found, below)?)
 }
 
 pub(crate) fn append(

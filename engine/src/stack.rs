@@ -321,6 +321,7 @@ impl Lookup {
     /// Opens the layers that it will ask, if several of them are not open yet, and asks for the lines of the others' filters: one
     /// after the other each would be a cache miss.
     pub fn look_ahead(&mut self) {
+        self.sort_key[2..4].copy_from_slice(&self.state.0.to_be_bytes());
         let slice = Arc::clone(&self.slice);
         let mut closed: Vec<&Layer> = Vec::new();
         for layer in &slice.layers {

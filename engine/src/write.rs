@@ -329,7 +329,11 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     let (budget_bytes, used_bytes, free_bytes) = store.memory_room();
     let low = budget_bytes / 10;
     // A state that goes on growing so is spilled while there is room to go on meanwhile; one that fits waits for its checkpoint.
-    let is_growing = || free_bytes < budget_bytes / GROWN_SHARE && core.hot.grown_bytes() / GROWN_SHARE > free_bytes;
+    // Of what is free its own part counts, as other shards grow as well.
+    let own_free_bytes =
+        || (free_bytes as u128 * core.hot.memory.held_bytes() as u128 / used_bytes.max(1) as u128) as usize;
+    let is_growing =
+        || free_bytes < budget_bytes / GROWN_SHARE && core.hot.grown_bytes() / GROWN_SHARE > own_free_bytes();
     if store.share.is_below_minimum() || (free_bytes >= low && !is_growing()) {
         return;
     }
@@ -406,7 +410,9 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     let wanted = ((out.bytes * 2).max(EVICT_BYTES) << (attempt - 1).min(5)).min(core.hot.memory.held_bytes() / 4);
     let block_bytes = core.hot.memory.take_missed_bytes();
     let evicted = if attempt > 1 && attempt < CHUNKS_AT && block_bytes > 0 {
-        core.hot.evict_blocks(EVICT_STEPS, wanted, block_bytes)
+        let alike = core.hot.evict_blocks(EVICT_STEPS, wanted, block_bytes);
+        // There may be none of that size.
+        alike + if alike < wanted { core.hot.evict(wanted - alike) } else { 0 }
     } else {
         core.hot.evict(wanted)
     };

@@ -610,22 +610,22 @@ impl Writer {
         cursor.fetch(&mut OwnAccess { store, shard, token }, def, out)
     }
 
-    /// Fetches what memory has in these places, as [`Writer::prefetch`] does.
+    /// Fetches what memory has in these places, as [`Writer::prefetch`] does. They are the caller's to come up with, so that is done
+    /// outside the gate.
     pub(crate) fn fetch_ahead<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) {
-        let range = self.shard.range;
-        let core = self.token.enter();
+        let (range, seed) = (self.shard.range, self.store.info.hash_seed);
         let (mut spots, mut count, mut scratch) = ([Spot::default(); SPOTS], 0, Vec::new());
         for (state, key) in places.filter(|(_, key)| range.contains(key.group)) {
             let (area, namespaced) = read::area(key, &mut scratch);
-            let hash = core.hot.probe(state.0.0, 0, area, namespaced).hash;
+            let hash = hash_area(area, namespaced, seed);
             spots[count] = Spot { state: state.0.0, group: key.group.0 - range.first(), hash };
             count += 1;
             if count == SPOTS {
-                core.hot.fetch(&spots);
+                self.token.enter().hot.fetch(&spots);
                 count = 0;
             }
         }
-        core.hot.fetch(&spots[..count]);
+        self.token.enter().hot.fetch(&spots[..count]);
     }
 }
 

@@ -37,16 +37,36 @@ fn share_in(slice: &Slice, layer: &Layer) -> f64 {
     count as f64 / meta.groups.count() as f64
 }
 
-/// About how many bytes of these layers the tombstones of single records above them take away: each a record of their mean size.
-/// A tombstone is small, so state that is deleted key by key would keep its room until much else is written.
+/// About how many bytes of a bottom the tombstones of single records above it take away: each a record of its mean size. A
+/// tombstone is small, so state that is deleted key by key would keep its room until much else is written. As many as there are
+/// puts above may be of those, which come and go without reaching the bottom.
 fn deleted_of(slice: &Slice, above: &[Layer], below: &[Layer]) -> f64 {
-    let count = |layers: &[Layer], of: fn(&SegmentMeta) -> u64| -> f64 {
-        layers.iter().map(|layer| of(layer.segment.meta()) as f64 * share_in(slice, layer)).sum()
-    };
-    let records = count(below, |meta| meta.entries - meta.tombstones);
-    let deleted = count(above, |meta| meta.tombstones - meta.clears).min(records);
-    let bytes: f64 = below.iter().map(|layer| bytes_in(slice, layer)).sum();
-    if records > 0.0 { bytes * deleted / records } else { 0.0 }
+    let (puts, deleted) = (count_in(slice, above, puts_of), count_in(slice, above, deletions_of));
+    mean_bytes(slice, below) * (deleted - puts).clamp(0.0, count_in(slice, below, puts_of))
+}
+
+/// The same of layers without a bottom.
+fn deleted_among(slice: &Slice, layers: &[Layer]) -> f64 {
+    mean_bytes(slice, layers) * count_in(slice, layers, deletions_of).min(count_in(slice, layers, puts_of))
+}
+
+const fn puts_of(meta: &SegmentMeta) -> u64 {
+    meta.entries - meta.tombstones
+}
+
+const fn deletions_of(meta: &SegmentMeta) -> u64 {
+    meta.tombstones - meta.clears
+}
+
+/// About how many records of a kind these layers have in the slice.
+fn count_in(slice: &Slice, layers: &[Layer], of: fn(&SegmentMeta) -> u64) -> f64 {
+    layers.iter().map(|layer| of(layer.segment.meta()) as f64 * share_in(slice, layer)).sum()
+}
+
+/// About what a record of these layers takes.
+fn mean_bytes(slice: &Slice, layers: &[Layer]) -> f64 {
+    let bytes: f64 = layers.iter().map(|layer| bytes_in(slice, layer)).sum();
+    bytes / count_in(slice, layers, puts_of).max(1.0)
 }
 
 /// Whether a slice has more layers than merging should leave it: reads pay for that, so it is time to hurry.
@@ -81,7 +101,7 @@ pub fn choose(slice: &Slice, everything: bool) -> Option<Choice> {
     let bytes = |layers: &[Layer]| layers.iter().map(|layer| bytes_in(slice, layer)).sum::<f64>();
     if bottoms == 0 {
         // Nothing to be rewritten below, so the first merge waits for a few runs only, or until much of them is deleted.
-        let much_deleted = deleted_of(slice, layers, layers) >= bytes(layers) * OVERLAY_SHARE;
+        let much_deleted = deleted_among(slice, layers) >= bytes(layers) * OVERLAY_SHARE;
         return all.filter(|_| overlay >= RUNS_MAX / 2 || much_deleted);
     }
     // What is hidden or deleted below is as good a reason as what lies above.

@@ -219,6 +219,62 @@ fn what_is_deleted_by_key_leaves_the_disk() {
     }
 }
 
+/// Records that come and go in the overlay don't count against a bottom that they never reach: its records are large and stay, and
+/// were taken for deleted.
+#[test]
+fn what_comes_and_goes_above_leaves_the_bottom_alone() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut job = create(&engine, directory.path(), whole());
+    (0..2_000).for_each(|key| job.put(key));
+    job.checkpoint();
+    job.store.compact().unwrap();
+    let (full, before) = (job.store.metrics().segment_bytes, job.store.metrics().compacted_bytes);
+    let small = job.store.state(StateOptions::value("small")).unwrap();
+    for round in 0..20_u32 {
+        for is_put in [true, false] {
+            for key in (0..500).map(|key| round * 500 + key) {
+                let bytes = key.to_le_bytes();
+                let key = job.store.key(&bytes);
+                if is_put { job.writer.put(small, key, b"here") } else { job.writer.delete(small, key) }.unwrap();
+            }
+            job.checkpoint();
+            job.settle();
+        }
+    }
+    let merged = job.store.metrics().compacted_bytes - before;
+    assert!(merged < full * 8, "{merged} bytes merged over a bottom of {full}");
+    job.check();
+}
+
+/// What is new and goes before it was ever flushed leaves nothing on disk, however it goes, though others of its table are there.
+#[test]
+fn what_comes_and_goes_between_cuts_leaves_no_tombstones() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut job = create(&engine, directory.path(), whole());
+    (0..48_000).for_each(|key| job.put(key));
+    job.checkpoint();
+    job.store.compact().unwrap();
+    let tombstones = |job: &Job| -> u64 {
+        job.store.inner.version.lock().segments().iter().map(|segment| segment.meta().tombstones).sum()
+    };
+    assert_eq!(tombstones(&job), 0);
+    let count = 3_000_u32;
+    for (key, way) in (0..count).map(|n| (1_000_000 + n, n % 3)) {
+        let bytes = key.to_le_bytes();
+        let key = job.store.key(&bytes);
+        job.writer.put(job.state, key, b"soon gone").unwrap();
+        match way {
+            0 => job.writer.delete(job.state, key).unwrap(),
+            1 => job.writer.update(job.state, key, |_| None::<[u8; 1]>).unwrap(),
+            _ => job.writer.update_many(job.state, &[key], |_, _| None::<[u8; 1]>).unwrap(),
+        }
+    }
+    job.checkpoint();
+    // A filter that says perhaps makes some.
+    assert!(tombstones(&job) < u64::from(count) / 20, "{} of {count}", tombstones(&job));
+    job.check();
+}
+
 /// A merge that is only timed can be done any number of times: it neither takes its inputs' place nor leaves files.
 #[test]
 fn a_measured_merge_leaves_the_store_as_it_is() {

@@ -138,7 +138,10 @@ impl<'a> Picker<'a> {
             true => pick::choose_runs(slice, pick::RUNS_MAX + 1),
         };
         let choice = choice.or_else(|| if self.expires { pick::all_of(slice) } else { None });
-        self.available(slice, choice)
+        let is_wanted = choice.is_some();
+        // While a bottom is elsewhere, the runs above it go on being merged.
+        let runs = || pick::choose_runs(slice, pick::RUNS_MAX + 1).filter(|runs| is_wanted && !runs.bottom);
+        self.available(slice, choice).or_else(|| self.available(slice, runs()))
     }
 
     fn available(&self, slice: &Arc<Slice>, choice: Option<Choice>) -> Option<Part> {

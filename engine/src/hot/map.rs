@@ -8,7 +8,7 @@
 use crate::hot::cell::Below;
 use crate::hot::cut::link_to;
 use crate::hot::order::Tree;
-use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, FRESH, Parts, ROOT, Record, USED, first_flags, hash_entry};
+use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, EXPIRY, Parts, ROOT, Record, USED, first_flags, hash_entry};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::Ref;
@@ -276,7 +276,8 @@ impl Hot {
         for at in entries {
             let user_key = Record::load(self.arena(), at).area(self.arena()).to_vec();
             let Some((record, place)) = self.find_entry(probe, root, &user_key) else { continue };
-            if record.has(FRESH) && record.stamp(self.arena()) == self.current {
+            // Where the disk has something of the map, the range hides it: nothing of a new entry is anywhere else.
+            if record.has(first_flags(record.kind())) && record.stamp(self.arena()) == self.current {
                 self.drop_entry(probe, root, place, record, &user_key);
             } else if record.kind() != ENTRY_TOMBSTONE {
                 let expiry_ms = record.has(EXPIRY).then_some(0);

@@ -80,6 +80,8 @@ pub struct Allocator {
     bump_end: Ref,
     chunks: Vec<Ref>,
     spans: BTreeMap<Ref, u32>,
+    /// Chunks of all spans.
+    span_chunks: usize,
     used_bytes: usize,
     /// What was free when free blocks were last joined; less once less is.
     joined_bytes: usize,
@@ -103,6 +105,7 @@ impl Allocator {
             bump_end: NONE,
             chunks: Vec::new(),
             spans: BTreeMap::new(),
+            span_chunks: 0,
             used_bytes: 0,
             joined_bytes: 0,
             joined_last: 0,
@@ -129,7 +132,7 @@ impl Allocator {
 
     /// Bytes in chunks and spans held.
     pub fn held_bytes(&self) -> usize {
-        (self.chunks.len() + self.spans.values().map(|&chunks| chunks as usize).sum::<usize>()) * CHUNK_BYTES
+        (self.chunks.len() + self.span_chunks) * CHUNK_BYTES
     }
 
     /// A block of at least `bytes` and its class; `None` where the budget has no chunk left.
@@ -154,6 +157,7 @@ impl Allocator {
         let chunks = bytes.div_ceil(CHUNK_BYTES);
         let at = self.arena.take(&self.share, chunks)?;
         self.spans.insert(at, u32::try_from(chunks).ok()?);
+        self.span_chunks += chunks;
         self.used_bytes += chunks * CHUNK_BYTES;
         Some(at)
     }
@@ -311,6 +315,7 @@ impl Allocator {
     pub fn free(&mut self, at: Ref, class: u8) {
         if class == CLASS_SPAN {
             if let Some(chunks) = self.spans.remove(&at) {
+                self.span_chunks -= chunks as usize;
                 self.used_bytes -= chunks as usize * CHUNK_BYTES;
                 self.arena.give_back(&self.share, at, chunks as usize);
             }
