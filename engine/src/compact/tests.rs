@@ -285,6 +285,8 @@ fn a_measured_merge_leaves_the_store_as_it_is() {
         (0..1000).for_each(|key| job.put(key));
         job.checkpoint();
     }
+    // A checkpoint removes what it subsumed behind it.
+    job.settle();
     let files = || job.store.inner.storage.names().unwrap().len();
     let (before, merge) = (files(), super::measuring::Merge::of(&job.store).unwrap());
     assert_eq!((merge.inputs(), merge.records()), (3, 3000));
