@@ -342,3 +342,41 @@ fn composed(cells: &[Cell]) -> Vec<Vec<u8>> {
     };
     cells.iter().map(key).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::BTree;
+    use std::collections::BTreeSet;
+
+    /// A timer may be set below what has fired already, and must fire all the same.
+    #[test]
+    fn a_queue_gives_what_is_due_whenever_it_was_entered() -> Outcome {
+        let place = Place { path: std::path::PathBuf::new(), budget_bytes: 0, tables: vec![Kind::Queue; 2] };
+        let mut queues = BTree::open(&place)?;
+        let mut model = vec![BTreeSet::<[u8; 2]>::new(); 4];
+        let mut state = 7_u32;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        for step in 0..20_000_u32 {
+            let (table, group) = (random(2) as usize, random(2) as usize);
+            let held = &mut model[table * 2 + group];
+            // Mostly ahead of what fires, now and then far behind.
+            let key = ((step / 8 + random(400)).saturating_sub(100) as u16).to_be_bytes();
+            if random(8) > 0 {
+                queues.enqueue(table, KeyGroup(group as u16), &key)?;
+                held.insert(key);
+                continue;
+            }
+            let mut fired = Vec::new();
+            queues.dequeue(table, KeyGroup(group as u16), &key, |timer| fired.push(timer.to_vec()))?;
+            let (due, rest) = held.iter().partition(|timer| **timer < key);
+            *held = rest;
+            let due: BTreeSet<[u8; 2]> = due;
+            assert_eq!(fired, due.iter().map(|timer| timer.to_vec()).collect::<Vec<_>>(), "at step {step}");
+        }
+        Ok(())
+    }
+}
