@@ -4,6 +4,9 @@
 //! does with files that are still on the machine; what isn't of a store's key groups is then deleted by range, as Flink clips
 //! it. Of several stores the first one is opened so, and the others' entries are written to it in batches, as Flink does by default
 //! (`state.backend.rocksdb.use-ingest-db-restore-mode` is off).
+//!
+//! What is superseded (a checkpoint by the next, a dead process's files by the links to a checkpoint) is deleted by a thread: Flink,
+//! too, has others than the task's thread discard state, and starts again in a new directory.
 
 use super::kv::{Kv, bounds, copy};
 use super::{Kind, Place, Source, Table};
@@ -15,30 +18,22 @@ use rocksdb::{
     ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+
+/// How the directories are called in which a database works, before their number.
+const LIVE: &str = "live-";
+/// How the directories of checkpoints are called, before their number.
+const CHECKPOINT: &str = "checkpoint-";
 
 /// A database; `TUNED` or with Flink's defaults.
 pub struct Rocks<const TUNED: bool> {
     db: DB,
+    remover: Remover,
     names: Vec<String>,
     write: WriteOptions,
     path: PathBuf,
     checkpoints: u64,
-    /// Removes what is superseded, which Flink doesn't do in the task's thread either.
-    removing: Option<JoinHandle<std::io::Result<()>>>,
-}
-
-/// Removes a directory in the background.
-fn remove(directory: PathBuf) -> JoinHandle<std::io::Result<()>> {
-    std::thread::spawn(move || std::fs::remove_dir_all(directory))
-}
-
-fn await_removal(removing: Option<JoinHandle<std::io::Result<()>>>) -> Outcome {
-    match removing.map(JoinHandle::join) {
-        None => Ok(()),
-        Some(Ok(outcome)) => Ok(outcome?),
-        Some(Err(_)) => wrong("removing a directory panicked"),
-    }
 }
 
 /// How Flink splits its managed memory (`state.backend.rocksdb.memory.write-buffer-ratio` is 0.5): the cache of blocks has
@@ -49,29 +44,21 @@ fn flink_memory(budget_bytes: usize) -> (Cache, WriteBufferManager) {
     (cache, manager)
 }
 
-fn family<const TUNED: bool>(kind: Kind, cache: &Cache) -> Options {
+fn family<const TUNED: bool>(kind: Kind, cache: &Cache, budget_bytes: usize) -> Options {
     let mut options = Options::default();
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
+    // Indexes and filters are within the budget, come before blocks of data there, and those of the newest tables stay.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // The rest is what Flink leaves as RocksDB has it, said here for tuning to differ from.
     options.set_compression_type(DBCompressionType::Snappy);
     options.set_write_buffer_size(64 << 20);
     options.set_max_write_buffer_number(2);
     options.set_level_compaction_dynamic_level_bytes(false);
     if TUNED {
-        table.set_bloom_filter(10.0, false);
-        options.set_compression_type(DBCompressionType::Lz4);
-        // Less space, and fewer bytes rewritten, for the same levels.
-        options.set_level_compaction_dynamic_level_bytes(true);
-        // Several of them fit into their third of the budget, and two are flushed as one: what was written again in the second
-        // isn't written twice.
-        options.set_write_buffer_size(16 << 20);
-        options.set_max_write_buffer_number(6);
-        options.set_min_write_buffer_number_to_merge(2);
-        options.set_memtable_whole_key_filtering(true);
-        options.set_memtable_prefix_bloom_ratio(0.02);
+        tune(&mut options, &mut table, budget_bytes);
     }
     options.set_block_based_table_factory(&table);
     if matches!(kind, Kind::List(_)) {
@@ -80,10 +67,60 @@ fn family<const TUNED: bool>(kind: Kind, cache: &Cache) -> Options {
     options
 }
 
+/// What its users change first; the rest stays at RocksDB's defaults, the tables' format among them.
+fn tune(options: &mut Options, table: &mut BlockBasedOptions, budget_bytes: usize) {
+    // A read of a key that a level doesn't have costs no block.
+    table.set_bloom_filter(10.0, false);
+    // The same for memtables, of which there are several.
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(0.02);
+    // Faster to read than Snappy, and about as small.
+    options.set_compression_type(DBCompressionType::Lz4);
+    // The last level has nine tenths of what there is, whatever that comes to: less space, and less to merge with.
+    options.set_level_compaction_dynamic_level_bytes(true);
+    // Four of a sixteenth of the budget (16 MiB of 256) are three quarters of what the manager allows (a third of the budget), which
+    // flushes at seven eighths. So memtables are full when they are flushed, and writers don't wait for a flush: two fill up
+    // meanwhile.
+    options.set_write_buffer_size((budget_bytes / 16).max(4 << 20));
+    options.set_max_write_buffer_number(4);
+    // Of a key that is updated again and again one version of two memtables is written.
+    options.set_min_write_buffer_number_to_merge(2);
+}
+
 fn append(_: &[u8], old: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
     let mut out = old.unwrap_or_default().to_vec();
     operands.iter().for_each(|operand| out.extend_from_slice(operand));
     Some(out)
+}
+
+/// Deletes directories in a thread of its own.
+struct Remover {
+    paths: Sender<PathBuf>,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+impl Remover {
+    fn start() -> Self {
+        let (paths, superseded) = channel::<PathBuf>();
+        let thread = std::thread::spawn(move || superseded.iter().try_for_each(std::fs::remove_dir_all));
+        Self { paths, thread }
+    }
+
+    fn remove(&self, path: PathBuf) -> Outcome {
+        match self.paths.send(path) {
+            Ok(()) => Ok(()),
+            Err(path) => wrong(format!("no directory is deleted any more, nor is {}", path.0.display())),
+        }
+    }
+
+    /// Waits until everything is deleted.
+    fn finish(self) -> Outcome {
+        drop(self.paths);
+        match self.thread.join() {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => wrong("the thread that deletes directories panicked"),
+        }
+    }
 }
 
 /// Links all files of a directory into a new one.
@@ -111,20 +148,15 @@ impl<const TUNED: bool> Rocks<TUNED> {
     }
 
     fn checkpoint_path(&self, number: u64) -> PathBuf {
-        self.path.join(format!("checkpoint-{number}"))
+        self.path.join(format!("{CHECKPOINT}{number}"))
     }
 }
 
 impl<const TUNED: bool> Rocks<TUNED> {
-    /// Opens what is in `live`: a checkpoint's files, linked there, or nothing.
+    /// Opens a checkpoint's files, linked into a new directory, or nothing; what else is in the place goes.
     fn open_live(place: &Place, checkpoint: Option<&Path>, checkpoints: u64) -> Outcome<Self> {
-        let live = place.path.join("live");
-        let mut removing = None;
-        if live.exists() {
-            let dead = place.path.join("dead");
-            std::fs::rename(&live, &dead)?;
-            removing = Some(remove(dead));
-        }
+        let lives = numbered(&place.path, LIVE)?;
+        let live = place.path.join(format!("{LIVE}{}", lives.iter().max().unwrap_or(&0) + 1));
         if let Some(checkpoint) = checkpoint {
             link_all(checkpoint, &live)?;
         }
@@ -137,11 +169,20 @@ impl<const TUNED: bool> Rocks<TUNED> {
         options.set_write_buffer_manager(&manager);
         let names: Vec<String> = (0..place.tables.len()).map(|index| format!("table-{index}")).collect();
         let families = names.iter().zip(&place.tables);
-        let families = families.map(|(name, kind)| ColumnFamilyDescriptor::new(name, family::<TUNED>(*kind, &cache)));
+        let families = families
+            .map(|(name, kind)| ColumnFamilyDescriptor::new(name, family::<TUNED>(*kind, &cache, place.budget_bytes)));
         let db = DB::open_cf_descriptors(&options, &live, families)?;
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        Ok(Self { db, names, write, path: place.path.clone(), checkpoints, removing })
+        let rocks = Self { db, remover: Remover::start(), names, write, path: place.path.clone(), checkpoints };
+        for live in lives {
+            rocks.remover.remove(place.path.join(format!("{LIVE}{live}")))?;
+        }
+        // A process that was killed may have left one that it had superseded.
+        for older in numbered(&place.path, CHECKPOINT)?.into_iter().filter(|&number| number < checkpoints) {
+            rocks.remover.remove(rocks.checkpoint_path(older))?;
+        }
+        Ok(rocks)
     }
 
     /// Deletes what isn't in a range of key groups.
@@ -156,17 +197,25 @@ impl<const TUNED: bool> Rocks<TUNED> {
     }
 }
 
+/// The numbers of a directory's entries with a name that begins so.
+fn numbered(path: &Path, prefix: &str) -> Outcome<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok()));
+    }
+    Ok(numbers)
+}
+
 /// The number of the newest checkpoint in a directory; 0 where there is none.
 fn newest_checkpoint(path: &Path) -> Outcome<u64> {
-    let numbers = std::fs::read_dir(path)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok());
-    Ok(numbers.max().unwrap_or(0))
+    Ok(numbered(path, CHECKPOINT)?.into_iter().max().unwrap_or(0))
 }
 
 impl<const TUNED: bool> Kv for Rocks<TUNED> {
     fn open(place: &Place) -> Outcome<Self> {
         let number = newest_checkpoint(&place.path)?;
-        let checkpoint = place.path.join(format!("checkpoint-{number}"));
+        let checkpoint = place.path.join(format!("{CHECKPOINT}{number}"));
         Self::open_live(place, (number > 0).then_some(&checkpoint), number)
     }
 
@@ -218,12 +267,10 @@ impl<const TUNED: bool> Kv for Rocks<TUNED> {
     fn begin_checkpoint(&mut self) -> Outcome {
         self.checkpoints += 1;
         Checkpoint::new(&self.db)?.create_checkpoint(self.checkpoint_path(self.checkpoints))?;
-        let older = self.checkpoint_path(self.checkpoints - 1);
-        await_removal(self.removing.take())?;
-        if older.exists() {
-            self.removing = Some(remove(older));
+        match self.checkpoints - 1 {
+            0 => Ok(()),
+            superseded => self.remover.remove(self.checkpoint_path(superseded)),
         }
-        Ok(())
     }
 
     fn keep_to_checkpoints(&mut self) -> bool {
@@ -232,7 +279,7 @@ impl<const TUNED: bool> Kv for Rocks<TUNED> {
 
     fn close(self) -> Outcome {
         drop(self.db);
-        await_removal(self.removing)
+        self.remover.finish()
     }
 
     fn rescale(sources: Vec<Source<Self>>, to: &[(Place, KeyGroupRange)]) -> Outcome<Vec<Self>> {
@@ -242,7 +289,7 @@ impl<const TUNED: bool> Kv for Rocks<TUNED> {
         };
         let sources = sources.into_iter().map(place).collect::<Outcome<Vec<Place>>>()?;
         let Some((base, others)) = sources.split_first() else { return wrong("there is nothing to make a store of") };
-        let base = base.path.join(format!("checkpoint-{}", newest_checkpoint(&base.path)?));
+        let base = base.path.join(format!("{CHECKPOINT}{}", newest_checkpoint(&base.path)?));
         let mut stores = Vec::new();
         for (place, range) in to {
             let mut store = Self::open_live(place, Some(&base), 0)?;
