@@ -74,6 +74,12 @@ impl Packed {
         })
     }
 
+    /// Moves all records to `bytes`, and takes its memory for the next ones: a host that keeps them needs no copy of its own.
+    pub fn swap_out(&mut self, bytes: &mut Vec<u8>) {
+        std::mem::swap(&mut self.bytes, bytes);
+        self.clear();
+    }
+
     /// Takes all records out.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
@@ -136,7 +142,9 @@ mod tests {
         }
         assert_eq!(packed.room(), 0);
         assert_eq!(packed.iter().collect::<Vec<_>>(), records);
-        packed.clear();
+        let (mut moved, expected) = (vec![1, 2, 3], packed.as_bytes().to_vec());
+        packed.swap_out(&mut moved);
+        assert_eq!(moved, expected);
         assert_eq!((packed.len(), packed.room(), packed.iter().count()), (0, 8, 0));
     }
 }

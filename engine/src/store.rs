@@ -42,6 +42,12 @@ impl State {
     pub const fn id(self) -> StateId {
         self.0
     }
+
+    /// The state of this number, for bindings that hold numbers: [`Store::state`] said it. What is done with one that the store
+    /// doesn't have fails with [`Error::State`].
+    pub const fn numbered(id: StateId) -> Self {
+        Self(id)
+    }
 }
 
 /// One directory of state: one operator subtask, or one stream task's store. Cheap to clone.

@@ -52,6 +52,11 @@ impl Answer {
         self.index
     }
 
+    /// Of which kind the state is that was read.
+    pub fn kind(&self) -> StateKind {
+        self.def.kind
+    }
+
     /// The value; of a list its elements in their frames ([`Answer::elements`] takes them out). What is wrong with a
     /// file that it lies in is this read's error alone.
     pub fn value(&self) -> Result<Option<&[u8]>> {

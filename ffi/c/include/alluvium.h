@@ -1,0 +1,2203 @@
+#ifndef ALLUVIUM_H
+#define ALLUVIUM_H
+
+/* Made from ffi/c/src by `./ffi/c/header`; docs/c.md says how it is used. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * Operations of a packed batch: see `alluvium_writer_apply`.
+ */
+#define ALLUVIUM_OP_PUT 0
+
+/**
+ * Delete a value or list.
+ */
+#define ALLUVIUM_OP_DELETE 1
+
+/**
+ * Append the value to a list.
+ */
+#define ALLUVIUM_OP_APPEND 2
+
+/**
+ * Merge the value, an operand.
+ */
+#define ALLUVIUM_OP_MERGE 3
+
+/**
+ * Put a map's entry.
+ */
+#define ALLUVIUM_OP_MAP_PUT 4
+
+/**
+ * Delete a map's entry.
+ */
+#define ALLUVIUM_OP_MAP_DELETE 5
+
+/**
+ * Delete a map's entries from the user key on, to the value, which is the first user key that stays.
+ */
+#define ALLUVIUM_OP_MAP_DELETE_RANGE 6
+
+/**
+ * Delete a map's entries whose time is below that of the value, a u64.
+ */
+#define ALLUVIUM_OP_MAP_EXPIRE 7
+
+/**
+ * Delete a map's entries.
+ */
+#define ALLUVIUM_OP_MAP_CLEAR 8
+
+/**
+ * Get a value; only to be submitted.
+ */
+#define ALLUVIUM_OP_GET 9
+
+/**
+ * Get a list; only to be submitted.
+ */
+#define ALLUVIUM_OP_LIST 10
+
+/**
+ * Get a map's entry; only to be submitted.
+ */
+#define ALLUVIUM_OP_MAP_GET 11
+
+/**
+ * The flag of an operation whose key group is that of its key's hash.
+ */
+#define ALLUVIUM_OP_HASHED 1
+
+/**
+ * The flag of a deletion of a range without an upper end.
+ */
+#define ALLUVIUM_OP_UNBOUNDED 2
+
+/**
+ * Reads in flight are waited for when a checkpoint is cut.
+ */
+#define ALLUVIUM_READS_DRAIN 0
+
+/**
+ * A checkpoint is refused (`ALLUVIUM_BUSY`) while reads are in flight.
+ */
+#define ALLUVIUM_READS_REFUSE 1
+
+/**
+ * io_uring where the machine has it, else `ALLUVIUM_STORAGE_POSIX`.
+ */
+#define ALLUVIUM_STORAGE_AUTO 0
+
+/**
+ * io_uring, or an error.
+ */
+#define ALLUVIUM_STORAGE_IO_URING 1
+
+/**
+ * Reads and writes of the operating system, in threads of their own.
+ */
+#define ALLUVIUM_STORAGE_POSIX 2
+
+/**
+ * A checkpoint is complete when its files are durable on this machine's disk.
+ */
+#define ALLUVIUM_DURABILITY_CHECKPOINT 0
+
+/**
+ * The host copies each checkpoint's files away itself: nothing is synced.
+ */
+#define ALLUVIUM_DURABILITY_HOST 1
+
+/**
+ * The version of this interface. It goes up when something changes that a program has compiled in, which happens with a new
+ * major version of the library alone; functions, statuses and fields of options are only ever added.
+ */
+#define ALLUVIUM_ABI_VERSION 1
+
+/**
+ * Done.
+ */
+#define ALLUVIUM_OK 0
+
+/**
+ * There is no such value or entry, or no more of them. Not a failure.
+ */
+#define ALLUVIUM_NOT_FOUND 1
+
+/**
+ * The caller's memory is too small: how much is needed was said. Nothing else was done. Not a failure.
+ */
+#define ALLUVIUM_TOO_SMALL 2
+
+/**
+ * It isn't there yet. Not a failure.
+ */
+#define ALLUVIUM_PENDING 3
+
+/**
+ * A pointer that has to point to something is null.
+ */
+#define ALLUVIUM_NULL -1
+
+/**
+ * An argument is out of its range, or contradicts another.
+ */
+#define ALLUVIUM_ARGUMENT -2
+
+/**
+ * A handle that was never given out, is closed, or is of another kind.
+ */
+#define ALLUVIUM_HANDLE -3
+
+/**
+ * The object belongs to another thread.
+ */
+#define ALLUVIUM_WRONG_THREAD -4
+
+/**
+ * A callback called the library, which would wait for itself.
+ */
+#define ALLUVIUM_INSIDE_CALLBACK -5
+
+/**
+ * Another call is using the object.
+ */
+#define ALLUVIUM_IN_USE -6
+
+/**
+ * Something that was made from the object is still open.
+ */
+#define ALLUVIUM_HAS_CHILDREN -7
+
+/**
+ * The program was made for another version of the library.
+ */
+#define ALLUVIUM_ABI -8
+
+/**
+ * A bug of the library: it panicked, in this call or in an earlier one on the same object, which can only be closed now.
+ */
+#define ALLUVIUM_PANIC -9
+
+/**
+ * A key, user key or value is longer than its limit.
+ */
+#define ALLUVIUM_TOO_LONG -20
+
+/**
+ * The memory budget has no room for what is needed, not even with everything else spilled.
+ */
+#define ALLUVIUM_BUDGET -21
+
+/**
+ * Too much is under way; the same call succeeds later.
+ */
+#define ALLUVIUM_BUSY -22
+
+/**
+ * More is staged than the store's options allow: commit it or abort.
+ */
+#define ALLUVIUM_STAGED -23
+
+/**
+ * A key group that the writer, reader or store doesn't hold.
+ */
+#define ALLUVIUM_OUTSIDE_RANGE -24
+
+/**
+ * Another writer holds part of the range.
+ */
+#define ALLUVIUM_RANGE_CLAIMED -25
+
+/**
+ * The options contradict each other or a limit.
+ */
+#define ALLUVIUM_OPTIONS -26
+
+/**
+ * A state that isn't there, or is of another kind.
+ */
+#define ALLUVIUM_STATE -27
+
+/**
+ * A value of an older schema can't be converted.
+ */
+#define ALLUVIUM_CONVERSION -28
+
+/**
+ * There is no checkpoint in the directory.
+ */
+#define ALLUVIUM_NO_CHECKPOINT -29
+
+/**
+ * A checkpoint that the store doesn't have, or that is at another stage.
+ */
+#define ALLUVIUM_CHECKPOINT -30
+
+/**
+ * The store was closed.
+ */
+#define ALLUVIUM_CLOSED -31
+
+/**
+ * Background work failed for good; the store must be reopened.
+ */
+#define ALLUVIUM_BACKGROUND -32
+
+/**
+ * The disk is full, or the process has too many files open.
+ */
+#define ALLUVIUM_FULL -40
+
+/**
+ * The directory is open elsewhere.
+ */
+#define ALLUVIUM_LOCKED -41
+
+/**
+ * A segment is elsewhere, and wasn't brought.
+ */
+#define ALLUVIUM_ABSENT -42
+
+/**
+ * A file or directory is in the way.
+ */
+#define ALLUVIUM_EXISTS -43
+
+/**
+ * The disk failed.
+ */
+#define ALLUVIUM_IO -44
+
+/**
+ * A file is damaged, missing or foreign.
+ */
+#define ALLUVIUM_CORRUPT -45
+
+/**
+ * An error that this version has no number for.
+ */
+#define ALLUVIUM_OTHER -99
+
+/**
+ * Not a failure.
+ */
+#define ALLUVIUM_CLASS_NONE 0
+
+/**
+ * Nothing is lost; the same call can succeed later.
+ */
+#define ALLUVIUM_CLASS_RETRY 1
+
+/**
+ * The call was wrong and always will be.
+ */
+#define ALLUVIUM_CLASS_USAGE 2
+
+/**
+ * The task has to fail and recover from its last checkpoint.
+ */
+#define ALLUVIUM_CLASS_FAIL 3
+
+/**
+ * A file is damaged; recover from another checkpoint.
+ */
+#define ALLUVIUM_CLASS_CORRUPT 4
+
+/**
+ * One value per (key, namespace).
+ */
+#define ALLUVIUM_KIND_VALUE 0
+
+/**
+ * A list per (key, namespace), appended to without being read.
+ */
+#define ALLUVIUM_KIND_LIST 1
+
+/**
+ * An ordered map per (key, namespace).
+ */
+#define ALLUVIUM_KIND_MAP 2
+
+/**
+ * One value per (key, namespace), changed by a merge operator without being read.
+ */
+#define ALLUVIUM_KIND_MERGING 3
+
+/**
+ * What an update's callback returns to delete the value.
+ */
+#define ALLUVIUM_DELETE 0
+
+/**
+ * What an update's callback returns to put the value that it gave.
+ */
+#define ALLUVIUM_PUT 1
+
+/**
+ * What an update's callback returns to leave everything as it is.
+ */
+#define ALLUVIUM_KEEP 2
+
+/**
+ * The key group of a key that its hash decides.
+ */
+#define ALLUVIUM_GROUP_BY_HASH -1
+
+/**
+ * A bound of a range of entries: there is none.
+ */
+#define ALLUVIUM_UNBOUNDED 0
+
+/**
+ * A bound of a range of entries that is in the range.
+ */
+#define ALLUVIUM_INCLUDED 1
+
+/**
+ * A bound of a range of entries that is not in the range.
+ */
+#define ALLUVIUM_EXCLUDED 2
+
+/**
+ * What a call came to: `ALLUVIUM_OK` or another answer (0 and above), or a failure (below 0).
+ */
+typedef int32_t alluvium_status;
+
+/**
+ * The owner of a range of key groups. It belongs to one thread.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_writer;
+
+/**
+ * Bytes of the caller's.
+ */
+typedef struct {
+  /**
+   * Where they begin; may be null if there are none.
+   */
+  const uint8_t *data;
+  /**
+   * How many there are.
+   */
+  size_t len;
+} alluvium_slice;
+
+/**
+ * A key, in a namespace: `{ALLUVIUM_GROUP_BY_HASH, {"k", 1}, {NULL, 0}}`.
+ */
+typedef struct {
+  /**
+   * Its key group, or `ALLUVIUM_GROUP_BY_HASH`.
+   */
+  int32_t group;
+  /**
+   * The key. Key and namespace have 65,535 bytes together at most.
+   */
+  alluvium_slice key;
+  /**
+   * The namespace, which may be empty.
+   */
+  alluvium_slice ns;
+} alluvium_key;
+
+/**
+ * What became of one key of `alluvium_writer_get_many`.
+ */
+typedef struct {
+  /**
+   * `ALLUVIUM_OK`, `ALLUVIUM_NOT_FOUND` or, where the memory was too small for it, `ALLUVIUM_TOO_SMALL`.
+   */
+  alluvium_status status;
+  /**
+   * The value's length.
+   */
+  uint32_t len;
+  /**
+   * Where in the caller's memory it begins.
+   */
+  size_t at;
+} alluvium_found;
+
+/**
+ * What went wrong in a call. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_error;
+
+/**
+ * Says what becomes of a value: `ALLUVIUM_PUT` with `*value` set, `ALLUVIUM_DELETE` or `ALLUVIUM_KEEP`. `old.data` is null where there is none.
+ * What `*value` points to has to stay until the callback returns to the library and for as long as copying takes: until it is called
+ * again or the call that it belongs to returns. It must call nothing of the library, and return.
+ */
+typedef int32_t (*alluvium_update_fn)(void *context, size_t index, alluvium_slice old, alluvium_slice *value);
+
+/**
+ * Reads that were submitted. Any thread, one call at a time.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_ticket;
+
+/**
+ * Bytes that calls leave for their caller: kept and filled again, so that a call needs no new memory. Any thread, one call at a
+ * time.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_buffer;
+
+/**
+ * A store: one directory of state. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_store;
+
+/**
+ * A load of sorted data. Any thread, one call at a time.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_bulk_load;
+
+/**
+ * Key groups, both ends included.
+ */
+typedef struct {
+  /**
+   * The first one.
+   */
+  uint16_t first;
+  /**
+   * The last one.
+   */
+  uint16_t last;
+} alluvium_range;
+
+/**
+ * Where a source stands for a range of key groups.
+ */
+typedef struct {
+  /**
+   * The key groups.
+   */
+  alluvium_range range;
+  /**
+   * The host's bytes.
+   */
+  alluvium_slice offset;
+} alluvium_offset;
+
+/**
+ * What a checkpoint is to carry. All zero but for `size` and `label` is usual.
+ */
+typedef struct {
+  /**
+   * The length of this in bytes, as the program knows it.
+   */
+  uint32_t size;
+  /**
+   * `ALLUVIUM_READS_...`.
+   */
+  uint32_t reads;
+  /**
+   * The host's name of the checkpoint.
+   */
+  uint64_t label;
+  /**
+   * Where the sources stand. Empty in a transactional store, and so is the metadata.
+   */
+  const alluvium_offset *offsets;
+  /**
+   * How many.
+   */
+  size_t offsets_len;
+  /**
+   * The host's metadata.
+   */
+  alluvium_slice metadata;
+  /**
+   * Whether the checkpoint stands alone, sharing files with no other: 0 or 1.
+   */
+  uint32_t standalone;
+} alluvium_barrier;
+
+/**
+ * A checkpoint on its way. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_pending;
+
+/**
+ * What is known of a checkpoint or a commit. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_info;
+
+/**
+ * The numbers of a checkpoint. Of a commit, the epoch alone.
+ */
+typedef struct {
+  /**
+   * The length of this in bytes, as the program knows it; set it before.
+   */
+  uint32_t size;
+  /**
+   * Everything of this epoch and earlier ones is in it.
+   */
+  uint32_t epoch;
+  /**
+   * The host's label.
+   */
+  uint64_t label;
+  /**
+   * Its number in the store; each has a greater one than those before.
+   */
+  uint64_t number;
+  /**
+   * When it was made, in ms since 1970, by the machine's clock.
+   */
+  uint64_t created_ms;
+  /**
+   * How many segments it names.
+   */
+  uint64_t segments;
+  /**
+   * How many of them no earlier checkpoint named.
+   */
+  uint64_t new_segments;
+  /**
+   * Bytes of all its files, the manifest included.
+   */
+  uint64_t total_bytes;
+  /**
+   * Bytes of the new ones among them.
+   */
+  uint64_t new_bytes;
+  /**
+   * Bytes that were flushed for it.
+   */
+  uint64_t flushed_bytes;
+  /**
+   * Bytes of keys and values that had changed since the checkpoint before.
+   */
+  uint64_t changed_bytes;
+  /**
+   * How many ranges of key groups have offsets.
+   */
+  uint64_t offsets;
+} alluvium_numbers;
+
+/**
+ * A checkpoint's files, pinned. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_files;
+
+/**
+ * A file of a checkpoint.
+ */
+typedef struct {
+  /**
+   * Its name in the store's directory, which ends with a zero.
+   */
+  char name[64];
+  /**
+   * Its length in bytes.
+   */
+  uint64_t bytes;
+  /**
+   * Whether the newest confirmed checkpoint before this one has it too: 0 or 1.
+   */
+  uint32_t shared;
+} alluvium_file;
+
+/**
+ * A walk through everything in a checkpoint. Any thread, one call at a time.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_iterator;
+
+/**
+ * A record of a checkpoint.
+ */
+typedef struct {
+  /**
+   * The state's number.
+   */
+  uint16_t state;
+  /**
+   * The key group.
+   */
+  uint16_t group;
+  /**
+   * Whether it is a map's entry: 0 or 1.
+   */
+  uint32_t is_entry;
+  /**
+   * The key.
+   */
+  alluvium_slice key;
+  /**
+   * The namespace.
+   */
+  alluvium_slice ns;
+  /**
+   * The user key of a map's entry.
+   */
+  alluvium_slice user_key;
+  /**
+   * The value; of a list its elements, `len u32 | bytes` each.
+   */
+  alluvium_slice value;
+  /**
+   * When it expires, in ms; the greatest number: never. Elements of lists have times of their own, which are not told.
+   */
+  uint64_t expiry_ms;
+} alluvium_item;
+
+/**
+ * A place among keys or entries. Any thread, one call at a time.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_cursor;
+
+/**
+ * Which entries of a map, and in which direction. All zero: all of them, upwards.
+ */
+typedef struct {
+  /**
+   * The lower bound: `ALLUVIUM_UNBOUNDED`, `ALLUVIUM_INCLUDED`, `ALLUVIUM_EXCLUDED`.
+   */
+  uint32_t from_kind;
+  /**
+   * The upper bound.
+   */
+  uint32_t to_kind;
+  /**
+   * Whether to go from the last down to the first: 0 or 1.
+   */
+  uint32_t reverse;
+  /**
+   * The lower bound's user key.
+   */
+  alluvium_slice from;
+  /**
+   * The upper bound's user key.
+   */
+  alluvium_slice to;
+  /**
+   * Only user keys that begin with this.
+   */
+  alluvium_slice prefix;
+} alluvium_map_range;
+
+/**
+ * Reads beside the writers. Any thread may use it; threads that read much have one each.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_reader;
+
+/**
+ * A store as it was at some moment. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_snapshot;
+
+/**
+ * Options of an engine. `alluvium_engine_options_init` fills in what is usual.
+ */
+typedef struct {
+  /**
+   * The length of this in bytes, as the program knows it.
+   */
+  uint32_t size;
+  /**
+   * Background threads for flushing and compaction: 1 to 64 (2).
+   */
+  uint32_t threads;
+  /**
+   * The hard limit on what all stores together keep in memory, in bytes: 4 MiB to 32 GiB (256 MiB).
+   */
+  uint64_t memory_budget_bytes;
+  /**
+   * Up to where the budget can be raised later, in bytes; 0: not (0).
+   */
+  uint64_t memory_ceiling_bytes;
+  /**
+   * `ALLUVIUM_STORAGE_...` (`ALLUVIUM_STORAGE_AUTO`).
+   */
+  uint32_t storage;
+  /**
+   * Whether to go past the page cache where the file system can: 0 or 1 (1).
+   */
+  uint32_t direct_io;
+} alluvium_engine_options;
+
+/**
+ * An engine: the memory budget and background threads of a process. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_engine;
+
+/**
+ * A part of an engine's memory budget. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_share;
+
+/**
+ * What a store wants of its host. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_fetches;
+
+/**
+ * Bytes of a file that a store wants.
+ */
+typedef struct {
+  /**
+   * What the answer names.
+   */
+  uint64_t id;
+  /**
+   * The file's name, as in `alluvium_file`.
+   */
+  char file[64];
+  /**
+   * From where, in bytes.
+   */
+  uint64_t offset;
+  /**
+   * How many bytes.
+   */
+  size_t len;
+  /**
+   * Whether somebody waits for it: 0 or 1.
+   */
+  uint32_t on_demand;
+} alluvium_fetch_request;
+
+/**
+ * Takes what a callback makes: to be called with its bytes, once or more often.
+ */
+typedef struct {
+  /**
+   * To be given to `write`.
+   */
+  void *context;
+  /**
+   * Adds bytes, which are copied.
+   */
+  void (*write)(void *context, const uint8_t *data, size_t len);
+} alluvium_output;
+
+/**
+ * Merges `older` and then `newer` into one operand. It has to be associative, is called by any thread, also several at once, and
+ * must call nothing of the library.
+ */
+typedef void (*alluvium_merge_fn)(void *context, alluvium_slice older, alluvium_slice newer, alluvium_output output);
+
+/**
+ * Lets a context go that callbacks were given, when none of them is called any more. May be null.
+ */
+typedef void (*alluvium_release_fn)(void *context);
+
+/**
+ * Converts a value of the old schema to the new one; anything but 0 says that it can't. It has to be pure, is called by any
+ * thread, also several at once, and must call nothing of the library.
+ */
+typedef int32_t (*alluvium_convert_fn)(void *context, alluvium_slice old, alluvium_output output);
+
+/**
+ * A conversion of values from one schema to the next.
+ */
+typedef struct {
+  /**
+   * Its name, which means the same conversion for ever.
+   */
+  const char *name;
+  /**
+   * The conversion.
+   */
+  alluvium_convert_fn convert;
+  /**
+   * Given to `convert`; any thread may use it.
+   */
+  void *context;
+  /**
+   * Lets `context` go.
+   */
+  alluvium_release_fn release;
+} alluvium_conversion;
+
+/**
+ * How a state is registered. `alluvium_state_options_init` sets what is usual: a value state that never expires.
+ */
+typedef struct {
+  /**
+   * The length of this in bytes, as the program knows it.
+   */
+  uint32_t size;
+  /**
+   * `ALLUVIUM_KIND_...`.
+   */
+  uint32_t kind;
+  /**
+   * Its name, 1 to 1,024 bytes.
+   */
+  const char *name;
+  /**
+   * Of a merging state the operator's name: `u64-add`, `u64-min`, `u64-max`, and so with `i64` and `f64`, all of 8 bytes, little-endian;
+   * or the name of `merge`, which is none of these.
+   */
+  const char *merge_name;
+  /**
+   * The host's own operator, or null.
+   */
+  alluvium_merge_fn merge;
+  /**
+   * Given to `merge`; any thread may use it.
+   */
+  void *merge_context;
+  /**
+   * Lets `merge_context` go.
+   */
+  alluvium_release_fn merge_release;
+  /**
+   * How long a value lives after it was written, in ms; 0: for ever.
+   */
+  uint64_t ttl_ms;
+  /**
+   * Whether reading starts that time anew: 0 or 1.
+   */
+  uint32_t ttl_refresh_on_read;
+  /**
+   * Where in a value its own time begins, ms since 1970 as a big-endian i64, by which compaction drops it; see `purge_ms`.
+   */
+  uint32_t purge_time_at;
+  /**
+   * How long after its own time a value may be dropped, in ms; 0: never. Not together with `ttl_ms`.
+   */
+  uint64_t purge_ms;
+  /**
+   * The host's schema, which is kept with the state. Empty: what is known of it stays.
+   */
+  alluvium_slice schema;
+  /**
+   * Conversions that migrations of the state go on with.
+   */
+  const alluvium_conversion *conversions;
+  /**
+   * How many.
+   */
+  size_t conversions_len;
+} alluvium_state_options;
+
+/**
+ * Takes the bytes of segments while they are written, by whichever threads of the library write them.
+ */
+typedef struct {
+  /**
+   * Given to all of them; any thread may use it.
+   */
+  void *context;
+  /**
+   * The next bytes of a segment: each begins where the last ended, the first at 0.
+   */
+  void (*write)(void *context, const char *name, uint64_t offset, const uint8_t *data, size_t len);
+  /**
+   * A segment is whole.
+   */
+  void (*complete)(void *context, const char *name, uint64_t len);
+  /**
+   * A segment will never be whole.
+   */
+  void (*abandon)(void *context, const char *name);
+  /**
+   * Lets `context` go.
+   */
+  alluvium_release_fn release;
+} alluvium_segment_sink;
+
+/**
+ * Options of a store. `alluvium_store_options_init` fills in what is usual.
+ */
+typedef struct {
+  /**
+   * The length of this in bytes, as the program knows it.
+   */
+  uint32_t size;
+  /**
+   * How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created.
+   */
+  uint32_t key_groups;
+  /**
+   * The key groups of this store (0 to 127).
+   */
+  alluvium_range range;
+  /**
+   * `ALLUVIUM_DURABILITY_...` (`ALLUVIUM_DURABILITY_CHECKPOINT`).
+   */
+  uint32_t durability;
+  /**
+   * How many of the newest checkpoints are kept (1).
+   */
+  uint32_t retained_checkpoints;
+  /**
+   * Whether the host says what became of each checkpoint (`alluvium_store_confirm` and so on): 0 or 1 (0).
+   */
+  uint32_t host_retention;
+  /**
+   * With `host_retention`: at most so many that it said nothing of are kept (1,024).
+   */
+  uint32_t unconfirmed_max;
+  /**
+   * Whether segments are compressed where it pays: 0 or 1 (1).
+   */
+  uint32_t compress;
+  /**
+   * How many snapshots may live at once (16).
+   */
+  uint32_t snapshots_max;
+  /**
+   * Whether segments that aren't in the directory are asked of the host: 0 or 1 (0).
+   */
+  uint32_t fetch;
+  /**
+   * Whether what is written is staged until it is committed: 0 or 1 (0).
+   */
+  uint32_t transactional;
+  /**
+   * How much each writer may have staged, in bytes, about (no limit).
+   */
+  uint64_t staged_bytes_max;
+  /**
+   * The part of the budget that the store lives in; 0: the whole.
+   */
+  alluvium_share share;
+  /**
+   * What no other store takes of that memory, in bytes (0).
+   */
+  uint64_t memory_minimum_bytes;
+  /**
+   * Where the bytes of segments go while they are written, beside the disk; null: nowhere.
+   */
+  const alluvium_segment_sink *sink;
+} alluvium_store_options;
+
+/**
+ * A checkpoint to restore from.
+ */
+typedef struct {
+  /**
+   * The store's directory, or one that a checkpoint was exported to.
+   */
+  const char *directory;
+  /**
+   * Whether `label` says which checkpoint: 0 or 1. Else it is the newest there.
+   */
+  uint32_t has_label;
+  /**
+   * The checkpoint's label.
+   */
+  uint64_t label;
+} alluvium_source;
+
+/**
+ * Called once when something is done, by a thread of the library. It must be short and call nothing of the library.
+ */
+typedef void (*alluvium_done_fn)(void *context);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Reads many keys of a value state: what memory doesn't have is read from disk together. The values lie in `memory`, one behind the other
+ * in no particular order; `found` says for each key where. Those for which there is no room have `ALLUVIUM_TOO_SMALL` and their length, and
+ * then the call says `ALLUVIUM_TOO_SMALL` too.
+ */
+alluvium_status alluvium_writer_get_many(alluvium_writer writer,
+                                         uint16_t state,
+                                         const alluvium_key *keys_,
+                                         size_t keys_len,
+                                         uint8_t *memory,
+                                         size_t capacity,
+                                         alluvium_found *found,
+                                         alluvium_error *error);
+
+/**
+ * `alluvium_writer_update` of many keys: what memory doesn't have is read from disk together. A key that occurs twice is changed twice, in
+ * order; else the order is any. `change` is told the key's place.
+ */
+alluvium_status alluvium_writer_update_many(alluvium_writer writer,
+                                            uint16_t state,
+                                            const alluvium_key *keys_,
+                                            size_t keys_len,
+                                            alluvium_update_fn change,
+                                            void *context,
+                                            alluvium_error *error);
+
+/**
+ * Fetches what memory has of these keys in these states into the processor's caches: worth it some dozen keys ahead of their use.
+ */
+alluvium_status alluvium_writer_prefetch(alluvium_writer writer,
+                                         const uint16_t *states,
+                                         size_t states_len,
+                                         const alluvium_key *keys_,
+                                         size_t keys_len,
+                                         alluvium_error *error);
+
+/**
+ * Does the operations of a packed batch, in order; reads are not among them. Where one fails, those before it are done, those after it not.
+ *
+ * Each operation is, little-endian and without padding: `operation u8 | flags u8 | state u16 | key group u16 | len(key) u16 | len(namespace)
+ * u16 | len(user key) u16 | len(value) u32 | key | namespace | user key | value`, with what it doesn't have empty. See `ALLUVIUM_OP_...`.
+ */
+alluvium_status alluvium_writer_apply(alluvium_writer writer,
+                                      alluvium_slice batch,
+                                      alluvium_error *error);
+
+/**
+ * Does the operations of a packed batch, in order, reads among them, without waiting for the disk: answers come by the ticket.
+ * `ALLUVIUM_BUSY` while too many reads are in flight: then nothing was done. Close the ticket with `alluvium_ticket_close`.
+ */
+alluvium_status alluvium_writer_submit(alluvium_writer writer,
+                                       alluvium_slice batch,
+                                       alluvium_ticket *ticket,
+                                       alluvium_error *error);
+
+/**
+ * Whether so many reads are in flight that no batch is submitted for now: 0 or 1.
+ */
+alluvium_status alluvium_writer_is_full(alluvium_writer writer, uint32_t *is_full, alluvium_error *error);
+
+/**
+ * Makes an empty buffer.
+ */
+alluvium_status alluvium_buffer_new(alluvium_buffer *buffer, alluvium_error *error);
+
+/**
+ * Where a buffer's bytes are, how many, and of how many records they consist (may be null). They stay until a call fills the buffer
+ * again, or it is freed.
+ */
+alluvium_status alluvium_buffer_data(alluvium_buffer buffer,
+                                     alluvium_slice *data,
+                                     size_t *records);
+
+/**
+ * Frees a buffer, and its bytes.
+ */
+alluvium_status alluvium_buffer_free(alluvium_buffer buffer);
+
+/**
+ * Begins a load of about so many records, which come in the order of key group, state, key, namespace and user key. Nothing of it is there
+ * to be read before `alluvium_bulk_finish`.
+ */
+alluvium_status alluvium_bulk_begin(alluvium_store store,
+                                    uint64_t records,
+                                    alluvium_bulk_load *load,
+                                    alluvium_error *error);
+
+/**
+ * Sets the clock by which what is loaded from now on expires, in ms; it begins at 0.
+ */
+alluvium_status alluvium_bulk_set_time(alluvium_bulk_load load, uint64_t now_ms, alluvium_error *error);
+
+/**
+ * Loads a value.
+ */
+alluvium_status alluvium_bulk_put(alluvium_bulk_load load,
+                                  uint16_t state,
+                                  const alluvium_key *key_,
+                                  alluvium_slice value,
+                                  alluvium_error *error);
+
+/**
+ * Loads a list, which isn't empty.
+ */
+alluvium_status alluvium_bulk_put_list(alluvium_bulk_load load,
+                                       uint16_t state,
+                                       const alluvium_key *key_,
+                                       const alluvium_slice *elements,
+                                       size_t elements_len,
+                                       alluvium_error *error);
+
+/**
+ * Loads an entry of a map.
+ */
+alluvium_status alluvium_bulk_map_put(alluvium_bulk_load load,
+                                      uint16_t state,
+                                      const alluvium_key *key_,
+                                      alluvium_slice user_key,
+                                      alluvium_slice value,
+                                      alluvium_error *error);
+
+/**
+ * Ends a load: what was loaded is there to be read, all at once. `ALLUVIUM_STATE` where the store has something of it already: then nothing
+ * is loaded. The handle is none from then on, whatever this comes to but for a misuse.
+ */
+alluvium_status alluvium_bulk_finish(alluvium_bulk_load load,
+                                     alluvium_error *error);
+
+/**
+ * Gives a load up: nothing of it is loaded.
+ */
+alluvium_status alluvium_bulk_abandon(alluvium_bulk_load load, alluvium_error *error);
+
+/**
+ * Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. It becomes complete in the background.
+ * Close what it gives with `alluvium_pending_close`.
+ */
+alluvium_status alluvium_store_barrier(alluvium_store store,
+                                       const alluvium_barrier *barrier_,
+                                       alluvium_pending *pending,
+                                       alluvium_error *error);
+
+/**
+ * `alluvium_store_barrier` of the writer's store, all its writers included: from the thread of a writer it is the shorter way.
+ */
+alluvium_status alluvium_writer_barrier(alluvium_writer writer,
+                                        const alluvium_barrier *barrier_,
+                                        alluvium_pending *pending,
+                                        alluvium_error *error);
+
+/**
+ * Waits until a checkpoint is complete, or can't become so, and gives what is known of it (`info` may be null; else close it with
+ * `alluvium_info_close`).
+ */
+alluvium_status alluvium_pending_wait(alluvium_pending pending,
+                                      alluvium_info *info,
+                                      alluvium_error *error);
+
+/**
+ * As `alluvium_pending_wait`, but says `ALLUVIUM_PENDING` at once while the checkpoint is on its way.
+ */
+alluvium_status alluvium_pending_poll(alluvium_pending pending, alluvium_info *info, alluvium_error *error);
+
+/**
+ * Gives a checkpoint up. Its changes stay in the store and join the next one.
+ */
+alluvium_status alluvium_pending_abort(alluvium_pending pending, alluvium_error *error);
+
+/**
+ * Closes the handle of a checkpoint on its way; the checkpoint completes all the same. `ALLUVIUM_IN_USE` while a call waits for it.
+ */
+alluvium_status alluvium_pending_close(alluvium_pending pending,
+                                       alluvium_error *error);
+
+/**
+ * The numbers of a checkpoint or commit.
+ */
+alluvium_status alluvium_info_numbers(alluvium_info info, alluvium_numbers *numbers, alluvium_error *error);
+
+/**
+ * The host's metadata of a checkpoint or commit; it stays until the info is closed.
+ */
+alluvium_status alluvium_info_metadata(alluvium_info info, alluvium_slice *metadata, alluvium_error *error);
+
+/**
+ * Where the sources stood for a range of key groups, by its place; the bytes stay until the info is closed. `ALLUVIUM_NOT_FOUND` where
+ * there is no such place.
+ */
+alluvium_status alluvium_info_offset(alluvium_info info,
+                                     size_t index,
+                                     alluvium_offset *offset,
+                                     alluvium_error *error);
+
+/**
+ * Closes an info.
+ */
+alluvium_status alluvium_info_close(alluvium_info info, alluvium_error *error);
+
+/**
+ * How many checkpoints a store keeps.
+ */
+alluvium_status alluvium_store_checkpoints(alluvium_store store, size_t *count, alluvium_error *error);
+
+/**
+ * What is known of a checkpoint that a store keeps, by its place, oldest first; `ALLUVIUM_NOT_FOUND` where there is no such place. Close it
+ * with `alluvium_info_close`.
+ */
+alluvium_status alluvium_store_checkpoint(alluvium_store store,
+                                          size_t index,
+                                          alluvium_info *info,
+                                          alluvium_error *error);
+
+/**
+ * What is known of the checkpoint that a store was opened at; `ALLUVIUM_NOT_FOUND` where it was created. Close it with
+ * `alluvium_info_close`.
+ */
+alluvium_status alluvium_store_restored(alluvium_store store, alluvium_info *info, alluvium_error *error);
+
+/**
+ * Keeps a checkpoint until it is released or the store is closed.
+ */
+alluvium_status alluvium_store_retain(alluvium_store store, uint64_t label, alluvium_error *error);
+
+/**
+ * Lets go of a checkpoint. The newest one always stays.
+ */
+alluvium_status alluvium_store_release(alluvium_store store, uint64_t label, alluvium_error *error);
+
+/**
+ * The host's word that a checkpoint is complete, its parts in other places included. Words may come late, twice, or for what is gone.
+ */
+alluvium_status alluvium_store_confirm(alluvium_store store,
+                                       uint64_t label,
+                                       alluvium_error *error);
+
+/**
+ * The host's word that it gave a checkpoint up.
+ */
+alluvium_status alluvium_store_abort(alluvium_store store, uint64_t label, alluvium_error *error);
+
+/**
+ * The host's word that it needs neither this checkpoint nor those before it any more.
+ */
+alluvium_status alluvium_store_subsume(alluvium_store store, uint64_t label, alluvium_error *error);
+
+/**
+ * Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from.
+ */
+alluvium_status alluvium_store_export(alluvium_store store,
+                                      uint64_t label,
+                                      const char *directory,
+                                      alluvium_error *error);
+
+/**
+ * The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`.
+ */
+alluvium_status alluvium_store_files(alluvium_store store,
+                                     uint64_t label,
+                                     alluvium_files *files,
+                                     alluvium_error *error);
+
+/**
+ * A checkpoint's file, by its place: the segments, and last the manifest. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_files_get(alluvium_files files,
+                                   size_t index,
+                                   alluvium_file *file,
+                                   alluvium_error *error);
+
+/**
+ * The manifest's bytes; they stay until the files are closed.
+ */
+alluvium_status alluvium_files_manifest(alluvium_files files, alluvium_slice *manifest, alluvium_error *error);
+
+/**
+ * Reads `len` bytes of a file, by its place, from `offset`, into `memory`.
+ */
+alluvium_status alluvium_files_read(alluvium_files files,
+                                    size_t index,
+                                    uint64_t offset,
+                                    uint8_t *memory,
+                                    size_t len,
+                                    alluvium_error *error);
+
+/**
+ * Closes a checkpoint's files: they may be deleted from then on.
+ */
+alluvium_status alluvium_files_close(alluvium_files files, alluvium_error *error);
+
+/**
+ * Goes through everything in a checkpoint, in the order of key groups, then states, then keys. Close it with
+ * `alluvium_iterator_close`.
+ */
+alluvium_status alluvium_store_iterate(alluvium_store store,
+                                       uint64_t label,
+                                       alluvium_iterator *iterator,
+                                       alluvium_error *error);
+
+/**
+ * The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call.
+ */
+alluvium_status alluvium_iterator_next(alluvium_iterator iterator, alluvium_item *item, alluvium_error *error);
+
+/**
+ * Closes an iterator.
+ */
+alluvium_status alluvium_iterator_close(alluvium_iterator iterator, alluvium_error *error);
+
+/**
+ * A cursor of the keys of a state in a range of key groups, each once, whatever namespaces it has. Close it with
+ * `alluvium_cursor_close`.
+ */
+alluvium_status alluvium_cursor_keys(alluvium_store store,
+                                     uint16_t state,
+                                     alluvium_range range_,
+                                     alluvium_cursor *cursor,
+                                     alluvium_error *error);
+
+/**
+ * A cursor of the keys that a state has in one namespace.
+ */
+alluvium_status alluvium_cursor_keys_in_namespace(alluvium_store store,
+                                                  uint16_t state,
+                                                  alluvium_range range_,
+                                                  alluvium_slice ns,
+                                                  alluvium_cursor *cursor,
+                                                  alluvium_error *error);
+
+/**
+ * A cursor of the pairs of key and namespace of a state.
+ */
+alluvium_status alluvium_cursor_keys_and_namespaces(alluvium_store store,
+                                                    uint16_t state,
+                                                    alluvium_range range_,
+                                                    alluvium_cursor *cursor,
+                                                    alluvium_error *error);
+
+/**
+ * A cursor of the entries of a map in a range; null: all of them.
+ */
+alluvium_status alluvium_cursor_entries(alluvium_store store,
+                                        uint16_t state,
+                                        const alluvium_key *key_,
+                                        const alluvium_map_range *range,
+                                        alluvium_cursor *cursor,
+                                        alluvium_error *error);
+
+/**
+ * How many records at most, and, but for the last of them, how many bytes a cursor gives a call: usually 4,096 and 1 MiB.
+ */
+alluvium_status alluvium_cursor_set_batch(alluvium_cursor cursor,
+                                          size_t records_max,
+                                          size_t bytes_max,
+                                          alluvium_error *error);
+
+/**
+ * The next batch of what a cursor goes through, into a buffer, with the writer's view of it: `ALLUVIUM_NOT_FOUND` at the end. Each record
+ * is, little-endian and without padding: `key group u16 | len(key) u16 | len(namespace) u16 | len(user key) u16 | len(value) u32 | key |
+ * namespace | user key | value`, with what the cursor doesn't give empty.
+ */
+alluvium_status alluvium_writer_fetch(alluvium_writer writer,
+                                      alluvium_cursor cursor,
+                                      alluvium_buffer buffer,
+                                      alluvium_error *error);
+
+/**
+ * As `alluvium_writer_fetch`, with a reader's view.
+ */
+alluvium_status alluvium_reader_fetch(alluvium_reader reader,
+                                      alluvium_cursor cursor,
+                                      alluvium_buffer buffer,
+                                      alluvium_error *error);
+
+/**
+ * As `alluvium_writer_fetch`, in a snapshot, whose own the cursor is from then on.
+ */
+alluvium_status alluvium_snapshot_fetch(alluvium_snapshot snapshot,
+                                        alluvium_cursor cursor,
+                                        alluvium_buffer buffer,
+                                        alluvium_error *error);
+
+/**
+ * Closes a cursor.
+ */
+alluvium_status alluvium_cursor_close(alluvium_cursor cursor, alluvium_error *error);
+
+/**
+ * Fills in what is usual.
+ */
+alluvium_status alluvium_engine_options_init(alluvium_engine_options *options);
+
+/**
+ * Starts an engine. Null for the usual options. Close it with `alluvium_engine_close`.
+ */
+alluvium_status alluvium_engine_open(const alluvium_engine_options *options_,
+                                     alluvium_engine *engine,
+                                     alluvium_error *error);
+
+/**
+ * Closes an engine: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open.
+ */
+alluvium_status alluvium_engine_close(alluvium_engine engine, alluvium_error *error);
+
+/**
+ * The memory budget and how much of it is in use, in bytes. Either may be null.
+ */
+alluvium_status alluvium_engine_memory(alluvium_engine engine,
+                                       uint64_t *budget_bytes,
+                                       uint64_t *used_bytes,
+                                       alluvium_error *error);
+
+/**
+ * Changes the memory budget: from 4 MiB up to the options' ceiling.
+ */
+alluvium_status alluvium_engine_set_budget(alluvium_engine engine, uint64_t budget_bytes, alluvium_error *error);
+
+/**
+ * Makes a part of the budget for a group of stores: they take no more than `limit_bytes` together, and nobody else takes of
+ * `minimum_bytes`. Close it with `alluvium_share_close`.
+ */
+alluvium_status alluvium_share_open(alluvium_engine engine,
+                                    uint64_t minimum_bytes,
+                                    uint64_t limit_bytes,
+                                    alluvium_share *share,
+                                    alluvium_error *error);
+
+/**
+ * How much the stores of a share have taken, in bytes.
+ */
+alluvium_status alluvium_share_used(alluvium_share share, uint64_t *used_bytes, alluvium_error *error);
+
+/**
+ * Changes a share's limit, in bytes. A smaller one takes effect as writers work.
+ */
+alluvium_status alluvium_share_set_limit(alluvium_share share, uint64_t limit_bytes, alluvium_error *error);
+
+/**
+ * Closes a share. Stores that live in it go on to; the part is given back when the last of them is closed.
+ */
+alluvium_status alluvium_share_close(alluvium_share share, alluvium_error *error);
+
+/**
+ * The error's status, its class (`ALLUVIUM_CLASS_...`), and its message, which stays until the error is freed. Any of the three may be
+ * null.
+ */
+alluvium_status alluvium_error_get(alluvium_error error,
+                                   alluvium_status *status,
+                                   int32_t *class_,
+                                   const char **message);
+
+/**
+ * Frees an error.
+ */
+alluvium_status alluvium_error_free(alluvium_error error);
+
+/**
+ * A few words on a status, for logs; never null.
+ */
+const char *alluvium_status_text(alluvium_status status);
+
+/**
+ * What a caller can do about a status: `ALLUVIUM_CLASS_...`. That of an error (`alluvium_error_get`) is more exact where a file is at
+ * fault.
+ */
+int32_t alluvium_status_class(alluvium_status status);
+
+/**
+ * The library's version, such as `0.1.0`.
+ */
+const char *alluvium_version(void);
+
+/**
+ * Whether the library does what a program expects that was compiled with a header of this `ALLUVIUM_ABI_VERSION`: `ALLUVIUM_OK`, else
+ * `ALLUVIUM_ABI`.
+ */
+alluvium_status alluvium_check_abi(uint32_t version);
+
+/**
+ * How many handles are open in the process, errors and buffers included: 0 after a program that closes what it opens.
+ */
+alluvium_status alluvium_open_handles(size_t *count);
+
+/**
+ * What a store wants of its host; `ALLUVIUM_NOT_FOUND` without the option `fetch`. Close it with `alluvium_fetches_close`.
+ */
+alluvium_status alluvium_store_fetches(alluvium_store store,
+                                       alluvium_fetches *fetches,
+                                       alluvium_error *error);
+
+/**
+ * What is wanted now, at most `requests_len` requests, what somebody waits for first; waits up to `timeout_ms` until there is anything.
+ * Each request is given once, and answered with `alluvium_fetches_complete` or `alluvium_fetches_fail`, in any order.
+ */
+alluvium_status alluvium_fetches_wait(alluvium_fetches fetches,
+                                      uint64_t timeout_ms,
+                                      alluvium_fetch_request *requests,
+                                      size_t requests_len,
+                                      size_t *count,
+                                      alluvium_error *error);
+
+/**
+ * Brings what a request asked for, all of it.
+ */
+alluvium_status alluvium_fetches_complete(alluvium_fetches fetches,
+                                          uint64_t id,
+                                          alluvium_slice data,
+                                          alluvium_error *error);
+
+/**
+ * Says that the host can't bring what a request asked for: who waits for it gets `ALLUVIUM_ABSENT`.
+ */
+alluvium_status alluvium_fetches_fail(alluvium_fetches fetches,
+                                      uint64_t id,
+                                      const char *problem,
+                                      alluvium_error *error);
+
+/**
+ * Has everybody who waits now fail with `ALLUVIUM_ABSENT`: a task that is cancelled must not wait for the network.
+ */
+alluvium_status alluvium_fetches_cancel(alluvium_fetches fetches, alluvium_error *error);
+
+/**
+ * How many files are not here yet.
+ */
+alluvium_status alluvium_fetches_absent(alluvium_fetches fetches, size_t *count, alluvium_error *error);
+
+/**
+ * Closes the handle; the store wants what it wants all the same. `ALLUVIUM_IN_USE` while a call waits.
+ */
+alluvium_status alluvium_fetches_close(alluvium_fetches fetches, alluvium_error *error);
+
+/**
+ * Appends an element to a list, without reading it.
+ */
+alluvium_status alluvium_writer_append(alluvium_writer writer,
+                                       uint16_t state,
+                                       const alluvium_key *key_,
+                                       alluvium_slice element,
+                                       alluvium_error *error);
+
+/**
+ * The elements of a list, into a buffer: `len u32 | bytes` each. `ALLUVIUM_NOT_FOUND` where it is empty.
+ */
+alluvium_status alluvium_writer_list(alluvium_writer writer,
+                                     uint16_t state,
+                                     const alluvium_key *key_,
+                                     alluvium_buffer buffer,
+                                     alluvium_error *error);
+
+/**
+ * Replaces a list; an empty one deletes it.
+ */
+alluvium_status alluvium_writer_put_list(alluvium_writer writer,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         const alluvium_slice *elements,
+                                         size_t elements_len,
+                                         alluvium_error *error);
+
+/**
+ * Moves what a key holds in some namespaces to `key`'s own: lists are appended to its list, values merged into its value. For list and
+ * merging states.
+ */
+alluvium_status alluvium_writer_merge_namespaces(alluvium_writer writer,
+                                                 uint16_t state,
+                                                 const alluvium_key *key_,
+                                                 const alluvium_slice *sources,
+                                                 size_t sources_len,
+                                                 alluvium_error *error);
+
+/**
+ * The value of a map's entry, copied into `memory`, as by `alluvium_writer_get`.
+ */
+alluvium_status alluvium_writer_map_get(alluvium_writer writer,
+                                        uint16_t state,
+                                        const alluvium_key *key_,
+                                        alluvium_slice user_key,
+                                        uint8_t *memory,
+                                        size_t capacity,
+                                        size_t *len,
+                                        alluvium_error *error);
+
+/**
+ * The value of a map's entry, into a buffer.
+ */
+alluvium_status alluvium_writer_map_get_buffer(alluvium_writer writer,
+                                               uint16_t state,
+                                               const alluvium_key *key_,
+                                               alluvium_slice user_key,
+                                               alluvium_buffer buffer,
+                                               alluvium_error *error);
+
+/**
+ * Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+ */
+alluvium_status alluvium_writer_map_contains(alluvium_writer writer,
+                                             uint16_t state,
+                                             const alluvium_key *key_,
+                                             alluvium_slice user_key,
+                                             alluvium_error *error);
+
+/**
+ * Whether a map has any entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+ */
+alluvium_status alluvium_writer_map_any(alluvium_writer writer,
+                                        uint16_t state,
+                                        const alluvium_key *key_,
+                                        alluvium_error *error);
+
+/**
+ * Puts an entry of a map.
+ */
+alluvium_status alluvium_writer_map_put(alluvium_writer writer,
+                                        uint16_t state,
+                                        const alluvium_key *key_,
+                                        alluvium_slice user_key,
+                                        alluvium_slice value,
+                                        alluvium_error *error);
+
+/**
+ * Deletes an entry of a map.
+ */
+alluvium_status alluvium_writer_map_delete(alluvium_writer writer,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           alluvium_slice user_key,
+                                           alluvium_error *error);
+
+/**
+ * Deletes the entries of a map in a range, which may not be reversed; null: all of them.
+ */
+alluvium_status alluvium_writer_map_delete_range(alluvium_writer writer,
+                                                 uint16_t state,
+                                                 const alluvium_key *key_,
+                                                 const alluvium_map_range *range,
+                                                 alluvium_error *error);
+
+/**
+ * Deletes the entries of a map whose time is below `before`: those whose user keys begin with it, as 8 bytes, big-endian.
+ */
+alluvium_status alluvium_writer_map_expire(alluvium_writer writer,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           uint64_t before,
+                                           alluvium_error *error);
+
+/**
+ * Deletes all entries of a map.
+ */
+alluvium_status alluvium_writer_map_clear(alluvium_writer writer,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          alluvium_error *error);
+
+/**
+ * The entry of a map with the smallest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+ */
+alluvium_status alluvium_writer_map_first(alluvium_writer writer,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          alluvium_buffer buffer,
+                                          alluvium_error *error);
+
+/**
+ * The entry of a map with the greatest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+ */
+alluvium_status alluvium_writer_map_last(alluvium_writer writer,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         alluvium_buffer buffer,
+                                         alluvium_error *error);
+
+/**
+ * Takes the entry with the smallest user key out of a map, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+ */
+alluvium_status alluvium_writer_map_pop_first(alluvium_writer writer,
+                                              uint16_t state,
+                                              const alluvium_key *key_,
+                                              alluvium_buffer buffer,
+                                              alluvium_error *error);
+
+/**
+ * Takes all entries with user keys below `below` out of a map, in order, into a buffer: the timers that are due. What is in the
+ * buffer when this fails is taken out all the same.
+ */
+alluvium_status alluvium_writer_map_pop_below(alluvium_writer writer,
+                                              uint16_t state,
+                                              const alluvium_key *key_,
+                                              alluvium_slice below,
+                                              alluvium_buffer buffer,
+                                              alluvium_error *error);
+
+/**
+ * Makes a reader; with `committed` (0 or 1) of what is committed alone. Close it with `alluvium_reader_close`.
+ */
+alluvium_status alluvium_reader_open(alluvium_store store,
+                                     uint32_t committed,
+                                     alluvium_reader *reader,
+                                     alluvium_error *error);
+
+/**
+ * Sets the clock that decides what is expired, in ms; it begins at 0.
+ */
+alluvium_status alluvium_reader_set_time(alluvium_reader reader, uint64_t now_ms, alluvium_error *error);
+
+/**
+ * A value, as by `alluvium_writer_get`.
+ */
+alluvium_status alluvium_reader_get(alluvium_reader reader,
+                                    uint16_t state,
+                                    const alluvium_key *key_,
+                                    uint8_t *memory,
+                                    size_t capacity,
+                                    size_t *len,
+                                    alluvium_error *error);
+
+/**
+ * A list, as by `alluvium_writer_list`.
+ */
+alluvium_status alluvium_reader_list(alluvium_reader reader,
+                                     uint16_t state,
+                                     const alluvium_key *key_,
+                                     alluvium_buffer buffer,
+                                     alluvium_error *error);
+
+/**
+ * The value of a map's entry, as by `alluvium_writer_map_get`.
+ */
+alluvium_status alluvium_reader_map_get(alluvium_reader reader,
+                                        uint16_t state,
+                                        const alluvium_key *key_,
+                                        alluvium_slice user_key,
+                                        uint8_t *memory,
+                                        size_t capacity,
+                                        size_t *len,
+                                        alluvium_error *error);
+
+/**
+ * Closes a reader: `ALLUVIUM_IN_USE` while a call uses it.
+ */
+alluvium_status alluvium_reader_close(alluvium_reader reader, alluvium_error *error);
+
+/**
+ * Takes a snapshot, of a transactional store as the last commit left it: `ALLUVIUM_BUSY` while as many as the options allow live. It keeps
+ * files on disk until it is closed with `alluvium_snapshot_close`.
+ */
+alluvium_status alluvium_store_snapshot(alluvium_store store,
+                                        alluvium_snapshot *snapshot,
+                                        alluvium_error *error);
+
+/**
+ * Sets the clock that decides what is expired, in ms; it begins at 0.
+ */
+alluvium_status alluvium_snapshot_set_time(alluvium_snapshot snapshot, uint64_t now_ms, alluvium_error *error);
+
+/**
+ * A value, as by `alluvium_writer_get`.
+ */
+alluvium_status alluvium_snapshot_get(alluvium_snapshot snapshot,
+                                      uint16_t state,
+                                      const alluvium_key *key_,
+                                      uint8_t *memory,
+                                      size_t capacity,
+                                      size_t *len,
+                                      alluvium_error *error);
+
+/**
+ * A list, as by `alluvium_writer_list`.
+ */
+alluvium_status alluvium_snapshot_list(alluvium_snapshot snapshot,
+                                       uint16_t state,
+                                       const alluvium_key *key_,
+                                       alluvium_buffer buffer,
+                                       alluvium_error *error);
+
+/**
+ * The value of a map's entry, as by `alluvium_writer_map_get`.
+ */
+alluvium_status alluvium_snapshot_map_get(alluvium_snapshot snapshot,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          alluvium_slice user_key,
+                                          uint8_t *memory,
+                                          size_t capacity,
+                                          size_t *len,
+                                          alluvium_error *error);
+
+/**
+ * Closes a snapshot: `ALLUVIUM_IN_USE` while a call uses it.
+ */
+alluvium_status alluvium_snapshot_close(alluvium_snapshot snapshot, alluvium_error *error);
+
+/**
+ * Fills in what is usual; `name` is left to be set.
+ */
+alluvium_status alluvium_state_options_init(alluvium_state_options *options);
+
+/**
+ * Registers a state, or finds it where there is one of this name and kind, and says its number, which is good for this store alone.
+ * Contexts are the library's from this call on, whatever it comes to.
+ */
+alluvium_status alluvium_store_state(alluvium_store store,
+                                     const alluvium_state_options *options_,
+                                     uint16_t *state,
+                                     alluvium_error *error);
+
+/**
+ * How many states a store has; their numbers are those below.
+ */
+alluvium_status alluvium_store_states(alluvium_store store, size_t *count, alluvium_error *error);
+
+/**
+ * A state's kind (may be null), its name in one buffer and its schema in another.
+ */
+alluvium_status alluvium_store_describe(alluvium_store store,
+                                        uint16_t state,
+                                        uint32_t *kind,
+                                        alluvium_buffer name,
+                                        alluvium_buffer schema,
+                                        alluvium_error *error);
+
+/**
+ * Migrates a state to another schema: from the return of this call on every value that is read went through `conversion`. What is
+ * on disk is converted as it is read, and rewritten in the background (`alluvium_store_migration`). Nobody may use the state
+ * during the call.
+ */
+alluvium_status alluvium_store_migrate(alluvium_store store,
+                                       uint16_t state,
+                                       alluvium_slice schema,
+                                       const alluvium_conversion *conversion_,
+                                       alluvium_error *error);
+
+/**
+ * How far the migrations of a state are: segments and bytes (either may be null) that are still to be rewritten.
+ * `ALLUVIUM_NOT_FOUND` where none is under way; `ALLUVIUM_CONVERSION` where one can't go on, for want of its conversion.
+ */
+alluvium_status alluvium_store_migration(alluvium_store store,
+                                         uint16_t state,
+                                         uint64_t *segments,
+                                         uint64_t *segment_bytes,
+                                         alluvium_error *error);
+
+/**
+ * Fills in what is usual.
+ */
+alluvium_status alluvium_store_options_init(alluvium_store_options *options);
+
+/**
+ * Creates a store in an empty or missing directory. Null for the usual options. Close it with `alluvium_store_close`.
+ */
+alluvium_status alluvium_store_create(alluvium_engine engine,
+                                      const char *path,
+                                      const alluvium_store_options *options,
+                                      alluvium_store *store,
+                                      alluvium_error *error);
+
+/**
+ * Opens a store at its newest checkpoint; a directory without one is refused (`ALLUVIUM_NO_CHECKPOINT`).
+ */
+alluvium_status alluvium_store_open(alluvium_engine engine,
+                                    const char *path,
+                                    const alluvium_store_options *options,
+                                    alluvium_store *store,
+                                    alluvium_error *error);
+
+/**
+ * Opens a store at its newest checkpoint, or creates one where there is none.
+ */
+alluvium_status alluvium_store_open_or_create(alluvium_engine engine,
+                                              const char *path,
+                                              const alluvium_store_options *options,
+                                              alluvium_store *store,
+                                              alluvium_error *error);
+
+/**
+ * Opens a store at the checkpoint of this label.
+ */
+alluvium_status alluvium_store_open_checkpoint(alluvium_engine engine,
+                                               const char *path,
+                                               uint64_t label,
+                                               const alluvium_store_options *options,
+                                               alluvium_store *store,
+                                               alluvium_error *error);
+
+/**
+ * Makes a new store in `path` with the key groups of the options, from checkpoints that together cover them: one from one, several from
+ * one, one from several. No data is read: segments are linked.
+ */
+alluvium_status alluvium_store_restore(alluvium_engine engine,
+                                       const char *path,
+                                       const alluvium_source *sources,
+                                       size_t sources_len,
+                                       const alluvium_store_options *options,
+                                       alluvium_store *store,
+                                       alluvium_error *error);
+
+/**
+ * As `alluvium_store_restore`, from the manifests of checkpoints (`alluvium_files_manifest`) whose segments are elsewhere: it serves at
+ * once, and what it needs is asked of the host (`alluvium_store_fetches`). Needs the option `fetch`.
+ */
+alluvium_status alluvium_store_restore_absent(alluvium_engine engine,
+                                              const char *path,
+                                              const alluvium_slice *manifests,
+                                              size_t manifests_len,
+                                              const alluvium_store_options *options,
+                                              alluvium_store *store,
+                                              alluvium_error *error);
+
+/**
+ * Waits for what is under way and closes a store: `ALLUVIUM_HAS_CHILDREN` while anything made from it is open, then nothing happens. What
+ * was written after the last checkpoint is lost. With any other failure than a misuse the store is closed, and had failed before.
+ */
+alluvium_status alluvium_store_close(alluvium_store store,
+                                     alluvium_error *error);
+
+/**
+ * A store's key groups, and how many the whole job has. Either may be null.
+ */
+alluvium_status alluvium_store_key_groups(alluvium_store store,
+                                          alluvium_range *range,
+                                          uint32_t *key_groups,
+                                          alluvium_error *error);
+
+/**
+ * The key group that a key's hash gives it in a store.
+ */
+alluvium_status alluvium_store_group_of(alluvium_store store,
+                                        alluvium_slice key,
+                                        uint16_t *group,
+                                        alluvium_error *error);
+
+/**
+ * Merges all that can be merged now, and waits for it. Not needed for anything but measuring space.
+ */
+alluvium_status alluvium_store_compact(alluvium_store store, alluvium_error *error);
+
+/**
+ * What a store counted since it was opened, in the text format of Prometheus, into a buffer.
+ */
+alluvium_status alluvium_store_metrics(alluvium_store store, alluvium_buffer buffer, alluvium_error *error);
+
+/**
+ * The answers that came since the ticket was last asked, in no particular order, into a buffer: `index u32 | status i32 | len u32 | value`
+ * each, little-endian, the value of a list packed as by `alluvium_writer_list`. `ALLUVIUM_OK` while there are more to come;
+ * `ALLUVIUM_NOT_FOUND` when all were taken, those in the buffer included. Values that were read from disk are kept in memory.
+ */
+alluvium_status alluvium_writer_poll(alluvium_writer writer,
+                                     alluvium_ticket ticket,
+                                     alluvium_buffer buffer,
+                                     alluvium_error *error);
+
+/**
+ * As `alluvium_writer_poll`, from any thread; what was read from disk is not kept in memory.
+ */
+alluvium_status alluvium_ticket_poll(alluvium_ticket ticket, alluvium_buffer buffer, alluvium_error *error);
+
+/**
+ * Waits until every answer is there to be taken.
+ */
+alluvium_status alluvium_ticket_wait(alluvium_ticket ticket, alluvium_error *error);
+
+/**
+ * Whether every answer is there to be taken: 0 or 1.
+ */
+alluvium_status alluvium_ticket_is_complete(alluvium_ticket ticket, uint32_t *is_complete, alluvium_error *error);
+
+/**
+ * Has `done` called once, when every answer is there to be taken: now, if they are, else by a thread of the library, which reads
+ * nothing more until it returns.
+ */
+alluvium_status alluvium_ticket_on_complete(alluvium_ticket ticket,
+                                            alluvium_done_fn done,
+                                            void *context,
+                                            alluvium_error *error);
+
+/**
+ * Closes a ticket. Answers that weren't taken are lost.
+ */
+alluvium_status alluvium_ticket_close(alluvium_ticket ticket, alluvium_error *error);
+
+/**
+ * Commits what is staged, by all writers of the store, as one, with where the sources stand and the host's metadata. It lasts with the next
+ * checkpoint. `info` may be null; else close it with `alluvium_info_close`.
+ */
+alluvium_status alluvium_store_commit(alluvium_store store,
+                                      const alluvium_offset *offsets,
+                                      size_t offsets_len,
+                                      alluvium_slice metadata,
+                                      alluvium_info *info,
+                                      alluvium_error *error);
+
+/**
+ * `alluvium_store_commit` of the writer's store, all its writers included, the shorter way.
+ */
+alluvium_status alluvium_writer_commit(alluvium_writer writer,
+                                       const alluvium_offset *offsets,
+                                       size_t offsets_len,
+                                       alluvium_slice metadata,
+                                       alluvium_info *info,
+                                       alluvium_error *error);
+
+/**
+ * Undoes what is staged, by all writers of the store, as one.
+ */
+alluvium_status alluvium_store_abort_transaction(alluvium_store store, alluvium_error *error);
+
+/**
+ * `alluvium_store_abort_transaction` of the writer's store, the shorter way.
+ */
+alluvium_status alluvium_writer_abort_transaction(alluvium_writer writer, alluvium_error *error);
+
+/**
+ * What was committed last; close it with `alluvium_info_close`.
+ */
+alluvium_status alluvium_store_last_commit(alluvium_store store, alluvium_info *info, alluvium_error *error);
+
+/**
+ * How much is staged, in bytes, about.
+ */
+alluvium_status alluvium_store_staged_bytes(alluvium_store store, uint64_t *staged_bytes, alluvium_error *error);
+
+/**
+ * Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them. The writer belongs to the
+ * calling thread. Close it with `alluvium_writer_close`.
+ */
+alluvium_status alluvium_writer_open(alluvium_store store,
+                                     alluvium_range range_,
+                                     alluvium_writer *writer,
+                                     alluvium_error *error);
+
+/**
+ * Lets a writer's range go; what it wrote stays. By its thread alone.
+ */
+alluvium_status alluvium_writer_close(alluvium_writer writer, alluvium_error *error);
+
+/**
+ * Gives a writer up to the thread that adopts it first (`alluvium_writer_adopt`). By its thread alone.
+ */
+alluvium_status alluvium_writer_give_away(alluvium_writer writer, alluvium_error *error);
+
+/**
+ * Makes a writer the calling thread's that was given away, or whose thread has ended: `ALLUVIUM_WRONG_THREAD` else.
+ */
+alluvium_status alluvium_writer_adopt(alluvium_writer writer, alluvium_error *error);
+
+/**
+ * Lets any thread use a writer from now on, one waiting for the other, which costs each call a lock. By its thread alone.
+ */
+alluvium_status alluvium_writer_share(alluvium_writer writer,
+                                      alluvium_error *error);
+
+/**
+ * The key groups of a writer.
+ */
+alluvium_status alluvium_writer_range(alluvium_writer writer, alluvium_range *range, alluvium_error *error);
+
+/**
+ * Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set.
+ */
+alluvium_status alluvium_writer_set_time(alluvium_writer writer, uint64_t now_ms, alluvium_error *error);
+
+/**
+ * A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none; `ALLUVIUM_TOO_SMALL` where it is longer than
+ * `capacity`: then `*len` says how long. For value and merging states.
+ */
+alluvium_status alluvium_writer_get(alluvium_writer writer,
+                                    uint16_t state,
+                                    const alluvium_key *key_,
+                                    uint8_t *memory,
+                                    size_t capacity,
+                                    size_t *len,
+                                    alluvium_error *error);
+
+/**
+ * A value, into a buffer, which grows as it must: for values whose length nobody knows.
+ */
+alluvium_status alluvium_writer_get_buffer(alluvium_writer writer,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           alluvium_buffer buffer,
+                                           alluvium_error *error);
+
+/**
+ * Puts a value. For value and merging states.
+ */
+alluvium_status alluvium_writer_put(alluvium_writer writer,
+                                    uint16_t state,
+                                    const alluvium_key *key_,
+                                    alluvium_slice value,
+                                    alluvium_error *error);
+
+/**
+ * Deletes a value, a list, or a merging state's value.
+ */
+alluvium_status alluvium_writer_delete(alluvium_writer writer,
+                                       uint16_t state,
+                                       const alluvium_key *key_,
+                                       alluvium_error *error);
+
+/**
+ * Merges an operand into a value, without reading it. For merging states.
+ */
+alluvium_status alluvium_writer_merge(alluvium_writer writer,
+                                      uint16_t state,
+                                      const alluvium_key *key_,
+                                      alluvium_slice operand,
+                                      alluvium_error *error);
+
+/**
+ * Reads a value and writes what `change` makes of it, in one step. For value states.
+ */
+alluvium_status alluvium_writer_update(alluvium_writer writer,
+                                       uint16_t state,
+                                       const alluvium_key *key_,
+                                       alluvium_update_fn change,
+                                       void *context,
+                                       alluvium_error *error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ALLUVIUM_H */

@@ -1,0 +1,735 @@
+//! Checkpoints: from the barrier to their release, what is known of them, their files and their contents.
+
+use crate::arguments::{Outcome, array, bytes, call, flag, give, options, place, range, range_out, slice, text};
+use crate::buffer;
+use crate::lists;
+use crate::store::StoreObject;
+use crate::types::*;
+use crate::writer::with;
+use alluvium::{
+    Barrier, CheckpointFiles, CheckpointInfo, CommitInfo, KeyGroupRange, Pending, ReadsInFlight, StateKind,
+};
+use alluvium_ffi::handles::{self, Handle, Many, One};
+use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
+use std::ffi::c_char;
+use std::path::Path;
+
+/// What the handle of a checkpoint on its way stands for.
+#[derive(Debug)]
+pub struct PendingObject {
+    pending: Pending,
+    store: Handle,
+}
+
+// SAFETY: the only type of this kind, and `Sync`.
+unsafe impl Object for PendingObject {
+    const KIND: Kind = Kind::Pending;
+    type Mode = Many;
+}
+
+/// What an info's handle stands for.
+#[derive(Debug)]
+pub struct InfoObject(CheckpointInfo);
+
+// SAFETY: the only type of this kind, and `Sync`.
+unsafe impl Object for InfoObject {
+    const KIND: Kind = Kind::Info;
+    type Mode = Many;
+}
+
+/// What the handle of a checkpoint's files stands for.
+#[derive(Debug)]
+pub struct FilesObject(CheckpointFiles);
+
+// SAFETY: the only type of this kind, and `Sync`.
+unsafe impl Object for FilesObject {
+    const KIND: Kind = Kind::Files;
+    type Mode = Many;
+}
+
+/// What an iterator's handle stands for.
+#[derive(Debug)]
+pub struct IteratorObject {
+    iter: alluvium::checkpoint::Iter,
+    item: alluvium::checkpoint::Item,
+    kind_of: Vec<(String, StateKind, bool)>,
+    list: buffer::Buffer,
+}
+
+// SAFETY: the only type of this kind.
+unsafe impl Object for IteratorObject {
+    const KIND: Kind = Kind::Iterator;
+    type Mode = One;
+}
+
+/// Reads in flight are waited for when a checkpoint is cut.
+pub const ALLUVIUM_READS_DRAIN: u32 = 0;
+/// A checkpoint is refused (`ALLUVIUM_BUSY`) while reads are in flight.
+pub const ALLUVIUM_READS_REFUSE: u32 = 1;
+
+/// What a checkpoint is to carry. All zero but for `size` and `label` is usual.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_barrier {
+    /// The length of this in bytes, as the program knows it.
+    pub size: u32,
+    /// `ALLUVIUM_READS_...`.
+    pub reads: u32,
+    /// The host's name of the checkpoint.
+    pub label: u64,
+    /// Where the sources stand. Empty in a transactional store, and so is the metadata.
+    pub offsets: *const alluvium_offset,
+    /// How many.
+    pub offsets_len: usize,
+    /// The host's metadata.
+    pub metadata: alluvium_slice,
+    /// Whether the checkpoint stands alone, sharing files with no other: 0 or 1.
+    pub standalone: u32,
+}
+
+/// Offsets of the caller's.
+pub(crate) unsafe fn offsets(
+    given: *const alluvium_offset,
+    len: usize,
+) -> Result<Vec<(KeyGroupRange, Vec<u8>)>, Misuse> {
+    // SAFETY: the caller's offsets.
+    let given = unsafe { array(given, len) }?.iter();
+    // SAFETY: as above.
+    given.map(|given| Ok((range(given.range)?, unsafe { bytes(given.offset) }?.to_vec()))).collect()
+}
+
+unsafe fn barrier(pointer: *const alluvium_barrier) -> Result<Barrier, Misuse> {
+    if pointer.is_null() {
+        return Err(Misuse::Null("barrier"));
+    }
+    let none = alluvium_slice { data: std::ptr::null(), len: 0 };
+    let defaults = alluvium_barrier {
+        size: 0,
+        reads: ALLUVIUM_READS_DRAIN,
+        label: 0,
+        offsets: std::ptr::null(),
+        offsets_len: 0,
+        metadata: none,
+        standalone: 0,
+    };
+    // SAFETY: the caller's barrier.
+    let given = unsafe { options(pointer, defaults) }?;
+    let reads = match given.reads {
+        ALLUVIUM_READS_DRAIN => ReadsInFlight::Drain,
+        ALLUVIUM_READS_REFUSE => ReadsInFlight::Refuse,
+        _ => return Err(Misuse::Argument("what becomes of reads in flight is unknown")),
+    };
+    // SAFETY: as above.
+    let (offsets, metadata) = unsafe { (offsets(given.offsets, given.offsets_len)?, bytes(given.metadata)?.to_vec()) };
+    Ok(Barrier { label: given.label, offsets, metadata, reads, standalone: flag(given.standalone)? })
+}
+
+unsafe fn leave(pending: *mut alluvium_pending, cut: Pending, store: Handle) -> Outcome {
+    let id = handles::insert(PendingObject { pending: cut, store }, store)?;
+    // SAFETY: the caller's `pending`.
+    unsafe { give(pending, "pending", alluvium_pending { id }) }?;
+    Ok(Status::Ok)
+}
+
+/// Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. It becomes complete in the background.
+/// Close what it gives with `alluvium_pending_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_barrier(
+    store: alluvium_store,
+    barrier_: *const alluvium_barrier,
+    pending: *mut alluvium_pending,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(pending, "pending")?;
+            let barrier = barrier(barrier_)?;
+            let cut = handles::get::<StoreObject>(store.id)?.store.barrier(barrier)?;
+            leave(pending, cut, store.id)
+        })
+    }
+}
+
+/// `alluvium_store_barrier` of the writer's store, all its writers included: from the thread of a writer it is the shorter way.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_barrier(
+    writer: alluvium_writer,
+    barrier_: *const alluvium_barrier,
+    pending: *mut alluvium_pending,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            place(pending, "pending")?;
+            let cut = object.writer.barrier(barrier(barrier_)?)?;
+            leave(pending, cut, object.store)
+        })
+    }
+}
+
+unsafe fn leave_info(info: *mut alluvium_info, known: CheckpointInfo, store: Handle) -> Outcome {
+    if !info.is_null() {
+        let id = handles::insert(InfoObject(known), store)?;
+        // SAFETY: the caller's `info`.
+        unsafe { give(info, "info", alluvium_info { id }) }?;
+    }
+    Ok(Status::Ok)
+}
+
+/// Waits until a checkpoint is complete, or can't become so, and gives what is known of it (`info` may be null; else close it with
+/// `alluvium_info_close`).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_pending_wait(
+    pending: alluvium_pending,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<PendingObject>(pending.id)?;
+            leave_info(info, object.pending.wait()?, object.store)
+        })
+    }
+}
+
+/// As `alluvium_pending_wait`, but says `ALLUVIUM_PENDING` at once while the checkpoint is on its way.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_pending_poll(
+    pending: alluvium_pending,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<PendingObject>(pending.id)?;
+            match object.pending.poll() {
+                None => Ok(Status::Pending),
+                Some(outcome) => leave_info(info, outcome?, object.store),
+            }
+        })
+    }
+}
+
+/// Gives a checkpoint up. Its changes stay in the store and join the next one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_pending_abort(
+    pending: alluvium_pending,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            handles::get::<PendingObject>(pending.id)?.pending.abort()?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Closes the handle of a checkpoint on its way; the checkpoint completes all the same. `ALLUVIUM_IN_USE` while a call waits for it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_pending_close(
+    pending: alluvium_pending,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::remove::<PendingObject>(pending.id).map(|_| Status::Ok)?)) }
+}
+
+/// The numbers of a checkpoint. Of a commit, the epoch alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_numbers {
+    /// The length of this in bytes, as the program knows it; set it before.
+    pub size: u32,
+    /// Everything of this epoch and earlier ones is in it.
+    pub epoch: u32,
+    /// The host's label.
+    pub label: u64,
+    /// Its number in the store; each has a greater one than those before.
+    pub number: u64,
+    /// When it was made, in ms since 1970, by the machine's clock.
+    pub created_ms: u64,
+    /// How many segments it names.
+    pub segments: u64,
+    /// How many of them no earlier checkpoint named.
+    pub new_segments: u64,
+    /// Bytes of all its files, the manifest included.
+    pub total_bytes: u64,
+    /// Bytes of the new ones among them.
+    pub new_bytes: u64,
+    /// Bytes that were flushed for it.
+    pub flushed_bytes: u64,
+    /// Bytes of keys and values that had changed since the checkpoint before.
+    pub changed_bytes: u64,
+    /// How many ranges of key groups have offsets.
+    pub offsets: u64,
+}
+
+/// The numbers of a checkpoint or commit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_info_numbers(
+    info: alluvium_info,
+    numbers: *mut alluvium_numbers,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<InfoObject>(info.id)?;
+            place(numbers, "numbers")?;
+            let size = numbers.cast::<u32>().read();
+            if (size as usize) < 2 * size_of::<u64>() {
+                return Err(Misuse::Abi.into());
+            }
+            let known = &object.0;
+            let all = alluvium_numbers {
+                size,
+                epoch: known.epoch.0,
+                label: known.label,
+                number: known.number,
+                created_ms: known.created_ms,
+                segments: known.segments as u64,
+                new_segments: known.new_segments as u64,
+                total_bytes: known.total_bytes,
+                new_bytes: known.new_bytes,
+                flushed_bytes: known.flushed_bytes,
+                changed_bytes: known.changed_bytes,
+                offsets: known.offsets.len() as u64,
+            };
+            let len = (size as usize).min(size_of::<alluvium_numbers>());
+            std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), numbers.cast::<u8>(), len);
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The host's metadata of a checkpoint or commit; it stays until the info is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_info_metadata(
+    info: alluvium_info,
+    metadata: *mut alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            give(metadata, "metadata", slice(&handles::get::<InfoObject>(info.id)?.0.metadata))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Where the sources stood for a range of key groups, by its place; the bytes stay until the info is closed. `ALLUVIUM_NOT_FOUND` where
+/// there is no such place.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_info_offset(
+    info: alluvium_info,
+    index: usize,
+    offset: *mut alluvium_offset,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<InfoObject>(info.id)?;
+            let Some((range, bytes)) = object.0.offsets.get(index) else { return Ok(Status::NotFound) };
+            give(offset, "offset", alluvium_offset { range: range_out(*range), offset: slice(bytes) })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Closes an info.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_info_close(info: alluvium_info, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::remove::<InfoObject>(info.id).map(|_| Status::Ok)?)) }
+}
+
+/// What is known of a commit, as an info.
+pub(crate) unsafe fn leave_commit(info: *mut alluvium_info, commit: &CommitInfo, store: Handle) -> Outcome {
+    let known = CheckpointInfo {
+        label: 0,
+        number: 0,
+        epoch: commit.epoch,
+        created_ms: 0,
+        offsets: commit.offsets.clone(),
+        metadata: commit.metadata.clone(),
+        segments: 0,
+        new_segments: 0,
+        total_bytes: 0,
+        new_bytes: 0,
+        flushed_bytes: 0,
+        changed_bytes: 0,
+    };
+    // SAFETY: the caller's `info`.
+    unsafe { leave_info(info, known, store) }
+}
+
+/// How many checkpoints a store keeps.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_checkpoints(
+    store: alluvium_store,
+    count: *mut usize,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            give(count, "count", handles::get::<StoreObject>(store.id)?.store.checkpoints().len())?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// What is known of a checkpoint that a store keeps, by its place, oldest first; `ALLUVIUM_NOT_FOUND` where there is no such place. Close it
+/// with `alluvium_info_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_checkpoint(
+    store: alluvium_store,
+    index: usize,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(info, "info")?;
+            let mut all = handles::get::<StoreObject>(store.id)?.store.checkpoints();
+            if index >= all.len() {
+                return Ok(Status::NotFound);
+            }
+            leave_info(info, all.swap_remove(index), store.id)
+        })
+    }
+}
+
+/// What is known of the checkpoint that a store was opened at; `ALLUVIUM_NOT_FOUND` where it was created. Close it with
+/// `alluvium_info_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_restored(
+    store: alluvium_store,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(info, "info")?;
+            let object = handles::get::<StoreObject>(store.id)?;
+            let Some(known) = object.store.restored() else { return Ok(Status::NotFound) };
+            leave_info(info, known.clone(), store.id)
+        })
+    }
+}
+
+/// Runs what says something of a checkpoint.
+unsafe fn said(
+    store: alluvium_store,
+    error: *mut alluvium_error,
+    say: impl FnOnce(&alluvium::Store) -> alluvium::Result<()>,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            say(&handles::get::<StoreObject>(store.id)?.store)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Keeps a checkpoint until it is released or the store is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_retain(
+    store: alluvium_store,
+    label: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { said(store, error, |store| store.retain(label)) }
+}
+
+/// Lets go of a checkpoint. The newest one always stays.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_release(
+    store: alluvium_store,
+    label: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { said(store, error, |store| store.release(label)) }
+}
+
+/// The host's word that a checkpoint is complete, its parts in other places included. Words may come late, twice, or for what is gone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_confirm(
+    store: alluvium_store,
+    label: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { said(store, error, |store| store.confirm(label)) }
+}
+
+/// The host's word that it gave a checkpoint up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_abort(
+    store: alluvium_store,
+    label: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { said(store, error, |store| store.abort(label)) }
+}
+
+/// The host's word that it needs neither this checkpoint nor those before it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_subsume(
+    store: alluvium_store,
+    label: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { said(store, error, |store| store.subsume(label)) }
+}
+
+/// Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_export(
+    store: alluvium_store,
+    label: u64,
+    directory: *const c_char,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let directory = Path::new(text(directory, "directory")?);
+            handles::get::<StoreObject>(store.id)?.store.export(label, directory)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_files(
+    store: alluvium_store,
+    label: u64,
+    files: *mut alluvium_files,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(files, "files")?;
+            let found = handles::get::<StoreObject>(store.id)?.store.files(label)?;
+            let id = handles::insert(FilesObject(found), store.id)?;
+            give(files, "files", alluvium_files { id })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// A file of a checkpoint.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_file {
+    /// Its name in the store's directory, which ends with a zero.
+    pub name: [c_char; 64],
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Whether the newest confirmed checkpoint before this one has it too: 0 or 1.
+    pub shared: u32,
+}
+
+/// A name as a C structure has it.
+pub(crate) fn name_out(name: &str) -> [c_char; 64] {
+    let mut out = [0; 64];
+    // The last one stays zero. Names are of ASCII, and shorter than that.
+    for (place, byte) in out[..63].iter_mut().zip(name.bytes()) {
+        *place = byte as c_char;
+    }
+    out
+}
+
+/// A checkpoint's file, by its place: the segments, and last the manifest. `ALLUVIUM_NOT_FOUND` where there is no such place.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_files_get(
+    files: alluvium_files,
+    index: usize,
+    file: *mut alluvium_file,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<FilesObject>(files.id)?;
+            let Some(info) = object.0.list().get(index) else { return Ok(Status::NotFound) };
+            let out = alluvium_file { name: name_out(&info.name), bytes: info.bytes, shared: u32::from(info.shared) };
+            give(file, "file", out)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The manifest's bytes; they stay until the files are closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_files_manifest(
+    files: alluvium_files,
+    manifest: *mut alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            give(manifest, "manifest", slice(handles::get::<FilesObject>(files.id)?.0.manifest()))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Reads `len` bytes of a file, by its place, from `offset`, into `memory`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_files_read(
+    files: alluvium_files,
+    index: usize,
+    offset: u64,
+    memory: *mut u8,
+    len: usize,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let memory = crate::arguments::array_mut(memory, len)?;
+            let object = handles::get::<FilesObject>(files.id)?;
+            memory.copy_from_slice(&object.0.read(index, offset, len)?);
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Closes a checkpoint's files: they may be deleted from then on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_files_close(files: alluvium_files, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::remove::<FilesObject>(files.id).map(|_| Status::Ok)?)) }
+}
+
+/// Goes through everything in a checkpoint, in the order of key groups, then states, then keys. Close it with
+/// `alluvium_iterator_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_iterate(
+    store: alluvium_store,
+    label: u64,
+    iterator: *mut alluvium_iterator,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(iterator, "iterator")?;
+            let object = handles::get::<StoreObject>(store.id)?;
+            let kind =
+                |def: &std::sync::Arc<alluvium::states::StateDef>| (def.name.clone(), def.kind, def.ttl.is_some());
+            let made = IteratorObject {
+                iter: object.store.iterate(label)?,
+                item: no_item(),
+                kind_of: object.store.states().iter().map(kind).collect(),
+                list: buffer::Buffer::default(),
+            };
+            let id = handles::insert(made, store.id)?;
+            give(iterator, "iterator", alluvium_iterator { id })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+fn no_item() -> alluvium::checkpoint::Item {
+    alluvium::checkpoint::Item {
+        state: String::new(),
+        group: alluvium::KeyGroup(0),
+        key: Vec::new(),
+        namespace: Vec::new(),
+        user_key: None,
+        value: Vec::new(),
+        expiry_ms: None,
+    }
+}
+
+/// A record of a checkpoint.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_item {
+    /// The state's number.
+    pub state: u16,
+    /// The key group.
+    pub group: u16,
+    /// Whether it is a map's entry: 0 or 1.
+    pub is_entry: u32,
+    /// The key.
+    pub key: alluvium_slice,
+    /// The namespace.
+    pub ns: alluvium_slice,
+    /// The user key of a map's entry.
+    pub user_key: alluvium_slice,
+    /// The value; of a list its elements, `len u32 | bytes` each.
+    pub value: alluvium_slice,
+    /// When it expires, in ms; the greatest number: never. Elements of lists have times of their own, which are not told.
+    pub expiry_ms: u64,
+}
+
+/// The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_iterator_next(
+    iterator: alluvium_iterator,
+    item: *mut alluvium_item,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let mut object = handles::get::<IteratorObject>(iterator.id)?;
+            let object = object.as_mut();
+            place(item, "item")?;
+            let Some(next) = object.iter.next() else { return Ok(Status::NotFound) };
+            object.item = next?;
+            let found = &object.item;
+            let known = object.kind_of.iter().position(|(name, _, _)| *name == found.state);
+            let number = known.ok_or_else(|| Failure::Panic("a state that isn't registered".into()))?;
+            let (_, kind, expiring) = object.kind_of[number];
+            object.list.clear();
+            if kind == StateKind::List {
+                let elements = alluvium::states::frames(&found.value, expiring);
+                elements.for_each(|(_, element)| lists::push(&mut object.list, element));
+            }
+            let out = alluvium_item {
+                state: number as u16,
+                group: found.group.0,
+                is_entry: u32::from(found.user_key.is_some()),
+                key: slice(&found.key),
+                ns: slice(&found.namespace),
+                user_key: slice(found.user_key.as_deref().unwrap_or_default()),
+                value: if kind == StateKind::List { slice(&object.list.bytes) } else { slice(&found.value) },
+                expiry_ms: found.expiry_ms.unwrap_or(u64::MAX),
+            };
+            give(item, "item", out)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Closes an iterator.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_iterator_close(
+    iterator: alluvium_iterator,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::remove::<IteratorObject>(iterator.id).map(|_| Status::Ok)?)) }
+}

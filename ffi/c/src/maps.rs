@@ -1,0 +1,287 @@
+//! Maps. Entries in buffers are packed as cursors' records are (`alluvium_cursor_entries`).
+
+use crate::arguments::{answer, bytes, key, map_range};
+use crate::buffer::{self, Buffer};
+use crate::types::*;
+use crate::writer::{WriterObject, numbered, with};
+use alluvium::packed::HEADER_BYTES;
+use alluvium::{Key, KeyGroup};
+use alluvium_ffi::Status;
+
+/// Adds a record to what lies in a buffer, as a cursor does.
+pub(crate) fn push(buffer: &mut Buffer, key: Key<'_>, user_key: &[u8], value: &[u8]) {
+    let mut header = [0; HEADER_BYTES];
+    header[..2].copy_from_slice(&key.group.0.to_le_bytes());
+    // The lengths are those of parts that a store took.
+    header[2..4].copy_from_slice(&(key.key.len() as u16).to_le_bytes());
+    header[4..6].copy_from_slice(&(key.namespace.len() as u16).to_le_bytes());
+    header[6..8].copy_from_slice(&(user_key.len() as u16).to_le_bytes());
+    header[8..].copy_from_slice(&(value.len() as u32).to_le_bytes());
+    for part in [&header[..], key.key, key.namespace, user_key, value] {
+        buffer.bytes.extend_from_slice(part);
+    }
+    buffer.records += 1;
+}
+
+/// The key of entries of one map, which say nothing of it.
+const NO_KEY: Key<'static> = Key::new(KeyGroup(0), b"");
+
+/// The value of a map's entry, copied into `memory`, as by `alluvium_writer_get`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_get(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    memory: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            let user_key = bytes(user_key)?;
+            object.writer.map_read(numbered(state), key, user_key, |value| answer(value, memory, capacity, len))?
+        })
+    }
+}
+
+/// The value of a map's entry, into a buffer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_get_buffer(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            let user_key = bytes(user_key)?;
+            object.writer.map_read(numbered(state), key, user_key, |value| buffer::answer(buffer, value))?
+        })
+    }
+}
+
+/// Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_contains(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            let contains = object.writer.map_contains(numbered(state), key, bytes(user_key)?)?;
+            Ok(if contains { Status::Ok } else { Status::NotFound })
+        })
+    }
+}
+
+/// Whether a map has any entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_any(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            let is_empty = object.writer.map_is_empty(numbered(state), key)?;
+            Ok(if is_empty { Status::NotFound } else { Status::Ok })
+        })
+    }
+}
+
+/// Puts an entry of a map.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_put(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    value: alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.map_put(numbered(state), key, bytes(user_key)?, bytes(value)?)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Deletes an entry of a map.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_delete(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.map_delete(numbered(state), key, bytes(user_key)?)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Deletes the entries of a map in a range, which may not be reversed; null: all of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_delete_range(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    range: *const alluvium_map_range,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.map_delete_range(numbered(state), key, &map_range(range)?)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Deletes the entries of a map whose time is below `before`: those whose user keys begin with it, as 8 bytes, big-endian.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_expire(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    before: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.map_expire(numbered(state), key, before)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Deletes all entries of a map.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_clear(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.map_clear(numbered(state), key)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Runs what finds one entry, and leaves it in a buffer.
+unsafe fn entry(
+    writer: alluvium_writer,
+    key_: *const alluvium_key,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+    find: impl FnOnce(&mut WriterObject, Key<'_>) -> alluvium::Result<Option<(Vec<u8>, Vec<u8>)>>,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            buffer::filling(buffer, |out| {
+                let Some((user_key, value)) = find(object, key)? else { return Ok(Status::NotFound) };
+                push(out, NO_KEY, &user_key, &value);
+                Ok(Status::Ok)
+            })
+        })
+    }
+}
+
+/// The entry of a map with the smallest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_first(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_first(numbered(state), key)) }
+}
+
+/// The entry of a map with the greatest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_last(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_last(numbered(state), key)) }
+}
+
+/// Takes the entry with the smallest user key out of a map, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_pop_first(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_pop_first(numbered(state), key)) }
+}
+
+/// Takes all entries with user keys below `below` out of a map, in order, into a buffer: the timers that are due. What is in the
+/// buffer when this fails is taken out all the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_pop_below(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    below: alluvium_slice,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let (key, below) = (key(key_, object.key_groups)?, bytes(below)?);
+            let mut buffer = alluvium_ffi::handles::get::<Buffer>(buffer.id)?;
+            let out = buffer.as_mut();
+            out.clear();
+            object
+                .writer
+                .map_pop_below(numbered(state), key, below, |user_key, value| push(out, NO_KEY, user_key, value))?;
+            Ok(if out.records == 0 { Status::NotFound } else { Status::Ok })
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! States: registering and migrating them.
+
+use crate::arguments::{Context, array, bytes, call, flag, give, options, output, place, slice, text};
+use crate::buffer;
+use crate::store::StoreObject;
+use crate::types::*;
+use alluvium::{Convert, Merge, MergeOperator, Purge, State, StateId, StateOptions, Ttl};
+use alluvium_ffi::handles;
+use alluvium_ffi::threads::callback;
+use alluvium_ffi::{Misuse, Status};
+use std::ffi::{c_char, c_void};
+use std::fmt;
+use std::sync::Arc;
+
+/// How a state is registered. `alluvium_state_options_init` sets what is usual: a value state that never expires.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_state_options {
+    /// The length of this in bytes, as the program knows it.
+    pub size: u32,
+    /// `ALLUVIUM_KIND_...`.
+    pub kind: u32,
+    /// Its name, 1 to 1,024 bytes.
+    pub name: *const c_char,
+    /// Of a merging state the operator's name: `u64-add`, `u64-min`, `u64-max`, and so with `i64` and `f64`, all of 8 bytes, little-endian;
+    /// or the name of `merge`, which is none of these.
+    pub merge_name: *const c_char,
+    /// The host's own operator, or null.
+    pub merge: alluvium_merge_fn,
+    /// Given to `merge`; any thread may use it.
+    pub merge_context: *mut c_void,
+    /// Lets `merge_context` go.
+    pub merge_release: alluvium_release_fn,
+    /// How long a value lives after it was written, in ms; 0: for ever.
+    pub ttl_ms: u64,
+    /// Whether reading starts that time anew: 0 or 1.
+    pub ttl_refresh_on_read: u32,
+    /// Where in a value its own time begins, ms since 1970 as a big-endian i64, by which compaction drops it; see `purge_ms`.
+    pub purge_time_at: u32,
+    /// How long after its own time a value may be dropped, in ms; 0: never. Not together with `ttl_ms`.
+    pub purge_ms: u64,
+    /// The host's schema, which is kept with the state. Empty: what is known of it stays.
+    pub schema: alluvium_slice,
+    /// Conversions that migrations of the state go on with.
+    pub conversions: *const alluvium_conversion,
+    /// How many.
+    pub conversions_len: usize,
+}
+
+const fn defaults() -> alluvium_state_options {
+    alluvium_state_options {
+        size: size_of::<alluvium_state_options>() as u32,
+        kind: ALLUVIUM_KIND_VALUE,
+        name: std::ptr::null(),
+        merge_name: std::ptr::null(),
+        merge: None,
+        merge_context: std::ptr::null_mut(),
+        merge_release: None,
+        ttl_ms: 0,
+        ttl_refresh_on_read: 0,
+        purge_time_at: 0,
+        purge_ms: 0,
+        schema: alluvium_slice { data: std::ptr::null(), len: 0 },
+        conversions: std::ptr::null(),
+        conversions_len: 0,
+    }
+}
+
+/// Fills in what is usual; `name` is left to be set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_state_options_init(options: *mut alluvium_state_options) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(std::ptr::null_mut(), || {
+            give(options, "options", defaults())?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// A host's merge function.
+struct HostMerge {
+    name: String,
+    merge: unsafe extern "C" fn(*mut c_void, alluvium_slice, alluvium_slice, alluvium_output),
+    context: Context,
+}
+
+impl Merge for HostMerge {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
+        let output = output(out);
+        // SAFETY: the host's function with what its type says.
+        callback(|| unsafe { (self.merge)(self.context.pointer, slice(older), slice(newer), output) });
+    }
+}
+
+/// A host's conversion.
+struct HostConvert {
+    name: String,
+    convert: unsafe extern "C" fn(*mut c_void, alluvium_slice, alluvium_output) -> i32,
+    context: Context,
+}
+
+impl fmt::Debug for HostConvert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Convert for HostConvert {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn convert(&self, old: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        let output = output(out);
+        // SAFETY: the host's function with what its type says.
+        match callback(|| unsafe { (self.convert)(self.context.pointer, slice(old), output) }) {
+            0 => Ok(()),
+            number => Err(format!("the host's conversion returned {number}")),
+        }
+    }
+}
+
+unsafe fn conversion(given: &alluvium_conversion) -> Result<Arc<dyn Convert>, Misuse> {
+    // First, so that it is let go whatever comes.
+    let context = Context::new(given.context, given.release);
+    let convert = given.convert.ok_or(Misuse::Null("a conversion's function"))?;
+    // SAFETY: the caller's conversion.
+    let name = unsafe { text(given.name, "a conversion's name") }?.to_owned();
+    Ok(Arc::new(HostConvert { name, convert, context }))
+}
+
+unsafe fn operator(given: &alluvium_state_options) -> Result<MergeOperator, Misuse> {
+    let context = Context::new(given.merge_context, given.merge_release);
+    // SAFETY: the caller's options.
+    let name = unsafe { text(given.merge_name, "merge_name") }?;
+    match given.merge {
+        Some(merge) => Ok(MergeOperator::User(Arc::new(HostMerge { name: name.to_owned(), merge, context }))),
+        None => MergeOperator::built_in(name).ok_or(Misuse::Argument("no merge operator of this name is built in")),
+    }
+}
+
+unsafe fn state_options(given: &alluvium_state_options) -> Result<StateOptions, Misuse> {
+    // SAFETY: the caller's options.
+    let name = unsafe { text(given.name, "name") }?;
+    let mut options = match given.kind {
+        ALLUVIUM_KIND_VALUE => StateOptions::value(name),
+        ALLUVIUM_KIND_LIST => StateOptions::list(name),
+        ALLUVIUM_KIND_MAP => StateOptions::map(name),
+        // SAFETY: as above.
+        ALLUVIUM_KIND_MERGING => StateOptions::merging(name, unsafe { operator(given) }?),
+        _ => return Err(Misuse::Argument("an unknown kind of state")),
+    };
+    if given.ttl_ms > 0 {
+        let refresh_on_read = flag(given.ttl_refresh_on_read)?;
+        options = options.ttl(Ttl { duration_ms: given.ttl_ms, refresh_on_read });
+    }
+    if given.purge_ms > 0 {
+        options = options.purge(Purge { duration_ms: given.purge_ms, time_at: given.purge_time_at });
+    }
+    // SAFETY: as above.
+    let (schema, conversions) = unsafe { (bytes(given.schema)?, array(given.conversions, given.conversions_len)?) };
+    options = options.user(schema);
+    for given in conversions {
+        // SAFETY: as above.
+        options = options.conversion(unsafe { conversion(given) }?);
+    }
+    Ok(options)
+}
+
+/// Registers a state, or finds it where there is one of this name and kind, and says its number, which is good for this store alone.
+/// Contexts are the library's from this call on, whatever it comes to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_state(
+    store: alluvium_store,
+    options_: *const alluvium_state_options,
+    state: *mut u16,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let given = options(options_, defaults())?;
+            let wanted = state_options(&given)?;
+            place(state, "state")?;
+            let registered = handles::get::<StoreObject>(store.id)?.store.state(wanted)?;
+            give(state, "state", registered.id().0)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// How many states a store has; their numbers are those below.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_states(
+    store: alluvium_store,
+    count: *mut usize,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let states = handles::get::<StoreObject>(store.id)?.store.states().len();
+            give(count, "count", states)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// A state's kind (may be null), its name in one buffer and its schema in another.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_describe(
+    store: alluvium_store,
+    state: u16,
+    kind: *mut u32,
+    name: alluvium_buffer,
+    schema: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let states = handles::get::<StoreObject>(store.id)?.store.states();
+            let Some(def) = states.get(usize::from(state)) else { return Ok(Status::NotFound) };
+            if !kind.is_null() {
+                give(kind, "kind", u32::from(def.kind as u8))?;
+            }
+            buffer::answer(name, Some(def.name.as_bytes()))?;
+            buffer::answer(schema, Some(&def.user))
+        })
+    }
+}
+
+/// Migrates a state to another schema: from the return of this call on every value that is read went through `conversion`. What is
+/// on disk is converted as it is read, and rewritten in the background (`alluvium_store_migration`). Nobody may use the state
+/// during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_migrate(
+    store: alluvium_store,
+    state: u16,
+    schema: alluvium_slice,
+    conversion_: *const alluvium_conversion,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let conversion = conversion(crate::arguments::one(conversion_, "conversion")?)?;
+            let store = handles::get::<StoreObject>(store.id)?;
+            store.store.migrate(State::numbered(StateId(state)), bytes(schema)?, conversion)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// How far the migrations of a state are: segments and bytes (either may be null) that are still to be rewritten.
+/// `ALLUVIUM_NOT_FOUND` where none is under way; `ALLUVIUM_CONVERSION` where one can't go on, for want of its conversion.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_migration(
+    store: alluvium_store,
+    state: u16,
+    segments: *mut u64,
+    segment_bytes: *mut u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let store = handles::get::<StoreObject>(store.id)?;
+            let Some(migration) = store.store.migration(State::numbered(StateId(state)))? else {
+                return Ok(Status::NotFound);
+            };
+            if !segments.is_null() {
+                give(segments, "segments", migration.segments as u64)?;
+            }
+            if !segment_bytes.is_null() {
+                give(segment_bytes, "segment_bytes", migration.bytes)?;
+            }
+            migration.obstacle.map_or(Ok(Status::Ok), |obstacle| Err(obstacle.into()))
+        })
+    }
+}

@@ -1,0 +1,411 @@
+//! Stores: opening, closing, compacting, counting.
+
+use crate::arguments::{Context, array, bytes, call, flag, give, options, place, range, range_out, text};
+use crate::buffer;
+use crate::engine::{self, EngineObject, ShareObject};
+use crate::types::*;
+use alluvium::{CheckpointSource, Durability, Retention, SegmentSink, Store, StoreOptions};
+use alluvium_ffi::handles::{self, Handle, Many};
+use alluvium_ffi::threads::callback;
+use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
+use std::ffi::{CString, c_char};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a store's handle stands for.
+#[derive(Debug)]
+pub struct StoreObject {
+    pub(crate) store: Store,
+}
+
+// SAFETY: the only type of this kind, and `Sync`.
+unsafe impl Object for StoreObject {
+    const KIND: Kind = Kind::Store;
+    type Mode = Many;
+}
+
+/// A checkpoint is complete when its files are durable on this machine's disk.
+pub const ALLUVIUM_DURABILITY_CHECKPOINT: u32 = 0;
+/// The host copies each checkpoint's files away itself: nothing is synced.
+pub const ALLUVIUM_DURABILITY_HOST: u32 = 1;
+
+/// Options of a store. `alluvium_store_options_init` fills in what is usual.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_store_options {
+    /// The length of this in bytes, as the program knows it.
+    pub size: u32,
+    /// How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created.
+    pub key_groups: u32,
+    /// The key groups of this store (0 to 127).
+    pub range: alluvium_range,
+    /// `ALLUVIUM_DURABILITY_...` (`ALLUVIUM_DURABILITY_CHECKPOINT`).
+    pub durability: u32,
+    /// How many of the newest checkpoints are kept (1).
+    pub retained_checkpoints: u32,
+    /// Whether the host says what became of each checkpoint (`alluvium_store_confirm` and so on): 0 or 1 (0).
+    pub host_retention: u32,
+    /// With `host_retention`: at most so many that it said nothing of are kept (1,024).
+    pub unconfirmed_max: u32,
+    /// Whether segments are compressed where it pays: 0 or 1 (1).
+    pub compress: u32,
+    /// How many snapshots may live at once (16).
+    pub snapshots_max: u32,
+    /// Whether segments that aren't in the directory are asked of the host: 0 or 1 (0).
+    pub fetch: u32,
+    /// Whether what is written is staged until it is committed: 0 or 1 (0).
+    pub transactional: u32,
+    /// How much each writer may have staged, in bytes, about (no limit).
+    pub staged_bytes_max: u64,
+    /// The part of the budget that the store lives in; 0: the whole.
+    pub share: alluvium_share,
+    /// What no other store takes of that memory, in bytes (0).
+    pub memory_minimum_bytes: u64,
+    /// Where the bytes of segments go while they are written, beside the disk; null: nowhere.
+    pub sink: *const alluvium_segment_sink,
+}
+
+fn defaults() -> alluvium_store_options {
+    let usual = StoreOptions::default();
+    alluvium_store_options {
+        size: size_of::<alluvium_store_options>() as u32,
+        key_groups: usual.key_groups,
+        range: range_out(usual.range),
+        durability: ALLUVIUM_DURABILITY_CHECKPOINT,
+        retained_checkpoints: usual.retained_checkpoints as u32,
+        host_retention: 0,
+        unconfirmed_max: 1_024,
+        compress: u32::from(usual.compress),
+        snapshots_max: usual.snapshots_max as u32,
+        fetch: u32::from(usual.fetch),
+        transactional: u32::from(usual.transactional),
+        staged_bytes_max: u64::MAX,
+        share: alluvium_share { id: 0 },
+        memory_minimum_bytes: 0,
+        sink: std::ptr::null(),
+    }
+}
+
+/// Fills in what is usual.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_options_init(options: *mut alluvium_store_options) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(std::ptr::null_mut(), || {
+            give(options, "options", defaults())?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// A host's sink.
+struct HostSink {
+    functions: alluvium_segment_sink,
+    context: Context,
+}
+
+// SAFETY: the header says that any thread may use the context.
+unsafe impl Send for HostSink {}
+// SAFETY: as above.
+unsafe impl Sync for HostSink {}
+
+impl fmt::Debug for HostSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HostSink")
+    }
+}
+
+impl SegmentSink for HostSink {
+    fn write(&self, name: &str, offset: u64, bytes: &[u8]) {
+        let (Some(write), Ok(name)) = (self.functions.write, CString::new(name)) else { return };
+        // SAFETY: the host's function with what its type says.
+        callback(|| unsafe { write(self.context.pointer, name.as_ptr(), offset, bytes.as_ptr(), bytes.len()) });
+    }
+
+    fn complete(&self, name: &str, len: u64) {
+        let (Some(complete), Ok(name)) = (self.functions.complete, CString::new(name)) else { return };
+        // SAFETY: as above.
+        callback(|| unsafe { complete(self.context.pointer, name.as_ptr(), len) });
+    }
+
+    fn abandon(&self, name: &str) {
+        let (Some(abandon), Ok(name)) = (self.functions.abandon, CString::new(name)) else { return };
+        // SAFETY: as above.
+        callback(|| unsafe { abandon(self.context.pointer, name.as_ptr()) });
+    }
+}
+
+unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
+    // SAFETY: the caller's options.
+    let given = unsafe { options(pointer, defaults()) }?;
+    let sink = if given.sink.is_null() {
+        None
+    } else {
+        // SAFETY: the caller's sink.
+        let functions = *unsafe { crate::arguments::one(given.sink, "sink") }?;
+        let context = Context::new(functions.context, functions.release);
+        Some(Arc::new(HostSink { functions, context }) as Arc<dyn SegmentSink>)
+    };
+    let share = match given.share.id {
+        0 => None,
+        id => Some(handles::get::<ShareObject>(id)?.0.clone()),
+    };
+    Ok(StoreOptions {
+        key_groups: given.key_groups,
+        range: range(given.range)?,
+        durability: match given.durability {
+            ALLUVIUM_DURABILITY_CHECKPOINT => Durability::Checkpoint,
+            ALLUVIUM_DURABILITY_HOST => Durability::Host,
+            _ => return Err(Misuse::Argument("an unknown durability").into()),
+        },
+        retained_checkpoints: given.retained_checkpoints as usize,
+        retention: if flag(given.host_retention)? {
+            Retention::Host { unconfirmed_max: given.unconfirmed_max as usize }
+        } else {
+            Retention::Newest
+        },
+        compress: flag(given.compress)?,
+        memory_share: share,
+        memory_minimum_bytes: engine::bytes(given.memory_minimum_bytes)?,
+        snapshots_max: given.snapshots_max as usize,
+        fetch: flag(given.fetch)?,
+        sink,
+        transactional: flag(given.transactional)?,
+        staged_bytes_max: usize::try_from(given.staged_bytes_max).unwrap_or(usize::MAX),
+        hash_seed: None,
+    })
+}
+
+/// Opens a store by `open`, and leaves its handle.
+unsafe fn open(
+    engine: alluvium_engine,
+    path: *const c_char,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+    open: impl FnOnce(&alluvium::Engine, &Path, StoreOptions) -> Result<Store, Failure>,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            // First: what they hold is let go whatever comes.
+            let options = store_options(options)?;
+            place(store, "store")?;
+            let object = handles::get::<EngineObject>(engine.id)?;
+            let opened = open(&object.0, Path::new(text(path, "path")?), options)?;
+            give(store, "store", alluvium_store { id: insert(opened, engine.id)? })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+fn insert(store: Store, engine: Handle) -> Result<Handle, Misuse> {
+    handles::insert(StoreObject { store }, engine)
+}
+
+/// Creates a store in an empty or missing directory. Null for the usual options. Close it with `alluvium_store_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_create(
+    engine: alluvium_engine,
+    path: *const c_char,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        open(engine, path, options, store, error, |engine, path, options| Ok(Store::create(engine, path, options)?))
+    }
+}
+
+/// Opens a store at its newest checkpoint; a directory without one is refused (`ALLUVIUM_NO_CHECKPOINT`).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_open(
+    engine: alluvium_engine,
+    path: *const c_char,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        open(engine, path, options, store, error, |engine, path, options| Ok(Store::open(engine, path, options)?))
+    }
+}
+
+/// Opens a store at its newest checkpoint, or creates one where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_open_or_create(
+    engine: alluvium_engine,
+    path: *const c_char,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        open(engine, path, options, store, error, |engine, path, options| {
+            Ok(Store::open_or_create(engine, path, options)?)
+        })
+    }
+}
+
+/// Opens a store at the checkpoint of this label.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_open_checkpoint(
+    engine: alluvium_engine,
+    path: *const c_char,
+    label: u64,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        open(engine, path, options, store, error, |engine, path, options| {
+            Ok(Store::open_checkpoint(engine, path, label, options)?)
+        })
+    }
+}
+
+/// A checkpoint to restore from.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_source {
+    /// The store's directory, or one that a checkpoint was exported to.
+    pub directory: *const c_char,
+    /// Whether `label` says which checkpoint: 0 or 1. Else it is the newest there.
+    pub has_label: u32,
+    /// The checkpoint's label.
+    pub label: u64,
+}
+
+/// Makes a new store in `path` with the key groups of the options, from checkpoints that together cover them: one from one, several from
+/// one, one from several. No data is read: segments are linked.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_restore(
+    engine: alluvium_engine,
+    path: *const c_char,
+    sources: *const alluvium_source,
+    sources_len: usize,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        open(engine, path, options, store, error, |engine, path, options| {
+            let source = |source: &alluvium_source| {
+                let directory = Path::new(text(source.directory, "a source's directory")?).to_owned();
+                Ok(CheckpointSource { directory, label: flag(source.has_label)?.then_some(source.label) })
+            };
+            let sources = array(sources, sources_len)?.iter().map(source).collect::<Result<Vec<_>, Misuse>>()?;
+            Ok(Store::restore(engine, path, &sources, options)?)
+        })
+    }
+}
+
+/// As `alluvium_store_restore`, from the manifests of checkpoints (`alluvium_files_manifest`) whose segments are elsewhere: it serves at
+/// once, and what it needs is asked of the host (`alluvium_store_fetches`). Needs the option `fetch`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_restore_absent(
+    engine: alluvium_engine,
+    path: *const c_char,
+    manifests: *const alluvium_slice,
+    manifests_len: usize,
+    options: *const alluvium_store_options,
+    store: *mut alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        open(engine, path, options, store, error, |engine, path, options| {
+            let manifests = array(manifests, manifests_len)?.iter().map(|&manifest| bytes(manifest));
+            let manifests = manifests.collect::<Result<Vec<_>, Misuse>>()?;
+            Ok(Store::restore_absent(engine, path, &manifests, options)?)
+        })
+    }
+}
+
+/// Waits for what is under way and closes a store: `ALLUVIUM_HAS_CHILDREN` while anything made from it is open, then nothing happens. What
+/// was written after the last checkpoint is lost. With any other failure than a misuse the store is closed, and had failed before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_close(store: alluvium_store, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            handles::remove::<StoreObject>(store.id)?.store.close()?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// A store's key groups, and how many the whole job has. Either may be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_key_groups(
+    store: alluvium_store,
+    range: *mut alluvium_range,
+    key_groups: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let store = handles::get::<StoreObject>(store.id)?;
+            if !range.is_null() {
+                give(range, "range", range_out(store.store.range()))?;
+            }
+            if !key_groups.is_null() {
+                give(key_groups, "key_groups", store.store.key_groups())?;
+            }
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The key group that a key's hash gives it in a store.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_group_of(
+    store: alluvium_store,
+    key: alluvium_slice,
+    group: *mut u16,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let store = handles::get::<StoreObject>(store.id)?;
+            give(group, "group", store.store.key(bytes(key)?).group.0)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Merges all that can be merged now, and waits for it. Not needed for anything but measuring space.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_compact(store: alluvium_store, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            handles::get::<StoreObject>(store.id)?.store.compact()?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// What a store counted since it was opened, in the text format of Prometheus, into a buffer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_metrics(
+    store: alluvium_store,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let text = handles::get::<StoreObject>(store.id)?.store.metrics().prometheus(&[]);
+            buffer::answer(buffer, Some(text.as_bytes()))
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! Transactions of a transactional store: all or nothing of what is written between two commits.
+
+use crate::arguments::{Outcome, bytes, call, give};
+use crate::checkpoint::{leave_commit, offsets};
+use crate::store::StoreObject;
+use crate::types::*;
+use crate::writer::with;
+use alluvium::Commit;
+use alluvium_ffi::handles;
+use alluvium_ffi::{Misuse, Status};
+
+unsafe fn commit(given: *const alluvium_offset, len: usize, metadata: alluvium_slice) -> Result<Commit, Misuse> {
+    // SAFETY: the caller's.
+    unsafe { Ok(Commit { offsets: offsets(given, len)?, metadata: bytes(metadata)?.to_vec() }) }
+}
+
+/// Commits what is staged, by all writers of the store, as one, with where the sources stand and the host's metadata. It lasts with the next
+/// checkpoint. `info` may be null; else close it with `alluvium_info_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_commit(
+    store: alluvium_store,
+    offsets: *const alluvium_offset,
+    offsets_len: usize,
+    metadata: alluvium_slice,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let commit = commit(offsets, offsets_len, metadata)?;
+            let committed = handles::get::<StoreObject>(store.id)?.store.commit(commit)?;
+            leave_commit(info, &committed, store.id)
+        })
+    }
+}
+
+/// `alluvium_store_commit` of the writer's store, all its writers included, the shorter way.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_commit(
+    writer: alluvium_writer,
+    offsets: *const alluvium_offset,
+    offsets_len: usize,
+    metadata: alluvium_slice,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let committed = object.writer.commit(commit(offsets, offsets_len, metadata)?)?;
+            leave_commit(info, &committed, object.store)
+        })
+    }
+}
+
+/// Undoes what is staged, by all writers of the store, as one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_abort_transaction(
+    store: alluvium_store,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            handles::get::<StoreObject>(store.id)?.store.abort_transaction()?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// `alluvium_store_abort_transaction` of the writer's store, the shorter way.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_abort_transaction(
+    writer: alluvium_writer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| -> Outcome {
+            object.writer.abort_transaction()?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// What was committed last; close it with `alluvium_info_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_last_commit(
+    store: alluvium_store,
+    info: *mut alluvium_info,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            crate::arguments::place(info, "info")?;
+            let last = handles::get::<StoreObject>(store.id)?.store.last_commit();
+            leave_commit(info, &last, store.id)
+        })
+    }
+}
+
+/// How much is staged, in bytes, about.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_staged_bytes(
+    store: alluvium_store,
+    staged_bytes: *mut u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let staged = handles::get::<StoreObject>(store.id)?.store.staged_bytes();
+            give(staged_bytes, "staged_bytes", staged as u64)?;
+            Ok(Status::Ok)
+        })
+    }
+}

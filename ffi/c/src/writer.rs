@@ -1,0 +1,301 @@
+//! Writers: values, one key at a time, and whose thread they are.
+
+use crate::arguments::{Outcome, answer, bytes, call, give, key, place, range, range_out, slice};
+use crate::buffer;
+use crate::store::StoreObject;
+use crate::types::*;
+use alluvium::{State, StateId, Writer};
+use alluvium_ffi::handles::{self, Handle, Own};
+use alluvium_ffi::threads::callback;
+use alluvium_ffi::{Kind, Misuse, Object, Status};
+use std::ffi::c_void;
+
+/// What a writer's handle stands for.
+#[derive(Debug)]
+pub struct WriterObject {
+    pub(crate) writer: Writer,
+    pub(crate) key_groups: u32,
+    /// The store's handle.
+    pub(crate) store: Handle,
+}
+
+// SAFETY: the only type of this kind.
+unsafe impl Object for WriterObject {
+    const KIND: Kind = Kind::Writer;
+    type Mode = Own;
+}
+
+/// Runs a writer's operation.
+#[inline]
+pub(crate) unsafe fn with(
+    writer: alluvium_writer,
+    error: *mut alluvium_error,
+    operation: impl FnOnce(&mut WriterObject) -> Outcome,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || operation(&mut *handles::get::<WriterObject>(writer.id)?)) }
+}
+
+/// The state of a number.
+#[inline]
+pub(crate) const fn numbered(state: u16) -> State {
+    State::numbered(StateId(state))
+}
+
+/// Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them. The writer belongs to the
+/// calling thread. Close it with `alluvium_writer_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_open(
+    store: alluvium_store,
+    range_: alluvium_range,
+    writer: *mut alluvium_writer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(writer, "writer")?;
+            let object = handles::get::<StoreObject>(store.id)?;
+            let (opened, key_groups) = (object.store.writer(range(range_)?)?, object.store.key_groups());
+            let id = handles::insert(WriterObject { writer: opened, key_groups, store: store.id }, store.id)?;
+            give(writer, "writer", alluvium_writer { id })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Lets a writer's range go; what it wrote stays. By its thread alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_close(writer: alluvium_writer, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::remove::<WriterObject>(writer.id).map(|_| Status::Ok)?)) }
+}
+
+/// Gives a writer up to the thread that adopts it first (`alluvium_writer_adopt`). By its thread alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_give_away(
+    writer: alluvium_writer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::give_away::<WriterObject>(writer.id).map(|()| Status::Ok)?)) }
+}
+
+/// Makes a writer the calling thread's that was given away, or whose thread has ended: `ALLUVIUM_WRONG_THREAD` else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_adopt(writer: alluvium_writer, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::adopt::<WriterObject>(writer.id).map(|()| Status::Ok)?)) }
+}
+
+/// Lets any thread use a writer from now on, one waiting for the other, which costs each call a lock. By its thread alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_share(writer: alluvium_writer, error: *mut alluvium_error) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::share::<WriterObject>(writer.id).map(|()| Status::Ok)?)) }
+}
+
+/// The key groups of a writer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_range(
+    writer: alluvium_writer,
+    range: *mut alluvium_range,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            give(range, "range", range_out(object.writer.range()))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_set_time(
+    writer: alluvium_writer,
+    now_ms: u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            object.writer.set_time_ms(now_ms);
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none; `ALLUVIUM_TOO_SMALL` where it is longer than
+/// `capacity`: then `*len` says how long. For value and merging states.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_get(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    memory: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.read(numbered(state), key, |value| answer(value, memory, capacity, len))?
+        })
+    }
+}
+
+/// A value, into a buffer, which grows as it must: for values whose length nobody knows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_get_buffer(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.read(numbered(state), key, |value| buffer::answer(buffer, value))?
+        })
+    }
+}
+
+/// Puts a value. For value and merging states.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_put(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    value: alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.put(numbered(state), key, bytes(value)?)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Deletes a value, a list, or a merging state's value.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_delete(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.delete(numbered(state), key)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Merges an operand into a value, without reading it. For merging states.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_merge(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    operand: alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            object.writer.merge(numbered(state), key, bytes(operand)?)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// What a callback made of a value: short ones without an allocation.
+pub(crate) enum Changed {
+    Short([u8; 32], u8),
+    Long(Vec<u8>),
+}
+
+impl AsRef<[u8]> for Changed {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes, len) => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl Changed {
+    #[inline]
+    fn new(value: &[u8]) -> Self {
+        let mut short = [0; 32];
+        match short.get_mut(..value.len()) {
+            Some(place) => {
+                place.copy_from_slice(value);
+                Self::Short(short, value.len() as u8)
+            }
+            None => Self::Long(value.to_vec()),
+        }
+    }
+}
+
+/// Has a host's callback change a value. What it gives wrongly is noted in `misuse`, and changes nothing.
+#[inline]
+pub(crate) unsafe fn changed(
+    change: unsafe extern "C" fn(*mut c_void, usize, alluvium_slice, *mut alluvium_slice) -> i32,
+    context: *mut c_void,
+    index: usize,
+    old: Option<&[u8]>,
+    misuse: &mut Option<Misuse>,
+) -> Option<Changed> {
+    let none = alluvium_slice { data: std::ptr::null(), len: 0 };
+    let mut value = none;
+    let given = old.map_or(none, slice);
+    // SAFETY: the host's function with what its type says.
+    match callback(|| unsafe { change(context, index, given, &raw mut value) }) {
+        ALLUVIUM_DELETE => return None,
+        // SAFETY: the host's value.
+        ALLUVIUM_PUT => match unsafe { bytes(value) } {
+            Ok(value) => return Some(Changed::new(value)),
+            Err(wrong) => *misuse = Some(wrong),
+        },
+        ALLUVIUM_KEEP => {}
+        _ => *misuse = Some(Misuse::Argument("an update's callback returned an unknown number")),
+    }
+    old.map(Changed::new)
+}
+
+/// Reads a value and writes what `change` makes of it, in one step. For value states.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_update(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    change: alluvium_update_fn,
+    context: *mut c_void,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let change = change.ok_or(Misuse::Null("change"))?;
+            let key = key(key_, object.key_groups)?;
+            let mut misuse = None;
+            object.writer.update(numbered(state), key, |old| changed(change, context, 0, old, &mut misuse))?;
+            misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! The C programs in `tests/programs` and the example, compiled with the system's compiler, plain and with AddressSanitizer, and run.
+//!
+//! Each is given an empty directory, and returns 0 if all is as it should be.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where cargo puts what it builds for this test: the shared library among it.
+fn libraries() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let deps = test.parent().unwrap();
+    let places = [deps, deps.parent().unwrap()];
+    let found = places.into_iter().find(|place| place.join("liballuvium_c.so").exists());
+    found.expect("cargo builds the shared library beside the tests").to_owned()
+}
+
+fn compiler() -> String {
+    std::env::var("CC").unwrap_or_else(|_| "cc".to_owned())
+}
+
+fn compile(source: &Path, program: &Path, flags: &[&str]) {
+    let (root, libraries) = (Path::new(env!("CARGO_MANIFEST_DIR")), libraries());
+    let output = Command::new(compiler())
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-pthread"])
+        .args(flags)
+        .arg("-I")
+        .arg(root.join("include"))
+        .arg("-I")
+        .arg(root.join("tests/programs"))
+        .arg(source)
+        .arg("-o")
+        .arg(program)
+        .arg("-L")
+        .arg(&libraries)
+        .arg("-lalluvium_c")
+        .arg(format!("-Wl,-rpath,{}", libraries.display()))
+        .output();
+    let output = output.expect("a C compiler is needed: install gcc, or set CC");
+    assert!(output.status.success(), "{}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
+}
+
+fn run(program: &Path, directory: &Path) -> String {
+    // Leaks are looked for too; what lives as long as the process is reachable.
+    let output =
+        Command::new(program).arg(directory).env("ASAN_OPTIONS", "detect_leaks=1:exitcode=99").output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{} {}:\n{out}\n{err}", program.display(), output.status);
+    out.into_owned()
+}
+
+/// Compiles a program both ways and runs it.
+fn program(source: &Path) -> String {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut printed = String::new();
+    for (name, flags) in
+        [("plain", &["-O2"][..]), ("address", &["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"])]
+    {
+        let (program, directory) = (temporary.path().join(name), temporary.path().join(format!("{name}-data")));
+        std::fs::create_dir(&directory).unwrap();
+        compile(source, &program, flags);
+        printed = run(&program, &directory);
+    }
+    printed
+}
+
+fn area(name: &str) {
+    program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c")));
+}
+
+macro_rules! areas {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            area(stringify!($name));
+        })*
+
+        /// Every program in the folder is a test.
+        #[test]
+        fn none_is_forgotten() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+            let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+            let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "c"));
+            let mut found: Vec<_> = sources.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+            found.sort();
+            let mut tested = [$(stringify!($name)),*];
+            tested.sort_unstable();
+            assert_eq!(found, tested);
+        }
+    };
+}
+
+areas!(
+    batches,
+    budgets,
+    bulk,
+    checkpoints,
+    cursors,
+    fetches,
+    lists,
+    maps,
+    misuse,
+    readers,
+    rescale,
+    schema,
+    threads,
+    tickets,
+    transactions,
+    values,
+);
+
+#[test]
+fn the_example_does_what_it_says() {
+    let printed = program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/counts.c"));
+    assert!(printed.ends_with("JFK 3\nLAX 1\nSEA 2\n"), "{printed}");
+}
+
+/// The header is C++, too.
+#[test]
+fn the_header_is_good_for_cpp() {
+    let temporary = tempfile::tempdir().unwrap();
+    let source = temporary.path().join("header.cc");
+    std::fs::write(&source, "#include <alluvium.h>\nint main() { return alluvium_check_abi(ALLUVIUM_ABI_VERSION); }\n")
+        .unwrap();
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let cpp = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let arguments = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"];
+    let output = Command::new(cpp).args(arguments).arg("-I").arg(include).arg(&source).output();
+    let output = output.expect("a C++ compiler is needed: install g++, or set CXX");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,120 @@
+/* Many keys a call: arrays of keys, and operations packed into one buffer. */
+#include "check.h"
+
+enum { KEYS = 3000 };
+
+static size_t pack(uint8_t *out, uint8_t operation, uint16_t state, const char *name, alluvium_slice user_key, alluvium_slice value) {
+    size_t len = strlen(name);
+    out[0] = operation;
+    out[1] = ALLUVIUM_OP_HASHED;
+    put_u16(out + 2, state);
+    put_u16(out + 4, 0);
+    put_u16(out + 6, (uint16_t)len);
+    put_u16(out + 8, 0);
+    put_u16(out + 10, (uint16_t)user_key.len);
+    put_u32(out + 12, (uint32_t)value.len);
+    memcpy(out + 16, name, len);
+    if (user_key.len > 0)
+        memcpy(out + 16 + len, user_key.data, user_key.len);
+    if (value.len > 0)
+        memcpy(out + 16 + len + user_key.len, value.data, value.len);
+    return 16 + len + user_key.len + value.len;
+}
+
+typedef struct {
+    uint64_t counts[KEYS];
+    size_t calls;
+} updates;
+
+static int32_t count(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
+    updates *all = context;
+    all->calls++;
+    all->counts[index] = old.data == NULL ? 1 : u64_at(old.data) + 1;
+    *value = bytes(&all->counts[index], 8);
+    return ALLUVIUM_PUT;
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    fixture made = set_up(argv[1], NULL);
+    alluvium_writer writer = made.writer;
+    uint16_t counts = state_of(made.store, "counts", ALLUVIUM_KIND_VALUE, NULL);
+    uint16_t lists = state_of(made.store, "lists", ALLUVIUM_KIND_LIST, NULL);
+    uint16_t maps = state_of(made.store, "maps", ALLUVIUM_KIND_MAP, NULL);
+
+    static char names[KEYS][16];
+    static alluvium_key keys[KEYS];
+    static updates all;
+    for (size_t i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "key %zu", i / 2); /* each twice */
+        keys[i] = by_hash(names[i]);
+    }
+    OK(alluvium_writer_prefetch(writer, &counts, 1, keys, KEYS, ERROR));
+    OK(alluvium_writer_update_many(writer, counts, keys, KEYS, count, &all, ERROR));
+    CHECK(all.calls == KEYS);
+    checkpoint(made.store, 1);
+    OK(alluvium_writer_update_many(writer, counts, keys, KEYS, count, &all, ERROR));
+    for (size_t i = 0; i < KEYS; i++)
+        CHECK(all.counts[i] == 3 + i % 2);
+
+    /* Values that there is room for, and those that there isn't. */
+    static uint8_t memory[8 * KEYS];
+    static alluvium_found found[KEYS];
+    alluvium_key absent = by_hash("absent");
+    keys[7] = absent;
+    OK(alluvium_writer_get_many(writer, counts, keys, KEYS, memory, sizeof memory, found, ERROR));
+    for (size_t i = 0; i < KEYS; i++) {
+        CHECK(found[i].status == (i == 7 ? ALLUVIUM_NOT_FOUND : ALLUVIUM_OK));
+        CHECK(i == 7 || (found[i].len == 8 && u64_at(memory + found[i].at) == 4));
+    }
+    IS(ALLUVIUM_TOO_SMALL, alluvium_writer_get_many(writer, counts, keys, KEYS, memory, 80, found, ERROR));
+    size_t there = 0, too_small = 0;
+    for (size_t i = 0; i < KEYS; i++) {
+        there += found[i].status == ALLUVIUM_OK;
+        too_small += found[i].status == ALLUVIUM_TOO_SMALL;
+        CHECK(found[i].status == ALLUVIUM_NOT_FOUND || found[i].len == 8);
+    }
+    CHECK(there == 10 && too_small == KEYS - 11);
+
+    /* A packed batch does what its operations do one by one. */
+    uint8_t batch[1024];
+    size_t len = 0;
+    len += pack(batch + len, ALLUVIUM_OP_PUT, counts, "packed", NOTHING, text("put"));
+    len += pack(batch + len, ALLUVIUM_OP_APPEND, lists, "packed", NOTHING, text("a"));
+    len += pack(batch + len, ALLUVIUM_OP_APPEND, lists, "packed", NOTHING, text("b"));
+    len += pack(batch + len, ALLUVIUM_OP_MAP_PUT, maps, "packed", text("u1"), text("v1"));
+    len += pack(batch + len, ALLUVIUM_OP_MAP_PUT, maps, "packed", text("u2"), text("v2"));
+    len += pack(batch + len, ALLUVIUM_OP_MAP_PUT, maps, "packed", text("u3"), text("v3"));
+    len += pack(batch + len, ALLUVIUM_OP_MAP_DELETE, maps, "packed", text("u1"), NOTHING);
+    len += pack(batch + len, ALLUVIUM_OP_MAP_DELETE_RANGE, maps, "packed", text("u3"), text("u4"));
+    len += pack(batch + len, ALLUVIUM_OP_DELETE, counts, "key 0", NOTHING, NOTHING);
+    OK(alluvium_writer_apply(writer, bytes(batch, len), ERROR));
+    CHECK(has(writer, counts, "packed", "put"));
+    alluvium_key key = by_hash("packed"), deleted = by_hash("key 0");
+    size_t value_len;
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_get(writer, counts, &deleted, memory, 8, &value_len, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_map_contains(writer, maps, &key, text("u1"), ERROR));
+    OK(alluvium_writer_map_contains(writer, maps, &key, text("u2"), ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_map_contains(writer, maps, &key, text("u3"), ERROR));
+    alluvium_buffer buffer;
+    alluvium_slice rest;
+    OK(alluvium_buffer_new(&buffer, ERROR));
+    OK(alluvium_writer_list(writer, lists, &key, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &rest, NULL));
+    CHECK(same(take_element(&rest), "a") && same(take_element(&rest), "b") && rest.len == 0);
+    OK(alluvium_buffer_free(buffer));
+
+    /* What is no batch does nothing. */
+    len = pack(batch, ALLUVIUM_OP_PUT, counts, "packed", NOTHING, text("again"));
+    size_t second = pack(batch + len, ALLUVIUM_OP_PUT, counts, "packed", NOTHING, text("and again"));
+    for (size_t cut = 1; cut < second; cut++)
+        IS(ALLUVIUM_ARGUMENT, alluvium_writer_apply(writer, bytes(batch, len + cut), ERROR));
+    batch[0] = 200;
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_apply(writer, bytes(batch, len), ERROR));
+    batch[0] = ALLUVIUM_OP_GET;
+    IS(ALLUVIUM_OPTIONS, alluvium_writer_apply(writer, bytes(batch, len), ERROR)); /* reads are submitted */
+    CHECK(has(writer, counts, "packed", "put"));
+    OK(alluvium_writer_apply(writer, NOTHING, ERROR));
+    tear_down(&made);
+    return 0;
+}

@@ -1,0 +1,49 @@
+/* Loads of sorted data. */
+#include "check.h"
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    fixture made = set_up(argv[1], NULL);
+    uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    uint16_t lists = state_of(made.store, "lists", ALLUVIUM_KIND_LIST, NULL);
+    uint16_t maps = state_of(made.store, "maps", ALLUVIUM_KIND_MAP, NULL);
+    alluvium_bulk_load load;
+    char name[32];
+    uint8_t memory[64];
+    size_t len;
+    OK(alluvium_bulk_begin(made.store, 1000, &load, ERROR));
+    IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
+    OK(alluvium_bulk_set_time(load, 5, ERROR));
+    for (uint32_t i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "%04u", i);
+        alluvium_key key = {3, text(name), NOTHING};
+        OK(alluvium_bulk_put(load, values, &key, text(name), ERROR));
+    }
+    alluvium_slice elements[] = {{(const uint8_t *)"a", 1}, {(const uint8_t *)"b", 1}};
+    alluvium_key key = {4, text("list"), NOTHING}, map = {5, text("map"), NOTHING};
+    OK(alluvium_bulk_put_list(load, lists, &key, elements, 2, ERROR));
+    OK(alluvium_bulk_map_put(load, maps, &map, text("u1"), text("v1"), ERROR));
+    OK(alluvium_bulk_map_put(load, maps, &map, text("u2"), text("v2"), ERROR));
+    alluvium_status unsorted = alluvium_bulk_map_put(load, maps, &map, text("u1"), text("v1"), ERROR);
+    CHECK(unsorted < 0);
+    forget_error();
+    alluvium_key first = {3, text("0007"), NOTHING};
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_get(made.writer, values, &first, memory, sizeof memory, &len, ERROR));
+    OK(alluvium_bulk_finish(load, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_bulk_finish(load, ERROR));
+    OK(alluvium_writer_get(made.writer, values, &first, memory, sizeof memory, &len, ERROR));
+    CHECK(same(bytes(memory, len), "0007"));
+    OK(alluvium_writer_map_contains(made.writer, maps, &map, text("u2"), ERROR));
+
+    /* What is there already is not loaded over, and what is abandoned not at all. */
+    OK(alluvium_bulk_begin(made.store, 1, &load, ERROR));
+    OK(alluvium_bulk_put(load, values, &first, text("other"), ERROR));
+    IS(ALLUVIUM_STATE, alluvium_bulk_finish(load, ERROR));
+    OK(alluvium_bulk_begin(made.store, 1, &load, ERROR));
+    alluvium_key elsewhere = {9, text("x"), NOTHING};
+    OK(alluvium_bulk_put(load, values, &elsewhere, text("x"), ERROR));
+    OK(alluvium_bulk_abandon(load, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_get(made.writer, values, &elsewhere, memory, sizeof memory, &len, ERROR));
+    tear_down(&made);
+    return 0;
+}

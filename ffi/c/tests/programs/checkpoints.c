@@ -1,0 +1,150 @@
+/* Checkpoints: what they carry, their whole life, their files and contents, and stores that open at them. */
+#include "check.h"
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    char path[512], exported[512];
+    snprintf(path, sizeof path, "%s/store", argv[1]);
+    snprintf(exported, sizeof exported, "%s/exported", argv[1]);
+    alluvium_store_options options;
+    OK(alluvium_store_options_init(&options));
+    options.host_retention = 1;
+    options.retained_checkpoints = 2;
+    fixture made = set_up(path, &options);
+    uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    uint16_t lists = state_of(made.store, "lists", ALLUVIUM_KIND_LIST, NULL);
+    put(made.writer, values, "JFK", "1");
+    alluvium_key key = by_hash("SEA");
+    OK(alluvium_writer_append(made.writer, lists, &key, text("a"), ERROR));
+    OK(alluvium_writer_append(made.writer, lists, &key, text("bc"), ERROR));
+
+    /* Offsets and metadata. */
+    alluvium_offset offsets[] = {{{0, 63}, text("partition 0: 17")}, {{64, 127}, text("partition 1: 4")}};
+    alluvium_barrier barrier = {.size = sizeof barrier, .label = 7, .offsets = offsets, .offsets_len = 2, .metadata = text("job 3")};
+    alluvium_pending pending;
+    alluvium_info info;
+    OK(alluvium_writer_barrier(made.writer, &barrier, &pending, ERROR));
+    put(made.writer, values, "JFK", "2"); /* later, so not in it */
+    IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
+    OK(alluvium_pending_wait(pending, &info, ERROR));
+    alluvium_numbers numbers = {.size = sizeof numbers};
+    alluvium_slice metadata;
+    alluvium_offset offset;
+    OK(alluvium_info_numbers(info, &numbers, ERROR));
+    CHECK(numbers.label == 7 && numbers.offsets == 2 && numbers.segments == 1 && numbers.new_segments == 1 && numbers.total_bytes > 0);
+    OK(alluvium_info_metadata(info, &metadata, ERROR));
+    CHECK(same(metadata, "job 3"));
+    OK(alluvium_info_offset(info, 1, &offset, ERROR));
+    CHECK(offset.range.first == 64 && offset.range.last == 127 && same(offset.offset, "partition 1: 4"));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_info_offset(info, 2, &offset, ERROR));
+    OK(alluvium_info_close(info, ERROR));
+    OK(alluvium_pending_poll(pending, NULL, ERROR));
+    OK(alluvium_pending_close(pending, ERROR));
+    OK(alluvium_store_confirm(made.store, 7, ERROR));
+
+    /* The files, from which the store can be put together elsewhere. */
+    alluvium_files files;
+    alluvium_file file;
+    OK(alluvium_store_files(made.store, 7, &files, ERROR));
+    size_t count = 0;
+    uint64_t total = 0;
+    while (alluvium_files_get(files, count, &file, ERROR) == ALLUVIUM_OK) {
+        CHECK(strlen(file.name) > 10 && file.shared == 0);
+        uint8_t *content = malloc(file.bytes);
+        OK(alluvium_files_read(files, count, 0, content, file.bytes, ERROR));
+        IS(ALLUVIUM_CORRUPT, count == 0 ? alluvium_files_read(files, count, file.bytes - 1, content, 2, ERROR) : ALLUVIUM_CORRUPT);
+        free(content);
+        total += file.bytes;
+        count++;
+    }
+    CHECK(count == 2 && total == numbers.total_bytes);
+    alluvium_slice manifest;
+    OK(alluvium_files_manifest(files, &manifest, ERROR));
+    CHECK(manifest.len == file.bytes || manifest.len > 0);
+    OK(alluvium_files_close(files, ERROR));
+
+    /* What is in it. */
+    alluvium_iterator iterator;
+    alluvium_item item;
+    int seen_value = 0, seen_list = 0;
+    OK(alluvium_store_iterate(made.store, 7, &iterator, ERROR));
+    while (alluvium_iterator_next(iterator, &item, ERROR) == ALLUVIUM_OK) {
+        CHECK(item.is_entry == 0 && item.expiry_ms == UINT64_MAX && item.ns.len == 0);
+        if (item.state == values) {
+            CHECK(same(item.key, "JFK") && same(item.value, "1"));
+            seen_value++;
+        } else {
+            CHECK(item.state == lists && same(item.key, "SEA"));
+            alluvium_slice rest = item.value;
+            CHECK(same(take_element(&rest), "a") && same(take_element(&rest), "bc") && rest.len == 0);
+            seen_list++;
+        }
+    }
+    CHECK(seen_value == 1 && seen_list == 1);
+    OK(alluvium_iterator_close(iterator, ERROR));
+    IS(ALLUVIUM_CHECKPOINT, alluvium_store_iterate(made.store, 99, &iterator, ERROR));
+
+    /* Words about checkpoints, in any order. */
+    checkpoint(made.store, 8);
+    OK(alluvium_store_files(made.store, 8, &files, ERROR));
+    size_t shared = 0, all = 0;
+    for (; alluvium_files_get(files, all, &file, ERROR) == ALLUVIUM_OK; all++)
+        shared += file.shared;
+    CHECK(all == 3 && shared == 1); /* the segment of 7, which is confirmed */
+    OK(alluvium_files_close(files, ERROR));
+    OK(alluvium_store_confirm(made.store, 8, ERROR));
+    OK(alluvium_store_confirm(made.store, 8, ERROR));
+    OK(alluvium_store_confirm(made.store, 12345, ERROR));
+    OK(alluvium_store_subsume(made.store, 7, ERROR));
+    barrier = (alluvium_barrier){.size = sizeof barrier, .label = 9};
+    OK(alluvium_store_barrier(made.store, &barrier, &pending, ERROR));
+    OK(alluvium_pending_abort(pending, ERROR));
+    alluvium_status aborted = alluvium_pending_wait(pending, NULL, ERROR);
+    CHECK(aborted == ALLUVIUM_CHECKPOINT || aborted == ALLUVIUM_OK);
+    forget_error();
+    OK(alluvium_pending_close(pending, ERROR));
+    OK(alluvium_store_abort(made.store, 9, ERROR));
+    checkpoint(made.store, 10);
+    OK(alluvium_store_retain(made.store, 10, ERROR));
+    OK(alluvium_store_release(made.store, 10, ERROR));
+    IS(ALLUVIUM_CHECKPOINT, alluvium_store_retain(made.store, 77, ERROR));
+    size_t kept = 0;
+    OK(alluvium_store_checkpoints(made.store, &kept, ERROR));
+    CHECK(kept >= 1);
+    OK(alluvium_store_checkpoint(made.store, kept - 1, &info, ERROR));
+    OK(alluvium_info_numbers(info, &numbers, ERROR));
+    CHECK(numbers.label == 10);
+    OK(alluvium_info_close(info, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_store_checkpoint(made.store, kept, &info, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_store_restored(made.store, &info, ERROR));
+    OK(alluvium_store_compact(made.store, ERROR));
+
+    /* Exported, and opened again, here and there. */
+    char command[1100];
+    snprintf(command, sizeof command, "mkdir %s", exported);
+    CHECK(system(command) == 0);
+    OK(alluvium_store_export(made.store, 10, exported, ERROR));
+    put(made.writer, values, "JFK", "lost");
+    tear_down(&made);
+    const char *places[] = {path, exported};
+    for (size_t i = 0; i < 2; i++) {
+        made.engine = small_engine();
+        if (i == 0)
+            OK(alluvium_store_open(made.engine, places[i], NULL, &made.store, ERROR));
+        else
+            OK(alluvium_store_open_checkpoint(made.engine, places[i], 10, NULL, &made.store, ERROR));
+        alluvium_store second;
+        IS(ALLUVIUM_LOCKED, alluvium_store_open(made.engine, places[i], NULL, &second, ERROR));
+        OK(alluvium_store_restored(made.store, &info, ERROR));
+        OK(alluvium_info_numbers(info, &numbers, ERROR));
+        CHECK(numbers.label == 10);
+        OK(alluvium_info_close(info, ERROR));
+        OK(alluvium_writer_open(made.store, all_groups(), &made.writer, ERROR));
+        CHECK(has(made.writer, state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL), "JFK", "2"));
+        tear_down(&made);
+    }
+    made.engine = small_engine();
+    IS(ALLUVIUM_NO_CHECKPOINT, alluvium_store_open(made.engine, "/nowhere/at/all", NULL, &made.store, ERROR));
+    OK(alluvium_engine_close(made.engine, ERROR));
+    return 0;
+}

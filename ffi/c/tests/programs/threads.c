@@ -1,0 +1,107 @@
+/* Writers belong to threads: handed over, left behind, shared; and handles that are closed while others use them. */
+#include "check.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+static fixture made;
+static uint16_t values;
+static alluvium_reader reader;
+static atomic_int stop;
+
+static void *wrong_thread(void *unused) {
+    (void)unused;
+    alluvium_key key = by_hash("k");
+    uint8_t memory[8];
+    size_t len;
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_put(made.writer, values, &key, text("x"), ERROR));
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_get(made.writer, values, &key, memory, 8, &len, ERROR));
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_close(made.writer, ERROR));
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_adopt(made.writer, ERROR));
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_share(made.writer, ERROR));
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_give_away(made.writer, ERROR));
+    return NULL;
+}
+
+static void *adopt(void *unused) {
+    (void)unused;
+    OK(alluvium_writer_adopt(made.writer, ERROR));
+    put(made.writer, values, "k", "theirs");
+    return NULL; /* ends without giving it back */
+}
+
+static void *count(void *unused) {
+    (void)unused;
+    alluvium_key key = by_hash("shared");
+    for (int i = 0; i < 5000; i++)
+        OK(alluvium_writer_append(made.writer, values, &key, text("x"), ERROR));
+    return NULL;
+}
+
+static void *read_on(void *unused) {
+    (void)unused;
+    alluvium_key key = by_hash("k");
+    uint8_t memory[16];
+    size_t len;
+    while (!atomic_load(&stop)) {
+        alluvium_status status = alluvium_reader_get(reader, values, &key, memory, sizeof memory, &len, NULL);
+        CHECK(status == ALLUVIUM_OK || status == ALLUVIUM_HANDLE);
+    }
+    return NULL;
+}
+
+static void in_thread(void *(*body)(void *)) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, body, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    made = set_up(argv[1], NULL);
+    values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    in_thread(wrong_thread);
+    OK(alluvium_writer_give_away(made.writer, ERROR));
+    alluvium_key key = by_hash("k");
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_put(made.writer, values, &key, text("x"), ERROR));
+    in_thread(adopt);
+    IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_put(made.writer, values, &key, text("x"), ERROR));
+    OK(alluvium_writer_adopt(made.writer, ERROR)); /* its thread has ended */
+    CHECK(has(made.writer, values, "k", "theirs"));
+
+    /* Readers are closed and opened again while four threads read through them. */
+    OK(alluvium_reader_open(made.store, 0, &reader, ERROR));
+    pthread_t threads[4];
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, read_on, NULL) == 0);
+    for (size_t closed = 0; closed < 200;) {
+        alluvium_status status = alluvium_reader_close(reader, NULL);
+        CHECK(status == ALLUVIUM_OK || status == ALLUVIUM_IN_USE);
+        if (status == ALLUVIUM_OK) {
+            closed++;
+            OK(alluvium_reader_open(made.store, 0, &reader, ERROR));
+        }
+    }
+    atomic_store(&stop, 1);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    OK(alluvium_reader_close(reader, ERROR));
+
+    /* Shared, it is used by one after the other. */
+    values = state_of(made.store, "lists", ALLUVIUM_KIND_LIST, NULL);
+    OK(alluvium_writer_share(made.writer, ERROR));
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, count, NULL) == 0);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    alluvium_buffer buffer;
+    alluvium_slice data;
+    size_t records = 0;
+    key = by_hash("shared");
+    OK(alluvium_buffer_new(&buffer, ERROR));
+    OK(alluvium_writer_list(made.writer, values, &key, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &data, &records));
+    CHECK(records == 20000);
+    OK(alluvium_buffer_free(buffer));
+    tear_down(&made);
+    return 0;
+}

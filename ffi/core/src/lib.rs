@@ -1,0 +1,13 @@
+//! What the bindings of other languages share: handles that can't be misused ([`handles`]), the threads that objects belong to
+//! ([`threads`]), status codes ([`status`]), and batches of operations packed into one buffer ([`packed`]).
+//!
+//! Nothing here is an interface of its own: `ffi/c` and `ffi/java/native` are.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
+
+pub mod handles;
+pub mod packed;
+pub mod status;
+pub mod threads;
+
+pub use handles::{Handle, Kind, Object};
+pub use status::{Failure, Misuse, Status};
