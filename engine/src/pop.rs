@@ -16,8 +16,12 @@ use crate::shard::Core;
 use crate::states::StateDef;
 use crate::write::Halt;
 
-/// How many entries of the segments are loaded at once, at most.
-const RUN: usize = 128;
+/// How many entries of the segments are loaded at once, at first. Each further run in a row is twice as long: a queue that is
+/// popped on and on pays for opening the segments, and for a block that two runs share, ever more seldom.
+const RUN_MIN: usize = 128;
+/// And at most; each queue's are of another length, above half of this, so that queues that are popped together don't all wait for
+/// their next runs at the same time.
+const RUN_MAX: usize = 1_024;
 /// A run ends where its entries take more of the budget than this: one part in so many.
 const RUN_SHARE: usize = 64;
 
@@ -30,7 +34,7 @@ pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe
     if !core.hot.head(probe).is_spilled() || core.hot.is_cleared(probe) {
         return Ok(found);
     }
-    let mut from = Vec::new();
+    let (mut from, mut run_max) = (Vec::new(), RUN_MIN);
     if let Some((root, _)) = core.hot.find_root(probe)
         && let Some(floor) = core.hot.floor(root)
     {
@@ -39,9 +43,12 @@ pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe
             return Ok(found);
         }
         from.clone_from(if let Loaded::Below(end) = &floor.loaded { end } else { &floor.key });
+        if floor.loaded != Loaded::Nothing {
+            run_max = (2 * floor.run).clamp(RUN_MIN, longest_run(probe));
+        }
     }
     loop {
-        let run = load(core, def, key, probe, &from)?;
+        let run = load(core, def, key, probe, &from, run_max)?;
         let found = first_in_memory(core, probe);
         remember(core, probe, &run);
         if let Some(unkept) = run.unkept {
@@ -51,7 +58,7 @@ pub(crate) fn first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe
         }
         match run.loaded {
             loaded if reaches(&loaded, found.as_ref()) => return Ok(found),
-            Loaded::Below(end) => from = end,
+            Loaded::Below(end) => (from, run_max) = (end, (2 * run_max).min(longest_run(probe))),
             Loaded::Nothing | Loaded::All => return Ok(found),
         }
     }
@@ -124,6 +131,11 @@ pub(crate) fn raise(core: &mut Core, probe: &Probe<'_>, user_key: &[u8]) {
     }
 }
 
+/// See [`RUN_MAX`].
+const fn longest_run(probe: &Probe<'_>) -> usize {
+    RUN_MAX / 2 + probe.hash as usize % (RUN_MAX / 2)
+}
+
 /// Whether the first entry in memory is the first of all, when so much of the segments is in memory.
 fn reaches(loaded: &Loaded, found: Option<&Pair>) -> bool {
     match loaded {
@@ -144,7 +156,7 @@ fn remember(core: &mut Core, probe: &Probe<'_>, run: &Run) {
             Err(_) => return,
         },
     };
-    core.hot.set_loaded(root, run.loaded.clone());
+    core.hot.set_loaded(root, run.loaded.clone(), run.count);
 }
 
 fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<Pair> {
@@ -165,6 +177,8 @@ fn first_in_memory(core: &Core, probe: &Probe<'_>) -> Option<Pair> {
 /// What [`load`] did.
 struct Run {
     loaded: Loaded,
+    /// How many keys of the segments it went over.
+    count: usize,
     /// The entry at the end of what was loaded, if it is for want of memory that it ends there.
     unkept: Option<Pair>,
     /// Whether the segments had any keys there, deleted ones too.
@@ -172,7 +186,14 @@ struct Run {
 }
 
 /// Brings the next entries of the segments into memory, from `from` upwards, as many as there is room for.
-fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: &[u8]) -> Result<Run, Halt> {
+fn load(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    from: &[u8],
+    run_max: usize,
+) -> Result<Run, Halt> {
     let mut container = Vec::with_capacity(10 + key.key.len() + key.namespace.len());
     push_sort_key(&mut container, def.id, key);
     let hidden = core.hot.hidden(probe);
@@ -188,16 +209,16 @@ fn load(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, from: 
             core.hot.promote_entry(probe, user_key, &resolved.value, resolved.expiry_ms, resolved.epoch.0);
             if !is_in_memory(core, probe, user_key) {
                 let unkept = Some((user_key.to_vec(), resolved.value.clone()));
-                return Ok(Run { loaded: Loaded::Below(user_key.to_vec()), unkept, passed: true });
+                return Ok(Run { loaded: Loaded::Below(user_key.to_vec()), count, unkept, passed: true });
             }
             bytes += user_key.len() + resolved.value.len();
         }
         count += 1;
-        if count == RUN || bytes >= bytes_max {
-            return Ok(Run { loaded: Loaded::Below([user_key, &[0]].concat()), unkept: None, passed: true });
+        if count == run_max || bytes >= bytes_max {
+            return Ok(Run { loaded: Loaded::Below([user_key, &[0]].concat()), count, unkept: None, passed: true });
         }
     }
-    Ok(Run { loaded: Loaded::All, unkept: None, passed: count > 0 })
+    Ok(Run { loaded: Loaded::All, count, unkept: None, passed: count > 0 })
 }
 
 fn is_in_memory(core: &Core, probe: &Probe<'_>, user_key: &[u8]) -> bool {

@@ -87,6 +87,7 @@ pub fn names() -> Vec<&'static str> {
         "nexmark",
         "nexmark-batched",
         "nexmark-cold",
+        "nexmark-cold-batched",
         "real-replay",
         "real-replay-killed",
         "timers",
@@ -196,8 +197,7 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
     if let Some(keys) = keys_of(&GROWTH_KEYS, case) {
         let events = quick(960_000, 30_000_000);
         let shape = rmw::Shape { keys: keys / sizes.part, events, ..hot(false, 1) };
-        let keys = Some(shape.keys);
-        return Ok(Figures { keys, ..with.workload(rmw(shape))? });
+        return Ok(Figures { keys: Some(shape.keys), ..with.workload(rmw(shape))? });
     }
     if let Some(keys) = keys_of(&RECOVER, case) {
         let keys = keys / if sizes.quick { 10 } else { 1 };
@@ -226,6 +226,7 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "nexmark" => with.workload(nexmark(false, 1)),
         "nexmark-batched" => with.workload(nexmark(false, 32)),
         "nexmark-cold" => with.workload(nexmark(true, 1)),
+        "nexmark-cold-batched" => with.workload(nexmark(true, 64)),
         "timers" => with.workload(Timers::new(quick(1_000_000, 10_000_000), quick(960_000, 9_600_000), seed)),
         "real-replay" => with.workload(Flights::years(years, sizes.part)?),
         "real-replay-killed" => with.killed(Flights::years(years, sizes.part)?, seed),

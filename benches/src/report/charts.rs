@@ -97,6 +97,7 @@ const AMPLIFIED: &[&str] = &[
     "interval-join",
     "nexmark",
     "nexmark-cold",
+    "nexmark-cold-batched",
     "real-replay",
     "timers",
 ];

@@ -11,6 +11,7 @@ use crate::harness::generate::{KEY_BYTES, Op};
 use ::nexmark::EventGenerator;
 use ::nexmark::config::NexmarkConfig;
 use ::nexmark::event::Event as Generated;
+use std::collections::HashMap;
 
 const AUCTIONS: usize = 0;
 const BIDS: usize = 1;
@@ -45,6 +46,17 @@ pub struct Nexmark {
     batch: usize,
     /// The cells of a batch.
     cells: Vec<Cell>,
+    /// Whether the rows of a batch are read before it, all at once.
+    reads_ahead: bool,
+    /// What was read of a batch's auctions, and what its events made of it since.
+    read: HashMap<[u8; KEY_BYTES], Read>,
+}
+
+/// The rows of an auction.
+#[derive(Debug, Default)]
+struct Read {
+    auction: Option<Vec<u8>>,
+    best: Option<Vec<u8>>,
 }
 
 /// A row of a size that begins with these numbers, the rest of which doesn't compress.
@@ -69,12 +81,37 @@ impl Nexmark {
             config.hot_auction_ratio = 1;
         }
         let generator = EventGenerator::new(config);
-        Self { generator, events, made: 0, auctions: 0, bids: 0, bests: 0, batch, cells: Vec::new() }
+        let (cells, read, reads_ahead) = (Vec::new(), HashMap::new(), cold && batch > 1);
+        Self { generator, events, made: 0, auctions: 0, bids: 0, bests: 0, batch, cells, reads_ahead, read }
+    }
+
+    /// Reads the rows of a batch's auctions, which few of have been touched lately: all at once, as an operator does that has
+    /// the disk to wait for.
+    fn read_ahead<B: Backend>(&mut self, backend: &mut B, events: &[Event]) -> Outcome {
+        self.read.clear();
+        self.cells.clear();
+        for event in events {
+            if self.read.insert(event.auction.bytes, Read::default()).is_none() {
+                self.cells.push(Cell::of(event.auction));
+            }
+        }
+        let mut rows = vec![(None, None); self.cells.len()];
+        let kept = |row: Option<&[u8]>| row.map(<[u8]>::to_vec);
+        backend.get_many(AUCTIONS, &self.cells, |index, row| rows[index].0 = kept(row))?;
+        backend.get_many(BEST, &self.cells, |index, row| rows[index].1 = kept(row))?;
+        for (cell, (auction, best)) in self.cells.iter().zip(rows) {
+            self.read.insert(cell.op.bytes, Read { auction, best });
+        }
+        Ok(())
     }
 
     fn auction<B: Backend>(&mut self, backend: &mut B, event: &Event, answers: &mut Answers) -> Outcome {
         let cell = Cell::of(event.auction);
-        backend.put(AUCTIONS, &cell, &row::<AUCTION_BYTES>(event))?;
+        let row = row::<AUCTION_BYTES>(event);
+        backend.put(AUCTIONS, &cell, &row)?;
+        if let Some(read) = self.read.get_mut(&event.auction.bytes) {
+            read.auction = Some(row.to_vec());
+        }
         // Bids may have been before it.
         let mut bid = event.number << 20;
         backend.map_scan(BIDS, &cell, Span::ALL, |user_key, row| {
@@ -92,23 +129,35 @@ impl Nexmark {
         let bid = row::<BID_BYTES>(event);
         backend.map_put(BIDS, &cell, &event.number.to_be_bytes(), &bid)?;
         self.bids += 1;
-        let ends_ms = backend.get(AUCTIONS, &cell, |auction| {
+        let read = self.read.get(&event.auction.bytes);
+        let mut see = |auction: Option<&[u8]>| {
             answers.see(event.number, auction);
             auction.map(|auction| numbers(auction).0)
-        })?;
+        };
+        let ends_ms = match read {
+            Some(read) => see(read.auction.as_deref()),
+            None => backend.get(AUCTIONS, &cell, see)?,
+        };
         answers.did(2);
         answers.wrote((KEY_BYTES + 8 + BID_BYTES) as u64);
         if ends_ms.is_none_or(|ends_ms| event.time_ms >= ends_ms) {
             return Ok(());
         }
-        let best = backend.get(BEST, &cell, |best| {
+        let mut see = |best: Option<&[u8]>| {
             answers.see(event.number ^ 1 << 40, best);
             best.map(|best| numbers(best).1)
-        })?;
+        };
+        let best = match read {
+            Some(read) => see(read.best.as_deref()),
+            None => backend.get(BEST, &cell, see)?,
+        };
         answers.did(1);
         if event.price > best.unwrap_or(0) {
             self.bests += u64::from(best.is_none());
             backend.put(BEST, &cell, &bid)?;
+            if let Some(read) = self.read.get_mut(&event.auction.bytes) {
+                read.best = Some(bid.to_vec());
+            }
             answers.did(1);
             answers.wrote((KEY_BYTES + BID_BYTES) as u64);
         }
@@ -154,9 +203,13 @@ impl Workload for Nexmark {
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
-        self.cells.clear();
-        self.cells.extend(events.iter().map(|event| Cell::of(event.auction)));
-        backend.look_ahead([AUCTIONS, BIDS, BEST], &self.cells);
+        if self.reads_ahead {
+            self.read_ahead(backend, events)?;
+        } else {
+            self.cells.clear();
+            self.cells.extend(events.iter().map(|event| Cell::of(event.auction)));
+            backend.look_ahead([AUCTIONS, BIDS, BEST], &self.cells);
+        }
         for event in events {
             if event.is_bid {
                 self.bid(backend, event, answers)?;

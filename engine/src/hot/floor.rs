@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const HAS_FLOOR: u8 = BASE;
 
 /// What a floor takes beside its keys: itself, its place in the tree, and what is free around it there; about.
-const FLOOR_BYTES: usize = 96;
+const FLOOR_BYTES: usize = 104;
 /// So much of the budget floors take by force: one part in so many.
 const SHARE: usize = 32;
 /// What the heap takes beside the bytes of a key, about.
@@ -27,6 +27,8 @@ pub struct Floor {
     pub key: Vec<u8>,
     /// What the segments have of smaller user keys than this (and not below `key`) is in memory too.
     pub loaded: Loaded,
+    /// How many keys of theirs were gone over when that was loaded last.
+    pub run: usize,
 }
 
 /// How far the front of a map was loaded from the segments.
@@ -117,8 +119,8 @@ impl Hot {
     }
 
     /// Remembers how far the map's front was loaded from the segments.
-    pub fn set_loaded(&mut self, root: Record, loaded: Loaded) {
-        self.change_floor(root, |floor| floor.loaded = loaded);
+    pub fn set_loaded(&mut self, root: Record, loaded: Loaded, run: usize) {
+        self.change_floor(root, |floor| (floor.loaded, floor.run) = (loaded, run));
     }
 
     fn change_floor(&mut self, root: Record, change: impl FnOnce(&mut Floor)) {

@@ -91,7 +91,7 @@ fn an_empty_map_with_a_floor_is_evicted() {
     let (root, _) = world.hot.find_root(&probe).unwrap();
     let before = world.arena.used_bytes();
     world.hot.raise_floor(root, b"kez");
-    world.hot.set_loaded(root, Loaded::Below(b"key".to_vec()));
+    world.hot.set_loaded(root, Loaded::Below(b"key".to_vec()), 1);
     assert!(world.arena.used_bytes() > before, "a floor takes nothing of the budget");
     world.hot.evict_within(1, usize::MAX);
     while world.hot.entries(root) > 0 {
