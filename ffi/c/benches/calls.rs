@@ -177,7 +177,8 @@ fn main() {
         let case = (operation, value_len, if quick { 1 } else { rounds });
         let turns = if quick { 1 } else { 5 };
         let directory = temporary.path().join("data");
-        let both: Vec<_> = (0..turns).map(|_| (run(&rust, case, &directory), run(&program, case, &directory))).collect();
+        let both: Vec<_> =
+            (0..turns).map(|_| (run(&rust, case, &directory), run(&program, case, &directory))).collect();
         let (in_rust, in_c) = both.into_iter().unzip();
         let (in_rust, in_c) = (median(in_rust), median(in_c));
         println!("{operation:<10} {value_len:>6} {in_rust:>10.1} {in_c:>10.1} {:>6.2}", in_rust / in_c);

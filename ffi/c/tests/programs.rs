@@ -1,7 +1,7 @@
 //! The C programs in `tests/programs` and the example, compiled with the system's compiler, plain and with AddressSanitizer, and run.
 //!
 //! Each is given an empty directory, and returns 0 if all is as it should be.
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

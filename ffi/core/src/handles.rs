@@ -1,18 +1,12 @@
 //! Handles: numbers that stand for objects, and that nobody can do harm with.
 //!
-//! ```text
-//! handle   generation 22 | kind 5 |                      5 | index 32
-//! slot     generation 22 | kind 5 | closing 1 | children 20 | calls 16
-//! ```
-//!
-//! A handle names a slot of a table that never moves or shrinks, the generation of what is in it, and of which kind that is. A
-//! slot's word says the same of what is there now, so one comparison tells whether a handle is good: one that is null, made up,
-//! closed or of another kind is none. Generations go up with every object of a slot, and free slots are used again in the order
+//! A handle names a slot ([`crate::slot`]) of a table that never moves or shrinks, the generation of what is in it, and of which kind
+//! that is. One comparison tells whether it is good: one that is null, made up, closed or of another kind is none. Generations go up with every object of a slot, and free slots are used again in the order
 //! in which they became free, so that four million objects have to come and go in one slot before a number returns.
 //!
 //! How an object is reached depends on its kind ([`Object::Mode`]):
 //!
-//! - [`Many`]: by any number of threads at once. Each call counts itself in the slot's word, and nothing is closed while there are any.
+//! - [`Many`]: by any number of threads at once. Each call counts itself, and nothing is closed while there are any.
 //! - [`One`]: by one call at a time, from any thread; a second one is refused.
 //! - [`Own`]: by the thread that made it, until it gives it away. No counting, no lock: what another thread can do is to look at
 //!   whose it is. Closing is a call of the owner, too. With [`share`] any thread may use it, one waiting for the other.
@@ -22,15 +16,16 @@
 //! An object counts as a child of the one that it was made from, and nothing is closed that has children.
 #![expect(unsafe_code, reason = "objects are reached through numbers, and their rules are kept here")]
 
+use crate::slot::{Entered, Slot, kind_of};
 use crate::status::Misuse;
 use crate::threads;
-use parking_lot::{Mutex, RawMutex, lock_api::RawMutex as _};
-use std::any::Any;
-use std::cell::UnsafeCell;
+use parking_lot::Mutex;
+use std::any::TypeId;
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A handle as other languages hold it. 0 is never one.
 pub type Handle = u64;
@@ -100,79 +95,53 @@ pub unsafe trait Object: Send + 'static {
     type Mode: Mode;
 }
 
-const CALL: u64 = 1;
-const CALLS: u64 = (1 << 16) - 1;
-const CHILD: u64 = 1 << 16;
-const CHILDREN: u64 = ((1 << 20) - 1) << 16;
-const CLOSING: u64 = 1 << 36;
-const NAME_SHIFT: u32 = 37;
-const GENERATION_SHIFT: u32 = 42;
-
-/// Who a slot's object belongs to when any thread may use it.
-const SHARED: u64 = u64::MAX;
-
-/// A place of the table, which an object is in, or none.
-pub struct Slot {
-    /// See the module's head. Every change of it that gives the right to reach the object is an acquire, every one that gives it
-    /// back a release.
-    word: AtomicU64,
-    /// Of [`Own`]: the owner's token, 0 while it is nobody's, or [`SHARED`].
-    owner: AtomicU64,
-    /// Of [`Own`]: whether its owner is inside a call. Only the owner touches it.
-    busy: AtomicBool,
-    poisoned: AtomicBool,
-    /// Held by calls on what is [`SHARED`].
-    lock: RawMutex,
-    parent: AtomicU64,
-    object: UnsafeCell<Option<Box<dyn Any + Send>>>,
-}
-
-// SAFETY: `object` is reached by those alone whom `word`, `owner` and `lock` let: see `Guard`. What lies in it is `Send`, and `Sync` where
-// several reach it at once (`many` asks for that).
-unsafe impl Sync for Slot {}
-
-impl Slot {
-    const fn new() -> Self {
-        Self {
-            word: AtomicU64::new(1 << GENERATION_SHIFT),
-            owner: AtomicU64::new(0),
-            busy: AtomicBool::new(false),
-            poisoned: AtomicBool::new(false),
-            lock: RawMutex::INIT,
-            parent: AtomicU64::new(0),
-            object: UnsafeCell::new(None),
-        }
-    }
-
-    /// Changes the word of an open object as `change` says, if `handle` is its own.
-    fn change(&self, handle: Handle, change: impl Fn(u64) -> Result<u64, Misuse>) -> Result<(), Misuse> {
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let changed = change(check(word, handle)?)?;
-            match self.word.compare_exchange_weak(word, changed, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(now) => word = now,
-            }
-        }
-    }
-}
-
-/// The word, if the handle is that of the object that is in the slot, and open.
-#[inline]
-fn check(word: u64, handle: Handle) -> Result<u64, Misuse> {
-    if (word ^ handle) >> NAME_SHIFT != 0 || word & CLOSING != 0 { Err(Misuse::Handle) } else { Ok(word) }
-}
-
 /// The smallest chunk of slots; each further one is twice as long.
 const FIRST_CHUNK: usize = 64;
 const CHUNKS: usize = 26;
 
-static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+/// What lies in a slot: a box whose type the handle's kind says.
+#[derive(Debug)]
+pub struct Boxed {
+    /// Of `Box::into_raw`.
+    pointer: *mut (),
+    drop: unsafe fn(*mut ()),
+}
+
+// SAFETY: objects are `Send`.
+unsafe impl Send for Boxed {}
+
+impl Boxed {
+    fn new<T: Object>(object: T) -> Self {
+        /// Drops what `new` boxed.
+        unsafe fn drop<T>(pointer: *mut ()) {
+            // SAFETY: of `Box::into_raw` and of this type, once.
+            std::mem::drop(unsafe { Box::from_raw(pointer.cast::<T>()) });
+        }
+        Self { pointer: Box::into_raw(Box::new(object)).cast(), drop: drop::<T> }
+    }
+
+    /// # Safety
+    /// It was made of a `T`.
+    unsafe fn into_inner<T>(self) -> T {
+        let pointer = ManuallyDrop::new(self).pointer.cast::<T>();
+        // SAFETY: of `Box::into_raw`, and not dropped by the line above.
+        *unsafe { Box::from_raw(pointer) }
+    }
+}
+
+impl Drop for Boxed {
+    fn drop(&mut self) {
+        // SAFETY: the function that goes with the pointer.
+        unsafe { (self.drop)(self.pointer) };
+    }
+}
+
+static TABLE: [OnceLock<Box<[Slot<Boxed>]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
 static FREE: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 #[inline]
-fn slot_of(handle: Handle) -> Result<&'static Slot, Misuse> {
+fn slot_of(handle: Handle) -> Result<&'static Slot<Boxed>, Misuse> {
     let index = handle as u32 as usize + FIRST_CHUNK;
     let chunk = (index.ilog2() - FIRST_CHUNK.ilog2()) as usize;
     let slots = TABLE.get(chunk).and_then(OnceLock::get).ok_or(Misuse::Handle)?;
@@ -180,7 +149,7 @@ fn slot_of(handle: Handle) -> Result<&'static Slot, Misuse> {
 }
 
 /// A slot that nothing is in, and its index. Adding to the table is done under the lock of the free ones.
-fn free_slot() -> Result<(u32, &'static Slot), Misuse> {
+fn free_slot() -> Result<(u32, &'static Slot<Boxed>), Misuse> {
     let mut free = FREE.lock();
     // Not the one that became free just now, if it can be helped.
     let index = if free.len() >= FIRST_CHUNK / 2 { free.pop_front() } else { None };
@@ -191,7 +160,7 @@ fn free_slot() -> Result<(u32, &'static Slot), Misuse> {
     let index = made as usize + FIRST_CHUNK;
     let chunk = (index.ilog2() - FIRST_CHUNK.ilog2()) as usize;
     let Some(slots) = TABLE.get(chunk) else { return Err(Misuse::InUse) };
-    let slots = slots.get_or_init(|| (0..FIRST_CHUNK << chunk).map(|_| Slot::new()).collect());
+    let slots = slots.get_or_init(|| (0..FIRST_CHUNK << chunk).map(|_| Slot::default()).collect());
     MADE.store(made + 1, Ordering::Relaxed);
     drop(free);
     Ok((made, slots.get(index - (FIRST_CHUNK << chunk)).ok_or(Misuse::InUse)?))
@@ -200,8 +169,7 @@ fn free_slot() -> Result<(u32, &'static Slot), Misuse> {
 /// Gives an object a handle. It belongs to the calling thread, where that matters, and is a child of `parent` unless that is 0.
 pub fn insert<T: Object>(object: T, parent: Handle) -> Result<Handle, Misuse> {
     if parent != 0 {
-        slot_of(parent)?
-            .change(parent, |word| if word & CHILDREN == CHILDREN { Err(Misuse::InUse) } else { Ok(word + CHILD) })?;
+        slot_of(parent)?.add_child(parent)?;
     }
     let (index, slot) = match free_slot() {
         Ok(found) => found,
@@ -210,126 +178,54 @@ pub fn insert<T: Object>(object: T, parent: Handle) -> Result<Handle, Misuse> {
             return Err(misuse);
         }
     };
-    slot.owner.store(threads::token(), Ordering::Relaxed);
-    slot.busy.store(false, Ordering::Relaxed);
-    slot.poisoned.store(false, Ordering::Relaxed);
-    slot.parent.store(parent, Ordering::Relaxed);
-    // SAFETY: the slot is free, and was taken off the free ones by this call.
-    unsafe { *slot.object.get() = Some(Box::new(object)) };
-    let generation = slot.word.load(Ordering::Relaxed) >> GENERATION_SHIFT;
-    let name = (generation << 5) | T::KIND as u64;
-    // Whoever finds the handle good has loaded this.
-    slot.word.store(name << NAME_SHIFT, Ordering::Release);
-    Ok((name << NAME_SHIFT) | u64::from(index))
+    // SAFETY: it was taken off the free ones by this call.
+    let name = unsafe { slot.fill(T::KIND as u8, Boxed::new(object), threads::token(), parent) };
+    Ok(name | u64::from(index))
 }
 
 fn disown(parent: Handle) {
-    if parent == 0 {
-        return;
-    }
-    if let Ok(slot) = slot_of(parent) {
-        slot.word.fetch_sub(CHILD, Ordering::Release);
-    }
-}
-
-impl std::fmt::Debug for Slot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("word", &self.word).finish_non_exhaustive()
+    if parent != 0
+        && let Ok(slot) = slot_of(parent)
+    {
+        slot.remove_child();
     }
 }
 
-/// How rights to an object are taken and given back.
+/// How rights to an object are taken.
 mod sealed {
-    use super::{CALL, CALLS, Handle, Misuse, Ordering, SHARED, Slot, check, threads};
-    use parking_lot::lock_api::RawMutex as _;
+    use super::{Boxed, Entered, Handle, Misuse, Slot, threads};
 
-    pub trait Mode {
-        /// Takes the right to the object of a slot; says whether its lock is held.
-        fn enter(slot: &Slot, handle: Handle) -> Result<bool, Misuse>;
-        /// Gives it back.
-        fn leave(slot: &Slot, locked: bool);
-    }
-
-    fn add_call(slot: &Slot, handle: Handle, calls_max: u64) -> Result<(), Misuse> {
-        slot.change(handle, |word| if word & CALLS >= calls_max { Err(Misuse::InUse) } else { Ok(word + CALL) })
-    }
-
-    fn take_call(slot: &Slot) {
-        slot.word.fetch_sub(CALL, Ordering::Release);
+    pub trait Mode: 'static {
+        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse>;
     }
 
     impl Mode for super::Many {
         #[inline]
-        fn enter(slot: &Slot, handle: Handle) -> Result<bool, Misuse> {
-            add_call(slot, handle, CALLS)?;
-            Ok(false)
-        }
-
-        #[inline]
-        fn leave(slot: &Slot, _: bool) {
-            take_call(slot);
+        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse> {
+            slot.enter_many(handle)
         }
     }
 
     impl Mode for super::One {
         #[inline]
-        fn enter(slot: &Slot, handle: Handle) -> Result<bool, Misuse> {
-            add_call(slot, handle, 1)?;
-            Ok(false)
-        }
-
-        #[inline]
-        fn leave(slot: &Slot, _: bool) {
-            take_call(slot);
+        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse> {
+            slot.enter_one(handle)
         }
     }
 
     impl Mode for super::Own {
         #[inline]
-        fn enter(slot: &Slot, handle: Handle) -> Result<bool, Misuse> {
-            // Pairs with the release of `insert`: with the word comes the owner.
-            check(slot.word.load(Ordering::Acquire), handle)?;
-            // Nobody but the owner takes its own token away, so where it is found, it stays. What another thread that was the owner
-            // before did comes with `adopt`'s acquire.
-            if slot.owner.load(Ordering::Relaxed) != threads::token() {
-                return enter_shared(slot, handle);
-            }
-            if slot.busy.load(Ordering::Relaxed) {
-                return Err(Misuse::InUse);
-            }
-            slot.busy.store(true, Ordering::Relaxed);
-            Ok(false)
+        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse> {
+            slot.enter_own(handle, threads::token())
         }
-
-        #[inline]
-        fn leave(slot: &Slot, locked: bool) {
-            if !locked {
-                slot.busy.store(false, Ordering::Relaxed);
-                return;
-            }
-            // SAFETY: `enter_shared` took it.
-            unsafe { slot.lock.unlock() };
-            take_call(slot);
-        }
-    }
-
-    fn enter_shared(slot: &Slot, handle: Handle) -> Result<bool, Misuse> {
-        if slot.owner.load(Ordering::Relaxed) != SHARED {
-            return Err(Misuse::WrongThread);
-        }
-        // Counted, so that nothing is closed while a call waits for the lock.
-        add_call(slot, handle, CALLS)?;
-        slot.lock.lock();
-        Ok(true)
     }
 }
 
 /// An object that a call is using.
 #[derive(Debug)]
 pub struct Guard<T: Object> {
-    slot: &'static Slot,
-    /// Whether the slot's lock is held.
-    locked: bool,
+    slot: &'static Slot<Boxed>,
+    entered: ManuallyDrop<Entered<'static>>,
     object: *mut T,
 }
 
@@ -340,26 +236,26 @@ pub struct Guard<T: Object> {
 /// [`Misuse::Poisoned`] after a panic; [`Misuse::InsideCallback`].
 #[inline]
 pub fn get<T: Object>(handle: Handle) -> Result<Guard<T>, Misuse> {
-    if threads::is_inside_callback() {
-        return Err(Misuse::InsideCallback);
-    }
-    let slot = slot_of(handle)?;
-    check_kind::<T>(handle)?;
-    let locked = <T::Mode as sealed::Mode>::enter(slot, handle)?;
-    // SAFETY: nobody replaces or drops the object while somebody has a right to it. Where several have, they all only read here.
-    let object = unsafe { &*slot.object.get() };
-    // The kind says that it is a `T`, so there is no need to look.
-    let object = object.as_ref().map(|object| std::ptr::from_ref::<dyn Any>(&**object).cast::<T>().cast_mut());
-    let guard = Guard { slot, locked, object: object.unwrap_or(std::ptr::null_mut()) };
-    if guard.object.is_null() || slot.poisoned.load(Ordering::Relaxed) {
+    let slot = slot_for::<T>(handle)?;
+    let entered = <T::Mode as sealed::Mode>::enter(slot, handle)?;
+    // SAFETY: the call is inside. The kind, which was checked, says that the pointer is to a `T`.
+    let object = unsafe { slot.object() }.map_or(std::ptr::null_mut(), |boxed| boxed.pointer.cast::<T>());
+    let guard = Guard { slot, entered: ManuallyDrop::new(entered), object };
+    if guard.object.is_null() || slot.is_poisoned() {
         return Err(Misuse::Poisoned);
     }
     Ok(guard)
 }
 
 #[inline]
-fn check_kind<T: Object>(handle: Handle) -> Result<(), Misuse> {
-    if (handle >> NAME_SHIFT) & 31 == T::KIND as u64 { Ok(()) } else { Err(Misuse::Handle) }
+fn slot_for<T: Object>(handle: Handle) -> Result<&'static Slot<Boxed>, Misuse> {
+    if threads::is_inside_callback() {
+        return Err(Misuse::InsideCallback);
+    }
+    if kind_of(handle) != T::KIND as u64 {
+        return Err(Misuse::Handle);
+    }
+    slot_of(handle)
 }
 
 impl<T: Object> Deref for Guard<T> {
@@ -392,9 +288,10 @@ impl<T: Object> Drop for Guard<T> {
     #[inline]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.slot.poisoned.store(true, Ordering::Relaxed);
+            self.slot.poison();
         }
-        <T::Mode as sealed::Mode>::leave(self.slot, self.locked);
+        // SAFETY: taken once, as this is dropped.
+        self.slot.leave(unsafe { ManuallyDrop::take(&mut self.entered) });
     }
 }
 
@@ -404,92 +301,29 @@ impl<T: Object> Drop for Guard<T> {
 /// [`Misuse::InUse`] while a call uses it, [`Misuse::HasChildren`] while something that was made from it is open; else as [`get`],
 /// but that a panic before is no hindrance.
 pub fn remove<T: Object>(handle: Handle) -> Result<T, Misuse> {
-    if threads::is_inside_callback() {
-        return Err(Misuse::InsideCallback);
-    }
-    check_kind::<T>(handle)?;
-    let slot = slot_of(handle)?;
-    check(slot.word.load(Ordering::Acquire), handle)?;
-    let owner = slot.owner.load(Ordering::Relaxed);
-    if std::any::TypeId::of::<T::Mode>() == std::any::TypeId::of::<Own>() && owner != SHARED {
-        if owner != threads::token() {
-            return Err(Misuse::WrongThread);
-        }
-        if slot.busy.load(Ordering::Relaxed) {
-            return Err(Misuse::InUse);
-        }
-    }
-    slot.change(handle, |word| match word {
-        word if word & CALLS != 0 => Err(Misuse::InUse),
-        word if word & CHILDREN != 0 => Err(Misuse::HasChildren),
-        word => Ok(word | CLOSING),
-    })?;
-    // SAFETY: who set `CLOSING` has the only right to the object, which nobody gets any more.
-    let object = unsafe { (*slot.object.get()).take() };
-    disown(slot.parent.load(Ordering::Relaxed));
-    let generation = ((handle >> GENERATION_SHIFT) + 1) & ((1 << (64 - GENERATION_SHIFT)) - 1);
-    // Generation 0 is left out, so that no handle is 0.
-    slot.word.store(generation.max(1) << GENERATION_SHIFT, Ordering::Release);
+    let slot = slot_for::<T>(handle)?;
+    let has_owner = TypeId::of::<T::Mode>() == TypeId::of::<Own>();
+    let (object, parent) = slot.take(handle, has_owner.then(threads::token))?;
+    disown(parent);
     FREE.lock().push_back(handle as u32);
-    let object: Option<Box<T>> = object.and_then(|object| (object as Box<dyn Any>).downcast().ok());
-    object.map(|object| *object).ok_or(Misuse::Handle)
+    // SAFETY: the kind, which was checked, says that it is a `T`.
+    object.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)
 }
 
 /// Gives an object up to whichever thread [adopts](adopt) it first.
 pub fn give_away<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
-    let guard = get::<T>(handle)?;
-    if guard.locked {
-        return Err(Misuse::WrongThread);
-    }
-    let slot = guard.slot;
-    drop(guard);
-    // Pairs with the acquire of `adopt`: the next owner sees what this one did.
-    slot.owner.store(0, Ordering::Release);
-    Ok(())
+    slot_for::<T>(handle)?.give_away(handle, threads::token())
 }
 
 /// Makes an object the calling thread's that was given away, or whose owner has ended. [`Misuse::WrongThread`] while it belongs to
 /// another.
 pub fn adopt<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
-    if threads::is_inside_callback() {
-        return Err(Misuse::InsideCallback);
-    }
-    check_kind::<T>(handle)?;
-    let slot = slot_of(handle)?;
-    check(slot.word.load(Ordering::Acquire), handle)?;
-    let (own, owner) = (threads::token(), slot.owner.load(Ordering::Relaxed));
-    if owner == own {
-        return Ok(());
-    }
-    // What a thread did that has ended is visible: it was struck from the living under a lock.
-    if owner == SHARED || (owner != 0 && threads::is_alive(owner)) {
-        return Err(Misuse::WrongThread);
-    }
-    let taken = slot.owner.compare_exchange(owner, own, Ordering::Acquire, Ordering::Relaxed);
-    taken.map_err(|_| Misuse::WrongThread)?;
-    if let Err(misuse) = check(slot.word.load(Ordering::Acquire), handle) {
-        // It was closed meanwhile, and what is there now was nobody's as well.
-        slot.owner.store(owner, Ordering::Release);
-        return Err(misuse);
-    }
-    // A thread that ended may have been inside a call: then the object is poisoned, but free.
-    slot.busy.store(false, Ordering::Relaxed);
-    Ok(())
+    slot_for::<T>(handle)?.adopt(handle, threads::token(), threads::is_alive)
 }
 
 /// Lets any thread use an object, one waiting for the other, from now on. Only its owner can.
 pub fn share<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
-    let guard = get::<T>(handle)?;
-    if !guard.locked {
-        let slot = guard.slot;
-        drop(guard);
-        // Pairs with the lock that others take: what was done before happens before that.
-        slot.lock.lock();
-        slot.owner.store(SHARED, Ordering::Relaxed);
-        // SAFETY: locked above.
-        unsafe { slot.lock.unlock() };
-    }
-    Ok(())
+    slot_for::<T>(handle)?.share(handle, threads::token())
 }
 
 /// How many objects are open, of all kinds.

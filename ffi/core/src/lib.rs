@@ -1,13 +1,17 @@
-//! What the bindings of other languages share: handles that can't be misused ([`handles`]), the threads that objects belong to
-//! ([`threads`]), status codes ([`status`]), and batches of operations packed into one buffer ([`packed`]).
+//! What the bindings of other languages share: handles that can't be misused (`handles`, over [`slot`]), the threads that objects belong to
+//! ([`threads`]), status codes ([`status`]), and batches of operations packed into one buffer (`packed`).
 //!
 //! Nothing here is an interface of its own: `ffi/c` and `ffi/java/native` are.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
+#[cfg(not(loom))]
 pub mod handles;
+#[cfg(not(loom))]
 pub mod packed;
+pub mod slot;
 pub mod status;
 pub mod threads;
 
+#[cfg(not(loom))]
 pub use handles::{Handle, Kind, Object};
 pub use status::{Failure, Misuse, Status};

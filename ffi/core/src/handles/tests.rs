@@ -1,5 +1,6 @@
 use super::*;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 struct Shop(#[expect(dead_code, reason = "counts how many live")] Arc<()>, u64);
 struct Till(u64);
