@@ -426,13 +426,54 @@ pub fn remove<T: Object>(handle: Handle) -> Result<T, Misuse> {
     })?;
     // SAFETY: who set `CLOSING` has the only right to the object, which nobody gets any more.
     let object = unsafe { (*slot.object.get()).take() };
+    free(slot, handle);
+    let object: Option<Box<T>> = object.and_then(|object| (object as Box<dyn Any>).downcast().ok());
+    object.map(|object| *object).ok_or(Misuse::Handle)
+}
+
+/// [`remove`] for a host that knows better whose an object is: one whose memory management found that nobody refers to it.
+///
+/// # Safety
+/// No thread is inside a call on the object or makes one any more, and what they did happened before.
+pub unsafe fn reclaim<T: Object<Mode = Own>>(handle: Handle) -> Result<T, Misuse> {
+    check_kind::<T>(handle)?;
+    let slot = slot_of(handle)?;
+    check(slot.word.load(Ordering::Acquire), handle)?;
+    slot.owner.store(threads::token(), Ordering::Relaxed);
+    slot.busy.store(false, Ordering::Relaxed);
+    remove(handle)
+}
+
+/// Drops whatever is open, children before their parents, and says how many there were: for a library that is unloaded.
+///
+/// # Safety
+/// No thread is inside a call on any object or makes one any more, and what they did happened before.
+pub unsafe fn drop_all() -> usize {
+    let (mut dropped, mut before) = (0, usize::MAX);
+    while dropped != before {
+        before = dropped;
+        for index in 0..MADE.load(Ordering::Acquire) {
+            let Ok(slot) = slot_of(u64::from(index)) else { continue };
+            let word = slot.word.load(Ordering::Acquire);
+            if (word >> NAME_SHIFT) & 31 == 0 || word & CHILDREN != 0 {
+                continue;
+            }
+            // SAFETY: nobody uses it, by this function's contract.
+            drop(unsafe { (*slot.object.get()).take() });
+            free(slot, (word >> NAME_SHIFT << NAME_SHIFT) | u64::from(index));
+            dropped += 1;
+        }
+    }
+    dropped
+}
+
+/// Gives the slot of an object that was taken out of it to the next one.
+fn free(slot: &Slot, handle: Handle) {
     disown(slot.parent.load(Ordering::Relaxed));
     let generation = ((handle >> GENERATION_SHIFT) + 1) & ((1 << (64 - GENERATION_SHIFT)) - 1);
     // Generation 0 is left out, so that no handle is 0.
     slot.word.store(generation.max(1) << GENERATION_SHIFT, Ordering::Release);
     FREE.lock().push_back(handle as u32);
-    let object: Option<Box<T>> = object.and_then(|object| (object as Box<dyn Any>).downcast().ok());
-    object.map(|object| *object).ok_or(Misuse::Handle)
 }
 
 /// Gives an object up to whichever thread [adopts](adopt) it first.
