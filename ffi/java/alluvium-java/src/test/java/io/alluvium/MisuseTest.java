@@ -181,8 +181,12 @@ class MisuseTest {
         assertEquals(Status.ARGUMENT, status(() -> Engine.open(new EngineOptions().memoryBudgetBytes(-1))));
         Path path = fixture.directory.resolve("x");
         assertEquals(Status.OPTIONS, status(() -> Store.create(fixture.engine, path, new StoreOptions().keyGroups(0))));
-        assertEquals(Status.EXISTS, status(
-                () -> Store.create(fixture.engine, fixture.directory, new StoreOptions())));
+        Path taken = fixture.directory.resolve("taken");
+        try (Store store = Store.create(fixture.engine, taken, new StoreOptions());
+                PendingCheckpoint pending = store.checkpoint(Checkpoint.of(1))) {
+            pending.await();
+        }
+        assertEquals(Status.EXISTS, status(() -> Store.create(fixture.engine, taken, new StoreOptions())));
         RetryException locked = assertThrows(RetryException.class,
                 () -> Store.openOrCreate(fixture.engine, fixture.directory.resolve("store"), new StoreOptions()));
         assertEquals(Status.LOCKED, locked.status());
