@@ -1,8 +1,8 @@
 //! Batches: many keys a call.
 //!
-//! Keys and values come as an index and data. A key's entry of the index is `group i32 | end i32 | len(namespace) i32`: it begins
-//! where the one before ends, and its namespace is the last part of it. A value's entry is `begin i32 | len i32`, with the length -1
-//! where there is none.
+//! Keys and values come as an index and data. An entry of the index is a number of 64 bits. A key's has, from the lowest bit on, its end
+//! (31 bits; it begins where the one before ends), its group and one, or 0 for that of its hash (17), and the length of its
+//! namespace, which is its last part (16). A value's has where it begins (32), and its length as an i32, -1 where there is none.
 
 use crate::entry::{Place, answer, bytes, key_of, memory, natives, state};
 use crate::ticket::TicketObject;
@@ -12,49 +12,48 @@ use alluvium_ffi::packed::{self, Code};
 use alluvium_ffi::{Failure, Misuse};
 use jni::sys::{jint, jlong};
 
-const KEY_BYTES: usize = 12;
-const VALUE_BYTES: usize = 8;
+const ENTRY_BYTES: usize = 8;
 
-fn int_at(entry: &[u8], at: usize) -> i32 {
-    entry.get(at..).and_then(<[u8]>::first_chunk).map_or(-1, |bytes| i32::from_le_bytes(*bytes))
+fn index_len(count: jint) -> Result<jint, Misuse> {
+    count.checked_mul(ENTRY_BYTES as jint).ok_or(Misuse::Argument("a batch that is too long"))
 }
 
-fn index_len(count: jint, entry_bytes: usize) -> Result<jint, Misuse> {
-    count.checked_mul(entry_bytes as jint).ok_or(Misuse::Argument("a batch that is too long"))
+/// The entries of an index.
+fn entries<'a>(index: jlong, count: jint) -> Result<impl Iterator<Item = u64> + 'a, Misuse> {
+    let (entries, _) = bytes(index, index_len(count)?)?.as_chunks::<ENTRY_BYTES>();
+    Ok(entries.iter().map(|entry| u64::from_le_bytes(*entry)))
 }
 
 /// The keys of a batch.
 fn keys<'a>(key_groups: u32, index: jlong, count: jint, data: jlong, data_len: jint) -> Result<Vec<Key<'a>>, Misuse> {
     const WRONG: Misuse = Misuse::Argument("an index of keys that doesn't fit their data");
-    let index = bytes(index, index_len(count, KEY_BYTES)?)?;
     let (data, mut begin) = (bytes(data, data_len)?, 0);
-    let one = |entry: &[u8]| {
-        let end = usize::try_from(int_at(entry, 4)).map_err(|_| WRONG)?;
+    let one = |entry: u64| {
+        let end = (entry & 0x7fff_ffff) as usize;
         let parts = data.get(begin..end).ok_or(WRONG)?;
         begin = end;
-        let ns_len = usize::try_from(int_at(entry, 8)).map_err(|_| WRONG)?;
+        let ns_len = (entry >> 48) as usize;
         let (key, namespace) = parts.split_at(parts.len().checked_sub(ns_len).ok_or(WRONG)?);
-        key_of(key_groups, int_at(entry, 0), key, namespace)
+        key_of(key_groups, (entry >> 31 & 0x1_ffff) as jint - 1, key, namespace)
     };
-    index.chunks_exact(KEY_BYTES).map(one).collect()
+    entries(index, count)?.map(one).collect()
 }
 
 /// The values of a batch.
 fn values<'a>(index: jlong, count: jint, data: jlong, data_len: jint) -> Result<Vec<Option<&'a [u8]>>, Misuse> {
     const WRONG: Misuse = Misuse::Argument("an index of values that doesn't fit their data");
-    let index = bytes(index, index_len(count, VALUE_BYTES)?)?;
     let data = bytes(data, data_len)?;
-    let one = |entry: &[u8]| {
-        let Ok(len) = usize::try_from(int_at(entry, 4)) else { return Ok(None) };
-        let begin = usize::try_from(int_at(entry, 0)).map_err(|_| WRONG)?;
-        data.get(begin..).and_then(|rest| rest.get(..len)).map(Some).ok_or(WRONG)
+    let one = |entry: u64| {
+        let Ok(len) = usize::try_from((entry >> 32) as i32) else { return Ok(None) };
+        let rest = data.get(entry as u32 as usize..);
+        rest.and_then(|rest| rest.get(..len)).map(Some).ok_or(WRONG)
     };
-    index.chunks_exact(VALUE_BYTES).map(one).collect()
+    entries(index, count)?.map(one).collect()
 }
 
 /// Memory for values that are found, and what it doesn't hold.
 struct Found<'a> {
-    index: &'a mut [u8],
+    index: &'a mut [[u8; ENTRY_BYTES]],
     data: &'a mut [u8],
     used: usize,
     /// Everything, from when `data` was too small for it.
@@ -65,9 +64,8 @@ impl Found<'_> {
     #[inline]
     fn put(&mut self, place: usize, value: Option<&[u8]>) {
         let len = value.map_or(-1, |value| value.len() as i32);
-        if let Some(entry) = self.index.get_mut(place * VALUE_BYTES..).and_then(<[u8]>::first_chunk_mut::<VALUE_BYTES>) {
-            entry[..4].copy_from_slice(&(self.used as i32).to_le_bytes());
-            entry[4..].copy_from_slice(&len.to_le_bytes());
+        if let Some(entry) = self.index.get_mut(place) {
+            *entry = (u64::from(self.used as u32) | u64::from(len as u32) << 32).to_le_bytes();
         }
         let Some(value) = value else { return };
         let room = self.data.get_mut(self.used..).and_then(|rest| rest.get_mut(..value.len()));
@@ -90,7 +88,7 @@ natives! {
     ) {
         let mut object = of(writer)?;
         let keys = keys(object.key_groups, keys_index, count, keys_data, keys_len)?;
-        let index = memory(values_index, index_len(count, VALUE_BYTES)?)?;
+        let (index, _) = memory(values_index, index_len(count)?)?.as_chunks_mut();
         let mut found = Found { index, data: memory(values_data, capacity)?, used: 0, overflow: None };
         object.writer.get_many(state(state_)?, &keys, |place, value| found.put(place, value))?;
         if i32::try_from(found.used).is_err() {

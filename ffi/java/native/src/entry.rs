@@ -207,4 +207,3 @@ pub fn flag(number: jint) -> Result<bool, Misuse> {
 pub fn count(number: jlong) -> Result<usize, Misuse> {
     usize::try_from(number).map_err(|_| Misuse::Argument("a number below 0"))
 }
-

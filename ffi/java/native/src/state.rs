@@ -4,8 +4,8 @@ use crate::entry::{NOT_FOUND, answer, bytes, natives, state};
 use crate::store::StoreObject;
 use crate::wire::{Request, Response};
 use alluvium::{MergeOperator, Purge, StateOptions, Ttl};
-use alluvium_ffi::handles::{self, Handle};
 use alluvium_ffi::Misuse;
+use alluvium_ffi::handles::{self, Handle};
 use jni::sys::{jint, jlong};
 
 fn state_options(request: &mut Request<'_>) -> Result<StateOptions, Misuse> {

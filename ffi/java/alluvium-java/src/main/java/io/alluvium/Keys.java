@@ -5,8 +5,15 @@ package io.alluvium;
  * to one thread at a time.
  */
 public final class Keys {
-    /** {@code group i32 | end i32 | len(namespace) i32}: a key begins where the one before ends. */
-    private static final int ENTRY = 12;
+    /**
+     * A key's entry is one long: where it ends (31 bits; it begins where the one before ends), its group and one, or 0 for that of its hash
+     * (17 bits), and the length of its namespace (16 bits).
+     */
+    private static final int ENTRY = 8;
+
+    private static final int GROUP_SHIFT = 31;
+    private static final int NAMESPACE_SHIFT = 48;
+    private static final int NAMESPACE_MAX = 65_535;
 
     private Memory index = Memory.allocate(64 * ENTRY);
     private Memory data = Memory.allocate(64 * 32);
@@ -47,6 +54,9 @@ public final class Keys {
     /** Adds a key with its namespace and group. */
     public Keys add(Key key) {
         Memory from = key.memory();
+        if (key.namespaceLen() > NAMESPACE_MAX) {
+            throw new AlluviumException(Status.TOO_LONG, ErrorClass.USAGE, "a namespace is longer than 65,000 bytes");
+        }
         int len = key.keyLen() + key.namespaceLen();
         reserve(len);
         data.copyIn(end, from, 0, len);
@@ -65,9 +75,7 @@ public final class Keys {
         if (at + ENTRY > index.capacity) {
             index = index.grown(at, (long) at + ENTRY);
         }
-        index.buffer.putInt(at, group);
-        index.buffer.putInt(at + 4, end);
-        index.buffer.putInt(at + 8, namespaceLen);
+        index.buffer.putLong(at, end | (group + 1L) << GROUP_SHIFT | (long) namespaceLen << NAMESPACE_SHIFT);
         size++;
         return this;
     }
@@ -86,15 +94,19 @@ public final class Keys {
     }
 
     private int begin(int place) {
-        return place == 0 ? 0 : index.buffer.getInt((place - 1) * ENTRY + 4);
+        return place == 0 ? 0 : end(place - 1);
     }
 
     private int end(int place) {
-        return index.buffer.getInt(place * ENTRY + 4);
+        return index.buffer.getInt(place * ENTRY) & Integer.MAX_VALUE;
+    }
+
+    private long groupAndNamespace(int place) {
+        return index.buffer.getLong(place * ENTRY) >>> GROUP_SHIFT;
     }
 
     int hash(int place) {
-        int hash = index.buffer.getInt(place * ENTRY + 8);
+        int hash = (int) groupAndNamespace(place);
         for (int at = begin(place); at < end(place); at++) {
             hash = 31 * hash + data.buffer.get(at);
         }
@@ -104,8 +116,7 @@ public final class Keys {
     boolean isSame(int one, int other) {
         int len = end(one) - begin(one);
         boolean same = len == end(other) - begin(other)
-                && index.buffer.getInt(one * ENTRY) == index.buffer.getInt(other * ENTRY)
-                && index.buffer.getInt(one * ENTRY + 8) == index.buffer.getInt(other * ENTRY + 8);
+                && groupAndNamespace(one) == groupAndNamespace(other);
         for (int at = 0; same && at < len; at++) {
             same = data.buffer.get(begin(one) + at) == data.buffer.get(begin(other) + at);
         }

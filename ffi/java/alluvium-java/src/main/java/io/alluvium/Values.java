@@ -5,7 +5,7 @@ package io.alluvium;
  * allocating. It belongs to one thread at a time.
  */
 public final class Values {
-    /** {@code begin i32 | len i32}; the length of none is -1. */
+    /** A value's entry is one long: where it begins (the low half), and its length, which is -1 of none. */
     private static final int ENTRY = 8;
 
     private Memory index = Memory.allocate(64 * ENTRY);
@@ -55,8 +55,7 @@ public final class Values {
 
     private Values entry(int len) {
         reserveIndex(size + 1);
-        index.buffer.putInt(size * ENTRY, end);
-        index.buffer.putInt(size * ENTRY + 4, len);
+        index.buffer.putLong(size * ENTRY, end | (long) len << 32);
         end += Math.max(0, len);
         size++;
         return this;
@@ -69,41 +68,43 @@ public final class Values {
         }
     }
 
-    private int at(int place) {
+    private long entryOf(int place) {
         if (place < 0 || place >= size) {
             throw new IndexOutOfBoundsException(place + " of " + size + " values");
         }
-        return index.buffer.getInt(place * ENTRY);
+        return index.buffer.getLong(place * ENTRY);
     }
 
     /** The length of a value; -1 where there is none. */
     public int length(int place) {
-        at(place);
-        return index.buffer.getInt(place * ENTRY + 4);
+        return (int) (entryOf(place) >> 32);
     }
 
     /** A value; null where there is none. */
     public byte[] get(int place) {
-        int len = length(place);
-        return len < 0 ? null : data.bytes(at(place), len);
+        long entry = entryOf(place);
+        int len = (int) (entry >> 32);
+        return len < 0 ? null : data.bytes((int) entry, len);
     }
 
     /** A value, into an array: its length, or -1. Where the length is greater than the array's, nothing is copied. */
     public int get(int place, byte[] into) {
-        int len = length(place);
+        long entry = entryOf(place);
+        int len = (int) (entry >> 32);
         if (0 < len && len <= into.length) {
-            data.copyOut(at(place), into, 0, len);
+            data.copyOut((int) entry, into, 0, len);
         }
         return len;
     }
 
     /** A value of 8 bytes, little-endian; {@code absent} where there is none. */
     public long getLong(int place, long absent) {
-        int len = length(place);
+        long entry = entryOf(place);
+        int len = (int) (entry >> 32);
         if (len >= 0 && len != Long.BYTES) {
             throw new IllegalArgumentException("a value of " + len + " bytes is no long");
         }
-        return len < 0 ? absent : data.buffer.getLong(at(place));
+        return len < 0 ? absent : data.buffer.getLong((int) entry);
     }
 
     Memory index() {

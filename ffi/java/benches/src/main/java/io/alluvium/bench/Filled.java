@@ -15,7 +15,7 @@ import org.openjdk.jmh.annotations.TearDown;
 /** An engine that has all keys. One thread uses it: the one of the benchmark, which sets it up as well. */
 @State(Scope.Thread)
 public class Filled {
-    /** Which engine. */
+    /** Which engine; there is {@code rocksdbjni-multiget} too, which reads batches by multi-get instead of one by one. */
     @Param({"alluvium", "rocksdbjni", "hashmap"})
     public String engine;
 
@@ -39,7 +39,7 @@ public class Filled {
         data = new Data(keys, valueBytes);
         value = data.value();
         subject = engine.equals("alluvium") ? new AlluviumSubject()
-                : engine.equals("rocksdbjni") ? new RocksSubject() : new HashMapSubject();
+                : engine.equals("hashmap") ? new HashMapSubject() : new RocksSubject(engine.equals("rocksdbjni-multiget"));
         subject.open(directory.resolve("store"), data);
         for (byte[] key : data.keys) {
             subject.put(key, value);

@@ -36,6 +36,9 @@ final class RocksSubject implements Subject {
     private final WriteOptions write = new WriteOptions().setDisableWAL(true);
     private final ReadOptions read = new ReadOptions();
     private final WriteBatch batch = new WriteBatch();
+    /** Whether batches are read by multi-get, which is the slower way where memory has everything. */
+    private final boolean multiGet;
+
     private RocksDB db;
     private ColumnFamilyHandle values;
     private ColumnFamilyHandle lists;
@@ -43,6 +46,10 @@ final class RocksSubject implements Subject {
     private int valueBytes;
     private List<ByteBuffer> keyBuffers = List.of();
     private List<ByteBuffer> valueBuffers = List.of();
+
+    RocksSubject(boolean multiGet) {
+        this.multiGet = multiGet;
+    }
 
     private static IllegalStateException failed(RocksDBException error) {
         return new IllegalStateException(error);
@@ -166,6 +173,13 @@ final class RocksSubject implements Subject {
 
     @Override
     public long getMany(byte[][] keys) {
+        if (!multiGet) {
+            long sum = 0;
+            for (byte[] key : keys) {
+                sum += get(key);
+            }
+            return sum;
+        }
         long sum = find(keys);
         for (ByteBuffer value : valueBuffers) {
             value.get(into, 0, Math.min(into.length, value.remaining()));
@@ -188,11 +202,17 @@ final class RocksSubject implements Subject {
 
     @Override
     public void updateMany(byte[][] keys) {
-        find(keys);
+        if (multiGet) {
+            find(keys);
+        }
         try {
             batch.clear();
             for (int place = 0; place < keys.length; place++) {
-                valueBuffers.get(place).get(into, 0, Math.min(into.length, valueBuffers.get(place).remaining()));
+                if (multiGet) {
+                    valueBuffers.get(place).get(into, 0, Math.min(into.length, valueBuffers.get(place).remaining()));
+                } else {
+                    get(keys[place]);
+                }
                 into[0]++;
                 batch.put(values, keys[place], into);
             }
