@@ -4,8 +4,7 @@
 //! Nothing here touches an object of the Java virtual machine but [`library`]'s look for a direct buffer's address: arguments are
 //! numbers, and bytes lie at addresses of direct buffers, which Java holds for as long as the call. So no call allocates on the Java
 //! heap or waits for its collector, and no thread of the engine ever attaches. What a call came to is a number: an answer (0 and
-//! above), [`NOT_FOUND`](entry::NOT_FOUND), [`PENDING`](entry::PENDING), or a status below 0, of which [`entry`] keeps the words until
-//! Java asks for them.
+//! above), `NOT_FOUND`, `PENDING`, or a status below 0, whose words `entry` keeps until Java asks for them.
 //!
 //! The contract of every function is the same, so it is written down once: an address that isn't 0 has as many bytes as the length
 //! beside it says, and nobody else changes or frees them during the call. `io.alluvium` sees to that for its own memory; its

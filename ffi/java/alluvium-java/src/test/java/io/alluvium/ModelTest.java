@@ -12,8 +12,9 @@ import org.junit.jupiter.api.Test;
 
 /** Random operations beside maps in memory, with a budget so small that most of it is on disk, through checkpoints and reopenings. */
 class ModelTest {
-    /** -Dalluvium.test.seed=... replays a failure. */
-    private final long seed = Long.getLong("alluvium.test.seed", System.nanoTime());
+    /** The variable replays a failure. */
+    private final long seed = Long.parseLong(
+            System.getenv().getOrDefault("ALLUVIUM_TEST_SEED", Long.toString(System.nanoTime())));
 
     private final Random random = new Random(seed);
     private final TreeMap<String, byte[]> values = new TreeMap<>();

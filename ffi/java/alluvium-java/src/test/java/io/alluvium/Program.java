@@ -21,6 +21,10 @@ final class Program {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         command.add("-Xmx256m");
+        if (Runtime.version().feature() >= 24) {
+            // Else it warns of native code, which is what these programs are about.
+            command.add("--enable-native-access=ALL-UNNAMED");
+        }
         command.addAll(options);
         command.add("-cp");
         command.add(classPath);
