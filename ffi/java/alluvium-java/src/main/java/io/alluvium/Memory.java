@@ -5,13 +5,15 @@ import java.lang.invoke.VarHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.LongBuffer;
 
 /**
  * A direct buffer and where it lies. It never changes, so whoever holds one may pass its address on: the memory is there for as long
  * as this is reachable.
  */
 final class Memory {
-    private static final VarHandle LONGS =
+    /** Longs in arrays of bytes, little-endian. */
+    static final VarHandle LONGS =
             MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
     /** Up to so many bytes are copied word by word, which is faster than asking for it. */
     private static final int WORDS_MAX = 64;
@@ -41,6 +43,33 @@ final class Memory {
         old.limit(kept).position(0);
         grown.buffer.duplicate().put(old);
         return grown;
+    }
+
+    /** {@link System#arraycopy}, but faster for what is short. */
+    static void copy(byte[] from, int offset, byte[] into, int at, int len) {
+        if (len > WORDS_MAX) {
+            System.arraycopy(from, offset, into, at, len);
+            return;
+        }
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            LONGS.set(into, at + copied, (long) LONGS.get(from, offset + copied));
+        }
+        for (; copied < len; copied++) {
+            into[at + copied] = from[offset + copied];
+        }
+    }
+
+    void copyIn(int at, long[] from, int begin, int end) {
+        LongBuffer target = buffer.asLongBuffer();
+        target.position(at / Long.BYTES);
+        target.put(from, begin, end - begin);
+    }
+
+    void copyOut(int at, long[] into, int count) {
+        LongBuffer source = buffer.asLongBuffer();
+        source.position(at / Long.BYTES);
+        source.get(into, 0, count);
     }
 
     void copyIn(int at, byte[] from, int offset, int len) {

@@ -583,19 +583,19 @@ public final class Writer extends OwnedObject {
     public void getMany(State state, Keys keys, Values found) {
         boolean locked = enter();
         try {
-            found.prepare(keys.size());
             Memory index = keys.index();
             Memory data = keys.data();
-            Memory valuesIndex = found.index();
-            Memory values = found.data();
+            int count = keys.count(index);
+            Memory foundIndex = found.room(count);
+            Memory foundData = found.data();
             long result = Native.writerGetMany(
-                    handle(), state.in(store), keys.size(), index.address, data.address, keys.bytes(),
-                    valuesIndex.address, values.address, values.capacity);
+                    handle(), state.in(store), count, index.address, data.address, keys.bytes(data),
+                    foundIndex.address, foundData.address, foundData.capacity);
             index.keep();
             data.keep();
-            valuesIndex.keep();
-            values.keep();
-            found.filled(Failures.check(result));
+            foundIndex.keep();
+            foundData.keep();
+            found.filled(foundIndex, count, Failures.check(result));
         } finally {
             leave(locked);
         }
@@ -629,11 +629,12 @@ public final class Writer extends OwnedObject {
             }
             Memory index = keys.index();
             Memory data = keys.data();
-            Memory valuesIndex = values == null ? index : values.index();
+            int count = keys.count(index);
+            Memory valuesIndex = values == null ? index : values.index(count);
             Memory valuesData = values == null ? data : values.data();
             long result = Native.writerWriteMany(
-                    handle(), state.in(store), operation, keys.size(), index.address, data.address, keys.bytes(),
-                    valuesIndex.address, valuesData.address, values == null ? 0 : values.bytes());
+                    handle(), state.in(store), operation, count, index.address, data.address, keys.bytes(data),
+                    valuesIndex.address, valuesData.address, values == null ? 0 : values.bytes(valuesData));
             index.keep();
             data.keep();
             valuesIndex.keep();
@@ -669,7 +670,7 @@ public final class Writer extends OwnedObject {
             Memory index = keys.index();
             Memory data = keys.data();
             Failures.check(Native.writerPrefetch(
-                    handle(), state.in(store), keys.size(), index.address, data.address, keys.bytes()));
+                    handle(), state.in(store), keys.count(index), index.address, data.address, keys.bytes(data)));
             index.keep();
             data.keep();
         } finally {

@@ -70,7 +70,7 @@ public class Calls {
         for (int place = 0; place < 64; place++) {
             keys.add(bytes);
         }
-        long result = Native.nothing(1, 2, 64, keys.index().address, keys.bytes(), 0, out.address, out.capacity);
+        long result = Native.nothing(1, 2, 64, keys.index().address, keys.bytes(keys.data()), 0, out.address, out.capacity);
         for (int place = 0; place < 64; place++) {
             result += values.get(place, into);
         }
