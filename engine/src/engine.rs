@@ -60,6 +60,38 @@ impl Engine {
         self.inner.arena.budget_bytes()
     }
 
+    /// Closes the engine, and waits up to `patience` for the end of its threads: they may still be at something for a store
+    /// that was closed. Says whether they have ended; they do so later where not, or where a clone or store is open. For hosts that
+    /// unload the code which those threads run.
+    ///
+    /// ```
+    /// use alluvium::{Engine, EngineOptions};
+    /// let engine = Engine::open(EngineOptions::default())?;
+    /// let clone = engine.clone();
+    /// assert!(!engine.close_within(std::time::Duration::from_millis(1)));
+    /// assert!(clone.close_within(std::time::Duration::from_secs(60)));
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    pub fn close_within(self, patience: std::time::Duration) -> bool {
+        let until = std::time::Instant::now() + patience;
+        let mut inner = self.inner;
+        loop {
+            match Arc::try_unwrap(inner) {
+                // Joins them: this is none of them.
+                Ok(last) => {
+                    drop(last);
+                    return true;
+                }
+                Err(shared) if std::time::Instant::now() >= until => {
+                    drop(shared);
+                    return false;
+                }
+                Err(shared) => inner = shared,
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// How much of the budget is in use, in bytes. What was freed but not given back by a store counts as
     /// used, and so does the room of the block cache, a sixteenth of the budget.
     pub fn used_bytes(&self) -> usize {

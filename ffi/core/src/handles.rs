@@ -303,11 +303,47 @@ impl<T: Object> Drop for Guard<T> {
 pub fn remove<T: Object>(handle: Handle) -> Result<T, Misuse> {
     let slot = slot_for::<T>(handle)?;
     let has_owner = TypeId::of::<T::Mode>() == TypeId::of::<Own>();
-    let (object, parent) = slot.take(handle, has_owner.then(threads::token))?;
+    let boxed = take(slot, handle, has_owner.then(threads::token))?;
+    // SAFETY: the kind, which was checked, says that it is a `T`.
+    boxed.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)
+}
+
+/// Takes an object out of its slot, and gives that to the next one.
+fn take(slot: &Slot<Boxed>, handle: Handle, token: Option<u64>) -> Result<Option<Boxed>, Misuse> {
+    let (boxed, parent) = slot.take(handle, token)?;
     disown(parent);
     FREE.lock().push_back(handle as u32);
-    // SAFETY: the kind, which was checked, says that it is a `T`.
-    object.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)
+    Ok(boxed)
+}
+
+/// [`remove`] for a host that knows better whose an object is: one whose memory management found that nobody refers to it.
+///
+/// # Safety
+/// No thread is inside a call on the object or makes one any more, and what they did happened before.
+pub unsafe fn reclaim<T: Object<Mode = Own>>(handle: Handle) -> Result<T, Misuse> {
+    // SAFETY: the caller's word.
+    unsafe { slot_for::<T>(handle)?.seize(handle, threads::token()) }?;
+    remove(handle)
+}
+
+/// Drops whatever is open, children before their parents, and says how many there were: for a library that is unloaded.
+///
+/// # Safety
+/// No thread is inside a call on any object or makes one any more, and what they did happened before.
+pub unsafe fn drop_all() -> usize {
+    let (mut dropped, mut before) = (0, usize::MAX);
+    while dropped != before {
+        before = dropped;
+        for index in 0..MADE.load(Ordering::Acquire) {
+            let Ok(slot) = slot_of(u64::from(index)) else { continue };
+            let Some(name) = slot.childless() else { continue };
+            if let Ok(boxed) = take(slot, name | u64::from(index), None) {
+                drop(boxed);
+                dropped += 1;
+            }
+        }
+    }
+    dropped
 }
 
 /// Gives an object up to whichever thread [adopts](adopt) it first.

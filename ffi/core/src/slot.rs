@@ -281,6 +281,24 @@ impl<T> Slot<T> {
         Ok(())
     }
 
+    /// Makes it this thread's, whoever's it was.
+    ///
+    /// # Safety
+    /// No thread is inside or comes in any more, and what they did happened before.
+    pub unsafe fn seize(&self, handle: u64, token: u64) -> Result<(), Misuse> {
+        check(self.word.load(Ordering::Acquire), handle)?;
+        self.owner.store(token, Ordering::Relaxed);
+        self.busy.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The upper part of the handle of what is in it, if there is something that has no children.
+    pub fn childless(&self) -> Option<u64> {
+        let word = self.word.load(Ordering::Acquire);
+        let is_open = kind_of(word) != 0 && word & CLOSING == 0;
+        (is_open && word & CHILDREN == 0).then_some(word >> KIND_SHIFT << KIND_SHIFT)
+    }
+
     fn check_owner(&self, handle: u64, token: u64) -> Result<(), Misuse> {
         check(self.word.load(Ordering::Acquire), handle)?;
         if self.owner.load(Ordering::Relaxed) != token {

@@ -187,3 +187,15 @@ fn closing_races_with_everything() {
     assert!(used.load(Ordering::Relaxed) > 0, "no handle was ever good");
     assert_eq!(Arc::strong_count(&alive), 1, "an object is left, or was dropped twice");
 }
+
+#[test]
+fn what_nobody_refers_to_is_reclaimed_from_the_thread_that_had_it() {
+    let desk = std::thread::spawn(|| insert(Desk(vec![1, 2]), 0).unwrap());
+    let handle = desk.join().unwrap();
+    assert_eq!(remove::<Desk>(handle).err(), Some(Misuse::WrongThread));
+    // SAFETY: that thread has ended.
+    assert_eq!(unsafe { reclaim::<Desk>(handle) }.unwrap().0, [1, 2]);
+    assert_eq!(get::<Desk>(handle).err(), Some(Misuse::Handle));
+    // SAFETY: as above.
+    assert_eq!(unsafe { reclaim::<Desk>(handle) }.err(), Some(Misuse::Handle));
+}

@@ -1,0 +1,18 @@
+package io.alluvium;
+
+/** What a program can do about an {@link AlluviumException}. */
+public enum ErrorClass {
+    /** Nothing is lost; the same call can succeed later. */
+    RETRY,
+    /** The call was wrong and always will be. */
+    USAGE,
+    /** The task has to fail and recover from its last checkpoint. */
+    FAIL,
+    /** A file is damaged; recover from another checkpoint. */
+    CORRUPT;
+
+    static ErrorClass of(int number) {
+        ErrorClass[] all = values();
+        return number >= 1 && number <= all.length ? all[number - 1] : FAIL;
+    }
+}

@@ -1,0 +1,65 @@
+package io.alluvium;
+
+import java.nio.charset.StandardCharsets;
+
+/** Makes exceptions of what the native library says. */
+final class Failures {
+    /** A message longer than that is cut. */
+    private static final int BYTES_MAX = 4_096;
+
+    private Failures() {}
+
+    /** The result, unless it is a failure. */
+    static long check(long result) {
+        if (result < 0) {
+            throw exception(result, null);
+        }
+        return result;
+    }
+
+    /** Whether a call was refused for how it was called: then nothing happened. */
+    static boolean isMisuse(long result) {
+        return result <= -1 && result >= Status.ABI.code();
+    }
+
+    /** The exception for what the calling thread's last call came to. */
+    static AlluviumException exception(long result, String of) {
+        if (result == Native.NOT_FOUND || result == Native.PENDING) {
+            return new AlluviumException(Status.OTHER, ErrorClass.FAIL, "an answer that the call doesn't have");
+        }
+        Status status = Status.of((int) result);
+        ErrorClass errorClass = ErrorClass.FAIL;
+        String message = status.toString();
+        Memory memory = Memory.allocate(BYTES_MAX);
+        long len = Native.failure(memory.address, memory.capacity);
+        // Where the thread's last failure is another, its words are none of this one's.
+        if (len >= 8 && memory.buffer.getInt(0) == status.code()) {
+            errorClass = ErrorClass.of(memory.buffer.getInt(4));
+            message = new String(memory.bytes(8, (int) len - 8), StandardCharsets.UTF_8);
+        }
+        memory.keep();
+        return exception(status, errorClass, of == null ? message : of + ": " + message);
+    }
+
+    static AlluviumException exception(Status status, ErrorClass errorClass, String message) {
+        switch (status) {
+            case HANDLE:
+            case CLOSED:
+                return new ClosedException(status, status == Status.HANDLE ? "it is closed" : message);
+            case WRONG_THREAD:
+                return new WrongThreadException(message);
+            case HAS_CHILDREN:
+                return new StillOpenException(message);
+            default:
+                break;
+        }
+        switch (errorClass) {
+            case RETRY:
+                return new RetryException(status, message);
+            case CORRUPT:
+                return new CorruptException(status, message);
+            default:
+                return new AlluviumException(status, errorClass, message);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+package io.alluvium;
+
+import java.nio.ByteBuffer;
+
+/**
+ * A key, in a namespace, of a key group: set, used, and set again, without allocating.
+ *
+ * <pre>{@code
+ * Key key = new Key();
+ * writer.put(state, key.set(route).namespace(window), value);
+ * }</pre>
+ *
+ * <p>It belongs to one thread at a time. Key and namespace have 65,000 bytes together at most.
+ */
+public final class Key {
+    private static final int CAPACITY = 128;
+
+    private Memory memory = Memory.allocate(CAPACITY);
+    private int keyLen;
+    private int namespaceLen;
+    private int group = -1;
+
+    /** An empty key. */
+    public Key() {}
+
+    /** A key of these bytes. */
+    public static Key of(byte[] key) {
+        return new Key().set(key);
+    }
+
+    /** Sets the key. Its namespace becomes empty, its group that of its hash. */
+    public Key set(byte[] key) {
+        return set(key, 0, key.length);
+    }
+
+    /** Sets the key to part of an array. Its namespace becomes empty, its group that of its hash. */
+    public Key set(byte[] key, int offset, int len) {
+        reserve(0, len);
+        memory.copyIn(0, key, offset, len);
+        return reset(len);
+    }
+
+    /** Sets the key to what remains in a buffer, which is left as it is. Its namespace becomes empty, its group that of its hash. */
+    public Key set(ByteBuffer key) {
+        int len = key.remaining();
+        reserve(0, len);
+        memory.copyIn(0, key.duplicate());
+        return reset(len);
+    }
+
+    private Key reset(int len) {
+        keyLen = len;
+        namespaceLen = 0;
+        group = -1;
+        return this;
+    }
+
+    /** Sets the namespace. */
+    public Key namespace(byte[] namespace) {
+        reserve(keyLen, namespace.length);
+        memory.copyIn(keyLen, namespace, 0, namespace.length);
+        namespaceLen = namespace.length;
+        return this;
+    }
+
+    /** Sets the namespace to what remains in a buffer, which is left as it is. */
+    public Key namespace(ByteBuffer namespace) {
+        int len = namespace.remaining();
+        reserve(keyLen, len);
+        memory.copyIn(keyLen, namespace.duplicate());
+        namespaceLen = len;
+        return this;
+    }
+
+    /**
+     * Sets the key group, for hosts that have a hash of their own.
+     *
+     * @throws IllegalArgumentException unless it is in 0 to 65,535
+     */
+    public Key group(int group) {
+        if (group < 0 || group > 65_535) {
+            throw new IllegalArgumentException("no key group: " + group);
+        }
+        this.group = group;
+        return this;
+    }
+
+    /** The key group that was set; -1 where it is that of the key's hash. */
+    public int group() {
+        return group;
+    }
+
+    /** The key's bytes, copied. */
+    public byte[] key() {
+        return memory.bytes(0, keyLen);
+    }
+
+    /** The namespace's bytes, copied. */
+    public byte[] namespace() {
+        return memory.bytes(keyLen, namespaceLen);
+    }
+
+    private void reserve(int kept, int len) {
+        if (len > memory.capacity - kept) {
+            memory = memory.grown(kept, (long) kept + len);
+        }
+    }
+
+    Memory memory() {
+        return memory;
+    }
+
+    int keyLen() {
+        return keyLen;
+    }
+
+    int namespaceLen() {
+        return namespaceLen;
+    }
+
+    /** Puts a user key behind the namespace, where it stays until the key is set. */
+    Memory withUserKey(byte[] userKey) {
+        int before = keyLen + namespaceLen;
+        reserve(before, userKey.length);
+        memory.copyIn(before, userKey, 0, userKey.length);
+        return memory;
+    }
+}

@@ -1,0 +1,133 @@
+package io.alluvium;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.LongBuffer;
+
+/**
+ * A direct buffer and where it lies. It never changes, so whoever holds one may pass its address on: the memory is there for as long
+ * as this is reachable.
+ */
+final class Memory {
+    /** Longs in arrays of bytes, little-endian. */
+    static final VarHandle LONGS =
+            MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+    /** Up to so many bytes are copied word by word, which is faster than asking for it. */
+    private static final int WORDS_MAX = 64;
+
+    final ByteBuffer buffer;
+    final long address;
+    final int capacity;
+
+    private Memory(int capacity) {
+        buffer = ByteBuffer.allocateDirect(capacity).order(ByteOrder.LITTLE_ENDIAN);
+        address = Native.address(buffer);
+        this.capacity = capacity;
+    }
+
+    static Memory allocate(int capacity) {
+        NativeLibrary.ensureLoaded();
+        return new Memory(capacity);
+    }
+
+    /** Memory with the first {@code kept} bytes of this and room for {@code needed}. */
+    Memory grown(int kept, long needed) {
+        if (needed > Integer.MAX_VALUE - 8) {
+            throw new AlluviumException(Status.TOO_LONG, ErrorClass.USAGE, "more than 2 GiB in one buffer");
+        }
+        Memory grown = allocate((int) Math.min(Integer.MAX_VALUE - 8, Math.max(needed, 2L * capacity)));
+        ByteBuffer old = buffer.duplicate();
+        old.limit(kept).position(0);
+        grown.buffer.duplicate().put(old);
+        return grown;
+    }
+
+    /** {@link System#arraycopy}, but faster for what is short. */
+    static void copy(byte[] from, int offset, byte[] into, int at, int len) {
+        if (len > WORDS_MAX) {
+            System.arraycopy(from, offset, into, at, len);
+            return;
+        }
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            LONGS.set(into, at + copied, (long) LONGS.get(from, offset + copied));
+        }
+        for (; copied < len; copied++) {
+            into[at + copied] = from[offset + copied];
+        }
+    }
+
+    void copyIn(int at, long[] from, int begin, int end) {
+        LongBuffer target = buffer.asLongBuffer();
+        target.position(at / Long.BYTES);
+        target.put(from, begin, end - begin);
+    }
+
+    void copyOut(int at, long[] into, int count) {
+        LongBuffer source = buffer.asLongBuffer();
+        source.position(at / Long.BYTES);
+        source.get(into, 0, count);
+    }
+
+    void copyIn(int at, byte[] from, int offset, int len) {
+        if (len > WORDS_MAX) {
+            ByteBuffer target = buffer;
+            target.limit(capacity).position(at);
+            target.put(from, offset, len);
+            return;
+        }
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            buffer.putLong(at + copied, (long) LONGS.get(from, offset + copied));
+        }
+        for (; copied < len; copied++) {
+            buffer.put(at + copied, from[offset + copied]);
+        }
+    }
+
+    void copyIn(int at, ByteBuffer from) {
+        ByteBuffer target = buffer;
+        target.limit(capacity).position(at);
+        target.put(from);
+    }
+
+    void copyIn(int at, Memory from, int begin, int len) {
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            buffer.putLong(at + copied, from.buffer.getLong(begin + copied));
+        }
+        for (; copied < len; copied++) {
+            buffer.put(at + copied, from.buffer.get(begin + copied));
+        }
+    }
+
+    void copyOut(int at, byte[] into, int offset, int len) {
+        if (len > WORDS_MAX) {
+            ByteBuffer source = buffer;
+            source.limit(capacity).position(at);
+            source.get(into, offset, len);
+            return;
+        }
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            LONGS.set(into, offset + copied, buffer.getLong(at + copied));
+        }
+        for (; copied < len; copied++) {
+            into[offset + copied] = buffer.get(at + copied);
+        }
+    }
+
+    byte[] bytes(int at, int len) {
+        byte[] bytes = new byte[len];
+        copyOut(at, bytes, 0, len);
+        return bytes;
+    }
+
+    /** Says that the memory was needed until here. */
+    void keep() {
+        Reference.reachabilityFence(this);
+    }
+}

@@ -1,0 +1,88 @@
+package io.alluvium;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.nio.file.StandardCopyOption;
+
+/**
+ * Finds and loads the native library: the file that the system property {@code alluvium.native} names, else the one for this
+ * platform that is in the jar.
+ *
+ * <p>A file can be loaded by one class loader alone. So each load has a copy of its own, which nobody else can have in use; it is
+ * deleted as soon as it is loaded, and the operating system keeps what is mapped.
+ */
+final class NativeLibrary {
+    /** The platforms that the jar has a library for. */
+    static final String[] PLATFORMS = {"linux-x86_64"};
+
+    private static final RuntimeException FAILURE = load();
+
+    private NativeLibrary() {}
+
+    /** Fails where the library could not be loaded, every time with the reason. */
+    static void ensureLoaded() {
+        if (FAILURE instanceof UnsupportedPlatformException) {
+            throw new UnsupportedPlatformException(FAILURE.getMessage(), FAILURE.getCause());
+        }
+        if (FAILURE != null) {
+            throw new IllegalStateException(FAILURE.getMessage(), FAILURE);
+        }
+    }
+
+    private static RuntimeException load() {
+        try {
+            String named = System.getProperty("alluvium.native");
+            if (named != null) {
+                System.load(Paths.get(named).toAbsolutePath().toString());
+            } else {
+                loadCopy(platform(System.getProperty("os.name", ""), System.getProperty("os.arch", "")));
+            }
+            if (Native.interfaceVersion() != Native.INTERFACE_VERSION) {
+                return new IllegalStateException("the native library is of another version of alluvium-java");
+            }
+            return null;
+        } catch (UnsatisfiedLinkError error) {
+            return new UnsupportedPlatformException(
+                    "the native library can't be loaded: " + error.getMessage()
+                            + " (it needs glibc 2.31 or later, and a directory for temporary files whose files may be mapped"
+                            + " as code; -Djava.io.tmpdir names another)",
+                    error);
+        } catch (IOException error) {
+            return new IllegalStateException("the native library can't be copied out of the jar: " + error, error);
+        } catch (RuntimeException error) {
+            return error;
+        }
+    }
+
+    /** The directory's name of a platform, as the Java properties {@code os.name} and {@code os.arch} describe it. */
+    static String platform(String os, String architecture) {
+        boolean linux = os.equalsIgnoreCase("linux");
+        boolean x86 = architecture.equals("amd64") || architecture.equals("x86_64");
+        if (linux && x86) {
+            return "linux-x86_64";
+        }
+        throw new UnsupportedPlatformException(
+                "alluvium has no native library for " + os + " on " + architecture + "; there is one for "
+                        + String.join(", ", PLATFORMS),
+                null);
+    }
+
+    private static void loadCopy(String platform) throws IOException {
+        String resource = "/native/" + platform + "/liballuvium_java.so";
+        Path copy = Files.createTempFile("alluvium-", ".so");
+        try {
+            try (InputStream library = NativeLibrary.class.getResourceAsStream(resource)) {
+                if (library == null) {
+                    throw new IllegalStateException("the jar lacks " + resource);
+                }
+                Files.copy(library, copy, StandardCopyOption.REPLACE_EXISTING);
+            }
+            System.load(copy.toString());
+        } finally {
+            Files.deleteIfExists(copy);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+package io.alluvium;
+
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.atomic.AtomicReference;
+
+/**
+ * Memory of one call at a time: arguments that are packed one after another, and an answer that is read so. The native side's
+ * {@code wire.rs} is the other end.
+ */
+final class Scratch {
+    private static final int CAPACITY = 512;
+    private static final AtomicReference<Scratch> IDLE = new AtomicReference<>();
+
+    Memory in = Memory.allocate(CAPACITY);
+    Memory out = Memory.allocate(CAPACITY);
+    /** Where arguments end. */
+    int end;
+    private int at;
+    private int limit;
+
+    /** One that nobody uses. */
+    static Scratch take() {
+        return take(IDLE);
+    }
+
+    static Scratch take(AtomicReference<Scratch> pool) {
+        Scratch idle = pool.getAndSet(null);
+        if (idle == null) {
+            idle = new Scratch();
+        }
+        idle.end = 0;
+        return idle;
+    }
+
+    /** Gives it back, unless it has become large. */
+    void give() {
+        if (in.capacity + out.capacity <= 1 << 16) {
+            IDLE.set(this);
+        }
+    }
+
+    private void reserve(int len) {
+        if (len > in.capacity - end) {
+            in = in.grown(end, (long) end + len);
+        }
+    }
+
+    Scratch putInt(int number) {
+        reserve(4);
+        in.buffer.putInt(end, number);
+        end += 4;
+        return this;
+    }
+
+    Scratch putFlag(boolean flag) {
+        return putInt(flag ? 1 : 0);
+    }
+
+    Scratch putLong(long number) {
+        reserve(8);
+        in.buffer.putLong(end, number);
+        end += 8;
+        return this;
+    }
+
+    Scratch putBytes(byte[] bytes) {
+        putInt(bytes.length);
+        reserve(bytes.length);
+        in.copyIn(end, bytes, 0, bytes.length);
+        end += bytes.length;
+        return this;
+    }
+
+    Scratch putText(String text) {
+        return putBytes(text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    Scratch putRange(KeyGroupRange range) {
+        return putInt(range.first()).putInt(range.last());
+    }
+
+    Scratch putKey(Key key) {
+        Memory memory = key.memory();
+        int keyLen = key.keyLen();
+        putInt(key.group());
+        return putBytes(memory.bytes(0, keyLen)).putBytes(memory.bytes(keyLen, key.namespaceLen()));
+    }
+
+    /** Bytes alone, without their length. Returns where they begin. */
+    int putRaw(ByteBuffer bytes) {
+        int begin = end;
+        int len = bytes.remaining();
+        reserve(len);
+        in.copyIn(begin, bytes.duplicate());
+        end += len;
+        return begin;
+    }
+
+    /** A handle that a call left at the beginning of {@link #out}. */
+    long handle(long result) {
+        Failures.check(result);
+        return out.buffer.getLong(0);
+    }
+
+    /** Begins to read a call's answer; false where there is none. What didn't fit is fetched. */
+    boolean answered(long result) {
+        if (result == Native.NOT_FOUND || result == Native.PENDING) {
+            return false;
+        }
+        Failures.check(result);
+        at = 0;
+        limit = (int) result;
+        if (limit > out.capacity) {
+            out = out.grown(0, limit);
+            Failures.check(Native.keptAnswer(out.address, out.capacity));
+        }
+        return true;
+    }
+
+    boolean isAtEnd() {
+        return at >= limit;
+    }
+
+    int takeInt() {
+        at += 4;
+        return out.buffer.getInt(at - 4);
+    }
+
+    boolean takeFlag() {
+        return takeInt() != 0;
+    }
+
+    long takeLong() {
+        at += 8;
+        return out.buffer.getLong(at - 8);
+    }
+
+    byte[] takeBytes() {
+        int len = takeInt();
+        at += len;
+        return out.bytes(at - len, len);
+    }
+
+    String takeText() {
+        return new String(takeBytes(), StandardCharsets.UTF_8);
+    }
+
+    /** All of the answer. */
+    byte[] takeAll() {
+        at = limit;
+        return out.bytes(0, limit);
+    }
+}

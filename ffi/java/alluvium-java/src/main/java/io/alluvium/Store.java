@@ -1,0 +1,394 @@
+package io.alluvium;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * One directory of state. Any thread may use it. Closing it waits for what is under way; what was written after the last checkpoint is
+ * lost then.
+ */
+public final class Store extends NativeObject {
+    private static final int CREATE = 0;
+    private static final int OPEN = 1;
+    private static final int OPEN_OR_CREATE = 2;
+    private static final int OPEN_CHECKPOINT = 3;
+    private static final int RESTORE = 4;
+    private static final int RESTORE_ABSENT = 5;
+
+    private final int keyGroups;
+    private final KeyGroupRange range;
+
+    private Store(long handle, Engine engine) {
+        super(STORE, handle, engine);
+        keyGroups = number(0);
+        range = KeyGroupRange.of(number(1), number(2));
+    }
+
+    private interface More {
+        void write(Scratch scratch);
+    }
+
+    private static Store open(Engine engine, int how, Path path, StoreOptions options, More more) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putInt(how).putText(path.toString());
+            options.write(scratch);
+            more.write(scratch);
+            long result =
+                    Native.storeOpen(engine.handle(), scratch.out.address, scratch.in.address, scratch.end);
+            return new Store(scratch.handle(result), engine);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Creates a store in an empty or missing directory. */
+    public static Store create(Engine engine, Path path, StoreOptions options) {
+        return open(engine, CREATE, path, options, scratch -> {});
+    }
+
+    /** Opens a store at its newest checkpoint; a directory without one is refused ({@link Status#NO_CHECKPOINT}). */
+    public static Store open(Engine engine, Path path, StoreOptions options) {
+        return open(engine, OPEN, path, options, scratch -> {});
+    }
+
+    /** Opens a store at its newest checkpoint, or creates one where there is none. */
+    public static Store openOrCreate(Engine engine, Path path, StoreOptions options) {
+        return open(engine, OPEN_OR_CREATE, path, options, scratch -> {});
+    }
+
+    /** Opens a store at the checkpoint of this label. */
+    public static Store openCheckpoint(Engine engine, Path path, long label, StoreOptions options) {
+        return open(engine, OPEN_CHECKPOINT, path, options, scratch -> scratch.putLong(label));
+    }
+
+    /**
+     * Makes a new store in {@code path} with the key groups of the options, from checkpoints that together cover them: one from one,
+     * several from one, one from several. No data is read: segments are linked.
+     */
+    public static Store restore(Engine engine, Path path, List<CheckpointSource> sources, StoreOptions options) {
+        return open(engine, RESTORE, path, options, scratch -> {
+            scratch.putInt(sources.size());
+            sources.forEach(source -> source.write(scratch));
+        });
+    }
+
+    /**
+     * As {@link #restore}, from the manifests of checkpoints ({@link CheckpointFiles#manifest}) whose segments are elsewhere: it serves
+     * at once, and what it needs is asked of the host ({@link #fetches}). Needs {@link StoreOptions#fetch}.
+     */
+    public static Store restoreAbsent(Engine engine, Path path, List<byte[]> manifests, StoreOptions options) {
+        return open(engine, RESTORE_ABSENT, path, options, scratch -> {
+            scratch.putInt(manifests.size());
+            manifests.forEach(scratch::putBytes);
+        });
+    }
+
+    private int number(int which) {
+        return (int) Failures.check(Native.storeNumber(handle(), which));
+    }
+
+    /** How many key groups the whole job has. */
+    public int keyGroups() {
+        return keyGroups;
+    }
+
+    /** This store's key groups. */
+    public KeyGroupRange range() {
+        return range;
+    }
+
+    /** The key group that a key's hash gives it. */
+    public int groupOf(byte[] key) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putBytes(key);
+            return (int) Failures.check(Native.storeGroupOf(handle(), scratch.in.address + 4, key.length));
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Registers a state, or finds it where there is one of this name and kind. */
+    public State state(StateOptions options) {
+        Scratch scratch = Scratch.take();
+        try {
+            options.write(scratch);
+            long number = Failures.check(Native.storeState(handle(), scratch.in.address, scratch.end));
+            return new State(this, (int) number, options.kind, options.name);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** All states of the store, by their numbers. */
+    public List<State> states() {
+        List<State> states = new ArrayList<>();
+        int count = number(3);
+        Scratch scratch = Scratch.take();
+        try {
+            for (int number = 0; number < count; number++) {
+                describe(scratch, number);
+                State.Kind kind = State.Kind.values()[scratch.takeInt()];
+                states.add(new State(this, number, kind, scratch.takeText()));
+            }
+        } finally {
+            scratch.give();
+        }
+        return states;
+    }
+
+    /** The host's schema of a state. */
+    public byte[] schema(State state) {
+        Scratch scratch = Scratch.take();
+        try {
+            describe(scratch, state.in(this));
+            scratch.takeInt();
+            scratch.takeText();
+            return scratch.takeBytes();
+        } finally {
+            scratch.give();
+        }
+    }
+
+    private void describe(Scratch scratch, int number) {
+        long result = Native.storeDescribe(handle(), number, scratch.out.address, scratch.out.capacity);
+        scratch.answered(result);
+    }
+
+    /**
+     * Claims a range of key groups for writing ({@link Status#RANGE_CLAIMED} while another writer holds any of them). The writer belongs to
+     * the calling thread.
+     */
+    public Writer writer(KeyGroupRange range) {
+        Scratch scratch = Scratch.take();
+        try {
+            long result = Native.writerOpen(handle(), scratch.out.address, range.first(), range.last());
+            return new Writer(scratch.handle(result), this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** A writer of all of the store's key groups. */
+    public Writer writer() {
+        return writer(range);
+    }
+
+    /** Makes a reader of everything that is written. */
+    public Reader reader() {
+        return reader(false);
+    }
+
+    /** Makes a reader of what is committed alone, in a transactional store. */
+    public Reader committedReader() {
+        return reader(true);
+    }
+
+    private Reader reader(boolean committed) {
+        Scratch scratch = Scratch.take();
+        try {
+            long result = Native.readerOpen(handle(), scratch.out.address, committed ? 1 : 0);
+            return new Reader(scratch.handle(result), this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * Takes a snapshot, of a transactional store as the last commit left it: {@link Status#BUSY} while as many as the options allow live.
+     * It keeps files on disk until it is closed.
+     */
+    public Snapshot snapshot() {
+        Scratch scratch = Scratch.take();
+        try {
+            return new Snapshot(scratch.handle(Native.snapshotOpen(handle(), scratch.out.address)), this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Begins a load of about so many sorted records. */
+    public BulkLoad bulkLoad(long records) {
+        Scratch scratch = Scratch.take();
+        try {
+            return new BulkLoad(scratch.handle(Native.bulkBegin(handle(), records, scratch.out.address)), this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** What the store wants of its host; empty without {@link StoreOptions#fetch}. */
+    public Optional<Fetches> fetches() {
+        Scratch scratch = Scratch.take();
+        try {
+            long result = Native.storeFetches(handle(), scratch.out.address);
+            if (result == Native.NOT_FOUND) {
+                return Optional.empty();
+            }
+            return Optional.of(new Fetches(scratch.handle(result), this));
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * Cuts the store's epoch: everything written before is in the checkpoint, nothing written after. It becomes complete in the
+     * background.
+     */
+    public PendingCheckpoint checkpoint(Checkpoint checkpoint) {
+        Scratch scratch = Scratch.take();
+        try {
+            checkpoint.write(scratch);
+            long result = Native.storeBarrier(handle(), scratch.out.address, scratch.in.address, scratch.end);
+            return new PendingCheckpoint(scratch.handle(result), this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** What is known of the checkpoints that the store keeps, oldest first. */
+    public List<CheckpointInfo> checkpoints() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.storeCheckpoints(handle(), scratch.out.address, scratch.out.capacity));
+            List<CheckpointInfo> all = new ArrayList<>();
+            for (int left = scratch.takeInt(); left > 0; left--) {
+                all.add(CheckpointInfo.read(scratch));
+            }
+            return all;
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** What is known of the checkpoint that the store was opened at; empty where it was created. */
+    public Optional<CheckpointInfo> restored() {
+        Scratch scratch = Scratch.take();
+        try {
+            long result = Native.storeRestored(handle(), scratch.out.address, scratch.out.capacity);
+            return scratch.answered(result) ? Optional.of(CheckpointInfo.read(scratch)) : Optional.empty();
+        } finally {
+            scratch.give();
+        }
+    }
+
+    private void say(int what, long label) {
+        Failures.check(Native.storeSay(handle(), what, label));
+    }
+
+    /** Keeps a checkpoint until it is released or the store is closed. */
+    public void retain(long label) {
+        say(0, label);
+    }
+
+    /** Lets go of a checkpoint. The newest one always stays. */
+    public void release(long label) {
+        say(1, label);
+    }
+
+    /** The host's word that a checkpoint is complete, its parts in other places included. It may come late, twice, or for what is gone. */
+    public void confirm(long label) {
+        say(2, label);
+    }
+
+    /** The host's word that it gave a checkpoint up. */
+    public void abort(long label) {
+        say(3, label);
+    }
+
+    /** The host's word that it needs neither this checkpoint nor those before it any more. */
+    public void subsume(long label) {
+        say(4, label);
+    }
+
+    /** The files of a checkpoint that is complete, pinned until they are closed. */
+    public CheckpointFiles files(long label) {
+        Scratch scratch = Scratch.take();
+        try {
+            long handle = scratch.handle(Native.storeFiles(handle(), label, scratch.out.address));
+            return new CheckpointFiles(handle, this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from. */
+    public void export(long label, Path directory) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(directory.toString());
+            Failures.check(Native.storeExport(handle(), label, scratch.in.address, scratch.end));
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Goes through everything in a checkpoint, in the order of key groups, then states, then keys. */
+    public CheckpointIterator iterate(long label) {
+        List<State> states = states();
+        Scratch scratch = Scratch.take();
+        try {
+            long handle = scratch.handle(Native.storeIterate(handle(), label, scratch.out.address));
+            return new CheckpointIterator(handle, this, states);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * Commits what is staged, by all writers of a transactional store, as one, with where the sources stand and the host's metadata. It
+     * lasts with the next checkpoint.
+     */
+    public CommitInfo commit(Commit commit) {
+        Scratch scratch = Scratch.take();
+        try {
+            commit.write(scratch);
+            long result = Native.storeCommit(
+                    handle(), scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity);
+            scratch.answered(result);
+            return CommitInfo.read(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Undoes what is staged, by all writers of the store, as one. */
+    public void abortTransaction() {
+        Failures.check(Native.storeAbortTransaction(handle()));
+    }
+
+    /** What was committed last. */
+    public CommitInfo lastCommit() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.storeLastCommit(handle(), scratch.out.address, scratch.out.capacity));
+            return CommitInfo.read(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** How much is staged, in bytes, about. */
+    public long stagedBytes() {
+        return Failures.check(Native.storeNumber(handle(), 4));
+    }
+
+    /** Merges all that can be merged now, and waits for it. Not needed for anything but measuring space. */
+    public void compact() {
+        Failures.check(Native.storeCompact(handle()));
+    }
+
+    /** What the store counted since it was opened, in the text format of Prometheus. */
+    public String metrics() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.storeMetrics(handle(), scratch.out.address, scratch.out.capacity));
+            return new String(scratch.takeAll(), java.nio.charset.StandardCharsets.UTF_8);
+        } finally {
+            scratch.give();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+package io.alluvium;
+
+/** Options of a {@link Store}; what isn't set is usual. */
+public final class StoreOptions {
+    int keyGroups = 128;
+    KeyGroupRange range;
+    boolean hostDurability;
+    long retainedCheckpoints = 1;
+    boolean hostRetention;
+    long unconfirmedMax = 1_024;
+    boolean compress = true;
+    boolean fetch;
+    boolean transactional;
+    long snapshotsMax = 16;
+    long stagedBytesMax = Long.MAX_VALUE;
+    long memoryMinimumBytes;
+    MemoryShare share;
+
+    /** The usual options. */
+    public StoreOptions() {}
+
+    /** How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created. */
+    public StoreOptions keyGroups(int keyGroups) {
+        this.keyGroups = keyGroups;
+        return this;
+    }
+
+    /** The key groups of this store (all of them). */
+    public StoreOptions range(KeyGroupRange range) {
+        this.range = range;
+        return this;
+    }
+
+    /**
+     * The host copies each checkpoint's files away itself, and nothing is synced (it doesn't: a checkpoint is complete when its files are
+     * durable on this machine's disk).
+     */
+    public StoreOptions hostDurability(boolean hostDurability) {
+        this.hostDurability = hostDurability;
+        return this;
+    }
+
+    /** How many of the newest checkpoints are kept (1). */
+    public StoreOptions retainedCheckpoints(int checkpoints) {
+        retainedCheckpoints = checkpoints;
+        return this;
+    }
+
+    /**
+     * The host says what became of each checkpoint ({@link Store#confirm} and so on); at most so many that it said nothing of are kept
+     * (it doesn't).
+     */
+    public StoreOptions hostRetention(int unconfirmedMax) {
+        hostRetention = true;
+        this.unconfirmedMax = unconfirmedMax;
+        return this;
+    }
+
+    /** Whether segments are compressed where it pays (they are). */
+    public StoreOptions compress(boolean compress) {
+        this.compress = compress;
+        return this;
+    }
+
+    /** Whether segments that aren't in the directory are asked of the host: see {@link Fetches} (they aren't). */
+    public StoreOptions fetch(boolean fetch) {
+        this.fetch = fetch;
+        return this;
+    }
+
+    /** Whether what is written is staged until it is committed (it isn't). */
+    public StoreOptions transactional(boolean transactional) {
+        this.transactional = transactional;
+        return this;
+    }
+
+    /** How many snapshots may live at once (16). */
+    public StoreOptions snapshotsMax(int snapshots) {
+        snapshotsMax = snapshots;
+        return this;
+    }
+
+    /** How much each writer of a transactional store may have staged, in bytes, about (no limit). */
+    public StoreOptions stagedBytesMax(long bytes) {
+        stagedBytesMax = bytes;
+        return this;
+    }
+
+    /** What no other store takes of the memory that this one lives in, in bytes (0). */
+    public StoreOptions memoryMinimumBytes(long bytes) {
+        memoryMinimumBytes = bytes;
+        return this;
+    }
+
+    /** The part of the engine's budget that the store lives in (the whole). */
+    public StoreOptions memoryShare(MemoryShare share) {
+        this.share = share;
+        return this;
+    }
+
+    void write(Scratch scratch) {
+        KeyGroupRange all = range == null ? KeyGroupRange.of(0, Math.max(0, Math.min(keyGroups, 65_536) - 1)) : range;
+        scratch.putInt(keyGroups).putRange(all).putFlag(hostDurability).putLong(retainedCheckpoints);
+        scratch.putFlag(hostRetention).putLong(unconfirmedMax);
+        scratch.putFlag(compress).putFlag(fetch).putFlag(transactional);
+        scratch.putLong(snapshotsMax).putLong(stagedBytesMax).putLong(memoryMinimumBytes);
+        scratch.putLong(share == null ? 0 : openHandle(share));
+    }
+
+    private static long openHandle(MemoryShare share) {
+        long handle = share.handle();
+        // 0 would be the whole budget.
+        if (handle == 0) {
+            throw new ClosedException(Status.HANDLE, "the share is closed");
+        }
+        return handle;
+    }
+}

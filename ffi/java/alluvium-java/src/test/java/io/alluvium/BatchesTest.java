@@ -1,0 +1,218 @@
+package io.alluvium;
+
+import static io.alluvium.Fixture.bytes;
+import static io.alluvium.Fixture.text;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Many keys a call: arrays of keys, packed batches, and answers that come later. */
+class BatchesTest {
+    private Fixture fixture;
+    private Writer writer;
+    private State values;
+
+    @BeforeEach
+    void open() {
+        fixture = new Fixture();
+        writer = fixture.store.writer();
+        values = fixture.store.state(StateOptions.value("values"));
+    }
+
+    @AfterEach
+    void close() {
+        writer.close();
+        fixture.close();
+    }
+
+    @Test
+    void manyAreReadAsTheyWereWritten() {
+        Random random = new Random(3);
+        Map<Integer, byte[]> model = new HashMap<>();
+        Keys keys = new Keys();
+        Values given = new Values();
+        Values found = new Values();
+        for (int round = 0; round < 20; round++) {
+            keys.clear();
+            given.clear();
+            int size = new int[] {0, 1, 64, 1_000}[round % 4];
+            for (int place = 0; place < size; place++) {
+                int number = random.nextInt(5_000);
+                keys.add(bytes("key " + number));
+                byte[] value = random.nextInt(10) == 0 ? null : new byte[random.nextInt(200)];
+                if (value == null) {
+                    given.addNone();
+                    model.remove(number);
+                } else {
+                    random.nextBytes(value);
+                    given.add(value);
+                    model.put(number, value);
+                }
+            }
+            writer.putMany(values, keys, given);
+            keys.clear();
+            for (int number = 0; number < 5_000; number++) {
+                keys.add(bytes("key " + number));
+            }
+            writer.getMany(values, keys, found);
+            assertEquals(5_000, found.size());
+            byte[] into = new byte[200];
+            for (int number = 0; number < 5_000; number++) {
+                byte[] expected = model.get(number);
+                assertArrayEquals(expected, found.get(number));
+                assertEquals(expected == null ? -1 : expected.length, found.get(number, into));
+            }
+        }
+        assertThrows(IndexOutOfBoundsException.class, () -> found.get(5_000));
+    }
+
+    @Test
+    void numbersAreAddedUp() {
+        State sums = fixture.store.state(StateOptions.merging("sums", StateOptions.Operator.U64_ADD));
+        Keys keys = new Keys();
+        Values operands = new Values();
+        for (long place = 0; place < 1_024; place++) {
+            keys.addLong(place % 100);
+            operands.addLong(place);
+        }
+        writer.mergeMany(sums, keys, operands);
+        writer.prefetch(sums, keys);
+        for (long number = 0; number < 100; number++) {
+            long sum = 0;
+            for (long place = number; place < 1_024; place += 100) {
+                sum += place;
+            }
+            byte[] key = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(number).array();
+            assertEquals(sum, ByteBuffer.wrap(writer.get(sums, key)).order(ByteOrder.LITTLE_ENDIAN).getLong());
+        }
+        assertEquals(Status.ARGUMENT, assertThrows(AlluviumException.class,
+                () -> writer.mergeMany(sums, new Keys().addLong(1), new Values().addNone())).status());
+    }
+
+    @Test
+    void aKeyThatOccursTwiceIsChangedTwice() {
+        Keys keys = new Keys();
+        for (int place = 0; place < 300; place++) {
+            keys.add(Key.of(bytes("k" + place % 7)).namespace(bytes("n" + place % 3)));
+        }
+        for (int round = 1; round <= 2; round++) {
+            writer.updateMany(values, keys, (index, old) ->
+                    index == 299 ? null : bytes((old == null ? "" : text(old)) + "."));
+        }
+        Map<String, Integer> counts = new HashMap<>();
+        for (int round = 1; round <= 2; round++) {
+            for (int place = 0; place < 300; place++) {
+                String name = place % 7 + "/" + place % 3;
+                counts.put(name, place == 299 ? 0 : counts.getOrDefault(name, 0) + 1);
+            }
+        }
+        for (int place = 0; place < 21; place++) {
+            int expected = counts.get(place % 7 + "/" + place % 3);
+            byte[] value = writer.get(values, Key.of(bytes("k" + place % 7)).namespace(bytes("n" + place % 3)));
+            assertEquals(expected, value == null ? 0 : value.length, "key " + place);
+        }
+    }
+
+    @Test
+    void listsAndDeletionsOfMany() {
+        State lists = fixture.store.state(StateOptions.list("lists"));
+        Keys keys = new Keys().add(bytes("a")).add(bytes("b")).add(bytes("a"));
+        writer.appendMany(lists, keys, new Values().add(bytes("1")).add(bytes("2")).add(bytes("3")));
+        assertEquals(List.of("1", "3"), writer.list(lists, bytes("a")).stream().map(Fixture::text).collect(Collectors.toList()));
+        writer.deleteMany(lists, new Keys().add(bytes("a")));
+        assertEquals(List.of(), writer.list(lists, bytes("a")));
+        assertEquals(1, writer.list(lists, bytes("b")).size());
+        assertThrows(IllegalArgumentException.class, () -> writer.putMany(values, keys, new Values()));
+    }
+
+    private Batch everything(Key key) {
+        State lists = fixture.store.state(StateOptions.list("lists"));
+        State maps = fixture.store.state(StateOptions.map("maps"));
+        Batch batch = new Batch(fixture.store);
+        batch.put(values, key, bytes("v")).delete(values, Key.of(bytes("gone")));
+        batch.append(lists, key, bytes("one")).append(lists, key, bytes("two"));
+        for (int number = 0; number < 6; number++) {
+            batch.mapPut(maps, key, ByteBuffer.allocate(8).putLong(number).array(), bytes("m" + number));
+        }
+        batch.mapDelete(maps, key, ByteBuffer.allocate(8).putLong(5).array());
+        batch.mapExpire(maps, key, 1);
+        return batch.mapDeleteRange(
+                maps, key, ByteBuffer.allocate(8).putLong(3).array(), ByteBuffer.allocate(8).putLong(4).array());
+    }
+
+    @Test
+    void batchesAreAppliedInOrder() {
+        Key key = Key.of(bytes("k")).namespace(bytes("n")).group(9);
+        writer.put(values, bytes("gone"), bytes("x"));
+        Batch batch = everything(key);
+        writer.apply(batch);
+        assertEquals("v", text(writer.get(values, key)));
+        assertNull(writer.get(values, bytes("gone")));
+        State maps = fixture.store.state(StateOptions.map("maps"));
+        StringBuilder left = new StringBuilder();
+        try (Cursor cursor = writer.entries(maps, key, MapRange.all())) {
+            while (cursor.next()) {
+                left.append(text(cursor.value())).append(' ');
+            }
+        }
+        assertEquals("m1 m2 m4 ", left.toString());
+        batch.clear().mapDeleteRange(maps, key, ByteBuffer.allocate(8).putLong(2).array(), null);
+        writer.apply(batch);
+        assertEquals("m1", text(writer.mapLast(maps, key).value()));
+        writer.apply(batch.clear().mapClear(maps, key));
+        assertTrue(writer.mapIsEmpty(maps, key));
+        batch.clear().get(values, key);
+        assertEquals(ErrorClass.USAGE, assertThrows(AlluviumException.class, () -> writer.apply(batch)).errorClass());
+    }
+
+    @Test
+    void answersComeByTicket() throws Exception {
+        Key key = Key.of(bytes("k"));
+        State lists = fixture.store.state(StateOptions.list("lists"));
+        State maps = fixture.store.state(StateOptions.map("maps"));
+        for (int number = 0; number < 500; number++) {
+            writer.put(values, bytes("cold " + number), bytes("value " + number));
+        }
+        fixture.checkpoint(1);
+        Batch batch = everything(key);
+        int first = batch.size();
+        batch.get(values, key).list(lists, key).mapGet(maps, key, ByteBuffer.allocate(8).putLong(2).array());
+        batch.get(values, Key.of(bytes("nothing")));
+        for (int number = 0; number < 500; number++) {
+            batch.get(values, Key.of(bytes("cold " + number)));
+        }
+        assertFalse(writer.isFull());
+        Map<Integer, Answer> answers = new HashMap<>();
+        try (Ticket ticket = writer.submit(batch)) {
+            ticket.await();
+            assertTrue(ticket.isComplete());
+            while (!ticket.isDone()) {
+                writer.poll(ticket).forEach(answer -> answers.put(answer.index() - first, answer));
+            }
+            assertEquals(List.of(), ticket.poll());
+        }
+        assertEquals(504, answers.size());
+        assertEquals("v", text(answers.get(0).value()));
+        assertEquals(List.of("one", "two"), answers.get(1).elements().stream().map(Fixture::text).collect(Collectors.toList()));
+        assertEquals("m2", text(answers.get(2).value()));
+        assertFalse(answers.get(3).isFound());
+        assertNull(answers.get(3).value());
+        for (int number = 0; number < 500; number++) {
+            assertEquals("value " + number, text(answers.get(number + 4).value()));
+        }
+    }
+}

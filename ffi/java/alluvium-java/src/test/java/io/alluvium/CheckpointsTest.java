@@ -1,0 +1,394 @@
+package io.alluvium;
+
+import static io.alluvium.Fixture.bytes;
+import static io.alluvium.Fixture.text;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Checkpoints from the barrier to their release, restoring, transactions, bulk loads, and segments that are elsewhere. */
+class CheckpointsTest {
+    private Fixture fixture;
+
+    @BeforeEach
+    void open() {
+        fixture = new Fixture(new StoreOptions().retainedCheckpoints(2));
+    }
+
+    @AfterEach
+    void close() {
+        fixture.close();
+    }
+
+    private State values(Store store) {
+        return store.state(StateOptions.value("values"));
+    }
+
+    private void put(int from, int to, String prefix) {
+        try (Writer writer = fixture.store.writer()) {
+            for (int number = from; number < to; number++) {
+                writer.put(values(fixture.store), bytes("k" + number), bytes(prefix + number));
+            }
+        }
+    }
+
+    private static String get(Store store, State state, String key) {
+        try (Reader reader = store.reader()) {
+            return text(reader.get(state, bytes(key)));
+        }
+    }
+
+    @Test
+    void aCheckpointCarriesWhatTheHostGaveIt() {
+        put(0, 100, "v");
+        Checkpoint checkpoint = Checkpoint.of(41).metadata(bytes("meta")).standalone()
+                .offset(new Offset(KeyGroupRange.of(0, 63), bytes("low")))
+                .offset(new Offset(KeyGroupRange.of(64, 127), bytes("high")));
+        try (Writer writer = fixture.store.writer(); PendingCheckpoint pending = writer.checkpoint(checkpoint)) {
+            CheckpointInfo info = pending.await();
+            assertEquals(41, info.label());
+            assertEquals("meta", text(info.metadata()));
+            assertEquals(KeyGroupRange.of(64, 127), info.offsets().get(1).range());
+            assertEquals("high", text(info.offsets().get(1).bytes()));
+            assertTrue(info.segments() > 0 && info.newSegments() == info.segments());
+            assertTrue(info.totalBytes() >= info.newBytes() && info.newBytes() > 0);
+            assertTrue(info.createdMs() > 1_600_000_000_000L);
+            assertEquals(info.number(), pending.poll().orElseThrow().number());
+        }
+        assertFalse(fixture.store.restored().isPresent());
+        fixture.reopen(new StoreOptions());
+        assertEquals(41, fixture.store.restored().orElseThrow().label());
+        assertEquals("v99", get(fixture.store, values(fixture.store), "k99"));
+    }
+
+    @Test
+    void checkpointsAreKeptAndLetGo() {
+        for (int label = 1; label <= 4; label++) {
+            put(0, 10, label + "/");
+            fixture.checkpoint(label);
+            if (label == 1) {
+                fixture.store.retain(1);
+            }
+        }
+        assertEquals(List.of(1L, 3L, 4L), labels());
+        fixture.store.release(1);
+        assertEquals(List.of(3L, 4L), labels());
+        assertEquals(Status.CHECKPOINT, assertThrows(AlluviumException.class, () -> fixture.store.retain(77)).status());
+        put(0, 10, "lost/");
+        fixture.store.close();
+        fixture.store = Store.openCheckpoint(fixture.engine, fixture.directory.resolve("store"), 3, new StoreOptions());
+        assertEquals("3/5", get(fixture.store, values(fixture.store), "k5"));
+    }
+
+    private List<Long> labels() {
+        return fixture.store.checkpoints().stream().map(CheckpointInfo::label).collect(Collectors.toList());
+    }
+
+    @Test
+    void theHostsWordDecides() throws InterruptedException {
+        StoreOptions byHost = new StoreOptions().hostRetention(10);
+        fixture.checkpoint(1);
+        fixture.reopen(byHost);
+        for (int label = 2; label <= 4; label++) {
+            put(0, 10, label + "/");
+            fixture.checkpoint(label);
+        }
+        assertEquals(List.of(1L, 2L, 3L, 4L), kept(4));
+        // Words are acted upon in the background.
+        fixture.store.abort(2);
+        assertEquals(List.of(1L, 3L, 4L), kept(3));
+        fixture.store.confirm(3);
+        fixture.store.subsume(3);
+        fixture.store.confirm(4);
+        assertEquals(List.of(4L), kept(1));
+        fixture.store.confirm(77);
+    }
+
+    /** The labels of what is kept, when that is so many, or what it is after ten seconds. */
+    private List<Long> kept(int count) throws InterruptedException {
+        for (int tries = 0; tries < 1_000 && labels().size() != count; tries++) {
+            Thread.sleep(10);
+        }
+        return labels();
+    }
+
+    @Test
+    void anAbortedCheckpointLosesNothing() {
+        put(0, 10, "v");
+        try (PendingCheckpoint pending = fixture.store.checkpoint(Checkpoint.of(1))) {
+            try {
+                pending.abort();
+            } catch (AlluviumException complete) {
+                // It was faster.
+                assertEquals(Status.CHECKPOINT, complete.status());
+            }
+        }
+        fixture.checkpoint(2);
+        fixture.reopen(new StoreOptions());
+        assertEquals("v3", get(fixture.store, values(fixture.store), "k3"));
+    }
+
+    @Test
+    void storesAreRestoredFromOthers() throws Exception {
+        put(0, 500, "v");
+        fixture.checkpoint(7);
+        Path exported = Files.createDirectory(fixture.directory.resolve("exported"));
+        fixture.store.export(7, exported);
+        StoreOptions low = new StoreOptions().range(KeyGroupRange.of(0, 63));
+        StoreOptions high = new StoreOptions().range(KeyGroupRange.of(64, 127));
+        Path a = fixture.directory.resolve("a");
+        Path b = fixture.directory.resolve("b");
+        int found = 0;
+        try (Store one = Store.restore(fixture.engine, a, List.of(CheckpointSource.newest(exported)), low);
+                Store two = Store.restore(fixture.engine, b, List.of(CheckpointSource.labelled(exported, 7)), high)) {
+            assertEquals(KeyGroupRange.of(64, 127), two.range());
+            for (int number = 0; number < 500; number++) {
+                Store store = one.range().contains(one.groupOf(bytes("k" + number))) ? one : two;
+                assertEquals("v" + number, get(store, values(store), "k" + number));
+                found += store == one ? 1 : 0;
+            }
+            for (Store store : List.of(one, two)) {
+                try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(8))) {
+                    pending.await();
+                }
+            }
+        }
+        assertTrue(found > 100 && found < 400, "both halves have some: " + found);
+        List<CheckpointSource> both = List.of(CheckpointSource.newest(a), CheckpointSource.newest(b));
+        Path whole = fixture.directory.resolve("whole");
+        try (Store store = Store.restore(fixture.engine, whole, both, new StoreOptions())) {
+            for (int number = 0; number < 500; number++) {
+                assertEquals("v" + number, get(store, values(store), "k" + number));
+            }
+        }
+        AlluviumException error = assertThrows(AlluviumException.class,
+                () -> Store.open(fixture.engine, fixture.directory.resolve("none"), new StoreOptions()));
+        assertEquals(Status.NO_CHECKPOINT, error.status());
+        assertTrue(error.getMessage().contains("none"), error.getMessage());
+    }
+
+    @Test
+    void segmentsThatAreElsewhereAreBrought() throws Exception {
+        put(0, 2_000, "some value that is long enough to be worth a file ");
+        fixture.checkpoint(1);
+        byte[] manifest;
+        Map<String, byte[]> elsewhere = new HashMap<>();
+        try (CheckpointFiles files = fixture.store.files(1)) {
+            manifest = files.manifest();
+            List<CheckpointFiles.File> list = files.list();
+            for (int place = 0; place < list.size(); place++) {
+                elsewhere.put(list.get(place).name(), files.read(place, 0, (int) list.get(place).bytes()));
+                assertFalse(list.get(place).isShared());
+            }
+            assertArrayEquals(manifest, elsewhere.get(list.get(list.size() - 1).name()));
+        }
+        StoreOptions options = new StoreOptions().fetch(true);
+        Path path = fixture.directory.resolve("absent");
+        try (Store store = Store.restoreAbsent(fixture.engine, path, List.of(manifest), options);
+                Fetches fetches = store.fetches().orElseThrow()) {
+            assertTrue(fetches.absentFiles() > 0);
+            Thread host = new Thread(() -> serve(fetches, elsewhere));
+            host.start();
+            for (int number = 0; number < 2_000; number += 100) {
+                String value = get(store, values(store), "k" + number);
+                assertEquals("some value that is long enough to be worth a file " + number, value);
+            }
+            host.join();
+            assertEquals(0, fetches.absentFiles());
+        }
+        assertFalse(fixture.store.fetches().isPresent());
+    }
+
+    private static void serve(Fetches fetches, Map<String, byte[]> elsewhere) {
+        while (fetches.absentFiles() > 0) {
+            for (Fetches.Request request : fetches.await(16, Duration.ofMillis(100))) {
+                byte[] file = elsewhere.get(request.file());
+                byte[] wanted = new byte[request.len()];
+                System.arraycopy(file, (int) request.offset(), wanted, 0, wanted.length);
+                fetches.complete(request, wanted);
+            }
+        }
+    }
+
+    @Test
+    void whatIsNotBroughtIsAbsent() {
+        put(0, 10, "v");
+        fixture.checkpoint(1);
+        byte[] manifest;
+        try (CheckpointFiles files = fixture.store.files(1)) {
+            manifest = files.manifest();
+        }
+        Path path = fixture.directory.resolve("absent");
+        try (Store store = Store.restoreAbsent(fixture.engine, path, List.of(manifest), new StoreOptions().fetch(true));
+                Fetches fetches = store.fetches().orElseThrow()) {
+            Thread host = new Thread(() -> {
+                // Until the reader has what it needs to fail.
+                for (int round = 0; round < 20; round++) {
+                    fetches.await(16, Duration.ofMillis(100)).forEach(request -> fetches.fail(request, "on purpose"));
+                }
+                fetches.cancelWaits();
+            });
+            host.start();
+            RetryException error = assertThrows(RetryException.class, () -> get(store, values(store), "k1"));
+            assertEquals(Status.ABSENT, error.status());
+            join(host);
+        }
+    }
+
+    private static void join(Thread thread) {
+        try {
+            thread.join();
+        } catch (InterruptedException error) {
+            throw new AssertionError(error);
+        }
+    }
+
+    @Test
+    void checkpointsAreReadRecordByRecord() {
+        Store store = fixture.store;
+        State lists = store.state(StateOptions.list("lists"));
+        State maps = store.state(StateOptions.map("maps"));
+        put(0, 300, "v");
+        try (Writer writer = store.writer()) {
+            writer.append(lists, bytes("l"), bytes("one"));
+            writer.append(lists, bytes("l"), bytes("two"));
+            writer.mapPut(maps, Key.of(bytes("m")).namespace(bytes("n")), bytes("u"), bytes("w"));
+        }
+        fixture.checkpoint(1);
+        List<String> found = new ArrayList<>();
+        try (CheckpointIterator iterator = store.iterate(1)) {
+            int group = 0;
+            while (iterator.hasNext()) {
+                CheckpointIterator.Item item = iterator.next();
+                assertTrue(item.group() >= group, "in the order of key groups");
+                group = item.group();
+                assertEquals(Long.MAX_VALUE, item.expiryMs());
+                String value = item.value() == null
+                        ? item.elements().stream().map(Fixture::text).collect(Collectors.joining("+"))
+                        : text(item.value());
+                found.add(item.state().name() + " " + text(item.key()) + text(item.namespace()) + " "
+                        + text(item.userKey()) + " " + value);
+            }
+        }
+        assertEquals(302, found.size());
+        assertTrue(found.contains("values k17 null v17"));
+        assertTrue(found.contains("lists l null one+two"));
+        assertTrue(found.contains("maps mn u w"));
+    }
+
+    @Test
+    void transactionsAreAllOrNothing() {
+        fixture.close();
+        fixture = new Fixture(new StoreOptions().transactional(true));
+        Store store = fixture.store;
+        State values = values(store);
+        try (Writer writer = store.writer(); Reader committed = store.committedReader(); Reader all = store.reader()) {
+            writer.put(values, bytes("k"), bytes("one"));
+            assertTrue(store.stagedBytes() > 0);
+            assertEquals("one", text(all.get(values, bytes("k"))));
+            assertNull(committed.get(values, bytes("k")));
+            CommitInfo info = writer.commit(
+                    new Commit().metadata(bytes("m")).offset(new Offset(store.range(), bytes("at 1"))));
+            assertEquals("m", text(info.metadata()));
+            assertEquals("one", text(committed.get(values, bytes("k"))));
+            writer.put(values, bytes("k"), bytes("two"));
+            writer.abortTransaction();
+            assertEquals("one", text(writer.get(values, bytes("k"))));
+            writer.put(values, bytes("k"), bytes("three"));
+            store.abortTransaction();
+            assertEquals("one", text(writer.get(values, bytes("k"))));
+            writer.put(values, bytes("k"), bytes("four"));
+            store.commit(new Commit());
+            writer.put(values, bytes("k"), bytes("lost"));
+        }
+        fixture.checkpoint(1);
+        fixture.reopen(new StoreOptions().transactional(true));
+        assertEquals("four", get(fixture.store, values(fixture.store), "k"));
+        assertEquals(0, fixture.store.lastCommit().offsets().size());
+    }
+
+    @Test
+    void sortedDataIsLoaded() {
+        Store store = fixture.store;
+        State values = values(store);
+        State lists = store.state(StateOptions.list("lists"));
+        State maps = store.state(StateOptions.map("maps"));
+        Key key = new Key();
+        try (BulkLoad load = store.bulkLoad(400)) {
+            load.setTimeMs(1);
+            for (int group = 0; group < 128; group++) {
+                load.put(values, key.set(bytes("k")).group(group), bytes("v" + group));
+                load.putList(lists, key, List.of(bytes("a"), bytes("b" + group)));
+                load.mapPut(maps, key, bytes("u"), bytes("m" + group));
+            }
+            load.finish();
+            assertThrows(ClosedException.class, load::finish);
+        }
+        try (Writer writer = store.writer()) {
+            for (int group = 0; group < 128; group++) {
+                key.set(bytes("k")).group(group);
+                assertEquals("v" + group, text(writer.get(values, key)));
+                assertEquals("b" + group, text(writer.list(lists, key).get(1)));
+                assertEquals("m" + group, text(writer.mapGet(maps, key, bytes("u"))));
+            }
+        }
+        try (BulkLoad load = store.bulkLoad(2)) {
+            load.put(values, key.set(bytes("z")).group(3), bytes("v"));
+            AlluviumException unsorted = assertThrows(
+                    AlluviumException.class, () -> load.put(values, key.set(bytes("a")).group(2), bytes("v")));
+            assertEquals(ErrorClass.USAGE, unsorted.errorClass());
+        }
+        assertNull(get(store, values, "z"));
+    }
+
+    @Test
+    void statesAreDescribed() {
+        State map = fixture.store.state(StateOptions.map("delays").schema(bytes("schema 1")));
+        fixture.store.state(StateOptions.merging("sums", StateOptions.Operator.F64_MAX));
+        fixture.checkpoint(1);
+        fixture.reopen(new StoreOptions());
+        List<State> states = fixture.store.states();
+        assertEquals(List.of("delays (MAP)", "sums (MERGING)"), states.stream().map(State::toString).collect(Collectors.toList()));
+        assertEquals("schema 1", text(fixture.store.schema(states.get(0))));
+        assertEquals(map.number(), states.get(0).number());
+        AlluviumException error = assertThrows(
+                AlluviumException.class, () -> fixture.store.state(StateOptions.value("delays")));
+        assertEquals(Status.STATE, error.status());
+    }
+
+    @Test
+    void memoryIsShared() {
+        Engine engine = fixture.engine;
+        assertEquals(16L << 20, engine.budgetBytes());
+        assertTrue(engine.usedBytes() > 0);
+        assertEquals(Status.OPTIONS, assertThrows(AlluviumException.class, () -> engine.setBudgetBytes(1 << 30)).status());
+        try (MemoryShare share = engine.memoryShare(1 << 20, 4 << 20)) {
+            StoreOptions options = new StoreOptions().memoryShare(share).memoryMinimumBytes(1 << 16);
+            try (Store store = Store.create(engine, fixture.directory.resolve("sharing"), options);
+                    Writer writer = store.writer()) {
+                writer.put(values(store), bytes("k"), new byte[100_000]);
+                assertTrue(share.usedBytes() >= 100_000);
+                share.setLimitBytes(8 << 20);
+            }
+        }
+        put(0, 100, "v");
+        fixture.store.compact();
+        String metrics = fixture.store.metrics();
+        assertTrue(metrics.contains("# TYPE alluvium_"), metrics);
+    }
+}

@@ -1,0 +1,138 @@
+package io.alluvium;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
+
+import java.io.File;
+import java.io.IOException;
+import java.lang.ref.WeakReference;
+import java.lang.reflect.Method;
+import java.net.MalformedURLException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+
+/** Several class loaders at once, as Flink makes them, each with a library of its own, which goes when the loader does. */
+class LoadersTest {
+    private static URLClassLoader loader() {
+        List<URL> urls = new ArrayList<>();
+        for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
+            try {
+                urls.add(new File(entry).toURI().toURL());
+            } catch (MalformedURLException error) {
+                throw new AssertionError(error);
+            }
+        }
+        return new URLClassLoader(urls.toArray(new URL[0]), ClassLoader.getPlatformClassLoader());
+    }
+
+    private static Object call(ClassLoader loader, Path directory, boolean close) throws Exception {
+        Class<?> example = Class.forName("io.alluvium.LoadersTest$Example", true, loader);
+        Method run = example.getMethod("run", Path.class, boolean.class);
+        return run.invoke(null, directory, close);
+    }
+
+    /** Which copies of the library are mapped. Files that are deleted keep their names here. */
+    private static Set<String> mapped() throws IOException {
+        return Files.readAllLines(Path.of("/proc/self/maps")).stream()
+                .filter(line -> line.contains("/alluvium-") && line.contains(".so"))
+                .map(line -> line.substring(line.indexOf('/')))
+                .collect(Collectors.toSet());
+    }
+
+    /** What runs in each of the loaders. */
+    public static final class Example {
+        private Example() {}
+
+        /** Opens a store in a directory, uses it, and says what it read. */
+        public static String run(Path directory, boolean close) {
+            Engine engine = Engine.open(new EngineOptions().memoryBudgetBytes(16 << 20));
+            Store store = Store.create(engine, directory, new StoreOptions());
+            State values = store.state(StateOptions.value("values"));
+            Writer writer = store.writer();
+            writer.put(values, Fixture.bytes("k"), Fixture.bytes(directory.getFileName().toString()));
+            String read = Fixture.text(writer.get(values, Fixture.bytes("k"))) + " of " + Engine.openObjects();
+            if (close) {
+                writer.close();
+                store.close();
+                engine.close();
+            }
+            return read;
+        }
+    }
+
+    @Test
+    void eachLoaderHasItsOwn() throws Exception {
+        Path directory = Fixture.directory();
+        Engine.openObjects();
+        int before = mapped().size();
+        try (URLClassLoader one = loader(); URLClassLoader two = loader()) {
+            assertNotSame(Class.forName("io.alluvium.Engine", true, one), Engine.class);
+            assertEquals("a of 3", call(one, directory.resolve("a"), true));
+            assertEquals("b of 3", call(two, directory.resolve("b"), true));
+            assertEquals("c of 3", call(one, directory.resolve("c"), true));
+            assertEquals(before + 2, mapped().size());
+        }
+        Fixture.delete(directory);
+    }
+
+    private static WeakReference<ClassLoader> used(Path directory, boolean close) throws Exception {
+        try (URLClassLoader loader = loader()) {
+            AtomicReference<Object> read = new AtomicReference<>();
+            // The operating system keeps a library for as long as a thread lives that has called it.
+            Thread task = new Thread(() -> {
+                try {
+                    read.set(call(loader, directory.resolve("x"), close));
+                } catch (Exception error) {
+                    read.set(error);
+                }
+            });
+            task.start();
+            task.join();
+            assertEquals("x of 3", read.get());
+            return new WeakReference<>(loader);
+        }
+    }
+
+    private static boolean isGone(WeakReference<ClassLoader> loader, Set<String> before, int threads) throws IOException {
+        return loader.get() == null && ThreadsTest.nativeThreads().size() == threads && before.containsAll(mapped());
+    }
+
+    private static void unloaded(boolean close) throws Exception {
+        Path directory = Fixture.directory();
+        Engine.openObjects();
+        Set<String> before = mapped();
+        int threads = ThreadsTest.nativeThreads().size();
+        WeakReference<ClassLoader> loader = used(directory, close);
+        for (int tries = 0; tries < (close ? 500 : 100) && !isGone(loader, before, threads); tries++) {
+            System.gc();
+            Thread.sleep(20);
+        }
+        assertEquals(null, loader.get(), "nothing keeps the loader");
+        assertEquals(threads, ThreadsTest.nativeThreads().size(), "no thread of the engine is left");
+        if (close) {
+            // Libraries of other tests' loaders may have gone as well.
+            Set<String> after = mapped();
+            after.removeAll(before);
+            assertEquals(Set.of(), after, "the library is gone");
+        }
+        Fixture.delete(directory);
+    }
+
+    @Test
+    void aLoaderThatIsGoneTakesTheLibraryAlong() throws Exception {
+        unloaded(true);
+    }
+
+    @Test
+    void whatIsStillOpenThenGoesAsWell() throws Exception {
+        unloaded(false);
+    }
+}

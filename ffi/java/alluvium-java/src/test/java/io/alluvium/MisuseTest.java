@@ -1,0 +1,261 @@
+package io.alluvium;
+
+import static io.alluvium.Fixture.bytes;
+import static io.alluvium.Fixture.text;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+
+/** Everything that can be done wrong is answered with an exception that says so, and does no harm. */
+class MisuseTest {
+    private Fixture fixture;
+    private State values;
+    private long openBefore;
+
+    @BeforeEach
+    void open() {
+        openBefore = Engine.openObjects();
+        fixture = new Fixture();
+        values = fixture.store.state(StateOptions.value("values"));
+    }
+
+    @AfterEach
+    void close() {
+        fixture.close();
+        assertEquals(openBefore, Engine.openObjects());
+    }
+
+    private static Status status(Executable call) {
+        return assertThrows(AlluviumException.class, call).status();
+    }
+
+    /** Runs something in another thread, and says what it threw. */
+    private static Throwable elsewhere(Executable call) throws InterruptedException {
+        AtomicReference<Throwable> thrown = new AtomicReference<>();
+        Thread thread = new Thread(() -> {
+            try {
+                call.execute();
+            } catch (Throwable error) {
+                thrown.set(error);
+            }
+        });
+        thread.start();
+        thread.join();
+        return thrown.get();
+    }
+
+    @Test
+    void whatIsClosedIsClosed() {
+        State maps = fixture.store.state(StateOptions.map("maps"));
+        Store store = fixture.store;
+        Writer writer = store.writer();
+        Reader reader = store.reader();
+        Snapshot snapshot = store.snapshot();
+        Cursor cursor = reader.entries(maps, Key.of(bytes("k")), MapRange.all());
+        Ticket ticket = writer.submit(new Batch(store).get(values, Key.of(bytes("k"))));
+        PendingCheckpoint pending = store.checkpoint(Checkpoint.of(1));
+        pending.await();
+        CheckpointFiles files = store.files(1);
+        CheckpointIterator iterator = store.iterate(1);
+        BulkLoad load = store.bulkLoad(1);
+        MemoryShare share = fixture.engine.memoryShare(0, 2 << 20);
+        List<NativeObject> all =
+                List.of(cursor, ticket, iterator, files, pending, load, share, snapshot, reader, writer);
+        for (NativeObject object : all) {
+            assertFalse(object.isClosed());
+            object.close();
+            assertTrue(object.isClosed());
+            object.close();
+            assertTrue(object.toString().endsWith(" (closed)"), object.toString());
+        }
+        List<Executable> calls = new ArrayList<>(List.of(
+                cursor::next, ticket::poll, ticket::await, iterator::hasNext, files::list, files::manifest, pending::await,
+                pending::poll, load::finish, share::usedBytes, () -> share.setLimitBytes(2 << 20),
+                () -> snapshot.get(values, bytes("k")), () -> reader.get(values, bytes("k")),
+                () -> writer.get(values, bytes("k")), () -> writer.put(values, bytes("k"), bytes("v")), writer::isFull,
+                () -> writer.keys(values, store.range()), () -> reader.keys(values, store.range()),
+                () -> Store.create(fixture.engine, Path.of("x"), new StoreOptions().memoryShare(share))));
+        for (Executable call : calls) {
+            assertThrows(ClosedException.class, call);
+        }
+        store.close();
+        assertThrows(ClosedException.class, store::metrics);
+        assertThrows(ClosedException.class, store::writer);
+        assertThrows(ClosedException.class, () -> store.checkpoint(Checkpoint.of(2)));
+        fixture.engine.close();
+        assertThrows(ClosedException.class, fixture.engine::budgetBytes);
+        assertThrows(ClosedException.class, () -> Store.create(fixture.engine, Path.of("x"), new StoreOptions()));
+    }
+
+    @Test
+    void nothingIsClosedThatHasOpenChildren() {
+        Writer writer = fixture.store.writer();
+        writer.put(values, bytes("k"), bytes("v"));
+        StillOpenException error = assertThrows(StillOpenException.class, fixture.store::close);
+        assertEquals(Status.HAS_CHILDREN, error.status());
+        assertTrue(error.getMessage().startsWith("Store: something that was made from"), error.getMessage());
+        assertThrows(StillOpenException.class, fixture.engine::close);
+        assertEquals("v", text(writer.get(values, bytes("k"))), "it goes on");
+        writer.close();
+    }
+
+    @Test
+    void aWriterIsItsThreads() throws Exception {
+        Writer writer = fixture.store.writer();
+        List<Executable> calls = List.of(
+                () -> writer.get(values, bytes("k")), () -> writer.put(values, bytes("k"), bytes("v")), writer::giveAway,
+                writer::adopt, writer::share, writer::close, writer::isFull, () -> writer.setTimeMs(1),
+                () -> writer.apply(new Batch(fixture.store)), () -> writer.commit(new Commit()),
+                () -> writer.getMany(values, new Keys(), new Values()));
+        for (Executable call : calls) {
+            assertSame(WrongThreadException.class, elsewhere(call).getClass());
+        }
+        writer.put(values, bytes("k"), bytes("mine"));
+        writer.giveAway();
+        assertThrows(WrongThreadException.class, () -> writer.get(values, bytes("k")));
+        assertEquals(null, elsewhere(() -> {
+            writer.adopt();
+            writer.put(values, bytes("k"), bytes("theirs"));
+        }));
+        // That thread ended with the writer its own.
+        writer.adopt();
+        writer.adopt();
+        assertEquals("theirs", text(writer.get(values, bytes("k"))));
+        writer.share();
+        writer.share();
+        assertEquals(null, elsewhere(() -> writer.put(values, bytes("k"), bytes("everybody's"))));
+        assertEquals("everybody's", text(writer.get(values, bytes("k"))));
+        assertThrows(WrongThreadException.class, writer::adopt);
+        assertThrows(WrongThreadException.class, writer::giveAway);
+        assertEquals(null, elsewhere(writer::close));
+    }
+
+    @Test
+    void rangesHaveOneWriter() {
+        try (Writer writer = fixture.store.writer(KeyGroupRange.of(0, 9))) {
+            assertEquals(Status.RANGE_CLAIMED, status(fixture.store::writer));
+            assertEquals(Status.OUTSIDE_RANGE, status(() -> writer.get(values, new Key().group(10))));
+            try (Writer beside = fixture.store.writer(KeyGroupRange.of(10, 127))) {
+                beside.put(values, new Key().group(10), bytes("v"));
+            }
+        }
+        assertThrows(IllegalArgumentException.class, () -> KeyGroupRange.of(5, 4));
+        assertThrows(IllegalArgumentException.class, () -> KeyGroupRange.of(-1, 4));
+        assertThrows(IllegalArgumentException.class, () -> new Key().group(65_536));
+        assertEquals(Status.OUTSIDE_RANGE, status(() -> fixture.store.writer(KeyGroupRange.of(0, 128))));
+    }
+
+    @Test
+    void statesAreOfAStoreAndAKind() {
+        State lists = fixture.store.state(StateOptions.list("lists"));
+        try (Writer writer = fixture.store.writer();
+                Store other = Store.create(fixture.engine, fixture.directory.resolve("other"), new StoreOptions())) {
+            assertEquals(Status.STATE, status(() -> writer.append(values, bytes("k"), bytes("v"))));
+            assertEquals(Status.STATE, status(() -> writer.mapIsEmpty(values, new Key())));
+            assertEquals(Status.STATE, status(() -> writer.get(lists, bytes("k"))));
+            State foreign = other.state(StateOptions.value("values"));
+            AlluviumException error = assertThrows(AlluviumException.class, () -> writer.get(foreign, bytes("k")));
+            assertTrue(error.getMessage().contains("another store's"), error.getMessage());
+            assertEquals(Status.STATE, status(() -> writer.apply(new Batch(other))));
+            assertEquals(Status.STATE, status(() -> new Batch(other).put(values, new Key(), bytes("v"))));
+        }
+    }
+
+    @Test
+    void optionsAreChecked() {
+        assertEquals(Status.OPTIONS, status(() -> Engine.open(new EngineOptions().threads(0))));
+        assertEquals(Status.OPTIONS, status(() -> Engine.open(new EngineOptions().memoryBudgetBytes(1))));
+        assertEquals(Status.ARGUMENT, status(() -> Engine.open(new EngineOptions().memoryBudgetBytes(-1))));
+        Path path = fixture.directory.resolve("x");
+        assertEquals(Status.OPTIONS, status(() -> Store.create(fixture.engine, path, new StoreOptions().keyGroups(0))));
+        Path taken = fixture.directory.resolve("taken");
+        try (Store store = Store.create(fixture.engine, taken, new StoreOptions());
+                PendingCheckpoint pending = store.checkpoint(Checkpoint.of(1))) {
+            pending.await();
+        }
+        assertEquals(Status.EXISTS, status(() -> Store.create(fixture.engine, taken, new StoreOptions())));
+        RetryException locked = assertThrows(RetryException.class,
+                () -> Store.openOrCreate(fixture.engine, fixture.directory.resolve("store"), new StoreOptions()));
+        assertEquals(Status.LOCKED, locked.status());
+        assertThrows(NullPointerException.class, () -> StateOptions.value(null).write(new Scratch()));
+        assertEquals(ErrorClass.USAGE, assertThrows(AlluviumException.class,
+                () -> fixture.store.state(StateOptions.value(""))).errorClass());
+    }
+
+    @Test
+    void damageIsTold() throws Exception {
+        try (Writer writer = fixture.store.writer()) {
+            for (int number = 0; number < 1_000; number++) {
+                writer.put(values, bytes("k" + number), bytes("value " + number));
+            }
+        }
+        fixture.checkpoint(1);
+        fixture.store.close();
+        Path store = fixture.directory.resolve("store");
+        try (java.util.stream.Stream<Path> files = java.nio.file.Files.list(store)) {
+            for (Path file : (Iterable<Path>) files.filter(java.nio.file.Files::isRegularFile)::iterator) {
+                byte[] content = java.nio.file.Files.readAllBytes(file);
+                for (int at = 0; at < content.length; at += 61) {
+                    content[at] ^= 0x55;
+                }
+                java.nio.file.Files.write(file, content);
+            }
+        }
+        CorruptException error = assertThrows(
+                CorruptException.class, () -> Store.open(fixture.engine, store, new StoreOptions()));
+        assertEquals(ErrorClass.CORRUPT, error.errorClass());
+        fixture.store = Store.create(fixture.engine, fixture.directory.resolve("new"), new StoreOptions());
+    }
+
+    @Test
+    void handlesThatWereNeverGivenOutAreNone() {
+        Memory memory = Memory.allocate(8);
+        for (long handle : new long[] {0, 1, -1, Long.MAX_VALUE, Long.MIN_VALUE, 0x1234_5678_9ABC_DEF0L}) {
+            assertEquals(Status.HANDLE.code(), Native.storeCompact(handle));
+            assertEquals(Status.HANDLE.code(), Native.writerGet(handle, 0, -1, memory.address, 8, 0, memory.address, 8));
+            for (int kind = 1; kind <= 14; kind++) {
+                if (kind != 10) {
+                    assertEquals(Status.HANDLE.code(), Native.close(kind, handle));
+                    assertEquals(Status.HANDLE.code(), Native.release(kind, handle));
+                }
+            }
+            assertEquals(Status.ARGUMENT.code(), Native.close(99, handle));
+        }
+        try (Writer writer = fixture.store.writer()) {
+            long handle = writer.handle();
+            assertEquals(Status.NULL.code(), Native.writerGet(handle, 0, -1, 0, 8, 0, memory.address, 8));
+            assertEquals(Status.ARGUMENT.code(), Native.writerGet(handle, 0, -1, memory.address, -1, 0, memory.address, 8));
+            assertEquals(Status.ARGUMENT.code(), Native.writerGet(handle, 0, -1, memory.address, Integer.MAX_VALUE, 1, 0, 0));
+            assertEquals(Status.ARGUMENT.code(), Native.writerGet(handle, -1, -1, memory.address, 8, 0, memory.address, 8));
+            assertEquals(Status.STATE.code(), Native.writerGet(handle, 9, -1, memory.address, 8, 0, memory.address, 8));
+            assertEquals(Status.ARGUMENT.code(), Native.writerApply(handle, memory.address, 8));
+            assertEquals(Status.ARGUMENT.code(), Native.writerGetMany(
+                    handle, 0, Integer.MAX_VALUE, memory.address, memory.address, 8, memory.address, memory.address, 8));
+            assertEquals(Status.HANDLE.code(), Native.storeCompact(handle), "of another kind");
+        }
+        memory.keep();
+    }
+
+    @Test
+    void statusesAreAllKnown() {
+        Set<Integer> codes = new HashSet<>();
+        for (Status status : Status.values()) {
+            assertTrue(codes.add(status.code()));
+            assertSame(status, Status.of(status.code()));
+        }
+        assertSame(Status.OTHER, Status.of(-1_234));
+    }
+}

@@ -1,0 +1,209 @@
+//! What every function does with its arguments, and with what it came to.
+
+use alluvium::{Class, Key, KeyGroup, State, StateId};
+use alluvium_ffi::handles::{self, Handle};
+use alluvium_ffi::{Failure, Misuse, Object};
+use jni::sys::{jint, jlong};
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// There is no such value, or no more of them. Apart from all statuses, which are failures.
+pub const NOT_FOUND: jlong = -1_000;
+/// It isn't there yet.
+pub const PENDING: jlong = -1_001;
+
+/// What a function does.
+pub type Outcome = Result<jlong, Failure>;
+
+/// Declares natives of `io.alluvium.Native`: the body's outcome becomes the number that Java gets, and a panic ends there.
+macro_rules! natives {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block)*) => { $(
+        $(#[$doc])*
+        #[unsafe(export_name = concat!("Java_io_alluvium_Native_", stringify!($name)))]
+        pub extern "system" fn $name(
+            _env: jni::EnvUnowned<'_>,
+            _class: jni::objects::JClass<'_>,
+            $($argument: $kind),*
+        ) -> jni::sys::jlong {
+            $crate::entry::call(|| -> $crate::entry::Outcome { $body })
+        }
+    )* };
+}
+pub(crate) use natives;
+
+thread_local! {
+    /// The last failure of this thread, until Java asks for it.
+    static FAILURE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// An answer of this thread that was too long for the memory that it was to go to.
+    static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a function's body.
+#[inline]
+pub fn call(body: impl FnOnce() -> Outcome) -> jlong {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(failure)) => tell(&failure),
+        Err(panic) => tell(&Failure::Panic(message_of(&*panic))),
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+/// Keeps a failure as `status i32 | class i32 | message`, and says its status.
+#[cold]
+fn tell(failure: &Failure) -> jlong {
+    let status = failure.status();
+    let class = match failure {
+        Failure::Engine(error) => Some(error.class()),
+        _ => status.class(),
+    };
+    let class: i32 = match class {
+        Some(Class::Retry) => 1,
+        Some(Class::Fail) => 3,
+        Some(Class::Corrupt) => 4,
+        // Every failure has a class.
+        Some(Class::Usage) | None => 2,
+    };
+    FAILURE.with_borrow_mut(|kept| {
+        kept.clear();
+        kept.extend_from_slice(&status.code().to_le_bytes());
+        kept.extend_from_slice(&class.to_le_bytes());
+        kept.extend_from_slice(failure.to_string().as_bytes());
+    });
+    jlong::from(status.code())
+}
+
+/// Leaves the last failure, cut to what there is room for, and its length.
+pub fn failure(into: jlong, capacity: jint) -> Outcome {
+    FAILURE.with_borrow(|kept| {
+        let memory = memory(into, capacity)?;
+        let len = kept.len().min(memory.len());
+        memory[..len].copy_from_slice(&kept[..len]);
+        Ok(len as jlong)
+    })
+}
+
+/// Leaves bytes in memory of the caller's and says how many there are. Those that don't fit are kept for [`kept_answer`].
+pub fn answer(bytes: Vec<u8>, into: jlong, capacity: jint) -> Outcome {
+    let memory = memory(into, capacity)?;
+    let len = bytes.len();
+    match memory.get_mut(..len) {
+        Some(place) => place.copy_from_slice(&bytes),
+        None => ANSWER.set(bytes),
+    }
+    Ok(len as jlong)
+}
+
+/// Leaves an answer that didn't fit before.
+pub fn kept_answer(into: jlong, capacity: jint) -> Outcome {
+    let kept = ANSWER.take();
+    if kept.len() > memory(into, capacity)?.len() {
+        return Err(Misuse::Argument("too little memory for an answer that was kept").into());
+    }
+    answer(kept, into, capacity)
+}
+
+/// Leaves a value in memory of the caller's, if it fits, and says its length.
+#[inline]
+pub fn value(value: Option<&[u8]>, into: jlong, capacity: jint) -> Outcome {
+    let Some(value) = value else { return Ok(NOT_FOUND) };
+    let memory = memory(into, capacity)?;
+    if let Some(place) = memory.get_mut(..value.len()) {
+        place.copy_from_slice(value);
+    }
+    Ok(value.len() as jlong)
+}
+
+/// Bytes of the caller's.
+#[inline]
+pub fn bytes<'a>(address: jlong, len: jint) -> Result<&'a [u8], Misuse> {
+    let len = checked(address, len)?;
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the contract of the crate's head.
+    Ok(unsafe { std::slice::from_raw_parts(address as *const u8, len) })
+}
+
+/// Memory of the caller's.
+#[inline]
+pub fn memory<'a>(address: jlong, len: jint) -> Result<&'a mut [u8], Misuse> {
+    let len = checked(address, len)?;
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: the contract of the crate's head.
+    Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u8, len) })
+}
+
+#[inline]
+fn checked(address: jlong, len: jint) -> Result<usize, Misuse> {
+    let len = usize::try_from(len).map_err(|_| Misuse::Argument("a length below 0"))?;
+    if len > 0 && address == 0 { Err(Misuse::Null("an address")) } else { Ok(len) }
+}
+
+/// Where a call puts the handle that it makes.
+pub struct Place<'a>(&'a mut [u8; 8]);
+
+impl Place<'_> {
+    /// Checked before anything is made.
+    pub fn at(address: jlong) -> Result<Self, Misuse> {
+        let memory = memory(address, 8)?;
+        memory.first_chunk_mut().map(Self).ok_or(Misuse::Null("the place for a handle"))
+    }
+
+    /// Gives an object a handle, and leaves that.
+    pub fn insert<T: Object>(self, object: T, parent: Handle) -> Outcome {
+        *self.0 = handles::insert(object, parent)?.to_le_bytes();
+        Ok(0)
+    }
+}
+
+/// The state of a number.
+#[inline]
+pub fn state(number: jint) -> Result<State, Misuse> {
+    let number = u16::try_from(number).map_err(|_| Misuse::Argument("a state's number is in 0 to 65,535"))?;
+    Ok(State::numbered(StateId(number)))
+}
+
+/// A key, which its namespace follows in memory; below 0, `group` is that of the key's hash.
+#[inline]
+pub fn key<'a>(key_groups: u32, group: jint, address: jlong, key_len: jint, ns_len: jint) -> Result<Key<'a>, Misuse> {
+    if key_len < 0 || ns_len < 0 {
+        return Err(Misuse::Argument("a length below 0"));
+    }
+    let len = key_len.checked_add(ns_len).ok_or(Misuse::Argument("a key that is too long"))?;
+    let (key, namespace) = bytes(address, len)?.split_at(key_len as usize);
+    key_of(key_groups, group, key, namespace)
+}
+
+/// The same of parts.
+#[inline]
+pub fn key_of<'a>(key_groups: u32, group: jint, key: &'a [u8], namespace: &'a [u8]) -> Result<Key<'a>, Misuse> {
+    let key = if group < 0 {
+        Key::hashed(key_groups, key)
+    } else {
+        let group = u16::try_from(group).map_err(|_| Misuse::Argument("a key group is in 0 to 65,535"))?;
+        Key::new(KeyGroup(group), key)
+    };
+    Ok(key.in_namespace(namespace))
+}
+
+/// 0 or 1.
+pub fn flag(number: jint) -> Result<bool, Misuse> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Misuse::Argument("a flag is 0 or 1")),
+    }
+}
+
+/// A number of bytes, or of things.
+pub fn count(number: jlong) -> Result<usize, Misuse> {
+    usize::try_from(number).map_err(|_| Misuse::Argument("a number below 0"))
+}

@@ -1,0 +1,32 @@
+//! The native part of Alluvium's Java binding: the functions that the class `io.alluvium.Native` declares. `docs/java.md` is the
+//! guide of the whole.
+//!
+//! Nothing here touches an object of the Java virtual machine but [`library`]'s look for a direct buffer's address: arguments are
+//! numbers, and bytes lie at addresses of direct buffers, which Java holds for as long as the call. So no call allocates on the Java
+//! heap or waits for its collector, and no thread of the engine ever attaches. What a call came to is a number: an answer (0 and
+//! above), `NOT_FOUND`, `PENDING`, or a status below 0, whose words `entry` keeps until Java asks for them.
+//!
+//! The contract of every function is the same, so it is written down once: an address that isn't 0 has as many bytes as the length
+//! beside it says, and nobody else changes or frees them during the call. `io.alluvium` sees to that for its own memory; its
+//! users do where they pass addresses themselves. Everything else that a caller can do wrong is answered with a status.
+#![expect(unsafe_code, reason = "an interface of addresses")]
+#![expect(non_snake_case, reason = "names as Java has them")]
+
+mod entry;
+mod wire;
+
+pub mod batches;
+pub mod bulk;
+pub mod checkpoint;
+pub mod cursor;
+pub mod engine;
+pub mod fetches;
+pub mod files;
+pub mod library;
+pub mod lists;
+pub mod maps;
+pub mod reader;
+pub mod state;
+pub mod store;
+pub mod ticket;
+pub mod writer;

@@ -1,0 +1,46 @@
+//! Lists, and namespaces that merge. Lists are packed as `len i32 | bytes` for each element, in the order of their appending.
+
+use crate::entry::{NOT_FOUND, answer, bytes, key, natives, state};
+use crate::wire::{Request, Response};
+use crate::writer::of;
+use alluvium_ffi::Misuse;
+use jni::sys::{jint, jlong};
+
+/// Packed elements.
+pub fn elements<'a>(address: jlong, len: jint) -> Result<Vec<&'a [u8]>, Misuse> {
+    let mut request = Request(bytes(address, len)?);
+    let mut elements = Vec::new();
+    while !request.0.is_empty() {
+        elements.push(request.bytes()?);
+    }
+    Ok(elements)
+}
+
+natives! {
+    /// The elements of a list.
+    fn writerList(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let mut out = Response::default();
+        object.writer.list_with(state(state_)?, key, |element| {
+            out.bytes(element);
+        })?;
+        if out.0.is_empty() { Ok(NOT_FOUND) } else { answer(out.0, into, capacity) }
+    }
+
+    /// Replaces a list; an empty one deletes it.
+    fn writerPutList(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, list: jlong, len: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        object.writer.put_list(state(state_)?, key, &elements(list, len)?)?;
+        Ok(0)
+    }
+
+    /// Moves what a key holds in some namespaces to the key's own.
+    fn writerMergeNamespaces(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, sources: jlong, len: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        object.writer.merge_namespaces(state(state_)?, key, &elements(sources, len)?)?;
+        Ok(0)
+    }
+}

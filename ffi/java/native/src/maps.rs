@@ -1,0 +1,126 @@
+//! Maps. A user key follows its key and namespace in memory; entries are packed as cursors' records are.
+
+use crate::entry::{NOT_FOUND, answer, bytes, count, key, natives, state, value};
+use crate::wire::Request;
+use crate::writer::of;
+use alluvium::packed::HEADER_BYTES;
+use alluvium_ffi::Misuse;
+use jni::sys::{jint, jlong};
+
+/// The user key behind a key and its namespace.
+#[inline]
+pub fn user_key<'a>(address: jlong, key_len: jint, ns_len: jint, len: jint) -> Result<&'a [u8], Misuse> {
+    let before = key_len.checked_add(ns_len).ok_or(Misuse::Argument("a key that is too long"))?;
+    bytes(address.wrapping_add(before.into()), len)
+}
+
+/// Adds an entry, as a cursor does, with what it doesn't say empty.
+fn push(out: &mut Vec<u8>, user_key: &[u8], value: &[u8]) {
+    let mut header = [0; HEADER_BYTES];
+    // The lengths are those of parts that a store took.
+    header[6..8].copy_from_slice(&(user_key.len() as u16).to_le_bytes());
+    header[8..].copy_from_slice(&(value.len() as u32).to_le_bytes());
+    [&header[..], user_key, value].iter().for_each(|part| out.extend_from_slice(part));
+}
+
+natives! {
+    /// The value of an entry: its length, and itself if it fits.
+    fn writerMapGet(
+        writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
+    ) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let user_key = user_key(key_, key_len, ns_len, user_len)?;
+        object.writer.map_read(state(state_)?, key, user_key, |found| value(found, into, capacity))?
+    }
+
+    /// Whether there is an entry, 0 or 1; below 0, `user_len` asks for any.
+    fn writerMapContains(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        if user_len < 0 {
+            return Ok((!object.writer.map_is_empty(state(state_)?, key)?).into());
+        }
+        let user_key = user_key(key_, key_len, ns_len, user_len)?;
+        Ok(object.writer.map_contains(state(state_)?, key, user_key)?.into())
+    }
+
+    /// Puts an entry.
+    fn writerMapPut(
+        writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, value: jlong, len: jint,
+    ) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let user_key = user_key(key_, key_len, ns_len, user_len)?;
+        object.writer.map_put(state(state_)?, key, user_key, bytes(value, len)?)?;
+        Ok(0)
+    }
+
+    /// Deletes an entry.
+    fn writerMapDelete(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let user_key = user_key(key_, key_len, ns_len, user_len)?;
+        object.writer.map_delete(state(state_)?, key, user_key)?;
+        Ok(0)
+    }
+
+    /// Deletes the entries in a range.
+    fn writerMapDeleteRange(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, range: jlong, len: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let range = Request(bytes(range, len)?).map_range()?;
+        object.writer.map_delete_range(state(state_)?, key, &range)?;
+        Ok(0)
+    }
+
+    /// Deletes the entries whose time is below `before`.
+    fn writerMapExpire(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, before: jlong) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        object.writer.map_expire(state(state_)?, key, count(before)? as u64)?;
+        Ok(0)
+    }
+
+    /// Deletes all entries.
+    fn writerMapClear(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        object.writer.map_clear(state(state_)?, key)?;
+        Ok(0)
+    }
+
+    /// One entry: the first (0), the last (1), or the first, which is taken out (2).
+    fn writerMapEdge(
+        writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, which: jint, into: jlong, capacity: jint,
+    ) {
+        let mut object = of(writer)?;
+        let (key, state) = (key(object.key_groups, group, key_, key_len, ns_len)?, state(state_)?);
+        let found = match which {
+            0 => object.writer.map_first(state, key)?,
+            1 => object.writer.map_last(state, key)?,
+            2 => object.writer.map_pop_first(state, key)?,
+            _ => return Err(Misuse::Argument("an unknown end of a map").into()),
+        };
+        let Some((user_key, value)) = found else { return Ok(NOT_FOUND) };
+        let mut out = Vec::new();
+        push(&mut out, &user_key, &value);
+        answer(out, into, capacity)
+    }
+
+    /// Takes all entries with user keys below the one behind the key out of the map.
+    fn writerMapPopBelow(
+        writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
+    ) {
+        let mut object = of(writer)?;
+        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let below = user_key(key_, key_len, ns_len, user_len)?;
+        let mut out = Vec::new();
+        let popped = object.writer.map_pop_below(state(state_)?, key, below, |user_key, value| push(&mut out, user_key, value));
+        // What was taken out must reach the caller. What stopped it stops the next call too, which has nothing to lose.
+        if out.is_empty() {
+            popped?;
+        }
+        answer(out, into, capacity)
+    }
+}
