@@ -19,11 +19,15 @@ final class Memory {
     private static final int WORDS_MAX = 64;
 
     final ByteBuffer buffer;
+    /** The same memory. */
+    private final LongBuffer longs;
+
     final long address;
     final int capacity;
 
     private Memory(int capacity) {
         buffer = ByteBuffer.allocateDirect(capacity).order(ByteOrder.LITTLE_ENDIAN);
+        longs = buffer.asLongBuffer();
         address = Native.address(buffer);
         this.capacity = capacity;
     }
@@ -61,13 +65,13 @@ final class Memory {
     }
 
     void copyIn(int at, long[] from, int begin, int end) {
-        LongBuffer target = buffer.asLongBuffer();
+        LongBuffer target = longs;
         target.position(at / Long.BYTES);
         target.put(from, begin, end - begin);
     }
 
     void copyOut(int at, long[] into, int count) {
-        LongBuffer source = buffer.asLongBuffer();
+        LongBuffer source = longs;
         source.position(at / Long.BYTES);
         source.get(into, 0, count);
     }
