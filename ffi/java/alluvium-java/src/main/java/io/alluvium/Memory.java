@@ -24,12 +24,15 @@ final class Memory {
 
     final long address;
     final int capacity;
+    /** What each part of a {@link Key} has at most. */
+    final int third;
 
     private Memory(int capacity) {
         buffer = ByteBuffer.allocateDirect(capacity).order(ByteOrder.LITTLE_ENDIAN);
         longs = buffer.asLongBuffer();
         address = Native.address(buffer);
         this.capacity = capacity;
+        third = capacity / 3;
     }
 
     static Memory allocate(int capacity) {
@@ -122,6 +125,11 @@ final class Memory {
         for (; copied < len; copied++) {
             into[offset + copied] = buffer.get(at + copied);
         }
+    }
+
+    /** The length of a part of a key that lies here. */
+    int part(int len) {
+        return Math.min(len, third);
     }
 
     byte[] bytes(int at, int len) {

@@ -137,6 +137,58 @@ class ThreadsTest {
         }
     }
 
+    /** What is for one thread at a time gives several nonsense, or an exception. It may not do worse. */
+    private static void nonsense(Runnable call) {
+        try {
+            call.run();
+        } catch (AlluviumException | IllegalStateException | IllegalArgumentException | IndexOutOfBoundsException
+                | NegativeArraySizeException | java.util.NoSuchElementException | java.nio.BufferOverflowException refused) {
+            // As said.
+        }
+    }
+
+    @Test
+    void whatIsForOneThreadIsUsedByMany() throws Exception {
+        try (Fixture fixture = new Fixture()) {
+            State values = fixture.store.state(StateOptions.value("values"));
+            State maps = fixture.store.state(StateOptions.map("maps"));
+            State loaded = fixture.store.state(StateOptions.value("loaded"));
+            fill(fixture, values);
+            fixture.checkpoint(1);
+            Key key = new Key();
+            Keys keys = new Keys();
+            Values found = new Values();
+            Batch batch = new Batch(fixture.store);
+            try (Writer writer = fixture.store.writer(); Reader reader = fixture.store.reader();
+                    BulkLoad load = fixture.store.bulkLoad(10); CheckpointIterator iterator = fixture.store.iterate(1)) {
+                writer.share();
+                all(thread -> {
+                    for (int step = 0; step < 400; step++) {
+                        byte[] long_ = new byte[1 + (step * 37 + thread * 4_001) % 50_000];
+                        int calls = step % 40;
+                        nonsense(() -> reader.get(values, key.set(long_).namespace(bytes("n"))));
+                        nonsense(() -> reader.mapGet(maps, key.set(bytes("k")), long_));
+                        nonsense(() -> {
+                            keys.clear();
+                            for (int number = 0; number < calls * calls; number++) {
+                                keys.add(bytes("k" + number % 1_000));
+                            }
+                            writer.getMany(values, keys, found);
+                            found.get(0);
+                            writer.prefetch(values, keys);
+                        });
+                        nonsense(() -> writer.updateMany(values, keys, (index, old) -> old));
+                        nonsense(() -> writer.apply(batch.clear().put(values, key, long_).mapPut(maps, key, long_, long_)));
+                        nonsense(() -> load.put(loaded, key, long_));
+                        nonsense(() -> iterator.next());
+                    }
+                });
+                writer.put(values, bytes("k"), bytes("all is well"));
+                assertEquals("all is well", text(reader.get(values, bytes("k"))));
+            }
+        }
+    }
+
     @Test
     void aSharedWriterCountsRight() throws Exception {
         try (Fixture fixture = new Fixture()) {
