@@ -213,6 +213,36 @@ class ThreadsTest {
     }
 
     @Test
+    void aSharedWriterIsClosedUnderItsUsers() throws Exception {
+        try (Fixture fixture = new Fixture()) {
+            State values = fixture.store.state(StateOptions.value("values"));
+            fill(fixture, values);
+            for (int round = 0; round < 30; round++) {
+                Writer writer = fixture.store.writer();
+                writer.share();
+                CountDownLatch begun = new CountDownLatch(THREADS - 1);
+                all(thread -> {
+                    if (thread == 0) {
+                        begun.await();
+                        closeInTheEnd(writer, new AtomicLong());
+                        return;
+                    }
+                    for (int number = thread; ; number = (number + 7) % 1_000) {
+                        try {
+                            assertArrayEquals(value(number), writer.get(values, bytes("k" + number)));
+                            writer.put(values, bytes("k" + number), value(number));
+                        } catch (ClosedException closed) {
+                            return;
+                        } finally {
+                            begun.countDown();
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    @Test
     void writersGoFromHandToHand() throws Exception {
         try (Fixture fixture = new Fixture()) {
             State values = fixture.store.state(StateOptions.value("values"));
