@@ -152,6 +152,9 @@ class LoadersTest {
     void theLibraryEndsItsThreadsWhenItIsUnloaded() throws Exception {
         int threads = ThreadsTest.nativeThreads().size();
         WeakReference<ClassLoader> loader = usedWithoutObject();
+        for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() == threads; tries++) {
+            Thread.sleep(20);
+        }
         assertTrue(ThreadsTest.nativeThreads().size() > threads);
         for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() > threads; tries++) {
             System.gc();
