@@ -54,38 +54,37 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// Keeps a failure as `status i32 | class i32 | message`, and says its status.
-#[cold]
-fn tell(failure: &Failure) -> jlong {
-    let status = failure.status();
+/// What a caller can do about a failure, as Java counts it.
+pub fn class_of(failure: &Failure) -> i32 {
     let class = match failure {
         Failure::Engine(error) => Some(error.class()),
-        _ => status.class(),
+        _ => failure.status().class(),
     };
-    let class: i32 = match class {
+    match class {
         Some(Class::Retry) => 1,
         Some(Class::Fail) => 3,
         Some(Class::Corrupt) => 4,
         // Every failure has a class.
         Some(Class::Usage) | None => 2,
-    };
+    }
+}
+
+/// Keeps a failure as `status i32 | class i32 | message`, and says its status.
+#[cold]
+fn tell(failure: &Failure) -> jlong {
+    let status = failure.status();
     FAILURE.with_borrow_mut(|kept| {
         kept.clear();
         kept.extend_from_slice(&status.code().to_le_bytes());
-        kept.extend_from_slice(&class.to_le_bytes());
+        kept.extend_from_slice(&class_of(failure).to_le_bytes());
         kept.extend_from_slice(failure.to_string().as_bytes());
     });
     jlong::from(status.code())
 }
 
-/// Leaves the last failure, cut to what there is room for, and its length.
+/// Leaves the last failure, if it fits, and says its length.
 pub fn failure(into: jlong, capacity: jint) -> Outcome {
-    FAILURE.with_borrow(|kept| {
-        let memory = memory(into, capacity)?;
-        let len = kept.len().min(memory.len());
-        memory[..len].copy_from_slice(&kept[..len]);
-        Ok(len as jlong)
-    })
+    FAILURE.with_borrow(|kept| value(Some(kept), into, capacity))
 }
 
 /// Leaves bytes in memory of the caller's and says how many there are. Those that don't fit are kept for [`kept_answer`].

@@ -1,6 +1,6 @@
 //! Tickets: the answers to reads that were submitted.
 
-use crate::entry::{Outcome, answer, natives};
+use crate::entry::{Outcome, answer, class_of, natives};
 use crate::wire::Response;
 use crate::writer;
 use alluvium::ticket::Answer;
@@ -21,26 +21,26 @@ unsafe impl Object for TicketObject {
     type Mode = One;
 }
 
-/// Leaves answers: whether all were taken (i32, 0 or 1), then `index i32 | status i32 | len i32 | value` each: the value of a list packed,
-/// that of a failure its words, with the status's number.
+/// Leaves answers: whether all were taken (i32, 0 or 1), then `index i32 | status i32 | class i32 | len i32 | value` each: the value of a list
+/// packed, that of a failure its words.
 fn leave(answers: &[Answer], ticket: &Ticket, into: jlong, capacity: jint) -> Outcome {
     let mut out = Response::default();
     out.int(ticket.is_done().into());
     for one in answers {
         out.int(one.index() as i32);
         match one.value() {
-            Ok(None) => out.int(1).bytes(b""),
+            Ok(None) => out.int(1).int(0).bytes(b""),
             Ok(Some(_)) if one.kind() == StateKind::List => {
                 let mut list = Response::default();
                 one.elements().for_each(|element| {
                     list.bytes(element);
                 });
-                out.int(0).bytes(&list.0)
+                out.int(0).int(0).bytes(&list.0)
             }
-            Ok(Some(value)) => out.int(0).bytes(value),
+            Ok(Some(value)) => out.int(0).int(0).bytes(value),
             Err(error) => {
                 let failure = Failure::from(error);
-                out.int(failure.status().code()).bytes(failure.to_string().as_bytes())
+                out.int(failure.status().code()).int(class_of(&failure)).bytes(failure.to_string().as_bytes())
             }
         };
     }

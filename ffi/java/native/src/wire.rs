@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_cut_or_wrong_is_refused() {
         let mut out = Response::default();
-        out.int(9).bytes(b"x").int(-1);
+        out.int(99).bytes(b"x").int(-1);
         assert!(Request(&out.0).bytes().is_err(), "longer than what is there");
         assert!(Request(&out.0[9..]).bytes().is_err(), "a length below 0");
         assert!(Request(&out.0).flag().is_err());

@@ -6,11 +6,13 @@ import java.util.List;
 public final class Answer {
     private final int index;
     private final int status;
+    private final int errorClass;
     private final byte[] bytes;
 
     Answer(Scratch scratch) {
         index = scratch.takeInt();
         status = scratch.takeInt();
+        errorClass = scratch.takeInt();
         bytes = scratch.takeBytes();
     }
 
@@ -23,11 +25,7 @@ public final class Answer {
     public boolean isFound() {
         if (status < 0) {
             String message = new String(bytes, java.nio.charset.StandardCharsets.UTF_8);
-            Status failed = Status.of(status);
-            ErrorClass errorClass = failed == Status.CORRUPT ? ErrorClass.CORRUPT
-                    : failed == Status.ABSENT || failed == Status.FULL || failed == Status.BUDGET ? ErrorClass.RETRY
-                    : ErrorClass.FAIL;
-            throw Failures.exception(failed, errorClass, message);
+            throw Failures.exception(Status.of(status), ErrorClass.of(errorClass), message);
         }
         return status == 0;
     }

@@ -149,7 +149,7 @@ public final class Batch {
     }
 
     /** How much of the memory is used, which no thread can make more than there is. */
-    int bytes() {
+    int bytes(Memory memory) {
         return Math.min(end, memory.capacity);
     }
 }

@@ -16,7 +16,7 @@ public final class BulkLoad extends NativeObject {
     }
 
     /** Sets the clock by which what is loaded from now on expires, in ms; it begins at 0. */
-    public void setTimeMs(long nowMs) {
+    public synchronized void setTimeMs(long nowMs) {
         Failures.check(Native.bulkSetTime(handle(), nowMs));
     }
 
@@ -27,35 +27,35 @@ public final class BulkLoad extends NativeObject {
     }
 
     /** Loads a value. */
-    public void put(State state, Key key, byte[] value) {
+    public synchronized void put(State state, Key key, byte[] value) {
         Memory keys = key.memory();
         Memory values = packed(value);
         Failures.check(Native.bulkPut(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                 values.address + 4, value.length));
         keys.keep();
         values.keep();
     }
 
     /** Loads a list, which isn't empty. */
-    public void putList(State state, Key key, List<byte[]> elements) {
+    public synchronized void putList(State state, Key key, List<byte[]> elements) {
         scratch.end = 0;
         elements.forEach(scratch::putBytes);
         Memory keys = key.memory();
         Memory values = scratch.in;
         Failures.check(Native.bulkPutList(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                 values.address, scratch.end));
         keys.keep();
         values.keep();
     }
 
     /** Loads an entry of a map. */
-    public void mapPut(State state, Key key, byte[] userKey, byte[] value) {
+    public synchronized void mapPut(State state, Key key, byte[] userKey, byte[] value) {
         Memory keys = key.withUserKey(userKey);
         Memory values = packed(value);
         Failures.check(Native.bulkMapPut(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), userKey.length,
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length),
                 values.address + 4, value.length));
         keys.keep();
         values.keep();

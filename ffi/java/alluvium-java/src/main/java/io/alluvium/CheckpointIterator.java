@@ -83,7 +83,7 @@ public final class CheckpointIterator extends NativeObject implements Iterator<C
     }
 
     @Override
-    public boolean hasNext() {
+    public synchronized boolean hasNext() {
         if (!items.isEmpty()) {
             return true;
         }
@@ -98,7 +98,7 @@ public final class CheckpointIterator extends NativeObject implements Iterator<C
     }
 
     @Override
-    public Item next() {
+    public synchronized Item next() {
         if (!hasNext()) {
             throw new NoSuchElementException();
         }

@@ -115,12 +115,16 @@ public final class Cursor extends NativeObject {
             }
             return false;
         }
-        long result = Failures.check(view.fetch(handle(), batch.address, batch.capacity));
+        // Where and how long have to be of the same memory, whoever puts another one there.
+        Memory memory = batch;
+        long result = Failures.check(view.fetch(handle(), memory.address, memory.capacity));
         int len = (int) (result >>> 1);
-        if (len > batch.capacity) {
-            batch = batch.grown(0, len);
-            Failures.check(Native.keptAnswer(batch.address, batch.capacity));
+        if (len > memory.capacity) {
+            memory = memory.grown(0, len);
+            Failures.check(Native.keptAnswer(memory.address, memory.capacity));
+            batch = memory;
         }
+        memory.keep();
         bytes = len;
         more = (result & 1) != 0;
         return true;

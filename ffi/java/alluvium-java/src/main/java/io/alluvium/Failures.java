@@ -4,9 +4,6 @@ import java.nio.charset.StandardCharsets;
 
 /** Makes exceptions of what the native library says. */
 final class Failures {
-    /** A message longer than that is cut. */
-    private static final int BYTES_MAX = 4_096;
-
     private Failures() {}
 
     /** The result, unless it is a failure. */
@@ -30,14 +27,21 @@ final class Failures {
         Status status = Status.of((int) result);
         ErrorClass errorClass = ErrorClass.FAIL;
         String message = status.toString();
-        Memory memory = Memory.allocate(BYTES_MAX);
-        long len = Native.failure(memory.address, memory.capacity);
-        // Where the thread's last failure is another, its words are none of this one's.
-        if (len >= 8 && memory.buffer.getInt(0) == status.code()) {
-            errorClass = ErrorClass.of(memory.buffer.getInt(4));
-            message = new String(memory.bytes(8, (int) len - 8), StandardCharsets.UTF_8);
+        Scratch scratch = Scratch.take();
+        try {
+            long len = Native.failure(scratch.out.address, scratch.out.capacity);
+            if (len > scratch.out.capacity) {
+                scratch.out = scratch.out.grown(0, len);
+                len = Native.failure(scratch.out.address, scratch.out.capacity);
+            }
+            // Where the thread's last failure is another, its words are none of this one's.
+            if (8 <= len && len <= scratch.out.capacity && scratch.out.buffer.getInt(0) == status.code()) {
+                errorClass = ErrorClass.of(scratch.out.buffer.getInt(4));
+                message = new String(scratch.out.bytes(8, (int) len - 8), StandardCharsets.UTF_8);
+            }
+        } finally {
+            scratch.give();
         }
-        memory.keep();
         return exception(status, errorClass, of == null ? message : of + ": " + message);
     }
 

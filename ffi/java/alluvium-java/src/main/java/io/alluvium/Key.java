@@ -13,8 +13,12 @@ import java.nio.ByteBuffer;
  * <p>It belongs to one thread at a time. Key and namespace have 65,000 bytes together at most.
  */
 public final class Key {
-    private static final int CAPACITY = 128;
+    private static final int CAPACITY = 384;
 
+    /**
+     * Key, namespace and user key, of which each has a third at most. So the lengths that a call passes can be held to what there is, also
+     * where another thread, which has no business here, changes them.
+     */
     private Memory memory = Memory.allocate(CAPACITY);
     private int keyLen;
     private int namespaceLen;
@@ -101,8 +105,8 @@ public final class Key {
     }
 
     private void reserve(int kept, int len) {
-        if (len > memory.capacity - kept) {
-            memory = memory.grown(kept, (long) kept + len);
+        if (len > memory.third) {
+            memory = memory.grown(kept, 3L * len);
         }
     }
 
@@ -116,6 +120,16 @@ public final class Key {
 
     int namespaceLen() {
         return namespaceLen;
+    }
+
+    /** The key's length, for a call on this memory. */
+    int keyLen(Memory memory) {
+        return memory.part(keyLen);
+    }
+
+    /** The namespace's length, for a call on this memory. */
+    int namespaceLen(Memory memory) {
+        return memory.part(namespaceLen);
     }
 
     /** Puts a user key behind the namespace, where it stays until the key is set. */

@@ -12,13 +12,23 @@ final class Leaks {
     private static final System.Logger LOG = System.getLogger("io.alluvium");
     private static final boolean TRACE = "trace".equals(System.getProperty("alluvium.leaks"));
     private static final Cleaner CLEANER = Cleaner.create();
-    /** Those that something made from them still hindered. The cleaner's thread alone uses it. */
+    /** Those that something made from them, or a call that was still running, hindered. The cleaner's thread alone uses it. */
     private static final List<Shell> HINDERED = new ArrayList<>();
 
     private Leaks() {}
 
     static Cleaner.Cleanable watch(NativeObject object, Shell shell) {
         return CLEANER.register(object, shell);
+    }
+
+    private static void release() {
+        while (HINDERED.removeIf(Shell::isReleased)) {
+            // What was released may have hindered another.
+        }
+        if (!HINDERED.isEmpty()) {
+            // Nobody refers to this object, so the cleaner comes back with the next collection.
+            CLEANER.register(new Object(), Leaks::release);
+        }
     }
 
     /** What is left of an object that was collected. */
@@ -44,9 +54,7 @@ final class Leaks {
             String hint = TRACE ? "" : "; -Dalluvium.leaks=trace says where it was made";
             LOG.log(System.Logger.Level.WARNING, "a " + name + " was not closed" + hint, made);
             HINDERED.add(this);
-            while (HINDERED.removeIf(Shell::isReleased)) {
-                // What was released may have hindered another.
-            }
+            release();
         }
 
         private boolean isReleased() {

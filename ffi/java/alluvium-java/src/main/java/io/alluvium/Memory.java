@@ -19,13 +19,20 @@ final class Memory {
     private static final int WORDS_MAX = 64;
 
     final ByteBuffer buffer;
+    /** The same memory. */
+    private final LongBuffer longs;
+
     final long address;
     final int capacity;
+    /** What each part of a {@link Key} has at most. */
+    final int third;
 
     private Memory(int capacity) {
         buffer = ByteBuffer.allocateDirect(capacity).order(ByteOrder.LITTLE_ENDIAN);
+        longs = buffer.asLongBuffer();
         address = Native.address(buffer);
         this.capacity = capacity;
+        third = capacity / 3;
     }
 
     static Memory allocate(int capacity) {
@@ -61,13 +68,13 @@ final class Memory {
     }
 
     void copyIn(int at, long[] from, int begin, int end) {
-        LongBuffer target = buffer.asLongBuffer();
+        LongBuffer target = longs;
         target.position(at / Long.BYTES);
         target.put(from, begin, end - begin);
     }
 
     void copyOut(int at, long[] into, int count) {
-        LongBuffer source = buffer.asLongBuffer();
+        LongBuffer source = longs;
         source.position(at / Long.BYTES);
         source.get(into, 0, count);
     }
@@ -118,6 +125,11 @@ final class Memory {
         for (; copied < len; copied++) {
             into[offset + copied] = buffer.get(at + copied);
         }
+    }
+
+    /** The length of a part of a key that lies here. */
+    int part(int len) {
+        return Math.min(len, third);
     }
 
     byte[] bytes(int at, int len) {

@@ -94,7 +94,7 @@ abstract class ReadView extends NativeObject {
         while (true) {
             Memory out = scratch.out;
             int len = Writer.length(get(
-                    state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), out.address, out.capacity));
+                    state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), out.address, out.capacity));
             keys.keep();
             if (len <= out.capacity || len > max) {
                 return len;
@@ -110,7 +110,7 @@ abstract class ReadView extends NativeObject {
             Memory keys = key.memory();
             Scratch scratch = calls.scratch;
             long result = list(
-                    state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                    state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     scratch.out.address, scratch.out.capacity);
             keys.keep();
             return Packing.elements(scratch.answered(result) ? scratch.takeAll() : new byte[0]);
@@ -127,7 +127,7 @@ abstract class ReadView extends NativeObject {
             while (true) {
                 Memory out = calls.scratch.out;
                 int len = Writer.length(mapGet(
-                        state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), userKey.length,
+                        state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length),
                         out.address, out.capacity));
                 keys.keep();
                 if (len <= out.capacity) {

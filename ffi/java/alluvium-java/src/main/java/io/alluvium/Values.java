@@ -136,10 +136,13 @@ public final class Values {
     }
 
     private Memory indexRoom(int count) {
-        if ((long) count * Long.BYTES > indexMemory.capacity) {
-            indexMemory = indexMemory.grown(0, (long) count * Long.BYTES);
+        // One that another thread puts there meanwhile may be smaller.
+        Memory memory = indexMemory;
+        if ((long) count * Long.BYTES > memory.capacity) {
+            memory = memory.grown(0, (long) count * Long.BYTES);
+            indexMemory = memory;
         }
-        return indexMemory;
+        return memory;
     }
 
     /** The memory that a call reads the values from, or writes them to. */
@@ -170,9 +173,11 @@ public final class Values {
 
     /** They were found, and have so many bytes; those that didn't fit are fetched. */
     void filled(Memory found, int count, long bytes) {
-        if (bytes > dataMemory.capacity) {
-            dataMemory = dataMemory.grown(0, bytes);
-            Failures.check(Native.keptAnswer(dataMemory.address, dataMemory.capacity));
+        Memory memory = dataMemory;
+        if (bytes > memory.capacity) {
+            memory = memory.grown(0, bytes);
+            Failures.check(Native.keptAnswer(memory.address, memory.capacity));
+            dataMemory = memory;
         }
         found.copyOut(0, index, count);
         size = count;

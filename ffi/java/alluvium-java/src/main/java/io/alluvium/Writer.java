@@ -19,9 +19,8 @@ import java.util.function.UnaryOperator;
  * key's hash.
  */
 public final class Writer extends OwnedObject {
-    /** Numbers of operations on many keys, those of packed batches. */
+    // Operations on many keys, with their numbers in packed batches.
     private static final int PUT = 0;
-
     private static final int DELETE = 1;
     private static final int APPEND = 2;
     private static final int MERGE = 3;
@@ -49,8 +48,6 @@ public final class Writer extends OwnedObject {
             leave(locked);
         }
     }
-
-    // Values.
 
     /** The value of a key; null where there is none. For value and merging states. */
     public byte[] get(State state, byte[] key) {
@@ -131,7 +128,7 @@ public final class Writer extends OwnedObject {
         Memory keys = key.memory();
         Memory out = scratch.out;
         int len = length(Native.writerGet(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                 out.address, out.capacity));
         keys.keep();
         if (len > out.capacity && len <= max) {
@@ -197,7 +194,7 @@ public final class Writer extends OwnedObject {
     private void putIn(State state, Key key, Memory value, int at, int len) {
         Memory keys = key.memory();
         Failures.check(Native.writerPut(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                 value.address + at, len));
         keys.keep();
     }
@@ -228,7 +225,7 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.memory();
             Failures.check(Native.writerDelete(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen()));
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys)));
             keys.keep();
         } finally {
             leave(locked);
@@ -292,12 +289,10 @@ public final class Writer extends OwnedObject {
     private void mergeIn(State state, Key key, Memory operand, int len) {
         Memory keys = key.memory();
         Failures.check(Native.writerMerge(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                 operand.address, len));
         keys.keep();
     }
-
-    // Lists.
 
     /** Appends an element to a list, without reading it. */
     public void append(State state, byte[] key, byte[] element) {
@@ -316,7 +311,7 @@ public final class Writer extends OwnedObject {
             Memory keys = key.memory();
             Memory value = given(element);
             Failures.check(Native.writerAppend(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     value.address, element.length));
             keys.keep();
         } finally {
@@ -340,7 +335,7 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.memory();
             long result = Native.writerList(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     scratch.out.address, scratch.out.capacity);
             keys.keep();
             return Packing.elements(scratch.answered(result) ? scratch.takeAll() : new byte[0]);
@@ -362,7 +357,7 @@ public final class Writer extends OwnedObject {
             Memory keys = key.memory();
             packed(elements);
             Failures.check(Native.writerPutList(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     scratch.in.address, scratch.end));
             keys.keep();
         } finally {
@@ -380,7 +375,7 @@ public final class Writer extends OwnedObject {
             Memory keys = key.memory();
             packed(sources);
             Failures.check(Native.writerMergeNamespaces(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     scratch.in.address, scratch.end));
             keys.keep();
         } finally {
@@ -419,7 +414,8 @@ public final class Writer extends OwnedObject {
         Memory keys = key.withUserKey(userKey);
         Memory out = scratch.out;
         int len = length(Native.writerMapGet(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), userKey.length,
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                    keys.part(userKey.length),
                 out.address, out.capacity));
         keys.keep();
         if (len > out.capacity && len <= max) {
@@ -435,8 +431,8 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.withUserKey(userKey);
             long result = Native.writerMapContains(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
-                    userKey.length);
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                    keys.part(userKey.length));
             keys.keep();
             return Failures.check(result) != 0;
         } finally {
@@ -450,7 +446,7 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.memory();
             long result = Native.writerMapContains(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), NONE);
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), NONE);
             keys.keep();
             return Failures.check(result) == 0;
         } finally {
@@ -465,8 +461,8 @@ public final class Writer extends OwnedObject {
             Memory keys = key.withUserKey(userKey);
             Memory values = given(value);
             Failures.check(Native.writerMapPut(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
-                    userKey.length, values.address, value.length));
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                    keys.part(userKey.length), values.address, value.length));
             keys.keep();
         } finally {
             leave(locked);
@@ -479,8 +475,8 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.withUserKey(userKey);
             Failures.check(Native.writerMapDelete(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
-                    userKey.length));
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                    keys.part(userKey.length)));
             keys.keep();
         } finally {
             leave(locked);
@@ -495,7 +491,7 @@ public final class Writer extends OwnedObject {
             scratch.end = 0;
             range.write(scratch);
             Failures.check(Native.writerMapDeleteRange(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(),
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     scratch.in.address, scratch.end));
             keys.keep();
         } finally {
@@ -509,7 +505,7 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.memory();
             Failures.check(Native.writerMapExpire(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), before));
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), before));
             keys.keep();
         } finally {
             leave(locked);
@@ -522,7 +518,7 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.memory();
             Failures.check(Native.writerMapClear(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen()));
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys)));
             keys.keep();
         } finally {
             leave(locked);
@@ -549,7 +545,7 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.memory();
             long result = Native.writerMapEdge(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), which,
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), which,
                     scratch.out.address, scratch.out.capacity);
             keys.keep();
             return scratch.answered(result) ? Packing.entries(scratch.takeAll()).get(0) : null;
@@ -567,7 +563,8 @@ public final class Writer extends OwnedObject {
         try {
             Memory keys = key.withUserKey(below);
             long result = Native.writerMapPopBelow(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(), key.namespaceLen(), below.length,
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                    keys.part(below.length),
                     scratch.out.address, scratch.out.capacity);
             keys.keep();
             scratch.answered(result);
@@ -683,7 +680,7 @@ public final class Writer extends OwnedObject {
         boolean locked = enter();
         try {
             Memory memory = batch.memory(store);
-            Failures.check(Native.writerApply(handle(), memory.address, batch.bytes()));
+            Failures.check(Native.writerApply(handle(), memory.address, batch.bytes(memory)));
             memory.keep();
         } finally {
             leave(locked);
@@ -698,7 +695,7 @@ public final class Writer extends OwnedObject {
         boolean locked = enter();
         try {
             Memory memory = batch.memory(store);
-            long result = Native.writerSubmit(handle(), memory.address, batch.bytes(), scratch.out.address);
+            long result = Native.writerSubmit(handle(), memory.address, batch.bytes(memory), scratch.out.address);
             memory.keep();
             return new Ticket(scratch.handle(result), store);
         } finally {

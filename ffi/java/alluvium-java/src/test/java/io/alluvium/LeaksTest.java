@@ -48,6 +48,41 @@ class LeaksTest {
         writer.keys(values, store.range()).next();
     }
 
+    /** The engine stays open by what only the native side knows of, as during a call that is still running. */
+    private static long forgetWithChild() {
+        Engine engine = Engine.open(new EngineOptions().memoryBudgetBytes(16 << 20));
+        Memory out = Memory.allocate(8);
+        assertEquals(0, Native.shareOpen(engine.handle(), out.address, 0, 2 << 20));
+        return out.buffer.getLong(0);
+    }
+
+    @Test
+    void whatCanNotBeReleasedYetIsReleasedLater() throws Exception {
+        long before = Engine.openObjects();
+        Logger logger = Logger.getLogger("io.alluvium");
+        Kept kept = new Kept();
+        logger.addHandler(kept);
+        logger.setUseParentHandlers(false);
+        try {
+            long child = forgetWithChild();
+            for (int tries = 0; tries < 500 && kept.records.isEmpty(); tries++) {
+                System.gc();
+                Thread.sleep(20);
+            }
+            assertEquals(before + 2, Engine.openObjects());
+            assertEquals(0, Native.close(NativeObject.SHARE, child));
+            for (int tries = 0; tries < 500 && Engine.openObjects() > before; tries++) {
+                System.gc();
+                Thread.sleep(20);
+            }
+            assertEquals(before, Engine.openObjects());
+            assertEquals(1, kept.records.size(), "reported once");
+        } finally {
+            logger.removeHandler(kept);
+            logger.setUseParentHandlers(true);
+        }
+    }
+
     @Test
     void whatIsForgottenIsReportedAndReleased() throws Exception {
         long before = Engine.openObjects();

@@ -2,6 +2,7 @@ package io.alluvium;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.File;
 import java.io.IOException;
@@ -50,6 +51,14 @@ class LoadersTest {
     /** What runs in each of the loaders. */
     public static final class Example {
         private Example() {}
+
+        /** Opens an engine without an object that stands for it: nobody but the library itself can ever close it. */
+        public static void openWithoutObject() {
+            NativeLibrary.ensureLoaded();
+            Memory out = Memory.allocate(8);
+            assertEquals(0, Native.engineOpen(out.address, 2, 16 << 20, 0, 0, 1));
+            out.keep();
+        }
 
         /** Opens a store in a directory, uses it, and says what it read. */
         public static String run(Path directory, boolean close) {
@@ -129,6 +138,30 @@ class LoadersTest {
     @Test
     void aLoaderThatIsGoneTakesTheLibraryAlong() throws Exception {
         unloaded(true);
+    }
+
+    private static WeakReference<ClassLoader> usedWithoutObject() throws Exception {
+        try (URLClassLoader loader = loader()) {
+            Class<?> example = Class.forName("io.alluvium.LoadersTest$Example", true, loader);
+            example.getMethod("openWithoutObject").invoke(null);
+            return new WeakReference<>(loader);
+        }
+    }
+
+    @Test
+    void theLibraryEndsItsThreadsWhenItIsUnloaded() throws Exception {
+        int threads = ThreadsTest.nativeThreads().size();
+        WeakReference<ClassLoader> loader = usedWithoutObject();
+        for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() == threads; tries++) {
+            Thread.sleep(20);
+        }
+        assertTrue(ThreadsTest.nativeThreads().size() > threads);
+        for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() > threads; tries++) {
+            System.gc();
+            Thread.sleep(20);
+        }
+        assertEquals(null, loader.get());
+        assertEquals(threads, ThreadsTest.nativeThreads().size());
     }
 
     @Test

@@ -245,6 +245,19 @@ class MisuseTest {
             assertEquals(Status.ARGUMENT.code(), Native.writerGetMany(
                     handle, 0, Integer.MAX_VALUE, memory.address, memory.address, 8, memory.address, memory.address, 8));
             assertEquals(Status.HANDLE.code(), Native.storeCompact(handle), "of another kind");
+            // Indexes that point outside of their data, before and behind it, and namespaces longer than their keys.
+            for (long entry : new long[] {9, Integer.MAX_VALUE, -1, 4 | 5L << 48, 4 | (70_000L << 31)}) {
+                memory.buffer.putLong(0, entry);
+                assertEquals(Status.ARGUMENT.code(), Native.writerPrefetch(handle, 0, 1, memory.address, memory.address, 8));
+            }
+            Keys keys = new Keys().add(bytes("k"));
+            for (long entry : new long[] {9L | 1L << 32, 1L << 62, Integer.MAX_VALUE | 8L << 32, 0xFFFF_FFFFL | 8L << 32}) {
+                memory.buffer.putLong(0, entry);
+                assertEquals(Status.ARGUMENT.code(), Native.writerWriteMany(
+                        handle, 0, 0, 1, keys.index().address, keys.data().address, 1, memory.address, memory.address, 8));
+            }
+            assertEquals(Status.ARGUMENT.code(), Native.writerWriteMany(
+                    handle, 0, 9, 1, keys.index().address, keys.data().address, 1, memory.address, memory.address, 8));
         }
         memory.keep();
     }
