@@ -149,7 +149,10 @@ fn run(program: &Path, case: (&str, usize, usize), directory: &Path) -> f64 {
     std::fs::create_dir_all(directory).unwrap();
     let (operation, value_len, rounds) = case;
     let arguments = [operation.to_owned(), value_len.to_string(), rounds.to_string()];
-    let output = Command::new(program).arg(directory).args(arguments).output().unwrap();
+    // Cargo has it name folders with older builds of the library.
+    let mut command = Command::new(program);
+    command.arg(directory).args(arguments).env_remove("LD_LIBRARY_PATH");
+    let output = command.output().unwrap();
     std::fs::remove_dir_all(directory).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();

@@ -1877,7 +1877,7 @@ alluvium_status alluvium_state_options_init(alluvium_state_options *options);
 
 /**
  * Registers a state, or finds it where there is one of this name and kind, and says its number, which is good for this store alone.
- * Contexts are the library's from this call on, whatever it comes to.
+ * Contexts are the library's from this call on, whatever it comes to, unless that is `ALLUVIUM_ABI`.
  */
 alluvium_status alluvium_store_state(alluvium_store store,
                                      const alluvium_state_options *options_,

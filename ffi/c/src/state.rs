@@ -125,17 +125,14 @@ impl Convert for HostConvert {
     }
 }
 
-unsafe fn conversion(given: &alluvium_conversion) -> Result<Arc<dyn Convert>, Misuse> {
-    // First, so that it is let go whatever comes.
-    let context = Context::new(given.context, given.release);
+unsafe fn conversion(given: &alluvium_conversion, context: Context) -> Result<Arc<dyn Convert>, Misuse> {
     let convert = given.convert.ok_or(Misuse::Null("a conversion's function"))?;
     // SAFETY: the caller's conversion.
     let name = unsafe { text(given.name, "a conversion's name") }?.to_owned();
     Ok(Arc::new(HostConvert { name, convert, context }))
 }
 
-unsafe fn operator(given: &alluvium_state_options) -> Result<MergeOperator, Misuse> {
-    let context = Context::new(given.merge_context, given.merge_release);
+unsafe fn operator(given: &alluvium_state_options, context: Context) -> Result<MergeOperator, Misuse> {
     // SAFETY: the caller's options.
     let name = unsafe { text(given.merge_name, "merge_name") }?;
     match given.merge {
@@ -145,14 +142,19 @@ unsafe fn operator(given: &alluvium_state_options) -> Result<MergeOperator, Misu
 }
 
 unsafe fn state_options(given: &alluvium_state_options) -> Result<StateOptions, Misuse> {
+    // All contexts first, so that they are let go whatever comes.
+    let merge_context = Context::new(given.merge_context, given.merge_release);
     // SAFETY: the caller's options.
-    let name = unsafe { text(given.name, "name") }?;
+    let conversions = unsafe { array(given.conversions, given.conversions_len) }?;
+    let contexts: Vec<_> = conversions.iter().map(|given| Context::new(given.context, given.release)).collect();
+    // SAFETY: as above.
+    let (name, schema) = unsafe { (text(given.name, "name")?, bytes(given.schema)?) };
     let mut options = match given.kind {
         ALLUVIUM_KIND_VALUE => StateOptions::value(name),
         ALLUVIUM_KIND_LIST => StateOptions::list(name),
         ALLUVIUM_KIND_MAP => StateOptions::map(name),
         // SAFETY: as above.
-        ALLUVIUM_KIND_MERGING => StateOptions::merging(name, unsafe { operator(given) }?),
+        ALLUVIUM_KIND_MERGING => StateOptions::merging(name, unsafe { operator(given, merge_context) }?),
         _ => return Err(Misuse::Argument("an unknown kind of state")),
     };
     if given.ttl_ms > 0 {
@@ -162,18 +164,16 @@ unsafe fn state_options(given: &alluvium_state_options) -> Result<StateOptions, 
     if given.purge_ms > 0 {
         options = options.purge(Purge { duration_ms: given.purge_ms, time_at: given.purge_time_at });
     }
-    // SAFETY: as above.
-    let (schema, conversions) = unsafe { (bytes(given.schema)?, array(given.conversions, given.conversions_len)?) };
     options = options.user(schema);
-    for given in conversions {
+    for (given, context) in conversions.iter().zip(contexts) {
         // SAFETY: as above.
-        options = options.conversion(unsafe { conversion(given) }?);
+        options = options.conversion(unsafe { conversion(given, context) }?);
     }
     Ok(options)
 }
 
 /// Registers a state, or finds it where there is one of this name and kind, and says its number, which is good for this store alone.
-/// Contexts are the library's from this call on, whatever it comes to.
+/// Contexts are the library's from this call on, whatever it comes to, unless that is `ALLUVIUM_ABI`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_state(
     store: alluvium_store,
@@ -249,7 +249,8 @@ pub unsafe extern "C" fn alluvium_store_migrate(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            let conversion = conversion(crate::arguments::one(conversion_, "conversion")?)?;
+            let given = crate::arguments::one(conversion_, "conversion")?;
+            let conversion = conversion(given, Context::new(given.context, given.release))?;
             let store = handles::get::<StoreObject>(store.id)?;
             store.store.migrate(State::numbered(StateId(state)), bytes(schema)?, conversion)?;
             Ok(Status::Ok)

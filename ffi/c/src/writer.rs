@@ -222,6 +222,9 @@ pub unsafe extern "C" fn alluvium_writer_merge(
     }
 }
 
+/// The longest value.
+const VALUE_BYTES_MAX: usize = 1 << 30;
+
 /// What a callback made of a value: short ones without an allocation.
 pub(crate) enum Changed {
     Short([u8; 32], u8),
@@ -269,7 +272,9 @@ pub(crate) unsafe fn changed(
         ALLUVIUM_DELETE => return None,
         // SAFETY: the host's value.
         ALLUVIUM_PUT => match unsafe { bytes(value) } {
-            Ok(value) => return Some(Changed::new(value)),
+            // Longer ones are no values, and nobody should try to copy them.
+            Ok(value) if value.len() <= VALUE_BYTES_MAX => return Some(Changed::new(value)),
+            Ok(_) => *misuse = Some(Misuse::Argument("an update's callback gave more than 1 GiB")),
             Err(wrong) => *misuse = Some(wrong),
         },
         ALLUVIUM_KEEP => {}

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-static atomic_int stop;
+static atomic_int stop, reading;
 static alluvium_reader reader;
 static uint16_t values;
 
@@ -18,6 +18,8 @@ static void *follow(void *unused) {
         OK(alluvium_reader_get(reader, values, &key, memory, sizeof memory, &len, ERROR));
         CHECK(len == 8 && u64_at(memory) >= last);
         last = u64_at(memory);
+        if (*reads == 0)
+            atomic_fetch_add(&reading, 1);
     }
     return reads;
 }
@@ -51,6 +53,8 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_put(made.writer, values, &key, bytes(memory, 8), ERROR));
     OK(alluvium_writer_append(made.writer, lists, &key, text("later"), ERROR));
     OK(alluvium_writer_map_put(made.writer, maps, &key, text("u"), text("later"), ERROR));
+    while (atomic_load(&reading) < 3) { /* a busy machine may not have let them yet */
+    }
     atomic_store(&stop, 1);
     for (size_t i = 0; i < 3; i++) {
         void *reads;

@@ -122,6 +122,18 @@ int main(int argc, char **argv) {
     CHECK(has(writer, joined, "JFK", "a+b+c"));
     CHECK(calls >= 2 && calls < 1000);
 
+    /* Contexts are let go also where the state is refused, or has no use for them. */
+    size_t refused = 0, unused = 0;
+    options.merge_context = &refused;
+    options.merge_name = "u64-add";
+    IS(ALLUVIUM_STATE, alluvium_store_state(made.store, &options, &joined, ERROR)); /* another operator than it has */
+    CHECK(refused == 1000);
+    options.merge_context = &unused;
+    options.kind = ALLUVIUM_KIND_VALUE;
+    options.name = NULL;
+    IS(ALLUVIUM_NULL, alluvium_store_state(made.store, &options, &joined, ERROR));
+    CHECK(unused == 1000);
+
     /* Time to live, by the caller's clock. */
     uint16_t expiring;
     OK(alluvium_state_options_init(&options));
