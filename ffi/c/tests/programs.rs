@@ -41,9 +41,12 @@ fn compile(source: &Path, program: &Path, flags: &[&str]) {
 }
 
 fn run(program: &Path, directory: &Path) -> String {
+    let mut command = Command::new(program);
     // Leaks are looked for too; what lives as long as the process is reachable.
-    let output =
-        Command::new(program).arg(directory).env("ASAN_OPTIONS", "detect_leaks=1:exitcode=99").output().unwrap();
+    command.arg(directory).env("ASAN_OPTIONS", "detect_leaks=1:exitcode=99");
+    // Cargo has it name folders with older builds of the library, which would go before the one that the program was linked with.
+    command.env_remove("LD_LIBRARY_PATH");
+    let output = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{} {}:\n{out}\n{err}", program.display(), output.status);
     out.into_owned()
