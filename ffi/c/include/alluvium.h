@@ -7,6 +7,11 @@
 #include <stdint.h>
 
 /**
+ * The longest of all that a store keeps, in bytes: what is longer is refused before anybody tries to copy it.
+ */
+#define BYTES_MAX (1 << 30)
+
+/**
  * Operations of a packed batch: see `alluvium_writer_apply`.
  */
 #define ALLUVIUM_OP_PUT 0
@@ -338,7 +343,8 @@
 #define ALLUVIUM_PUT 1
 
 /**
- * What an update's callback returns to leave everything as it is.
+ * What an update's callback returns to keep what is there: the value is put again, so its time to live starts anew; or nothing is there
+ * still.
  */
 #define ALLUVIUM_KEEP 2
 
@@ -400,7 +406,7 @@ typedef struct {
    */
   int32_t group;
   /**
-   * The key. Key and namespace have 65,535 bytes together at most.
+   * The key. Key and namespace have 65,000 bytes together at most.
    */
   alluvium_slice key;
   /**
@@ -439,8 +445,8 @@ typedef struct {
 
 /**
  * Says what becomes of a value: `ALLUVIUM_PUT` with `*value` set, `ALLUVIUM_DELETE` or `ALLUVIUM_KEEP`. `old.data` is null where there is none.
- * What `*value` points to has to stay until the callback returns to the library and for as long as copying takes: until it is called
- * again or the call that it belongs to returns. It must call nothing of the library, and return.
+ * `index` is the key's place in a batch, else 0. What `*value` points to has to stay until the callback is called again, or the call that
+ * it belongs to returns. It must call nothing of the library, wait for no thread that does, and return.
  */
 typedef int32_t (*alluvium_update_fn)(void *context, size_t index, alluvium_slice old, alluvium_slice *value);
 
@@ -844,7 +850,8 @@ typedef struct {
 } alluvium_fetch_request;
 
 /**
- * Takes what a callback makes: to be called with its bytes, once or more often.
+ * Takes what a callback makes: to be called with its bytes, once or more often, 1 GiB together at most. It is good for as long as the
+ * callback that it was given to runs.
  */
 typedef struct {
   /**
@@ -1046,7 +1053,8 @@ typedef struct {
    */
   uint64_t memory_minimum_bytes;
   /**
-   * Where the bytes of segments go while they are written, beside the disk; null: nowhere.
+   * Where the bytes of segments go while they are written, beside the disk; null: nowhere. It is copied, and its context the
+   * library's from the call on, whatever that comes to, unless it is `ALLUVIUM_ABI`.
    */
   const alluvium_segment_sink *sink;
 } alluvium_store_options;
@@ -1081,7 +1089,7 @@ extern "C" {
 /**
  * Reads many keys of a value state: what memory doesn't have is read from disk together. The values lie in `memory`, one behind the other
  * in no particular order; `found` says for each key where. Those for which there is no room have `ALLUVIUM_TOO_SMALL` and their length, and
- * then the call says `ALLUVIUM_TOO_SMALL` too.
+ * then the call says `ALLUVIUM_TOO_SMALL` too. Neither may overlap the keys.
  */
 alluvium_status alluvium_writer_get_many(alluvium_writer writer,
                                          uint16_t state,
@@ -1094,7 +1102,8 @@ alluvium_status alluvium_writer_get_many(alluvium_writer writer,
 
 /**
  * `alluvium_writer_update` of many keys: what memory doesn't have is read from disk together. A key that occurs twice is changed twice, in
- * order; else the order is any. `change` is told the key's place.
+ * order; else the order is any. `change` is told the key's place, and called once for each key. Where it returns what it may not, that key keeps
+ * its value, the others are changed as it says, and the call fails with the first such mistake.
  */
 alluvium_status alluvium_writer_update_many(alluvium_writer writer,
                                             uint16_t state,
@@ -1353,7 +1362,7 @@ alluvium_status alluvium_files_get(alluvium_files files,
 alluvium_status alluvium_files_manifest(alluvium_files files, alluvium_slice *manifest, alluvium_error *error);
 
 /**
- * Reads `len` bytes of a file, by its place, from `offset`, into `memory`.
+ * Reads `len` bytes of a file, by its place, from `offset`, into `memory`. `ALLUVIUM_NOT_FOUND` where there is no such place.
  */
 alluvium_status alluvium_files_read(alluvium_files files,
                                     size_t index,
@@ -1595,9 +1604,10 @@ alluvium_status alluvium_fetches_fail(alluvium_fetches fetches,
                                       alluvium_error *error);
 
 /**
- * Has everybody who waits now fail with `ALLUVIUM_ABSENT`: a task that is cancelled must not wait for the network.
+ * Has every read that waits now fail with `ALLUVIUM_ABSENT` (it doesn't end `alluvium_fetches_wait`, which has a time limit for that): a task that is cancelled must not wait for the network.
  */
-alluvium_status alluvium_fetches_cancel(alluvium_fetches fetches, alluvium_error *error);
+alluvium_status alluvium_fetches_cancel(alluvium_fetches fetches,
+                                        alluvium_error *error);
 
 /**
  * How many files are not here yet.
@@ -1890,7 +1900,7 @@ alluvium_status alluvium_store_state(alluvium_store store,
 alluvium_status alluvium_store_states(alluvium_store store, size_t *count, alluvium_error *error);
 
 /**
- * A state's kind (may be null), its name in one buffer and its schema in another.
+ * A state's kind (may be null), its name in one buffer and its schema in another; the two must differ.
  */
 alluvium_status alluvium_store_describe(alluvium_store store,
                                         uint16_t state,
@@ -2046,7 +2056,8 @@ alluvium_status alluvium_ticket_is_complete(alluvium_ticket ticket, uint32_t *is
 
 /**
  * Has `done` called once, when every answer is there to be taken: now, if they are, else by a thread of the library, which reads
- * nothing more until it returns.
+ * nothing more until it returns. Closing the ticket doesn't take that back: `context` has to be there until `done` was called. Of several only
+ * the last one is called.
  */
 alluvium_status alluvium_ticket_on_complete(alluvium_ticket ticket,
                                             alluvium_done_fn done,
@@ -2187,7 +2198,8 @@ alluvium_status alluvium_writer_merge(alluvium_writer writer,
                                       alluvium_error *error);
 
 /**
- * Reads a value and writes what `change` makes of it, in one step. For value states.
+ * Reads a value and writes what `change` makes of it, in one step. For value states. Where `change` returns what it may not, the value is kept
+ * (`ALLUVIUM_KEEP`) and the call fails.
  */
 alluvium_status alluvium_writer_update(alluvium_writer writer,
                                        uint16_t state,

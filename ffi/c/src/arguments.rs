@@ -3,6 +3,7 @@
 use crate::error;
 use crate::types::*;
 use alluvium::{Key, KeyGroup, KeyGroupRange, MapRange};
+use alluvium_ffi::threads::is_inside_callback;
 use alluvium_ffi::{Failure, Misuse, Status};
 use std::any::Any;
 use std::ffi::{CStr, c_char, c_void};
@@ -15,6 +16,17 @@ pub type Outcome = Result<Status, Failure>;
 /// Runs a function's body: what went wrong goes to `error`, unless that is null, and a panic no further.
 #[inline]
 pub unsafe fn call(error: *mut alluvium_error, body: impl FnOnce() -> Outcome) -> alluvium_status {
+    if is_inside_callback() {
+        // SAFETY: the caller's `error`.
+        return unsafe { error::tell(error, Misuse::InsideCallback.into()) };
+    }
+    // SAFETY: as above.
+    unsafe { call_anywhere(error, body) }
+}
+
+/// [`call`] of what may be done inside a callback, too.
+#[inline]
+pub unsafe fn call_anywhere(error: *mut alluvium_error, body: impl FnOnce() -> Outcome) -> alluvium_status {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => status.code(),
         // SAFETY: the caller's `error`.
@@ -29,9 +41,35 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// Bytes of the caller's.
+/// The longest of all that a store keeps, in bytes: what is longer is refused before anybody tries to copy it.
+pub const BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of the caller's that a store may keep.
 #[inline]
 pub unsafe fn bytes<'a>(slice: alluvium_slice) -> Result<&'a [u8], Misuse> {
+    if slice.len > BYTES_MAX {
+        return Err(Misuse::Argument("longer than 1 GiB"));
+    }
+    // SAFETY: the caller's slice.
+    unsafe { long_bytes(slice) }
+}
+
+/// Several of them, no longer together.
+pub unsafe fn all_bytes<'a>(slices: *const alluvium_slice, len: usize) -> Result<Vec<&'a [u8]>, Misuse> {
+    // SAFETY: the caller's slices.
+    let slices = unsafe { array(slices, len) }?;
+    let mut left = BYTES_MAX;
+    let mut take = |slice: &alluvium_slice| {
+        left = left.checked_sub(slice.len).ok_or(Misuse::Argument("longer than 1 GiB together"))?;
+        // SAFETY: as above.
+        unsafe { bytes(*slice) }
+    };
+    slices.iter().map(&mut take).collect()
+}
+
+/// Bytes of the caller's, of any length, that are only looked at.
+#[inline]
+pub unsafe fn long_bytes<'a>(slice: alluvium_slice) -> Result<&'a [u8], Misuse> {
     if slice.len == 0 {
         return Ok(&[]);
     }
@@ -169,7 +207,8 @@ pub fn flag(number: u32) -> Result<bool, Misuse> {
     }
 }
 
-/// Options that begin with their size: those that the caller doesn't know of yet stay as in `defaults`; null is all of them.
+/// Options that begin with their size; null is the usual ones. Whoever adds fields accepts the sizes of before, too, and takes what they
+/// lack from `defaults`.
 pub unsafe fn options<T: Copy>(pointer: *const T, defaults: T) -> Result<T, Misuse> {
     if pointer.is_null() {
         return Ok(defaults);
@@ -179,14 +218,11 @@ pub unsafe fn options<T: Copy>(pointer: *const T, defaults: T) -> Result<T, Misu
     }
     // SAFETY: all options begin so.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
-    // Larger: made for a younger library, whose options this one would pass over.
-    if size < size_of::<u64>() || size > size_of::<T>() {
+    if size != size_of::<T>() {
         return Err(Misuse::Abi);
     }
-    let mut options = defaults;
-    // SAFETY: so many bytes are there, and are those of the first fields.
-    unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut options).cast::<u8>(), size) };
-    Ok(options)
+    // SAFETY: so many bytes are there.
+    Ok(unsafe { *pointer })
 }
 
 /// Gives the caller a value, in its own memory.
@@ -245,15 +281,32 @@ impl Drop for Context {
     }
 }
 
-/// Takes what a callback makes.
-pub fn output(out: &mut Vec<u8>) -> alluvium_output {
-    unsafe extern "C" fn write(context: *mut c_void, data: *const u8, len: usize) {
-        // SAFETY: the vector below, which is lent to the callback for as long as it runs.
-        let out = unsafe { &mut *context.cast::<Vec<u8>>() };
-        // SAFETY: the callback's bytes.
-        if let Ok(bytes) = unsafe { bytes(alluvium_slice { data, len }) } {
-            out.extend_from_slice(bytes);
-        }
+/// What a callback makes.
+#[derive(Debug)]
+pub struct Output<'a> {
+    out: &'a mut Vec<u8>,
+    /// It made more than a store keeps, which was left out.
+    pub too_long: bool,
+}
+
+impl<'a> Output<'a> {
+    /// Takes what a callback makes, behind what is in `out`.
+    pub const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, too_long: false }
     }
-    alluvium_output { context: std::ptr::from_mut(out).cast(), write: Some(write) }
+
+    /// As the callback knows it, for as long as it runs.
+    pub fn lent(&mut self) -> alluvium_output {
+        alluvium_output { context: std::ptr::from_mut(self).cast(), write: Some(write) }
+    }
+}
+
+unsafe extern "C" fn write(context: *mut c_void, data: *const u8, len: usize) {
+    // SAFETY: of `Output::lent`, which is lent to the callback for as long as it runs.
+    let Some(output) = (unsafe { context.cast::<Output<'_>>().as_mut() }) else { return };
+    // SAFETY: the callback's bytes.
+    match unsafe { bytes(alluvium_slice { data, len }) } {
+        Ok(bytes) if output.out.len() + bytes.len() <= BYTES_MAX => output.out.extend_from_slice(bytes),
+        _ => output.too_long = true,
+    }
 }

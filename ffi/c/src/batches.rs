@@ -1,6 +1,6 @@
 //! Batches: many keys a call, as arrays or packed into one buffer.
 
-use crate::arguments::{array, array_mut, bytes, give, key, place};
+use crate::arguments::{array, array_mut, give, key, long_bytes, place};
 use crate::ticket::TicketObject;
 use crate::types::*;
 use crate::writer::{WriterObject, changed, numbered, with};
@@ -48,7 +48,7 @@ unsafe fn keys<'a>(keys: *const alluvium_key, len: usize, object: &WriterObject)
 
 /// Reads many keys of a value state: what memory doesn't have is read from disk together. The values lie in `memory`, one behind the other
 /// in no particular order; `found` says for each key where. Those for which there is no room have `ALLUVIUM_TOO_SMALL` and their length, and
-/// then the call says `ALLUVIUM_TOO_SMALL` too.
+/// then the call says `ALLUVIUM_TOO_SMALL` too. Neither may overlap the keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_get_many(
     writer: alluvium_writer,
@@ -91,7 +91,8 @@ pub unsafe extern "C" fn alluvium_writer_get_many(
 }
 
 /// `alluvium_writer_update` of many keys: what memory doesn't have is read from disk together. A key that occurs twice is changed twice, in
-/// order; else the order is any. `change` is told the key's place.
+/// order; else the order is any. `change` is told the key's place, and called once for each key. Where it returns what it may not, that key keeps
+/// its value, the others are changed as it says, and the call fails with the first such mistake.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_update_many(
     writer: alluvium_writer,
@@ -143,7 +144,7 @@ unsafe fn with_batch(
     run: impl FnOnce(&mut WriterObject, &Batch<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's batch.
-    let operations: Vec<PackedOperation<'_>> = packed::decode(unsafe { bytes(batch) }?)?;
+    let operations: Vec<PackedOperation<'_>> = packed::decode(unsafe { long_bytes(batch) }?)?;
     let ranges = packed::ranges(&operations);
     let batch = packed::batch(&operations, &ranges, object.key_groups)?;
     run(object, &batch)
@@ -187,7 +188,7 @@ pub unsafe extern "C" fn alluvium_writer_submit(
                 Ok(())
             })?;
             let Some(submitted) = submitted else { return Ok(Status::Busy) };
-            let id = handles::insert(TicketObject { ticket: submitted }, object.store)?;
+            let id = handles::insert(TicketObject { ticket: submitted, store: object.store }, object.store)?;
             give(ticket, "ticket", alluvium_ticket { id })?;
             Ok(Status::Ok)
         })

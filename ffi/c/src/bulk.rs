@@ -1,12 +1,12 @@
 //! Loads of sorted data, which go to disk at once.
 
-use crate::arguments::{array, bytes, call, give, key, place};
+use crate::arguments::{all_bytes, bytes, call, give, key, place};
 use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::numbered;
 use alluvium::{BulkLoad, Store};
 use alluvium_ffi::handles::{self, One};
-use alluvium_ffi::{Kind, Misuse, Object, Status};
+use alluvium_ffi::{Kind, Object, Status};
 use std::sync::Arc;
 
 /// What a load's handle stands for.
@@ -108,8 +108,7 @@ pub unsafe extern "C" fn alluvium_bulk_put_list(
             let mut object = handles::get::<LoadObject>(load.id)?;
             let object = object.as_mut();
             let key = key(key_, object.key_groups)?;
-            let elements = array(elements, elements_len)?.iter().map(|&element| bytes(element));
-            let elements = elements.collect::<Result<Vec<_>, Misuse>>()?;
+            let elements = all_bytes(elements, elements_len)?;
             object.load.put_list(numbered(state), key, &elements)?;
             Ok(Status::Ok)
         })
@@ -145,7 +144,8 @@ pub unsafe extern "C" fn alluvium_bulk_finish(load: alluvium_bulk_load, error: *
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            let object = handles::remove::<LoadObject>(load.id)?;
+            // The store isn't closed meanwhile.
+            let (object, _parent) = handles::remove::<LoadObject>(load.id)?.into_parts();
             let LoadObject { load, _store, .. } = object;
             load.finish()?;
             Ok(Status::Ok)

@@ -171,6 +171,7 @@ pub unsafe extern "C" fn alluvium_writer_barrier(
 
 unsafe fn leave_info(info: *mut alluvium_info, known: CheckpointInfo, store: Handle) -> Outcome {
     if !info.is_null() {
+        place(info, "info")?;
         let id = handles::insert(InfoObject(known), store)?;
         // SAFETY: the caller's `info`.
         unsafe { give(info, "info", alluvium_info { id }) }?;
@@ -282,7 +283,7 @@ pub unsafe extern "C" fn alluvium_info_numbers(
             let object = handles::get::<InfoObject>(info.id)?;
             place(numbers, "numbers")?;
             let size = numbers.cast::<u32>().read();
-            if (size as usize) < 2 * size_of::<u64>() {
+            if size as usize != size_of::<alluvium_numbers>() {
                 return Err(Misuse::Abi.into());
             }
             let known = &object.0;
@@ -300,8 +301,7 @@ pub unsafe extern "C" fn alluvium_info_numbers(
                 changed_bytes: known.changed_bytes,
                 offsets: known.offsets.len() as u64,
             };
-            let len = (size as usize).min(size_of::<alluvium_numbers>());
-            std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), numbers.cast::<u8>(), len);
+            give(numbers, "numbers", all)?;
             Ok(Status::Ok)
         })
     }
@@ -593,7 +593,7 @@ pub unsafe extern "C" fn alluvium_files_manifest(
     }
 }
 
-/// Reads `len` bytes of a file, by its place, from `offset`, into `memory`.
+/// Reads `len` bytes of a file, by its place, from `offset`, into `memory`. `ALLUVIUM_NOT_FOUND` where there is no such place.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_files_read(
     files: alluvium_files,
@@ -608,6 +608,10 @@ pub unsafe extern "C" fn alluvium_files_read(
         call(error, || {
             let memory = crate::arguments::array_mut(memory, len)?;
             let object = handles::get::<FilesObject>(files.id)?;
+            let Some(file) = object.0.list().get(index) else { return Ok(Status::NotFound) };
+            if offset.checked_add(len as u64).is_none_or(|end| end > file.bytes) {
+                return Err(Misuse::Argument("the file ends before").into());
+            }
             memory.copy_from_slice(&object.0.read(index, offset, len)?);
             Ok(Status::Ok)
         })

@@ -8,14 +8,18 @@ use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::{numbered, with};
 use alluvium::{Cursor, Packed};
-use alluvium_ffi::handles::{self, One};
-use alluvium_ffi::{Failure, Kind, Object, Status};
+use alluvium_ffi::handles::{self, Handle, One};
+use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 
 /// What a cursor's handle stands for.
 #[derive(Debug)]
 pub struct CursorObject {
     cursor: Cursor,
     packed: Packed,
+    /// The store's handle.
+    store: Handle,
+    /// The snapshot whose own it became.
+    snapshot: Option<Handle>,
 }
 
 // SAFETY: the only type of this kind.
@@ -36,7 +40,8 @@ unsafe fn open(
         call(error, || {
             place(cursor, "cursor")?;
             let key_groups = handles::get::<StoreObject>(store.id)?.store.key_groups();
-            let made = CursorObject { cursor: make(key_groups)?, packed: Packed::default() };
+            let made =
+                CursorObject { cursor: make(key_groups)?, packed: Packed::default(), store: store.id, snapshot: None };
             give(cursor, "cursor", alluvium_cursor { id: handles::insert(made, store.id)? })?;
             Ok(Status::Ok)
         })
@@ -121,14 +126,23 @@ pub unsafe extern "C" fn alluvium_cursor_set_batch(
     }
 }
 
-/// Runs what fetches a batch, and leaves it in a buffer.
+/// Runs what fetches a batch of a store, or of a snapshot of it, and leaves it in a buffer.
 fn fetch(
     cursor: alluvium_cursor,
+    (store, snapshot): (Handle, Option<Handle>),
     buffer: alluvium_buffer,
     fetch: impl FnOnce(&mut Cursor, &mut Packed) -> alluvium::Result<bool>,
 ) -> Outcome {
     let mut object = handles::get::<CursorObject>(cursor.id)?;
-    let CursorObject { cursor, packed } = object.as_mut();
+    let object = object.as_mut();
+    if object.store != store {
+        return Err(Misuse::Argument("a cursor of another store").into());
+    }
+    if object.snapshot.is_some() && object.snapshot != snapshot {
+        return Err(Misuse::Argument("a cursor that belongs to a snapshot").into());
+    }
+    object.snapshot = snapshot;
+    let CursorObject { cursor, packed, .. } = object;
     buffer::filling(buffer, |out: &mut Buffer| {
         let more = fetch(cursor, packed)?;
         out.records = packed.len();
@@ -148,7 +162,11 @@ pub unsafe extern "C" fn alluvium_writer_fetch(
     error: *mut alluvium_error,
 ) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
-    unsafe { with(writer, error, |object| fetch(cursor, buffer, |cursor, packed| object.writer.fetch(cursor, packed))) }
+    unsafe {
+        with(writer, error, |object| {
+            fetch(cursor, (object.store, None), buffer, |cursor, packed| object.writer.fetch(cursor, packed))
+        })
+    }
 }
 
 /// As `alluvium_writer_fetch`, with a reader's view.
@@ -163,7 +181,7 @@ pub unsafe extern "C" fn alluvium_reader_fetch(
     unsafe {
         call(error, || {
             let reader = handles::get::<ReaderObject>(reader.id)?;
-            fetch(cursor, buffer, |cursor, packed| reader.reader.fetch(cursor, packed))
+            fetch(cursor, (reader.store, None), buffer, |cursor, packed| reader.reader.fetch(cursor, packed))
         })
     }
 }
@@ -179,8 +197,9 @@ pub unsafe extern "C" fn alluvium_snapshot_fetch(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            let snapshot = handles::get::<SnapshotObject>(snapshot.id)?;
-            fetch(cursor, buffer, |cursor, packed| snapshot.snapshot.fetch(cursor, packed))
+            let object = handles::get::<SnapshotObject>(snapshot.id)?;
+            let owner = (object.store, Some(snapshot.id));
+            fetch(cursor, owner, buffer, |cursor, packed| object.snapshot.fetch(cursor, packed))
         })
     }
 }

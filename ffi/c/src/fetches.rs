@@ -1,6 +1,6 @@
 //! What a store wants of its host: segments that are elsewhere.
 
-use crate::arguments::{array_mut, bytes, call, give, place, text};
+use crate::arguments::{array_mut, call, give, long_bytes, place, text};
 use crate::checkpoint::name_out;
 use crate::store::StoreObject;
 use crate::types::*;
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn alluvium_fetches_complete(
     unsafe {
         call(error, || {
             let object = handles::get::<FetchesObject>(fetches.id)?;
-            let brought = object.0.complete(id, bytes(data)?);
+            let brought = object.0.complete(id, long_bytes(data)?);
             brought.map_err(|error| Failure::from(alluvium::Error::from(error)))?;
             Ok(Status::Ok)
         })
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn alluvium_fetches_fail(
     }
 }
 
-/// Has everybody who waits now fail with `ALLUVIUM_ABSENT`: a task that is cancelled must not wait for the network.
+/// Has every read that waits now fail with `ALLUVIUM_ABSENT` (it doesn't end `alluvium_fetches_wait`, which has a time limit for that): a task that is cancelled must not wait for the network.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_fetches_cancel(
     fetches: alluvium_fetches,

@@ -1,10 +1,10 @@
 //! Lists. They are packed as `len u32 | bytes` for each element, little-endian, in the order of their appending.
 
-use crate::arguments::{array, bytes, key};
+use crate::arguments::{all_bytes, bytes, key};
 use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{numbered, with};
-use alluvium_ffi::{Misuse, Status};
+use alluvium_ffi::Status;
 
 /// Adds an element to what lies in a buffer.
 pub(crate) fn push(buffer: &mut Buffer, element: &[u8]) {
@@ -67,8 +67,7 @@ pub unsafe extern "C" fn alluvium_writer_put_list(
     unsafe {
         with(writer, error, |object| {
             let key = key(key_, object.key_groups)?;
-            let elements = array(elements, elements_len)?.iter().map(|&element| bytes(element));
-            let elements = elements.collect::<Result<Vec<_>, Misuse>>()?;
+            let elements = all_bytes(elements, elements_len)?;
             object.writer.put_list(numbered(state), key, &elements)?;
             Ok(Status::Ok)
         })
@@ -90,8 +89,7 @@ pub unsafe extern "C" fn alluvium_writer_merge_namespaces(
     unsafe {
         with(writer, error, |object| {
             let key = key(key_, object.key_groups)?;
-            let sources = array(sources, sources_len)?.iter().map(|&source| bytes(source));
-            let sources = sources.collect::<Result<Vec<_>, Misuse>>()?;
+            let sources = all_bytes(sources, sources_len)?;
             object.writer.merge_namespaces(numbered(state), key, &sources)?;
             Ok(Status::Ok)
         })

@@ -7,7 +7,7 @@ use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::numbered;
 use alluvium::Reader;
-use alluvium_ffi::handles::{self, Many};
+use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Object, Status};
 
 /// What a reader's handle stands for.
@@ -15,6 +15,8 @@ use alluvium_ffi::{Kind, Object, Status};
 pub struct ReaderObject {
     pub(crate) reader: Reader,
     key_groups: u32,
+    /// The store's handle.
+    pub(crate) store: Handle,
 }
 
 // SAFETY: the only type of this kind, and `Sync`.
@@ -39,7 +41,7 @@ pub unsafe extern "C" fn alluvium_reader_open(
             let object = handles::get::<StoreObject>(store.id)?;
             let (opened, key_groups) = (object.store.reader(), object.store.key_groups());
             let opened = if committed { opened.committed() } else { opened };
-            let id = handles::insert(ReaderObject { reader: opened, key_groups }, store.id)?;
+            let id = handles::insert(ReaderObject { reader: opened, key_groups, store: store.id }, store.id)?;
             give(reader, "reader", alluvium_reader { id })?;
             Ok(Status::Ok)
         })

@@ -7,7 +7,7 @@ use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::numbered;
 use alluvium::Snapshot;
-use alluvium_ffi::handles::{self, Many};
+use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Object, Status};
 
 /// What a snapshot's handle stands for.
@@ -15,6 +15,8 @@ use alluvium_ffi::{Kind, Object, Status};
 pub struct SnapshotObject {
     pub(crate) snapshot: Snapshot,
     key_groups: u32,
+    /// The store's handle.
+    pub(crate) store: Handle,
 }
 
 // SAFETY: the only type of this kind, and `Sync`.
@@ -37,7 +39,7 @@ pub unsafe extern "C" fn alluvium_store_snapshot(
             place(snapshot, "snapshot")?;
             let object = handles::get::<StoreObject>(store.id)?;
             let (taken, key_groups) = (object.store.snapshot()?, object.store.key_groups());
-            let id = handles::insert(SnapshotObject { snapshot: taken, key_groups }, store.id)?;
+            let id = handles::insert(SnapshotObject { snapshot: taken, key_groups, store: store.id }, store.id)?;
             give(snapshot, "snapshot", alluvium_snapshot { id })?;
             Ok(Status::Ok)
         })

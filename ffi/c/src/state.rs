@@ -1,6 +1,6 @@
 //! States: registering and migrating them.
 
-use crate::arguments::{Context, array, bytes, call, flag, give, options, output, place, slice, text};
+use crate::arguments::{Context, Output, array, bytes, call, flag, give, options, place, slice, text};
 use crate::buffer;
 use crate::store::StoreObject;
 use crate::types::*;
@@ -91,9 +91,12 @@ impl Merge for HostMerge {
     }
 
     fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
-        let output = output(out);
+        let mut output = Output::new(out);
+        let lent = output.lent();
         // SAFETY: the host's function with what its type says.
-        callback(|| unsafe { (self.merge)(self.context.pointer, slice(older), slice(newer), output) });
+        callback(|| unsafe { (self.merge)(self.context.pointer, slice(older), slice(newer), lent) });
+        // There is no value to go on with. Who called finds the writer unusable, as after any panic of an operator.
+        assert!(!output.too_long, "a merge operator gave no bytes, or more than 1 GiB");
     }
 }
 
@@ -116,9 +119,11 @@ impl Convert for HostConvert {
     }
 
     fn convert(&self, old: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        let output = output(out);
+        let mut output = Output::new(out);
+        let lent = output.lent();
         // SAFETY: the host's function with what its type says.
-        match callback(|| unsafe { (self.convert)(self.context.pointer, slice(old), output) }) {
+        match callback(|| unsafe { (self.convert)(self.context.pointer, slice(old), lent) }) {
+            0 if output.too_long => Err("the host's conversion gave no bytes, or more than 1 GiB".to_owned()),
             0 => Ok(()),
             number => Err(format!("the host's conversion returned {number}")),
         }
@@ -211,7 +216,7 @@ pub unsafe extern "C" fn alluvium_store_states(
     }
 }
 
-/// A state's kind (may be null), its name in one buffer and its schema in another.
+/// A state's kind (may be null), its name in one buffer and its schema in another; the two must differ.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_describe(
     store: alluvium_store,

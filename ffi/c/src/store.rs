@@ -1,6 +1,6 @@
 //! Stores: opening, closing, compacting, counting.
 
-use crate::arguments::{Context, array, bytes, call, flag, give, options, place, range, range_out, text};
+use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, options, place, range, range_out, text};
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
 use crate::types::*;
@@ -62,7 +62,8 @@ pub struct alluvium_store_options {
     pub share: alluvium_share,
     /// What no other store takes of that memory, in bytes (0).
     pub memory_minimum_bytes: u64,
-    /// Where the bytes of segments go while they are written, beside the disk; null: nowhere.
+    /// Where the bytes of segments go while they are written, beside the disk; null: nowhere. It is copied, and its context the
+    /// library's from the call on, whatever that comes to, unless it is `ALLUVIUM_ABI`.
     pub sink: *const alluvium_segment_sink,
 }
 
@@ -321,7 +322,7 @@ pub unsafe extern "C" fn alluvium_store_restore_absent(
     // SAFETY: the contract of the crate's head.
     unsafe {
         open(engine, path, options, store, error, |engine, path, options| {
-            let manifests = array(manifests, manifests_len)?.iter().map(|&manifest| bytes(manifest));
+            let manifests = array(manifests, manifests_len)?.iter().map(|&manifest| long_bytes(manifest));
             let manifests = manifests.collect::<Result<Vec<_>, Misuse>>()?;
             Ok(Store::restore_absent(engine, path, &manifests, options)?)
         })
@@ -335,7 +336,9 @@ pub unsafe extern "C" fn alluvium_store_close(store: alluvium_store, error: *mut
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            handles::remove::<StoreObject>(store.id)?.store.close()?;
+            // The engine isn't closed meanwhile.
+            let (object, _parent) = handles::remove::<StoreObject>(store.id)?.into_parts();
+            object.store.close()?;
             Ok(Status::Ok)
         })
     }

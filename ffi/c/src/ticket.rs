@@ -7,7 +7,7 @@ use crate::types::*;
 use crate::writer::with;
 use alluvium::ticket::Answer;
 use alluvium::{StateKind, Ticket};
-use alluvium_ffi::handles::{self, One};
+use alluvium_ffi::handles::{self, Handle, One};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 use std::ffi::c_void;
@@ -16,6 +16,8 @@ use std::ffi::c_void;
 #[derive(Debug)]
 pub struct TicketObject {
     pub(crate) ticket: Ticket,
+    /// The store's handle.
+    pub(crate) store: Handle,
 }
 
 // SAFETY: the only type of this kind.
@@ -60,6 +62,9 @@ pub unsafe extern "C" fn alluvium_writer_poll(
     unsafe {
         with(writer, error, |object| {
             let mut ticket = handles::get::<TicketObject>(ticket.id)?;
+            if ticket.store != object.store {
+                return Err(Misuse::Argument("a ticket of another store").into());
+            }
             let ticket = &mut ticket.as_mut().ticket;
             buffer::filling(buffer, |out| {
                 object.writer.poll(ticket)?.iter().for_each(|answer| push(out, answer));
@@ -119,7 +124,8 @@ pub unsafe extern "C" fn alluvium_ticket_is_complete(
 }
 
 /// Has `done` called once, when every answer is there to be taken: now, if they are, else by a thread of the library, which reads
-/// nothing more until it returns.
+/// nothing more until it returns. Closing the ticket doesn't take that back: `context` has to be there until `done` was called. Of several only
+/// the last one is called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_ticket_on_complete(
     ticket: alluvium_ticket,

@@ -100,7 +100,8 @@ pub const ALLUVIUM_KIND_MERGING: u32 = 3;
 pub const ALLUVIUM_DELETE: i32 = 0;
 /// What an update's callback returns to put the value that it gave.
 pub const ALLUVIUM_PUT: i32 = 1;
-/// What an update's callback returns to leave everything as it is.
+/// What an update's callback returns to keep what is there: the value is put again, so its time to live starts anew; or nothing is there
+/// still.
 pub const ALLUVIUM_KEEP: i32 = 2;
 
 /// The key group of a key that its hash decides.
@@ -236,7 +237,7 @@ pub struct alluvium_slice {
 pub struct alluvium_key {
     /// Its key group, or `ALLUVIUM_GROUP_BY_HASH`.
     pub group: i32,
-    /// The key. Key and namespace have 65,535 bytes together at most.
+    /// The key. Key and namespace have 65,000 bytes together at most.
     pub key: alluvium_slice,
     /// The namespace, which may be empty.
     pub ns: alluvium_slice,
@@ -299,7 +300,8 @@ pub struct alluvium_found {
     pub at: usize,
 }
 
-/// Takes what a callback makes: to be called with its bytes, once or more often.
+/// Takes what a callback makes: to be called with its bytes, once or more often, 1 GiB together at most. It is good for as long as the
+/// callback that it was given to runs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct alluvium_output {
@@ -310,8 +312,8 @@ pub struct alluvium_output {
 }
 
 /// Says what becomes of a value: `ALLUVIUM_PUT` with `*value` set, `ALLUVIUM_DELETE` or `ALLUVIUM_KEEP`. `old.data` is null where there is none.
-/// What `*value` points to has to stay until the callback returns to the library and for as long as copying takes: until it is called
-/// again or the call that it belongs to returns. It must call nothing of the library, and return.
+/// `index` is the key's place in a batch, else 0. What `*value` points to has to stay until the callback is called again, or the call that
+/// it belongs to returns. It must call nothing of the library, wait for no thread that does, and return.
 pub type alluvium_update_fn = Option<
     unsafe extern "C" fn(context: *mut c_void, index: usize, old: alluvium_slice, value: *mut alluvium_slice) -> i32,
 >;

@@ -222,9 +222,6 @@ pub unsafe extern "C" fn alluvium_writer_merge(
     }
 }
 
-/// The longest value.
-const VALUE_BYTES_MAX: usize = 1 << 30;
-
 /// What a callback made of a value: short ones without an allocation.
 pub(crate) enum Changed {
     Short([u8; 32], u8),
@@ -255,7 +252,7 @@ impl Changed {
     }
 }
 
-/// Has a host's callback change a value. What it gives wrongly is noted in `misuse`, and changes nothing.
+/// Has a host's callback change a value. The first that it gives wrongly is noted in `misuse`, and the value is kept.
 #[inline]
 pub(crate) unsafe fn changed(
     change: unsafe extern "C" fn(*mut c_void, usize, alluvium_slice, *mut alluvium_slice) -> i32,
@@ -272,18 +269,17 @@ pub(crate) unsafe fn changed(
         ALLUVIUM_DELETE => return None,
         // SAFETY: the host's value.
         ALLUVIUM_PUT => match unsafe { bytes(value) } {
-            // Longer ones are no values, and nobody should try to copy them.
-            Ok(value) if value.len() <= VALUE_BYTES_MAX => return Some(Changed::new(value)),
-            Ok(_) => *misuse = Some(Misuse::Argument("an update's callback gave more than 1 GiB")),
-            Err(wrong) => *misuse = Some(wrong),
+            Ok(value) => return Some(Changed::new(value)),
+            Err(wrong) => _ = misuse.get_or_insert(wrong),
         },
         ALLUVIUM_KEEP => {}
-        _ => *misuse = Some(Misuse::Argument("an update's callback returned an unknown number")),
+        _ => _ = misuse.get_or_insert(Misuse::Argument("an update's callback returned an unknown number")),
     }
     old.map(Changed::new)
 }
 
-/// Reads a value and writes what `change` makes of it, in one step. For value states.
+/// Reads a value and writes what `change` makes of it, in one step. For value states. Where `change` returns what it may not, the value is kept
+/// (`ALLUVIUM_KEEP`) and the call fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_update(
     writer: alluvium_writer,

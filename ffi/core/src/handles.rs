@@ -16,7 +16,7 @@
 //! An object counts as a child of the one that it was made from, and nothing is closed that has children.
 #![expect(unsafe_code, reason = "objects are reached through numbers, and their rules are kept here")]
 
-use crate::slot::{Entered, Slot, kind_of};
+use crate::slot::{Entered, Slot, is_whole, kind_of};
 use crate::status::Misuse;
 use crate::threads;
 use parking_lot::Mutex;
@@ -249,10 +249,11 @@ pub fn get<T: Object>(handle: Handle) -> Result<Guard<T>, Misuse> {
 
 #[inline]
 fn slot_for<T: Object>(handle: Handle) -> Result<&'static Slot<Boxed>, Misuse> {
-    if threads::is_inside_callback() {
+    // Errors wait for nothing, and somebody may want to know what they say.
+    if threads::is_inside_callback() && T::KIND as u8 != Kind::Error as u8 {
         return Err(Misuse::InsideCallback);
     }
-    if kind_of(handle) != T::KIND as u64 {
+    if kind_of(handle) != T::KIND as u64 || !is_whole(handle) {
         return Err(Misuse::Handle);
     }
     slot_of(handle)
@@ -295,32 +296,66 @@ impl<T: Object> Drop for Guard<T> {
     }
 }
 
+/// An object that was taken out of the table. Its parent has it as a child until it is dropped, however long what is done with it
+/// takes.
+#[derive(Debug)]
+pub struct Removed<T> {
+    // Dropped in this order.
+    object: T,
+    parent: Parent,
+}
+
+/// Keeps an object open for a child.
+#[derive(Debug)]
+pub struct Parent(Handle);
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        disown(self.0);
+    }
+}
+
+impl<T> Removed<T> {
+    /// The object, and what keeps its parent open.
+    pub fn into_parts(self) -> (T, Parent) {
+        (self.object, self.parent)
+    }
+}
+
+impl<T> Deref for Removed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
 /// Takes an object out of the table: its handle is none from then on.
 ///
 /// # Errors
 /// [`Misuse::InUse`] while a call uses it, [`Misuse::HasChildren`] while something that was made from it is open; else as [`get`],
 /// but that a panic before is no hindrance.
-pub fn remove<T: Object>(handle: Handle) -> Result<T, Misuse> {
+pub fn remove<T: Object>(handle: Handle) -> Result<Removed<T>, Misuse> {
     let slot = slot_for::<T>(handle)?;
     let has_owner = TypeId::of::<T::Mode>() == TypeId::of::<Own>();
-    let boxed = take(slot, handle, has_owner.then(threads::token))?;
+    let (boxed, parent) = take(slot, handle, has_owner.then(threads::token))?;
     // SAFETY: the kind, which was checked, says that it is a `T`.
-    boxed.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)
+    let object = boxed.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)?;
+    Ok(Removed { object, parent })
 }
 
 /// Takes an object out of its slot, and gives that to the next one.
-fn take(slot: &Slot<Boxed>, handle: Handle, token: Option<u64>) -> Result<Option<Boxed>, Misuse> {
+fn take(slot: &Slot<Boxed>, handle: Handle, token: Option<u64>) -> Result<(Option<Boxed>, Parent), Misuse> {
     let (boxed, parent) = slot.take(handle, token)?;
-    disown(parent);
     FREE.lock().push_back(handle as u32);
-    Ok(boxed)
+    Ok((boxed, Parent(parent)))
 }
 
 /// [`remove`] for a host that knows better whose an object is: one whose memory management found that nobody refers to it.
 ///
 /// # Safety
 /// No thread is inside a call on the object or makes one any more, and what they did happened before.
-pub unsafe fn reclaim<T: Object<Mode = Own>>(handle: Handle) -> Result<T, Misuse> {
+pub unsafe fn reclaim<T: Object<Mode = Own>>(handle: Handle) -> Result<Removed<T>, Misuse> {
     // SAFETY: the caller's word.
     unsafe { slot_for::<T>(handle)?.seize(handle, threads::token()) }?;
     remove(handle)
@@ -337,8 +372,9 @@ pub unsafe fn drop_all() -> usize {
         for index in 0..MADE.load(Ordering::Acquire) {
             let Ok(slot) = slot_of(u64::from(index)) else { continue };
             let Some(name) = slot.childless() else { continue };
-            if let Ok(boxed) = take(slot, name | u64::from(index), None) {
+            if let Ok((boxed, parent)) = take(slot, name | u64::from(index), None) {
                 drop(boxed);
+                drop(parent);
                 dropped += 1;
             }
         }

@@ -35,6 +35,12 @@ const GENERATIONS: u64 = (1 << 22) - 1;
 /// Whose a slot is when any thread may use it.
 const SHARED: u64 = u64::MAX;
 
+/// Whether the bits of a handle that mean nothing are as they were given out.
+#[inline]
+pub const fn is_whole(handle: u64) -> bool {
+    handle >> 32 & KINDS == 0
+}
+
 /// The kind in a handle.
 #[inline]
 pub const fn kind_of(handle: u64) -> u64 {
@@ -207,7 +213,9 @@ impl<T> Slot<T> {
 
     /// Counts a child.
     pub fn add_child(&self, handle: u64) -> Result<(), Misuse> {
-        self.change(handle, |word| if word & CHILDREN == CHILDREN { Err(Misuse::InUse) } else { Ok(word + CHILD) })
+        // Not something to be tried again: who makes so many leaks them.
+        const TOO_MANY: Misuse = Misuse::Argument("a million things that were made from one object are open");
+        self.change(handle, |word| if word & CHILDREN == CHILDREN { Err(TOO_MANY) } else { Ok(word + CHILD) })
     }
 
     /// A child is gone.

@@ -46,8 +46,13 @@ fn new_token() -> u64 {
     let token = NEXT.fetch_add(1, Ordering::Relaxed);
     ALIVE.lock().get_or_insert_with(HashSet::new).insert(token);
     TOKEN.set(token);
-    // While the thread ends there is nothing to register with: then the token stays among the living ones.
-    let _ended = END.try_with(|end| end.set(Some(End(token))));
+    // While the thread ends there may be nothing to register with: then it counts as one that has ended already, so that others can
+    // take over what it leaves.
+    if END.try_with(|end| end.set(Some(End(token)))).is_err()
+        && let Some(alive) = ALIVE.lock().as_mut()
+    {
+        alive.remove(&token);
+    }
     token
 }
 

@@ -52,7 +52,8 @@ int main(int argc, char **argv) {
         CHECK(strlen(file.name) > 10 && file.shared == 0);
         uint8_t *content = malloc(file.bytes);
         OK(alluvium_files_read(files, count, 0, content, file.bytes, ERROR));
-        IS(ALLUVIUM_CORRUPT, count == 0 ? alluvium_files_read(files, count, file.bytes - 1, content, 2, ERROR) : ALLUVIUM_CORRUPT);
+        IS(ALLUVIUM_ARGUMENT, alluvium_files_read(files, count, file.bytes - 1, content, 2, ERROR));
+        IS(ALLUVIUM_ARGUMENT, alluvium_files_read(files, count, UINT64_MAX, content, 2, ERROR));
         free(content);
         total += file.bytes;
         count++;

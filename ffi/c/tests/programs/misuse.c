@@ -3,7 +3,7 @@
 
 static fixture made;
 static uint16_t values;
-static alluvium_status inside[4];
+static alluvium_status inside[6];
 
 /* Calls the library from inside a callback. */
 static int32_t reenter(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
@@ -14,6 +14,14 @@ static int32_t reenter(void *context, size_t index, alluvium_slice old, alluvium
     inside[1] = alluvium_writer_close(made.writer, NULL);
     inside[2] = alluvium_store_staged_bytes(made.store, &staged, NULL);
     inside[3] = alluvium_store_close(made.store, NULL);
+    alluvium_buffer buffer;
+    inside[4] = alluvium_buffer_new(&buffer, NULL);
+    alluvium_error error = {0};
+    const char *message = NULL;
+    inside[5] = alluvium_writer_put(made.writer, values, &key, text("x"), &error);
+    /* What went wrong can be asked, and let go. */
+    CHECK(alluvium_error_get(error, NULL, NULL, &message) == ALLUVIUM_OK && strlen(message) > 0);
+    CHECK(alluvium_error_free(error) == ALLUVIUM_OK);
     return ALLUVIUM_KEEP;
 }
 
@@ -23,6 +31,46 @@ static int32_t give_null(void *context, size_t index, alluvium_slice old, alluvi
     value->data = NULL;
     value->len = 8;
     return ALLUVIUM_PUT;
+}
+
+/* Makes more than there can be, and writes to nowhere. */
+static void too_much(void *context, alluvium_slice older, alluvium_slice newer, alluvium_output output) {
+    (void)context, (void)older;
+    output.write(NULL, newer.data, newer.len);
+    output.write(output.context, newer.data, INT64_MAX);
+}
+
+static int32_t convert_too_much(void *context, alluvium_slice old, alluvium_output output) {
+    (void)context;
+    output.write(output.context, old.data, SIZE_MAX);
+    return 0;
+}
+
+/* Lengths beyond all bounds, wherever there is a length. */
+static void huge(alluvium_key key) {
+    alluvium_slice beyond = {(const uint8_t *)"x", (size_t)1 << 60}, twice[2] = {{(const uint8_t *)"x", (size_t)3 << 28}, {(const uint8_t *)"x", (size_t)3 << 28}};
+    alluvium_barrier barrier = {.size = sizeof barrier, .label = 1, .metadata = beyond};
+    alluvium_pending pending;
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_barrier(made.store, &barrier, &pending, ERROR));
+    alluvium_offset offset = {{0, 127}, beyond};
+    barrier = (alluvium_barrier){.size = sizeof barrier, .label = 1, .offsets = &offset, .offsets_len = 1};
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_barrier(made.store, &barrier, &pending, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_commit(made.store, &offset, 1, NOTHING, NULL, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_commit(made.store, NULL, 0, beyond, NULL, ERROR));
+    alluvium_cursor cursor;
+    alluvium_map_range range = {.from_kind = ALLUVIUM_INCLUDED, .from = beyond};
+    IS(ALLUVIUM_ARGUMENT, alluvium_cursor_keys_in_namespace(made.store, values, all_groups(), beyond, &cursor, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_cursor_entries(made.store, values, &key, &range, &cursor, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_put_list(made.writer, values, &key, &beyond, 1, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_put_list(made.writer, values, &key, twice, 2, ERROR));
+    alluvium_state_options options;
+    OK(alluvium_state_options_init(&options));
+    options.name = "huge";
+    options.schema = beyond;
+    uint16_t state;
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_state(made.store, &options, &state, ERROR));
+    key.key = beyond;
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_put(made.writer, values, &key, text("x"), ERROR));
 }
 
 int main(int argc, char **argv) {
@@ -35,7 +83,7 @@ int main(int argc, char **argv) {
     size_t len;
 
     /* Handles that are none, or of another kind. */
-    uint64_t wrong[] = {0, 1, UINT64_MAX, made.store.id, made.engine.id, made.writer.id + 1, made.writer.id ^ (UINT64_C(1) << 50)};
+    uint64_t wrong[] = {0, 1, UINT64_MAX, made.store.id, made.engine.id, made.writer.id + 1, made.writer.id ^ (UINT64_C(1) << 50), made.writer.id ^ (UINT64_C(1) << 33)};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         alluvium_writer writer = {wrong[i]};
         IS(ALLUVIUM_HANDLE, alluvium_writer_put(writer, values, &key, text("x"), ERROR));
@@ -91,8 +139,64 @@ int main(int argc, char **argv) {
 
     /* Calls from inside a callback. */
     OK(alluvium_writer_update(made.writer, values, &key, reenter, NULL, ERROR));
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 6; i++)
         CHECK(inside[i] == ALLUVIUM_INSIDE_CALLBACK);
+
+    huge(key);
+
+    /* Cursors and tickets of another store, and of a snapshot that is closed. */
+    char path[512];
+    snprintf(path, sizeof path, "%s/other", argv[1]);
+    alluvium_store other;
+    alluvium_writer others;
+    alluvium_snapshot snapshot;
+    alluvium_cursor cursor;
+    alluvium_buffer buffer;
+    alluvium_ticket ticket;
+    OK(alluvium_buffer_new(&buffer, ERROR));
+    OK(alluvium_store_create(made.engine, path, NULL, &other, ERROR));
+    OK(alluvium_writer_open(other, all_groups(), &others, ERROR));
+    OK(alluvium_cursor_keys(made.store, values, all_groups(), &cursor, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_fetch(others, cursor, buffer, ERROR));
+    OK(alluvium_store_snapshot(made.store, &snapshot, ERROR));
+    OK(alluvium_snapshot_fetch(snapshot, cursor, buffer, ERROR));
+    OK(alluvium_snapshot_close(snapshot, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_fetch(made.writer, cursor, buffer, ERROR));
+    OK(alluvium_writer_submit(made.writer, NOTHING, &ticket, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_poll(others, ticket, buffer, ERROR));
+    OK(alluvium_ticket_close(ticket, ERROR));
+    OK(alluvium_cursor_close(cursor, ERROR));
+    OK(alluvium_buffer_free(buffer));
+    OK(alluvium_writer_close(others, ERROR));
+
+    /* What callbacks make wrongly is told to who called; a writer whose operator can't be trusted can only be closed. */
+    alluvium_state_options options;
+    OK(alluvium_state_options_init(&options));
+    options.name = "merged";
+    options.kind = ALLUVIUM_KIND_MERGING;
+    options.merge_name = "too much";
+    options.merge = too_much;
+    uint16_t merged, converted = state_of(other, "converted", ALLUVIUM_KIND_VALUE, NULL);
+    OK(alluvium_store_state(other, &options, &merged, ERROR));
+    OK(alluvium_writer_open(other, all_groups(), &others, ERROR));
+    OK(alluvium_writer_put(others, converted, &key, text("x"), ERROR));
+    checkpoint(other, 1);
+    alluvium_conversion conversion = {"too much", convert_too_much, NULL, NULL};
+    OK(alluvium_store_migrate(other, converted, text("2"), &conversion, ERROR));
+    IS(ALLUVIUM_CONVERSION, alluvium_writer_get(others, converted, &key, memory, 8, &len, ERROR));
+    OK(alluvium_writer_merge(others, merged, &key, text("a"), ERROR));
+    alluvium_status status = alluvium_writer_merge(others, merged, &key, text("b"), ERROR);
+    if (status == ALLUVIUM_OK) {
+        forget_error();
+        status = alluvium_writer_get(others, merged, &key, memory, 8, &len, ERROR);
+    }
+    CHECK(status == ALLUVIUM_PANIC);
+    forget_error();
+    IS(ALLUVIUM_PANIC, alluvium_writer_put(others, converted, &key, text("x"), ERROR));
+    OK(alluvium_writer_close(others, ERROR));
+    status = alluvium_store_close(other, ERROR);
+    CHECK(status == ALLUVIUM_OK || status == ALLUVIUM_BACKGROUND);
+    forget_error();
 
     /* Twice closed, and used after. */
     alluvium_reader reader;
@@ -106,7 +210,6 @@ int main(int argc, char **argv) {
     /* Errors say what they are, and are freed once. */
     alluvium_error error = {0};
     CHECK(alluvium_writer_put(made.writer, 999, &key, text("x"), &error) == ALLUVIUM_STATE);
-    alluvium_status status;
     int32_t class_;
     const char *message;
     CHECK(alluvium_error_get(error, &status, &class_, &message) == ALLUVIUM_OK);

@@ -29,6 +29,21 @@ static void *adopt(void *unused) {
     return NULL; /* ends without giving it back */
 }
 
+/* A thread that is ending takes the writer over, and leaves it. */
+static pthread_key_t ending;
+
+static void at_end(void *unused) {
+    (void)unused;
+    OK(alluvium_writer_adopt(made.writer, ERROR));
+    CHECK(has(made.writer, values, "k", "theirs"));
+}
+
+static void *end(void *unused) {
+    (void)unused;
+    CHECK(pthread_setspecific(ending, &ending) == 0);
+    return NULL;
+}
+
 static void *count(void *unused) {
     (void)unused;
     alluvium_key key = by_hash("shared");
@@ -67,6 +82,11 @@ int main(int argc, char **argv) {
     IS(ALLUVIUM_WRONG_THREAD, alluvium_writer_put(made.writer, values, &key, text("x"), ERROR));
     OK(alluvium_writer_adopt(made.writer, ERROR)); /* its thread has ended */
     CHECK(has(made.writer, values, "k", "theirs"));
+
+    CHECK(pthread_key_create(&ending, at_end) == 0);
+    OK(alluvium_writer_give_away(made.writer, ERROR));
+    in_thread(end);
+    OK(alluvium_writer_adopt(made.writer, ERROR));
 
     /* Readers are closed and opened again while four threads read through them. */
     OK(alluvium_reader_open(made.store, 0, &reader, ERROR));

@@ -85,6 +85,19 @@ fn nothing_is_closed_that_has_children_or_is_in_use() {
     assert_eq!(insert(Till(1), parent).err(), Some(Misuse::Handle), "a child of nothing");
 }
 
+/// A child that takes long to end must not lose its parent meanwhile.
+#[test]
+fn a_parent_stays_open_until_its_child_is_dropped() {
+    let parent = shop(1);
+    let removed = remove::<Till>(insert(Till(2), parent).unwrap()).unwrap();
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren));
+    let (till, keeps) = removed.into_parts();
+    assert_eq!(till.0, 2);
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren));
+    drop(keeps);
+    remove::<Shop>(parent).unwrap();
+}
+
 #[test]
 fn an_owned_object_is_its_threads_until_it_is_given_away() {
     let handle = insert(Desk(vec![1]), 0).unwrap();
@@ -124,7 +137,7 @@ fn a_shared_object_is_used_by_one_after_the_other() {
             });
         }
     });
-    let mut all = remove::<Desk>(handle).unwrap().0;
+    let mut all = remove::<Desk>(handle).unwrap().0.clone();
     all.sort_unstable();
     assert_eq!(all, (0..4).flat_map(|thread| [thread; 1_000]).collect::<Vec<_>>());
 }

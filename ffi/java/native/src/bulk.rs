@@ -80,7 +80,9 @@ natives! {
 
     /// Ends a load. The handle is none from then on, whatever this comes to but for a misuse.
     fn bulkFinish(load: jlong) {
-        let LoadObject { load, _store, .. } = handles::remove::<LoadObject>(load as Handle)?;
+        // The store isn't closed meanwhile.
+        let (object, _parent) = handles::remove::<LoadObject>(load as Handle)?.into_parts();
+        let LoadObject { load, _store, .. } = object;
         load.finish()?;
         Ok(0)
     }

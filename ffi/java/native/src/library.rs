@@ -85,8 +85,15 @@ fn removed<T: Object>(handle: Handle) -> Outcome {
 
 fn close_object(kind: jint, handle: Handle) -> Outcome {
     match kind {
-        kind if kind == Kind::Engine as jint => handles::remove::<EngineObject>(handle)?.close(),
-        kind if kind == Kind::Store as jint => handles::remove::<StoreObject>(handle)?.close(),
+        kind if kind == Kind::Engine as jint => {
+            let (engine, _parent) = handles::remove::<EngineObject>(handle)?.into_parts();
+            engine.close()
+        }
+        kind if kind == Kind::Store as jint => {
+            // The engine isn't closed meanwhile.
+            let (store, _parent) = handles::remove::<StoreObject>(handle)?.into_parts();
+            store.close()
+        }
         kind if kind == Kind::Share as jint => removed::<ShareObject>(handle),
         kind if kind == Kind::Writer as jint => removed::<WriterObject>(handle),
         kind if kind == Kind::Reader as jint => removed::<ReaderObject>(handle),
