@@ -3,9 +3,13 @@
 //! A thread has a token, a number that no other thread ever has. What belongs to one thread notes its token; what belonged to a
 //! thread that ended can be taken over.
 
+#![expect(unsafe_code, reason = "the end of a thread is heard of through a key of its own")]
+
+use libc::{c_void, pthread_key_create, pthread_key_delete, pthread_key_t, pthread_setspecific};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The threads that are alive and have a token.
@@ -13,22 +17,62 @@ static ALIVE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    // Apart from what has to be dropped, so that the quick look needs no registration with the thread's end.
+    // Without anything to be dropped, so these can be looked at until the very end of a thread.
     static TOKEN: Cell<u64> = const { Cell::new(0) };
     static CALLBACKS: Cell<u32> = const { Cell::new(0) };
-    static END: Cell<Option<End>> = const { Cell::new(None) };
+    static ROUNDS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Strikes a thread from the living ones when it ends.
-struct End(u64);
+static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
 
-impl Drop for End {
-    fn drop(&mut self) {
-        // A call that comes yet, from what else the thread drops, gets a new token.
-        TOKEN.set(0);
-        if let Some(alive) = ALIVE.lock().as_mut() {
-            alive.remove(&self.0);
-        }
+/// Runs when the library is unloaded, or the process ends: threads that end later must not look for [`ended`].
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_UNLOAD: extern "C" fn() = unloaded;
+
+extern "C" fn unloaded() {
+    if let Some(&Some(key)) = KEY.get() {
+        // SAFETY: it was created, and is deleted once.
+        unsafe { pthread_key_delete(key) };
+    }
+}
+
+/// How often a thread's destructors are called again before it counts as ended. POSIX promises four rounds; what others drop in
+/// the first two still has the thread's token.
+const ROUNDS_MAX: u32 = 2;
+
+/// The key by which the end of a thread is heard of. Not by the drop of a thread-local, which isn't told of threads that first call
+/// while they are ending, and ends the main thread before the process's own `atexit` functions run.
+fn key() -> Option<pthread_key_t> {
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: a place for the key, and a function of the right type.
+        (unsafe { pthread_key_create(&raw mut key, Some(ended)) } == 0).then_some(key)
+    })
+}
+
+/// Has [`ended`] called when the thread ends; false where that can't be.
+fn arm(token: u64) -> bool {
+    // SAFETY: the key is there for ever; the pointer is but a number that isn't 0.
+    key().is_some_and(|key| unsafe { pthread_setspecific(key, token as usize as *const c_void) } == 0)
+}
+
+/// Strikes a thread from the living ones.
+unsafe extern "C" fn ended(token: *mut c_void) {
+    let token = token as usize as u64;
+    let rounds = ROUNDS.get();
+    ROUNDS.set(rounds + 1);
+    if rounds < ROUNDS_MAX && arm(token) {
+        return;
+    }
+    // A call that comes yet gets a new token.
+    TOKEN.set(0);
+    strike(token);
+}
+
+fn strike(token: u64) {
+    if let Some(alive) = ALIVE.lock().as_mut() {
+        alive.remove(&token);
     }
 }
 
@@ -46,12 +90,9 @@ fn new_token() -> u64 {
     let token = NEXT.fetch_add(1, Ordering::Relaxed);
     ALIVE.lock().get_or_insert_with(HashSet::new).insert(token);
     TOKEN.set(token);
-    // While the thread ends there may be nothing to register with: then it counts as one that has ended already, so that others can
-    // take over what it leaves.
-    if END.try_with(|end| end.set(Some(End(token)))).is_err()
-        && let Some(alive) = ALIVE.lock().as_mut()
-    {
-        alive.remove(&token);
+    if !arm(token) {
+        // Nobody will hear of its end: so it counts as one that has ended already, and others can take over what it leaves.
+        strike(token);
     }
     token
 }

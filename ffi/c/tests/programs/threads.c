@@ -70,8 +70,15 @@ static void in_thread(void *(*body)(void *)) {
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
+/* At the process's end the main thread still has its writer. */
+static void at_exit(void) {
+    put(made.writer, values, "k", "at exit");
+    tear_down(&made);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
+    CHECK(atexit(at_exit) == 0);
     made = set_up(argv[1], NULL);
     values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
     in_thread(wrong_thread);
@@ -122,6 +129,8 @@ int main(int argc, char **argv) {
     OK(alluvium_buffer_data(buffer, &data, &records));
     CHECK(records == 20000);
     OK(alluvium_buffer_free(buffer));
-    tear_down(&made);
+    OK(alluvium_writer_close(made.writer, ERROR));
+    OK(alluvium_writer_open(made.store, all_groups(), &made.writer, ERROR));
+    values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
     return 0;
 }
