@@ -15,8 +15,7 @@ fn filled(owner: u64) -> (Arc<Slot<u64>>, u64) {
 /// Adds to the object, which loom takes note of.
 fn add(slot: &Slot<u64>, number: u64) {
     // SAFETY: the callers are inside, alone.
-    slot.object
-        .with_mut(|place| unsafe { *place.as_mut().and_then(|place| place.as_mut()).expect("an object") += number });
+    slot.object.with_mut(|place| unsafe { *place.as_mut().and_then(|place| place.as_mut()).unwrap() += number });
 }
 
 fn look(slot: &Slot<u64>) -> Option<u64> {
