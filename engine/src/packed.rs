@@ -94,21 +94,25 @@ impl Packed {
     /// Adds a record. The parts' lengths are those that a store accepts.
     #[inline]
     pub(crate) fn push(&mut self, record: PackedRecord<'_>) {
-        let PackedRecord { group, key, namespace, user_key, value } = record;
-        let len = |part: &[u8]| (part.len() as u16).to_le_bytes();
-        let mut header = [0; HEADER_BYTES];
-        header[..2].copy_from_slice(&group.0.to_le_bytes());
-        header[2..4].copy_from_slice(&len(key));
-        header[4..6].copy_from_slice(&len(namespace));
-        header[6..8].copy_from_slice(&len(user_key));
-        header[8..].copy_from_slice(&(value.len() as u32).to_le_bytes());
-        self.bytes.reserve(HEADER_BYTES + key.len() + namespace.len() + user_key.len() + value.len());
-        self.bytes.extend_from_slice(&header);
-        self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(namespace);
-        self.bytes.extend_from_slice(user_key);
-        self.bytes.extend_from_slice(value);
+        push(&mut self.bytes, record);
         self.records += 1;
+    }
+}
+
+/// Adds a record to a buffer, for bindings that hand on what they have one by one. The parts' lengths are those that a store accepts.
+#[inline]
+pub fn push(out: &mut Vec<u8>, record: PackedRecord<'_>) {
+    let PackedRecord { group, key, namespace, user_key, value } = record;
+    let len = |part: &[u8]| (part.len() as u16).to_le_bytes();
+    let mut header = [0; HEADER_BYTES];
+    header[..2].copy_from_slice(&group.0.to_le_bytes());
+    header[2..4].copy_from_slice(&len(key));
+    header[4..6].copy_from_slice(&len(namespace));
+    header[6..8].copy_from_slice(&len(user_key));
+    header[8..].copy_from_slice(&(value.len() as u32).to_le_bytes());
+    out.reserve(HEADER_BYTES + key.len() + namespace.len() + user_key.len() + value.len());
+    for part in [&header[..], key, namespace, user_key, value] {
+        out.extend_from_slice(part);
     }
 }
 

@@ -16,17 +16,6 @@ pub type Outcome = Result<Status, Failure>;
 /// Runs a function's body: what went wrong goes to `error`, unless that is null, and a panic no further.
 #[inline]
 pub unsafe fn call(error: *mut alluvium_error, body: impl FnOnce() -> Outcome) -> alluvium_status {
-    if is_inside_callback() {
-        // SAFETY: the caller's `error`.
-        return unsafe { error::tell(error, Misuse::InsideCallback.into()) };
-    }
-    // SAFETY: as above.
-    unsafe { call_anywhere(error, body) }
-}
-
-/// [`call`] of what may be done inside a callback, too.
-#[inline]
-pub unsafe fn call_anywhere(error: *mut alluvium_error, body: impl FnOnce() -> Outcome) -> alluvium_status {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => status.code(),
         // SAFETY: the caller's `error`.
@@ -133,6 +122,11 @@ pub unsafe fn give<T>(pointer: *mut T, what: &'static str, value: T) -> Result<(
 /// Checks that something can be left for the caller, before it is made.
 pub fn place<T>(pointer: *mut T, what: &'static str) -> Result<(), Misuse> {
     if pointer.is_null() || !pointer.is_aligned() { Err(Misuse::Null(what)) } else { Ok(()) }
+}
+
+/// For what makes an object of nothing: what has a handle to look up is refused there.
+pub fn outside_callback() -> Result<(), Misuse> {
+    if is_inside_callback() { Err(Misuse::InsideCallback) } else { Ok(()) }
 }
 
 /// Text of the caller's.

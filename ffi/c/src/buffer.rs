@@ -1,6 +1,6 @@
 //! Buffers: bytes that calls leave for their caller.
 
-use crate::arguments::{Outcome, call, give, place, slice};
+use crate::arguments::{Outcome, call, give, outside_callback, place, slice};
 use crate::types::*;
 use alluvium_ffi::handles::{self, One};
 use alluvium_ffi::{Failure, Kind, Object, Status};
@@ -66,6 +66,7 @@ pub unsafe extern "C" fn alluvium_buffer_new(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
+            outside_callback()?;
             place(buffer, "buffer")?;
             let id = handles::insert(Buffer::default(), 0)?;
             give(buffer, "buffer", alluvium_buffer { id })?;

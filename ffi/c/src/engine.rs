@@ -1,6 +1,6 @@
 //! The engine, and parts of its memory budget.
 
-use crate::arguments::{call, flag, give, options, place};
+use crate::arguments::{call, flag, give, options, outside_callback, place};
 use crate::types::*;
 use alluvium::{Engine, EngineOptions, MemoryShare, StorageChoice};
 use alluvium_ffi::handles::{self, Many};
@@ -109,6 +109,7 @@ pub unsafe extern "C" fn alluvium_engine_open(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
+            outside_callback()?;
             place(engine, "engine")?;
             let opened = Engine::open(engine_options(&options(options_, defaults())?)?)?;
             give(engine, "engine", alluvium_engine { id: handles::insert(EngineObject(opened), 0)? })?;

@@ -1,6 +1,6 @@
 //! What went wrong, in words; and the library's version.
 
-use crate::arguments::{call, call_anywhere, give, place};
+use crate::arguments::{call, give, place};
 use crate::types::*;
 use alluvium::Class;
 use alluvium_ffi::handles::{self, Many};
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn alluvium_error_get(
 ) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
     unsafe {
-        call_anywhere(std::ptr::null_mut(), || {
+        call(std::ptr::null_mut(), || {
             let told = handles::get::<Told>(error.id)?;
             if !status.is_null() {
                 give(status, "status", told.status.code())?;
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn alluvium_error_get(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_error_free(error: alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
-    unsafe { call_anywhere(std::ptr::null_mut(), || Ok(handles::remove::<Told>(error.id).map(|_| Status::Ok)?)) }
+    unsafe { call(std::ptr::null_mut(), || Ok(handles::remove::<Told>(error.id).map(|_| Status::Ok)?)) }
 }
 
 /// A few words on a status, for logs; never null.

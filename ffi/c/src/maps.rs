@@ -4,27 +4,15 @@ use crate::arguments::{answer, bytes, key, map_range};
 use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
-use alluvium::packed::HEADER_BYTES;
-use alluvium::{Key, KeyGroup};
+use alluvium::packed;
+use alluvium::{Key, KeyGroup, PackedRecord};
 use alluvium_ffi::Status;
 
-/// Adds a record to what lies in a buffer, as a cursor does.
-pub(crate) fn push(buffer: &mut Buffer, key: Key<'_>, user_key: &[u8], value: &[u8]) {
-    let mut header = [0; HEADER_BYTES];
-    header[..2].copy_from_slice(&key.group.0.to_le_bytes());
-    // The lengths are those of parts that a store took.
-    header[2..4].copy_from_slice(&(key.key.len() as u16).to_le_bytes());
-    header[4..6].copy_from_slice(&(key.namespace.len() as u16).to_le_bytes());
-    header[6..8].copy_from_slice(&(user_key.len() as u16).to_le_bytes());
-    header[8..].copy_from_slice(&(value.len() as u32).to_le_bytes());
-    for part in [&header[..], key.key, key.namespace, user_key, value] {
-        buffer.bytes.extend_from_slice(part);
-    }
+/// Adds an entry to what lies in a buffer, as a cursor does; nothing is said of its map's key.
+fn push(buffer: &mut Buffer, user_key: &[u8], value: &[u8]) {
+    packed::push(&mut buffer.bytes, PackedRecord { group: KeyGroup(0), key: &[], namespace: &[], user_key, value });
     buffer.records += 1;
 }
-
-/// The key of entries of one map, which say nothing of it.
-const NO_KEY: Key<'static> = Key::new(KeyGroup(0), b"");
 
 /// The value of a map's entry, copied into `memory`, as by `alluvium_writer_get`.
 #[unsafe(no_mangle)]
@@ -214,7 +202,7 @@ unsafe fn entry(
             let key = key(key_, object.key_groups)?;
             buffer::filling(buffer, |out| {
                 let Some((user_key, value)) = find(object, key)? else { return Ok(Status::NotFound) };
-                push(out, NO_KEY, &user_key, &value);
+                push(out, &user_key, &value);
                 Ok(Status::Ok)
             })
         })
@@ -278,9 +266,7 @@ pub unsafe extern "C" fn alluvium_writer_map_pop_below(
             let mut buffer = alluvium_ffi::handles::get::<Buffer>(buffer.id)?;
             let out = buffer.as_mut();
             out.clear();
-            object
-                .writer
-                .map_pop_below(numbered(state), key, below, |user_key, value| push(out, NO_KEY, user_key, value))?;
+            object.writer.map_pop_below(numbered(state), key, below, |user_key, value| push(out, user_key, value))?;
             Ok(if out.records == 0 { Status::NotFound } else { Status::Ok })
         })
     }

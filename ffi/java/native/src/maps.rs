@@ -3,7 +3,8 @@
 use crate::entry::{NOT_FOUND, answer, bytes, count, key, natives, state, value};
 use crate::wire::Request;
 use crate::writer::of;
-use alluvium::packed::HEADER_BYTES;
+use alluvium::packed;
+use alluvium::{KeyGroup, PackedRecord};
 use alluvium_ffi::Misuse;
 use jni::sys::{jint, jlong};
 
@@ -16,11 +17,7 @@ pub fn user_key<'a>(address: jlong, key_len: jint, ns_len: jint, len: jint) -> R
 
 /// Adds an entry, as a cursor does, with what it doesn't say empty.
 fn push(out: &mut Vec<u8>, user_key: &[u8], value: &[u8]) {
-    let mut header = [0; HEADER_BYTES];
-    // The lengths are those of parts that a store took.
-    header[6..8].copy_from_slice(&(user_key.len() as u16).to_le_bytes());
-    header[8..].copy_from_slice(&(value.len() as u32).to_le_bytes());
-    [&header[..], user_key, value].iter().for_each(|part| out.extend_from_slice(part));
+    packed::push(out, PackedRecord { group: KeyGroup(0), key: &[], namespace: &[], user_key, value });
 }
 
 natives! {
