@@ -168,6 +168,25 @@ impl Writer {
         QuickUpdate::Done
     }
 
+    /// Gives a value to `use_it` if nothing stands in the way of the quick path; gives `use_it` back if something does. A
+    /// miss is as quick as a hit where memory knows that there is nothing.
+    #[inline(always)]
+    fn quick_read<R, F: FnOnce(Option<&[u8]>) -> R>(&mut self, state: State, key: Key<'_>, use_it: F) -> Result<R, F> {
+        let is_plain = self.states.is_plain(&self.store, state) && key.namespace.is_empty();
+        if !is_plain || key.key.len() > KEY_BYTES_MAX {
+            return Err(use_it);
+        }
+        let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else { return Err(use_it) };
+        let core = &mut *core;
+        // A key group outside the range comes to one that there is no table for.
+        let group = key.group.0.wrapping_sub(self.shard.range.first());
+        let hash = hash_area(key.key, false, core.hot.seed);
+        let Some(value) = core.hot.quick_value(state.0.0, group, hash, key.key) else { return Err(use_it) };
+        core.counts.operations += 1;
+        core.counts.hits += 1;
+        Ok(use_it(value))
+    }
+
     /// The value, copied. For value and merging states.
     pub fn get(&mut self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
         self.read(state, key, |value| value.map(<[u8]>::to_vec))
@@ -176,6 +195,23 @@ impl Writer {
     /// Gives the value to `use_it` where it lies. For value and merging states.
     #[inline]
     pub fn read<R>(&mut self, state: State, key: Key<'_>, use_it: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+        match self.quick_read(state, key, use_it) {
+            Ok(used) => Ok(used),
+            Err(use_it) => self.full_read(state, key.group, key.key, key.namespace, use_it),
+        }
+    }
+
+    /// A read in full generality, apart as [`Writer::full_update`] is.
+    #[inline(never)]
+    fn full_read<R>(
+        &mut self,
+        state: State,
+        group: KeyGroup,
+        key: &[u8],
+        namespace: &[u8],
+        use_it: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
+        let key = Key { group, key, namespace };
         let mut use_it = Some(use_it);
         let mut used = None;
         self.at(OperationKind::Read, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
@@ -197,6 +233,16 @@ impl Writer {
     /// Puts a value. For value and merging states; for these it has to be of a form that the operator takes.
     #[inline]
     pub fn put(&mut self, state: State, key: Key<'_>, value: &[u8]) -> Result<()> {
+        match self.quick_update(state, key, |_| Some(value)) {
+            QuickUpdate::Done => Ok(()),
+            _ => self.full_put(state, key.group, key.key, key.namespace, value),
+        }
+    }
+
+    /// A put in full generality, apart as [`Writer::full_update`] is.
+    #[inline(never)]
+    fn full_put(&mut self, state: State, group: KeyGroup, key: &[u8], namespace: &[u8], value: &[u8]) -> Result<()> {
+        let key = Key { group, key, namespace };
         change::check_value(value)?;
         self.at(OperationKind::Write, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             if def.kind == StateKind::Merging {

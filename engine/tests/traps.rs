@@ -232,6 +232,7 @@ fn what_is_too_long_or_outside_the_range_is_refused() {
     let long = vec![1; 65_001];
     let inside = Key::new(KeyGroup(1), b"k");
     assert!(matches!(writer.put(values, Key::new(KeyGroup(1), &long), b""), Err(Error::TooLong { .. })));
+    assert!(matches!(writer.get(values, Key::new(KeyGroup(1), &long)), Err(Error::TooLong { .. })));
     assert!(matches!(writer.get(values, inside.in_namespace(&long)), Err(Error::TooLong { .. })));
     assert!(matches!(writer.map_put(maps, inside, &long, b""), Err(Error::TooLong { .. })));
     assert!(matches!(writer.put(values, Key::new(KeyGroup(10), b"k"), b""), Err(Error::OutsideRange { .. })));

@@ -198,6 +198,12 @@ impl Record {
         Self { at, word: arena.word(at + 1).load(Ordering::Relaxed) }
     }
 
+    /// The record at `at`, whose second word was loaded already.
+    #[inline(always)]
+    pub const fn of(at: Ref, word: u64) -> Self {
+        Self { at, word }
+    }
+
     /// Kind and flags.
     #[inline(always)]
     pub const fn tag(self) -> u8 {
