@@ -10,7 +10,7 @@
 //! A chunk that was flushed is never extended: it would be counted twice.
 
 use crate::hot::cell::Below;
-use crate::hot::record::{self, BASE, CHAIN, EXPIRY, FRESH, Parts, Record, TOMBSTONE, USED, VALUE};
+use crate::hot::record::{self, BASE, CHAIN, EXPIRY, FRESH, NAMESPACE, Parts, Record, TOMBSTONE, USED, VALUE};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::{NONE, Ref};
@@ -18,6 +18,8 @@ use crate::states;
 
 /// A chain longer than this has its flushed chunks joined when it grows.
 const CHUNKS_MAX: usize = 8;
+/// Lists up to this length are copied word by word when they outgrow their block.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 /// So many committed chunks of about the same length are joined.
 const CHUNKS_OF_A_KIND: usize = 4;
 
@@ -164,9 +166,17 @@ impl Hot {
         parts: [&[u8]; 2],
         expiry_ms: Option<u64>,
     ) -> Result<(), OutOfMemory> {
+        let grown = head.value_len() + parts[0].len() + parts[1].len();
+        let spare = grown.min(1 << 20);
+        let tag = head.kind() | head.tag() & (BASE | FRESH | NAMESPACE | EXPIRY);
+        // What stays in a chunk is copied where it lies.
+        if grown + spare < COPIED_BYTES_MAX && head.has(EXPIRY) == expiry_ms.is_some() {
+            let copy = head.grown(&mut self.memory, tag, self.current, parts, spare, expiry_ms);
+            let record = copy.ok_or(OutOfMemory { bytes: grown + spare })?;
+            return self.supersede(probe, place, head, record);
+        }
         let mut value = self.value_of(head).to_vec();
         value.extend_from_slice(parts[0]);
-        let spare = value.len().min(1 << 20);
         let link = head.link(self.arena()) as Ref;
         let tag = head.kind() | head.tag() & (BASE | FRESH);
         let record = self.new_chunk(probe, tag, link, [&value, parts[1]], spare, expiry_ms)?;

@@ -198,6 +198,37 @@ impl Record {
         Self { at, word: arena.word(at + 1).load(Ordering::Relaxed) }
     }
 
+    /// A copy in a larger block, extended by `parts`, put one after another, with `spare` bytes behind them, that nobody sees yet;
+    /// `None` where memory is out. The link is the old one's, and the expiry where the layout has one. Only for values of less
+    /// than a span.
+    pub fn grown(
+        self,
+        memory: &mut Memory,
+        tag: u8,
+        stamp: u32,
+        parts: [&[u8]; 2],
+        spare: usize,
+        expiry_ms: Option<u64>,
+    ) -> Option<Self> {
+        let words = self.value_at() - self.at + self.value_len().div_ceil(8) as Ref;
+        let bytes = (self.value_at() - self.at) as usize * 8 + self.value_len() + parts[0].len() + parts[1].len();
+        let (at, class) = memory.allocate_record(bytes + spare)?;
+        let arena = memory.arena();
+        arena.word(at).store(u64::from(stamp), Ordering::Relaxed);
+        for index in 2..words {
+            arena.word(at + index).store(arena.word(self.at + index).load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        let word = self.word & !(0xFFFF << 48) | u64::from(class) << 48 | u64::from(tag) << 56;
+        let mut copy = Self { at, word };
+        for part in parts {
+            copy.append_bytes(arena, copy.value_len(), part);
+            copy.word += part.len() as u64;
+        }
+        arena.word(at + 1).store(copy.word, Ordering::Relaxed);
+        copy.set_expiry_ms(arena, expiry_ms);
+        Some(copy)
+    }
+
     /// The record at `at`, whose second word was loaded already.
     #[inline(always)]
     pub const fn of(at: Ref, word: u64) -> Self {

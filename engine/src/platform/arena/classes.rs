@@ -21,6 +21,8 @@ const CLASSES: usize = 128;
 pub const CLASS_SPAN: u8 = 255;
 /// Blocks that are multiples of this are reused in parts and joined before a new chunk is taken.
 const LINE_BYTES: usize = 64;
+/// So many cache lines of a block that is about to be filled are fetched; behind them the processor sees where that leads.
+const FILLED_LINES: usize = 4;
 /// Free blocks are much from this share of what is held,
 const MUCH_SHARE: usize = 64;
 /// and from so many bytes.
@@ -144,9 +146,12 @@ impl Allocator {
         }
         let head = self.free[class as usize];
         let at = if head == NONE { self.cut(class)? } else { self.unlink(head, class) };
-        // The next one of this class: to be taken it has to be looked at, and it was left alone for long.
-        self.arena.prefetch(self.free[class as usize]);
         let size = class_bytes(class);
+        // The next one of this class: to be taken it has to be looked at, then it is filled, and it was left alone for long.
+        let next = self.free[class as usize];
+        for line in 0..size.div_ceil(LINE_BYTES).min(FILLED_LINES) {
+            self.arena.prefetch(next + (line * LINE_BYTES / 8) as Ref);
+        }
         self.used_bytes += size;
         let live = self.arena.live(at);
         live.store(live.load(Ordering::Relaxed) + size as u32, Ordering::Relaxed);

@@ -235,10 +235,15 @@ impl Arena {
     /// Copies bytes in word by word, atomically each, for places that readers may look at meanwhile.
     #[inline]
     pub fn write_words(&self, at: Ref, bytes: &[u8]) {
-        for (index, part) in bytes.chunks(8).enumerate() {
+        let words = self.memory.slice(at as usize, bytes.len().div_ceil(8));
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (word, part) in words.iter().zip(whole) {
+            word.store(u64::from_le_bytes(*part), Ordering::Relaxed);
+        }
+        if let Some(last) = words.get(whole.len()) {
             let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            self.memory.word(at as usize + index).store(u64::from_le_bytes(word), Ordering::Relaxed);
+            word[..rest.len()].copy_from_slice(rest);
+            last.store(u64::from_le_bytes(word), Ordering::Relaxed);
         }
     }
 
@@ -246,9 +251,10 @@ impl Arena {
     #[inline]
     pub fn read_words(&self, at: Ref, len: usize, out: &mut Vec<u8>) {
         let end = out.len() + len;
-        for index in 0..len.div_ceil(8) {
-            let word = self.memory.word(at as usize + index).load(Ordering::Relaxed).to_le_bytes();
-            out.extend_from_slice(&word);
+        let words = self.memory.slice(at as usize, len.div_ceil(8));
+        out.reserve(words.len() * 8);
+        for word in words {
+            out.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         out.truncate(end);
     }
@@ -456,6 +462,15 @@ mod mapped {
             unsafe { &*self.at_word(index * 8).cast::<AtomicU64>() }
         }
 
+        /// The words from `index` on: so many, or as many as there are, which is fewer only for what no right reference makes.
+        #[inline(always)]
+        pub fn slice(&self, index: usize, len: usize) -> &[AtomicU64] {
+            let offset = (index * 8).min(self.bytes - 8);
+            let len = len.min((self.bytes - offset) / 8);
+            // SAFETY: in bounds, 8-aligned and zero-initialised as for `word`; atomics may be shared.
+            unsafe { std::slice::from_raw_parts(self.at_word(offset).cast::<AtomicU64>(), len) }
+        }
+
         #[inline(always)]
         pub fn half(&self, index: usize) -> &AtomicU32 {
             // SAFETY: as for `word`, with 4 bytes and their alignment.
@@ -571,6 +586,10 @@ mod modelled {
 
         pub fn word(&self, index: usize) -> &AtomicU64 {
             &self.words[index]
+        }
+
+        pub fn slice(&self, index: usize, len: usize) -> &[AtomicU64] {
+            &self.words[index..index + len]
         }
 
         pub fn half(&self, index: usize) -> &AtomicU32 {
