@@ -172,7 +172,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             // After memory was short, what is done already is left out.
             let done = at - start;
             let quick = if changed.is_none() {
-                let change = |index, old: &[u8]| change(start + done + index, Some(old));
+                let change = |index, old: &[u8; 8]| change(start + done + index, Some(old));
                 update_quickly(core, shard, def, &group[done..], change, &mut changed)
             } else {
                 0
@@ -246,7 +246,7 @@ fn update_quickly<V: AsRef<[u8]>>(
     shard: &Shard,
     def: &StateDef,
     keys: &[Key<'_>],
-    mut change: impl FnMut(usize, &[u8]) -> Option<V>,
+    mut change: impl FnMut(usize, &[u8; 8]) -> Option<V>,
     changed: &mut Option<Option<V>>,
 ) -> usize {
     if !def.is_plain() || keys.iter().fold(0, |bytes, key| bytes | key.namespace.len()) > 0 {

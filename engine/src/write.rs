@@ -509,12 +509,23 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
     false
 }
 
+/// What quick paths there are to a state's values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum QuickState {
+    /// None: it isn't a value state, or its values expire.
+    None,
+    /// To values of 8 bytes; it is tried first, as it is the shortest.
+    Words,
+    /// To values of any length, of which the last one that was changed didn't have 8 bytes.
+    Bytes,
+}
+
 /// A writer's copies of the states' definitions, and the number of the registration that they are as of.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
     defs: Vec<Arc<StateDef>>,
-    /// Which of them are value states whose values don't expire.
-    plain: Vec<bool>,
+    /// What is known of each for the quick paths.
+    quick: Vec<QuickState>,
     number: u64,
 }
 
@@ -537,11 +548,32 @@ impl Definitions {
         self.defs.get(usize::from(state.0.0)).cloned().ok_or_else(|| unknown(state))
     }
 
+    #[inline(always)]
+    fn quick(&self, store: &StoreInner, state: State) -> QuickState {
+        if self.number != store.states_number.load(Ordering::Acquire) {
+            return QuickState::None;
+        }
+        self.quick.get(usize::from(state.0.0)).copied().unwrap_or(QuickState::None)
+    }
+
     /// Whether it is known to be a value state whose values don't expire.
     #[inline(always)]
     pub fn is_plain(&self, store: &StoreInner, state: State) -> bool {
-        self.number == store.states_number.load(Ordering::Acquire)
-            && self.plain.get(usize::from(state.0.0)).is_some_and(|&plain| plain)
+        self.quick(store, state) != QuickState::None
+    }
+
+    /// The same, and its values may be of 8 bytes.
+    #[inline(always)]
+    pub fn has_words(&self, store: &StoreInner, state: State) -> bool {
+        self.quick(store, state) == QuickState::Words
+    }
+
+    /// Notes of a state that is plain how long the last of its values was that was changed.
+    #[inline]
+    pub fn note_length(&mut self, state: State, bytes: usize) {
+        if let Some(quick) = self.quick.get_mut(usize::from(state.0.0)) {
+            *quick = if bytes == 8 { QuickState::Words } else { QuickState::Bytes };
+        }
     }
 
     /// A host may bring a merge operator, or another time to live, after the writer was made.
@@ -550,7 +582,8 @@ impl Definitions {
         let states = store.states.read();
         self.number = store.states_number.load(Ordering::Acquire);
         self.defs.clone_from(&states);
-        self.plain = states.iter().map(|def| def.is_plain()).collect();
+        let quick = |def: &Arc<StateDef>| if def.is_plain() { QuickState::Words } else { QuickState::None };
+        self.quick = states.iter().map(quick).collect();
     }
 }
 

@@ -29,6 +29,10 @@ use crate::write::{self, Halt};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
+mod quick;
+
+use quick::QuickUpdate;
+
 /// The exclusive owner of a store's key-group range: reads and writes without locks. It may move between threads, not
 /// be shared by them; for that there is [`SharedWriter`].
 ///
@@ -47,15 +51,6 @@ pub struct Writer {
     shard: Arc<Shard>,
     token: OwnerToken<Core>,
     states: write::Definitions,
-}
-
-/// What the quick path made of an update.
-enum QuickUpdate<V, F> {
-    Done,
-    /// Nothing: there is more to it.
-    Not(F),
-    /// The value was changed to something that doesn't take the old one's place.
-    Changed(Option<V>),
 }
 
 impl Writer {
@@ -133,60 +128,6 @@ impl Writer {
         })
     }
 
-    /// Does an update if nothing stands in the way of the quick path.
-    #[inline(always)]
-    fn quick_update<V: AsRef<[u8]>, F: FnOnce(Option<&[u8]>) -> Option<V>>(
-        &mut self,
-        state: State,
-        key: Key<'_>,
-        change: F,
-    ) -> QuickUpdate<V, F> {
-        if !self.states.is_plain(&self.store, state) || !key.namespace.is_empty() {
-            return QuickUpdate::Not(change);
-        }
-        let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else {
-            return QuickUpdate::Not(change);
-        };
-        let core = &mut *core;
-        let hash = hash_area(key.key, false, core.hot.seed);
-        // A key group outside the range comes to one that there is no table for.
-        let group = key.group.0.wrapping_sub(self.shard.range.first());
-        let Some(mut found) = core.hot.quick(state.0.0, group, hash, key.key) else { return QuickUpdate::Not(change) };
-        if !found.is_of(core.hot.current) {
-            if self.store.options.transactional {
-                return QuickUpdate::Not(change);
-            }
-            let at = found.at();
-            let Some(quickened) = core.hot.quicken(state.0.0, group, hash, at) else { return QuickUpdate::Not(change) };
-            found = quickened;
-        }
-        if let Err(value) = found.change(|old| change(Some(old))) {
-            return QuickUpdate::Changed(value);
-        }
-        core.counts.operations += 1;
-        core.counts.hits += 1;
-        QuickUpdate::Done
-    }
-
-    /// Gives a value to `use_it` if nothing stands in the way of the quick path; gives `use_it` back if something does. A
-    /// miss is as quick as a hit where memory knows that there is nothing.
-    #[inline(always)]
-    fn quick_read<R, F: FnOnce(Option<&[u8]>) -> R>(&mut self, state: State, key: Key<'_>, use_it: F) -> Result<R, F> {
-        let is_plain = self.states.is_plain(&self.store, state) && key.namespace.is_empty();
-        if !is_plain || key.key.len() > KEY_BYTES_MAX {
-            return Err(use_it);
-        }
-        let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else { return Err(use_it) };
-        let core = &mut *core;
-        // A key group outside the range comes to one that there is no table for.
-        let group = key.group.0.wrapping_sub(self.shard.range.first());
-        let hash = hash_area(key.key, false, core.hot.seed);
-        let Some(value) = core.hot.quick_value(state.0.0, group, hash, key.key) else { return Err(use_it) };
-        core.counts.operations += 1;
-        core.counts.hits += 1;
-        Ok(use_it(value))
-    }
-
     /// The value, copied. For value and merging states.
     pub fn get(&mut self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
         self.read(state, key, |value| value.map(<[u8]>::to_vec))
@@ -243,6 +184,9 @@ impl Writer {
     #[inline(never)]
     fn full_put(&mut self, state: State, group: KeyGroup, key: &[u8], namespace: &[u8], value: &[u8]) -> Result<()> {
         let key = Key { group, key, namespace };
+        if let QuickUpdate::Done = self.quick_change(state, key, &mut Some(|_: Option<&[u8]>| Some(value))) {
+            return Ok(());
+        }
         change::check_value(value)?;
         self.at(OperationKind::Write, state, &[StateKind::Value, StateKind::Merging], key, |core, def, probe| {
             if def.kind == StateKind::Merging {
@@ -294,6 +238,11 @@ impl Writer {
     ) -> Result<()> {
         let key = Key { group, key, namespace };
         let (mut change, mut changed) = (change, changed);
+        match self.quick_change(state, key, &mut change) {
+            QuickUpdate::Done => return Ok(()),
+            QuickUpdate::Not(()) => {}
+            QuickUpdate::Changed(value) => changed = Some(value),
+        }
         self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
             change::update(core, def, key, probe, &mut change, &mut changed)
         })

@@ -1,10 +1,11 @@
-//! The quick path: a value that is found, and changed in place, in as few instructions as can be.
+//! The quick path: a counter that is found, and changed in place, in as few instructions as can be.
 //!
 //! How many operations a processor overlaps while they wait for memory is decided by how many fit into its window, so
-//! the length of the commonest path matters beyond the time that its instructions take. Quick is a value without namespace
-//! or expiry, of the current epoch, that was used before and keeps its length; all of that but the epoch is one
-//! comparison of the record's second word. Of 8 bytes it is a counter, read and written as one word. One of an earlier epoch is
-//! made current first. Whatever else there is, is left to the general path.
+//! the length of the commonest path matters beyond the time that its instructions take. Quick is a value of 8 bytes,
+//! without namespace or expiry, of the current epoch, that was used before; all of that but the epoch is one
+//! comparison of the record's second word. One of an earlier epoch is made current first. Values of any other length have a path of their own,
+//! [`Hot::quick_record`], which is tried when this one led to nothing: with both in one, counters took half as long again. Whatever
+//! else there is, is left to the general path.
 
 use crate::hot::bucket::{self, tag_of};
 use crate::hot::record::{EXPIRY, FRESH, LONE, Record, USED, VALUE, hash_area};
@@ -13,28 +14,31 @@ use crate::key::Key;
 use crate::platform::arena::{NONE, Ref, Words};
 use crate::platform::sync::atomic::{AtomicU64, Ordering};
 
-/// The key area's length, kind and flags; not the value's length or the size class, nor whether anything older is on disk.
-const MASK: u64 = 0xFFFF << 32 | (!(FRESH | LONE) as u64) << 56;
-const PLAIN: u64 = ((VALUE | USED) as u64) << 56;
+/// The value's length and the key area's, kind and flags; not the size class, nor whether anything older is on disk.
+const MASK: u64 = 0xFFFF_FFFF_FFFF | (!(FRESH | LONE) as u64) << 56;
+const PLAIN: u64 = 8 | ((VALUE | USED) as u64) << 56;
 const _: () = assert!(VALUE & EXPIRY == 0);
+/// Of any length: not the value's length.
+const LONG_MASK: u64 = MASK & !0xFFFF_FFFF;
+const LONG_PLAIN: u64 = PLAIN & !0xFFFF_FFFF;
 /// A longer value that has to be copied isn't quick: that takes much longer than the way to it.
 const COPIED_BYTES_MAX: usize = 4096;
 
 /// A value that can be changed quickly, once its record is of the current epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Quick<'a> {
-    hot: &'a Hot,
-    record: Record,
+    at: Ref,
     stamp: u32,
-    /// The value's first word.
     word: &'a AtomicU64,
+    value: [u8; 8],
 }
 
 impl<'a> Quick<'a> {
-    /// What the record's words say.
+    /// What the records' words say.
     #[inline(always)]
-    fn new(hot: &'a Hot, record: Record, stamp: &AtomicU64, word: &'a AtomicU64) -> Self {
-        Self { hot, record, stamp: stamp.load(Ordering::Relaxed) as u32, word }
+    fn new(at: Ref, stamp: &AtomicU64, word: &'a AtomicU64) -> Self {
+        let value = word.load(Ordering::Relaxed).to_le_bytes();
+        Self { at, stamp: stamp.load(Ordering::Relaxed) as u32, word, value }
     }
 
     /// Whether the record is of this epoch: only then may it be overwritten.
@@ -46,38 +50,19 @@ impl<'a> Quick<'a> {
     /// The record.
     #[inline(always)]
     pub const fn at(&self) -> Ref {
-        self.record.at
+        self.at
     }
 
     /// Overwrites it with what `change` makes of it. Gives that back where it doesn't take the old value's place.
     #[inline(always)]
-    pub fn change<V: AsRef<[u8]>>(self, change: impl FnOnce(&[u8]) -> Option<V>) -> Result<(), Option<V>> {
-        // Models have counters alone, as their memory can't be borrowed.
-        #[cfg(not(loom))]
-        if self.record.value_len() != 8 {
-            return self.change_bytes(change);
-        }
-        let value = change(&self.word.load(Ordering::Relaxed).to_le_bytes());
+    pub fn change<V: AsRef<[u8]>>(self, change: impl FnOnce(&[u8; 8]) -> Option<V>) -> Result<(), Option<V>> {
+        let value = change(&self.value);
         let Some(Ok(bytes)) = value.as_ref().map(|value| <[u8; 8]>::try_from(value.as_ref())) else {
             return Err(value);
         };
         // One aligned word: readers see the old value or the new one.
         self.word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
         Ok(())
-    }
-
-    /// The same of any other length.
-    #[cfg(not(loom))]
-    #[inline(never)]
-    fn change_bytes<V: AsRef<[u8]>>(mut self, change: impl FnOnce(&[u8]) -> Option<V>) -> Result<(), Option<V>> {
-        let value = change(self.hot.value_of(self.record));
-        match &value {
-            Some(new) if new.as_ref().len() == self.record.value_len() => {
-                self.record.replace(self.hot.arena(), self.record.tag(), None, new.as_ref());
-                Ok(())
-            }
-            _ => Err(value),
-        }
     }
 }
 
@@ -135,12 +120,11 @@ impl Hot {
 
     /// As [`Hot::quick_at`] for the length that keys mostly have: one look at where the record lies, then words of it.
     #[inline(always)]
-    fn quick_of_two_words<'a>(&'a self, words: Words<'a>, at: Ref, a: &[u8; 8], b: &[u8; 8]) -> Option<Quick<'a>> {
+    fn quick_of_two_words<'a>(&self, words: Words<'a>, at: Ref, a: &[u8; 8], b: &[u8; 8]) -> Option<Quick<'a>> {
         let is = |word: &AtomicU64, bytes: &[u8; 8]| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes);
         let [stamp, lead, first, second, value] = words.array::<5>(at);
-        let lead = lead.load(Ordering::Relaxed);
-        let found = lead & MASK == PLAIN | 16 << 32 && is(first, a) && is(second, b);
-        found.then(|| Quick::new(self, Record::of(at, lead), stamp, value))
+        let found = lead.load(Ordering::Relaxed) & MASK == PLAIN | 16 << 32 && is(first, a) && is(second, b);
+        found.then(|| Quick::new(at, stamp, value))
     }
 
     /// As [`Hot::quick`], of the current epoch; for what wasn't found where [`Hot::look_ahead`] said: another key's tag came
@@ -160,32 +144,75 @@ impl Hot {
     /// and nothing is changed, where there is no memory. Every key that changes often comes here after each barrier.
     #[inline(never)]
     pub fn quicken(&mut self, state: u16, group: u16, hash: u64, at: Ref) -> Option<Quick<'_>> {
+        let record = self.quicken_record(state, group, hash, at)?;
+        let words = self.memory.arena().words();
+        Some(Quick::new(record.at, words.word(record.at), words.word(record.value_at())))
+    }
+
+    #[inline]
+    fn quicken_record(&mut self, state: u16, group: u16, hash: u64, at: Ref) -> Option<Record> {
         let probe = Probe { state, group, area: &[], namespaced: false, hash };
         let mut record = Record::load(self.arena(), at);
-        if record.value_len() > COPIED_BYTES_MAX {
+        if self.claim(&probe, &mut record).ok()? {
+            return Some(record);
+        }
+        let (_, place) = self.head(&probe).find(self.arena(), hash, |found| found == at)?;
+        let copy = record.duplicate(&mut self.memory, self.current)?;
+        self.supersede(&probe, place, record, copy).ok()?;
+        Some(copy)
+    }
+
+    /// The record of a key whose value is quick but for its length, made one of the current epoch. `group` as for [`Hot::quick`];
+    /// `None` where there is more to it.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn quick_record(&mut self, state: u16, group: u16, hash: u64, area: &[u8]) -> Option<Record> {
+        let words = self.arena().words();
+        let head = self.heads.get(usize::from(state))?.get(usize::from(group))?;
+        let wanted = LONG_PLAIN | (area.len() as u64) << 32;
+        let found = head.find_quickly(words, hash, |at| {
+            let is_it = words.word(at + 1).load(Ordering::Relaxed) & LONG_MASK == wanted;
+            (is_it && self.arena().equals(at + 2, area)).then_some(at)
+        })?;
+        let record = Record::load(self.arena(), found);
+        if record.stamp(self.arena()) == self.current {
+            return Some(record);
+        }
+        if record.value_len() > COPIED_BYTES_MAX || self.transaction.is_some() {
             return None;
         }
-        if !self.claim(&probe, &mut record).ok()? {
-            let (_, place) = self.head(&probe).find(self.arena(), hash, |found| found == at)?;
-            let copy = record.duplicate(&mut self.memory, self.current)?;
-            self.supersede(&probe, place, record, copy).ok()?;
-            record = copy;
+        self.quicken_record(state, group, hash, found)
+    }
+
+    /// Overwrites the value of what [`Hot::quick_record`] found with what `change` makes of it. Gives that back where it doesn't take the
+    /// old value's place.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn change_quickly<V: AsRef<[u8]>>(
+        &mut self,
+        mut record: Record,
+        change: impl FnOnce(&[u8]) -> Option<V>,
+    ) -> Result<(), Option<V>> {
+        let value = change(self.value_of(record));
+        match &value {
+            Some(new) if new.as_ref().len() == record.value_len() => {
+                record.replace(self.memory.arena(), record.tag(), None, new.as_ref());
+                Ok(())
+            }
+            _ => Err(value),
         }
-        let words = self.arena().words();
-        Some(Quick::new(self, record, words.word(record.at), words.word(record.value_at())))
     }
 
     /// The value of the record at `at`, if it is quick and of this key. The record must be one of the key's table.
     #[inline(always)]
-    fn quick_at<'a>(&'a self, words: Words<'a>, at: Ref, area: &[u8]) -> Option<Quick<'a>> {
+    fn quick_at<'a>(&self, words: Words<'a>, at: Ref, area: &[u8]) -> Option<Quick<'a>> {
         if let ([a, b], []) = area.as_chunks::<8>() {
             return self.quick_of_two_words(words, at, a, b);
         }
         let wanted = PLAIN | (area.len() as u64) << 32;
-        let lead = words.word(at + 1).load(Ordering::Relaxed);
-        let found = lead & MASK == wanted && self.arena().equals(at + 2, area);
+        let found = words.word(at + 1).load(Ordering::Relaxed) & MASK == wanted && self.arena().equals(at + 2, area);
         let value = words.word(at + 2 + area.len().div_ceil(8) as Ref);
-        found.then(|| Quick::new(self, Record::of(at, lead), words.word(at), value))
+        found.then(|| Quick::new(at, words.word(at), value))
     }
 
     /// Fetches what leads to the values of at most [`GROUP`] keys without namespaces, whose key groups are counted from

@@ -229,12 +229,6 @@ impl Record {
         Some(copy)
     }
 
-    /// The record at `at`, whose second word was loaded already.
-    #[inline(always)]
-    pub const fn of(at: Ref, word: u64) -> Self {
-        Self { at, word }
-    }
-
     /// Kind and flags.
     #[inline(always)]
     pub const fn tag(self) -> u8 {
