@@ -119,6 +119,12 @@ pub unsafe fn give<T>(pointer: *mut T, what: &'static str, value: T) -> Result<(
     Ok(())
 }
 
+/// The same, where the caller may not want it.
+pub unsafe fn give_optional<T>(pointer: *mut T, what: &'static str, value: T) -> Result<(), Misuse> {
+    // SAFETY: the header's contract.
+    if pointer.is_null() { Ok(()) } else { unsafe { give(pointer, what, value) } }
+}
+
 /// Checks that something can be left for the caller, before it is made.
 pub fn place<T>(pointer: *mut T, what: &'static str) -> Result<(), Misuse> {
     if pointer.is_null() || !pointer.is_aligned() { Err(Misuse::Null(what)) } else { Ok(()) }
@@ -201,9 +207,9 @@ pub fn flag(number: u32) -> Result<bool, Misuse> {
     }
 }
 
-/// Options that begin with their size; null is the usual ones. Whoever adds fields accepts the sizes of before, too, and takes what they
-/// lack from `defaults`.
-pub unsafe fn options<T: Copy>(pointer: *const T, defaults: T) -> Result<T, Misuse> {
+/// Options that begin with their size; null is the usual ones. Of a program that was compiled before some fields were added, whose options
+/// have one of the sizes `before`, these are what `defaults` says.
+pub unsafe fn options<T: Copy>(pointer: *const T, defaults: T, before: &[usize]) -> Result<T, Misuse> {
     if pointer.is_null() {
         return Ok(defaults);
     }
@@ -212,11 +218,13 @@ pub unsafe fn options<T: Copy>(pointer: *const T, defaults: T) -> Result<T, Misu
     }
     // SAFETY: all options begin so.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
-    if size != size_of::<T>() {
+    if size != size_of::<T>() && !before.contains(&size) {
         return Err(Misuse::Abi);
     }
-    // SAFETY: so many bytes are there.
-    Ok(unsafe { *pointer })
+    let mut given = defaults;
+    // SAFETY: so many bytes are there, and there is room for them, as options only ever grew; what they end with is a whole field.
+    unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut given).cast::<u8>(), size.min(size_of::<T>())) };
+    Ok(given)
 }
 
 /// Gives the caller a value, in its own memory.

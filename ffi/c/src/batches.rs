@@ -3,10 +3,11 @@
 use crate::arguments::{array, array_mut, give, key, long_bytes, place};
 use crate::ticket::TicketObject;
 use crate::types::*;
-use crate::writer::{WriterObject, changed, numbered, with};
+use crate::writer::{Changed, WriterObject, changed, numbered, with};
 use alluvium::{Batch, Key};
 use alluvium_ffi::handles;
 use alluvium_ffi::packed::{self, PackedOperation};
+use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Misuse, Status};
 use std::ffi::c_void;
 
@@ -109,8 +110,8 @@ pub unsafe extern "C" fn alluvium_writer_update_many(
             let change = change.ok_or(Misuse::Null("change"))?;
             let keys = keys(keys_, keys_len, object)?;
             let mut misuse = None;
-            let change = |index, old: Option<&[u8]>| changed(change, context, index, old, &mut misuse);
-            object.writer.update_many(numbered(state), &keys, change)?;
+            let change = |index, old: Option<&[u8]>| changed(change, context, (index, old), &mut misuse, Changed::copied);
+            callback(|| object.writer.update_many(numbered(state), &keys, change))?;
             misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
         })
     }

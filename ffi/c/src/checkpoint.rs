@@ -113,7 +113,7 @@ unsafe fn barrier(pointer: *const alluvium_barrier) -> Result<Barrier, Misuse> {
         standalone: 0,
     };
     // SAFETY: the caller's barrier.
-    let given = unsafe { options(pointer, defaults) }?;
+    let given = unsafe { options(pointer, defaults, &[]) }?;
     let reads = match given.reads {
         ALLUVIUM_READS_DRAIN => ReadsInFlight::Drain,
         ALLUVIUM_READS_REFUSE => ReadsInFlight::Refuse,

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn alluvium_engine_open(
         call(error, || {
             outside_callback()?;
             place(engine, "engine")?;
-            let opened = Engine::open(engine_options(&options(options_, defaults())?)?)?;
+            let opened = Engine::open(engine_options(&options(options_, defaults(), &[])?)?)?;
             give(engine, "engine", alluvium_engine { id: handles::insert(EngineObject(opened), 0)? })?;
             Ok(Status::Ok)
         })

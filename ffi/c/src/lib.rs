@@ -19,6 +19,7 @@ pub mod cursor;
 pub mod engine;
 pub mod error;
 pub mod fetches;
+pub mod inspect;
 pub mod lists;
 pub mod maps;
 pub mod reader;

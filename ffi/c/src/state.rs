@@ -1,6 +1,6 @@
 //! States: registering and migrating them.
 
-use crate::arguments::{Context, Output, array, bytes, call, flag, give, options, place, slice, text};
+use crate::arguments::{Context, Output, array, bytes, call, flag, give, give_optional, options, place, slice, text};
 use crate::buffer;
 use crate::store::StoreObject;
 use crate::types::*;
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn alluvium_store_state(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            let given = options(options_, defaults())?;
+            let given = options(options_, defaults(), &[])?;
             let wanted = state_options(&given)?;
             place(state, "state")?;
             let registered = handles::get::<StoreObject>(store.id)?.store.state(wanted)?;
@@ -236,6 +236,33 @@ pub unsafe extern "C" fn alluvium_store_describe(
             }
             buffer::answer(name, Some(def.name.as_bytes()))?;
             buffer::answer(schema, Some(&def.user))
+        })
+    }
+}
+
+/// When values of a state expire: `ttl_ms` after they were written, 0 for never, and whether reading starts that anew; `purge_ms` after their
+/// own time, 0 for never, which begins at `purge_time_at`. Any of them may be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_expiry(
+    store: alluvium_store,
+    state: u16,
+    ttl_ms: *mut u64,
+    ttl_refresh_on_read: *mut u32,
+    purge_ms: *mut u64,
+    purge_time_at: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let states = handles::get::<StoreObject>(store.id)?.store.states();
+            let Some(def) = states.get(usize::from(state)) else { return Ok(Status::NotFound) };
+            give_optional(ttl_ms, "ttl_ms", def.ttl.map_or(0, |ttl| ttl.duration_ms))?;
+            let refreshes = def.ttl.is_some_and(|ttl| ttl.refresh_on_read);
+            give_optional(ttl_refresh_on_read, "ttl_refresh_on_read", u32::from(refreshes))?;
+            give_optional(purge_ms, "purge_ms", def.purge.map_or(0, |purge| purge.duration_ms))?;
+            give_optional(purge_time_at, "purge_time_at", def.purge.map_or(0, |purge| purge.time_at))?;
+            Ok(Status::Ok)
         })
     }
 }

@@ -10,6 +10,7 @@ use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 use std::ffi::{CString, c_char};
 use std::fmt;
+use std::mem::offset_of;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +66,8 @@ pub struct alluvium_store_options {
     /// Where the bytes of segments go while they are written, beside the disk; null: nowhere. It is copied, and its context the
     /// library's from the call on, whatever that comes to, unless it is `ALLUVIUM_ABI`.
     pub sink: *const alluvium_segment_sink,
+    /// The seed of the store's hashes; null draws one. Stores that are to be merged by rescaling may share one.
+    pub hash_seed: *const u64,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -85,6 +88,7 @@ fn defaults() -> alluvium_store_options {
         share: alluvium_share { id: 0 },
         memory_minimum_bytes: 0,
         sink: std::ptr::null(),
+        hash_seed: std::ptr::null(),
     }
 }
 
@@ -139,7 +143,7 @@ impl SegmentSink for HostSink {
 
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
     // SAFETY: the caller's options.
-    let given = unsafe { options(pointer, defaults()) }?;
+    let given = unsafe { options(pointer, defaults(), &[offset_of!(alluvium_store_options, hash_seed)]) }?;
     let sink = if given.sink.is_null() {
         None
     } else {
@@ -147,6 +151,11 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
         let functions = *unsafe { crate::arguments::one(given.sink, "sink") }?;
         let context = Context::new(functions.context, functions.release);
         Some(Arc::new(HostSink { functions, context }) as Arc<dyn SegmentSink>)
+    };
+    let hash_seed = match given.hash_seed.is_null() {
+        true => None,
+        // SAFETY: the caller's seed.
+        false => Some(*unsafe { crate::arguments::one(given.hash_seed, "hash_seed") }?),
     };
     let share = match given.share.id {
         0 => None,
@@ -174,7 +183,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
         sink,
         transactional: flag(given.transactional)?,
         staged_bytes_max: usize::try_from(given.staged_bytes_max).unwrap_or(usize::MAX),
-        hash_seed: None,
+        hash_seed,
     })
 }
 
@@ -411,4 +420,42 @@ pub unsafe extern "C" fn alluvium_store_metrics(
             buffer::answer(buffer, Some(text.as_bytes()))
         })
     }
+}
+
+/// A label of metrics: `name="value"`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_label {
+    /// Letters, digits and `_`, and no digit first.
+    pub name: *const c_char,
+    /// Any text.
+    pub value: *const c_char,
+}
+
+/// The same with labels that go with every sample: the name of the store, say, where a host has several.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_metrics_labelled(
+    store: alluvium_store,
+    labels: *const alluvium_label,
+    labels_len: usize,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let store = handles::get::<StoreObject>(store.id)?;
+            let label = |given: &alluvium_label| Ok((text(given.name, "a label's name")?, text(given.value, "a label's value")?));
+            let labels = array(labels, labels_len)?.iter().map(label).collect::<Result<Vec<_>, Misuse>>()?;
+            if !labels.iter().all(|(name, _)| is_label_name(name)) {
+                return Err(Misuse::Argument("a label's name is letters, digits and _, and begins with no digit").into());
+            }
+            buffer::answer(buffer, Some(store.store.metrics().prometheus(&labels).as_bytes()))
+        })
+    }
+}
+
+fn is_label_name(name: &str) -> bool {
+    let is_first = |first: char| first.is_ascii_alphabetic() || first == '_';
+    name.starts_with(is_first) && name.chars().all(|letter| is_first(letter) || letter.is_ascii_digit())
 }

@@ -318,6 +318,10 @@ pub type alluvium_update_fn = Option<
     unsafe extern "C" fn(context: *mut c_void, index: usize, old: alluvium_slice, value: *mut alluvium_slice) -> i32,
 >;
 
+/// Looks at a value where it lies, for as long as the callback. It must call nothing of the library, wait for no thread that does, and
+/// return.
+pub type alluvium_read_fn = Option<unsafe extern "C" fn(context: *mut c_void, value: alluvium_slice)>;
+
 /// Merges `older` and then `newer` into one operand. It has to be associative, is called by any thread, also several at once, and
 /// must call nothing of the library.
 pub type alluvium_merge_fn = Option<

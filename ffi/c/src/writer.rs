@@ -166,6 +166,30 @@ pub unsafe extern "C" fn alluvium_writer_get_buffer(
     }
 }
 
+/// Has `look` look at a value where it lies, which copies nothing: for large values of which little is wanted. `ALLUVIUM_NOT_FOUND` where there
+/// is none; then `look` isn't called. For value and merging states.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_read(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    look: alluvium_read_fn,
+    context: *mut c_void,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let look = look.ok_or(Misuse::Null("look"))?;
+            let key = key(key_, object.key_groups)?;
+            let seen = object.writer.read(numbered(state), key, |value| {
+                value.map(|value| callback(|| look(context, slice(value)))).is_some()
+            })?;
+            Ok(if seen { Status::Ok } else { Status::NotFound })
+        })
+    }
+}
+
 /// Puts a value. For value and merging states.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_put(
@@ -222,8 +246,12 @@ pub unsafe extern "C" fn alluvium_writer_merge(
     }
 }
 
-/// What a callback made of a value: short ones without an allocation.
+/// What a callback made of a value.
 pub(crate) enum Changed {
+    /// The host's bytes, which stay until its callback is called again.
+    Lent(*const u8, usize),
+    /// Copied: 8 bytes, without a call to copy them; a few; more.
+    Word([u8; 8]),
     Short([u8; 32], u8),
     Long(Vec<u8>),
 }
@@ -232,6 +260,9 @@ impl AsRef<[u8]> for Changed {
     #[inline]
     fn as_ref(&self) -> &[u8] {
         match self {
+            Self::Word(bytes) => bytes,
+            // SAFETY: `lent` had them of a slice that outlives this.
+            Self::Lent(data, len) => unsafe { std::slice::from_raw_parts(*data, *len) },
             Self::Short(bytes, len) => &bytes[..usize::from(*len)],
             Self::Long(bytes) => bytes,
         }
@@ -239,8 +270,18 @@ impl AsRef<[u8]> for Changed {
 }
 
 impl Changed {
+    /// # Safety
+    /// The bytes stay where they are for as long as this lives.
     #[inline]
-    fn new(value: &[u8]) -> Self {
+    pub unsafe fn lent(value: &[u8]) -> Self {
+        Self::Lent(value.as_ptr(), value.len())
+    }
+
+    #[inline]
+    pub fn copied(value: &[u8]) -> Self {
+        if let Ok(word) = value.try_into() {
+            return Self::Word(word);
+        }
         let mut short = [0; 32];
         match short.get_mut(..value.len()) {
             Some(place) => {
@@ -252,30 +293,39 @@ impl Changed {
     }
 }
 
-/// Has a host's callback change a value. The first that it gives wrongly is noted in `misuse`, and the value is kept.
+#[inline]
+fn overlap(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (a.as_ptr_range(), b.as_ptr_range());
+    a.start < b.end && b.start < a.end
+}
+
+/// Has a host's callback change a value; `take` takes what it gives. The first that it gives wrongly is noted in `misuse`, and the value is
+/// kept. Inside [`callback`], which the caller is for all its keys at once.
 #[inline]
 pub(crate) unsafe fn changed(
     change: unsafe extern "C" fn(*mut c_void, usize, alluvium_slice, *mut alluvium_slice) -> i32,
     context: *mut c_void,
-    index: usize,
-    old: Option<&[u8]>,
+    (index, old): (usize, Option<&[u8]>),
     misuse: &mut Option<Misuse>,
+    take: impl FnOnce(&[u8]) -> Changed,
 ) -> Option<Changed> {
     let none = alluvium_slice { data: std::ptr::null(), len: 0 };
     let mut value = none;
     let given = old.map_or(none, slice);
     // SAFETY: the host's function with what its type says.
-    match callback(|| unsafe { change(context, index, given, &raw mut value) }) {
-        ALLUVIUM_DELETE => return None,
+    match unsafe { change(context, index, given, &raw mut value) } {
         // SAFETY: the host's value.
         ALLUVIUM_PUT => match unsafe { bytes(value) } {
-            Ok(value) => return Some(Changed::new(value)),
+            // Of what it was given it may give a part back, which doesn't stay.
+            Ok(value) if old.is_some_and(|old| overlap(old, value)) => return Some(Changed::copied(value)),
+            Ok(value) => return Some(take(value)),
             Err(wrong) => _ = misuse.get_or_insert(wrong),
         },
+        ALLUVIUM_DELETE => return None,
         ALLUVIUM_KEEP => {}
         _ => _ = misuse.get_or_insert(Misuse::Argument("an update's callback returned an unknown number")),
     }
-    old.map(Changed::new)
+    old.map(Changed::copied)
 }
 
 /// Reads a value and writes what `change` makes of it, in one step. For value states. Where `change` returns what it may not, the value is kept
@@ -295,7 +345,10 @@ pub unsafe extern "C" fn alluvium_writer_update(
             let change = change.ok_or(Misuse::Null("change"))?;
             let key = key(key_, object.key_groups)?;
             let mut misuse = None;
-            object.writer.update(numbered(state), key, |old| changed(change, context, 0, old, &mut misuse))?;
+            // It is called once, so what it gives stays until this call is done.
+            let take = |value: &[u8]| Changed::lent(value);
+            let update = |old: Option<&[u8]>| changed(change, context, (0, old), &mut misuse, take);
+            callback(|| object.writer.update(numbered(state), key, update))?;
             misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
         })
     }

@@ -100,6 +100,7 @@ areas!(
     checkpoints,
     cursors,
     fetches,
+    inspect,
     lists,
     maps,
     misuse,

@@ -9,6 +9,17 @@ static int32_t add_one(void *context, size_t index, alluvium_slice old, alluvium
     return ALLUVIUM_PUT;
 }
 
+/* Gives a part of what it was given back, from the first byte on or from the second. */
+static int32_t give_back(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
+    size_t from = *(size_t *)context;
+    (void)index;
+    *value = bytes(old.data + from, old.len - from);
+    return ALLUVIUM_PUT;
+}
+
+/* A value where it lies: how long it is, and where. */
+static void look(void *context, alluvium_slice value) { *(alluvium_slice *)context = value; }
+
 static int32_t say(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
     (void)index, (void)old, (void)value;
     return *(int32_t *)context;
@@ -19,6 +30,14 @@ static void join(void *context, alluvium_slice older, alluvium_slice newer, allu
     output.write(output.context, older.data, older.len);
     output.write(output.context, (const uint8_t *)"+", 1);
     output.write(output.context, newer.data, newer.len);
+}
+
+static int contains(alluvium_slice slice, const char *expected) {
+    size_t len = strlen(expected);
+    for (size_t at = 0; at + len <= slice.len; at++)
+        if (memcmp(slice.data + at, expected, len) == 0)
+            return 1;
+    return 0;
 }
 
 static void let_go(void *context) { *(size_t *)context += 1000; }
@@ -47,6 +66,27 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_put(writer, values, &key, NOTHING, ERROR));
     OK(alluvium_writer_get(writer, values, &key, NULL, 0, &len, ERROR));
     CHECK(len == 0);
+
+    /* Where it lies. */
+    alluvium_slice seen = {NULL, 99};
+    OK(alluvium_writer_delete(writer, values, &key, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_read(writer, values, &key, look, &seen, ERROR));
+    CHECK(seen.len == 99);
+    OK(alluvium_writer_put(writer, values, &key, text("Kennedy"), ERROR));
+    OK(alluvium_writer_read(writer, values, &key, look, &seen, ERROR));
+    CHECK(seen.len == 7 && seen.data != NULL);
+    IS(ALLUVIUM_NULL, alluvium_writer_read(writer, values, &key, NULL, &seen, ERROR));
+
+    /* What a callback gives may be of what it was given. */
+    size_t from = 0;
+    OK(alluvium_writer_put(writer, values, &key, text("a long name of an airport, longer than others"), ERROR));
+    OK(alluvium_writer_update(writer, values, &key, give_back, &from, ERROR));
+    CHECK(has(writer, values, "JFK", "a long name of an airport, longer than others"));
+    from = 2;
+    OK(alluvium_writer_update(writer, values, &key, give_back, &from, ERROR));
+    CHECK(has(writer, values, "JFK", "long name of an airport, longer than others"));
+    OK(alluvium_writer_update_many(writer, values, &key, 1, give_back, &from, ERROR));
+    CHECK(has(writer, values, "JFK", "ng name of an airport, longer than others"));
 
     /* Into a buffer, however long. */
     alluvium_buffer buffer;
@@ -161,6 +201,38 @@ int main(int argc, char **argv) {
     OK(alluvium_store_metrics(made.store, buffer, ERROR));
     OK(alluvium_buffer_data(buffer, &data, NULL));
     CHECK(data.len > 100 && memchr(data.data, '\n', data.len) != NULL);
+    alluvium_label labels[] = {{"job", "3"}, {"operator", "a \"window\""}};
+    OK(alluvium_store_metrics_labelled(made.store, labels, 2, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &data, NULL));
+    CHECK(contains(data, "alluvium_checkpoints_total{job=\"3\",operator=\"a \\\"window\\\"\"} "));
+    labels[0].name = "3 jobs";
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_metrics_labelled(made.store, labels, 2, buffer, ERROR));
+    labels[0].name = NULL;
+    IS(ALLUVIUM_NULL, alluvium_store_metrics_labelled(made.store, labels, 1, buffer, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_store_metrics_labelled(made.store, NULL, 1, buffer, ERROR));
+
+    /* When values expire. */
+    uint64_t ttl_ms, purge_ms;
+    uint32_t refreshes, purge_time_at;
+    alluvium_state_options expiring;
+    uint16_t expiring_state;
+    OK(alluvium_state_options_init(&expiring));
+    expiring.name = "sessions";
+    expiring.ttl_ms = 5000;
+    expiring.ttl_refresh_on_read = 1;
+    OK(alluvium_store_state(made.store, &expiring, &expiring_state, ERROR));
+    OK(alluvium_store_expiry(made.store, expiring_state, &ttl_ms, &refreshes, &purge_ms, &purge_time_at, ERROR));
+    CHECK(ttl_ms == 5000 && refreshes == 1 && purge_ms == 0 && purge_time_at == 0);
+    expiring.name = "purged";
+    expiring.ttl_ms = 0;
+    expiring.purge_ms = 6000;
+    expiring.purge_time_at = 8;
+    OK(alluvium_store_state(made.store, &expiring, &expiring_state, ERROR));
+    OK(alluvium_store_expiry(made.store, expiring_state, &ttl_ms, NULL, &purge_ms, &purge_time_at, ERROR));
+    CHECK(ttl_ms == 0 && purge_ms == 6000 && purge_time_at == 8);
+    OK(alluvium_store_expiry(made.store, values, &ttl_ms, NULL, &purge_ms, NULL, ERROR));
+    CHECK(ttl_ms == 0 && purge_ms == 0);
+    IS(ALLUVIUM_NOT_FOUND, alluvium_store_expiry(made.store, 99, NULL, NULL, NULL, NULL, ERROR));
     OK(alluvium_buffer_free(schema));
     OK(alluvium_buffer_free(buffer));
     tear_down(&made);

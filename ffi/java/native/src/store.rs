@@ -2,7 +2,8 @@
 
 use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
-use crate::wire::Request;
+use crate::wire::{Request, Response};
+use alluvium::inspect::{self, Severity};
 use alluvium::{CheckpointSource, Durability, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
@@ -52,6 +53,7 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
         0 => None,
         share => Some(handles::get::<ShareObject>(share)?.0.clone()),
     };
+    let (has_seed, seed) = (request.flag()?, request.long()? as u64);
     Ok(StoreOptions {
         key_groups,
         range,
@@ -66,7 +68,7 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
         sink: None,
         transactional,
         staged_bytes_max,
-        hash_seed: None,
+        hash_seed: has_seed.then_some(seed),
     })
 }
 
@@ -122,9 +124,22 @@ natives! {
         Ok(0)
     }
 
-    /// What a store counted, as text.
-    fn storeMetrics(store: jlong, into: jlong, capacity: jint) {
-        let text = handles::get::<StoreObject>(store as Handle)?.store.metrics().prometheus(&[]);
+    /// What a store counted, as text, with labels: names and values in turns.
+    fn storeMetrics(store: jlong, address: jlong, len: jint, into: jlong, capacity: jint) {
+        let mut request = Request(bytes(address, len)?);
+        let labels = request.list(|request| Ok((request.text()?, request.text()?)))?;
+        let text = handles::get::<StoreObject>(store as Handle)?.store.metrics().prometheus(&labels);
         answer(text.into_bytes(), into, capacity)
+    }
+
+    /// What is wrong with a directory: whether it is a fault, the file, where in it, and the problem, one after another.
+    fn verify(address: jlong, len: jint, into: jlong, capacity: jint) {
+        let mut request = Request(bytes(address, len)?);
+        let mut response = Response::default();
+        for finding in inspect::verify(Path::new(request.text()?))? {
+            response.int((finding.severity == Severity::Fault).into());
+            response.bytes(finding.path.to_string_lossy().as_bytes()).long(finding.offset).bytes(finding.problem.as_bytes());
+        }
+        answer(response.0, into, capacity)
     }
 }

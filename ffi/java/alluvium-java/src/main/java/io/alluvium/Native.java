@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 1;
+    static final int INTERFACE_VERSION = 2;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -59,7 +59,9 @@ final class Native {
 
     static native long storeCompact(long store);
 
-    static native long storeMetrics(long store, long into, int capacity);
+    static native long storeMetrics(long store, long request, int len, long into, int capacity);
+
+    static native long verify(long request, int len, long into, int capacity);
 
     static native long storeState(long store, long request, int len);
 

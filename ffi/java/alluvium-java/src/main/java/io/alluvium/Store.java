@@ -1,8 +1,10 @@
 package io.alluvium;
 
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -383,10 +385,48 @@ public final class Store extends NativeObject {
 
     /** What the store counted since it was opened, in the text format of Prometheus. */
     public String metrics() {
+        return metrics(Map.of());
+    }
+
+    /**
+     * The same with labels that go with every sample: the name of the store, say, where a host has several.
+     *
+     * @throws IllegalArgumentException where a label's name is not letters, digits and {@code _}, without a digit first
+     */
+    public String metrics(Map<String, String> labels) {
         Scratch scratch = Scratch.take();
         try {
-            scratch.answered(Native.storeMetrics(handle(), scratch.out.address, scratch.out.capacity));
-            return new String(scratch.takeAll(), java.nio.charset.StandardCharsets.UTF_8);
+            scratch.putInt(labels.size());
+            labels.forEach((name, value) -> {
+                if (!name.matches("[A-Za-z_][A-Za-z0-9_]*")) {
+                    throw new IllegalArgumentException("not a label's name: " + name);
+                }
+                scratch.putText(name).putText(value);
+            });
+            scratch.answered(Native.storeMetrics(
+                    handle(), scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            return new String(scratch.takeAll(), StandardCharsets.UTF_8);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * Checks every byte of every manifest in a directory and of every segment that one names, and what they say of each other. No store
+     * needs to be open. Empty where all is well.
+     */
+    public static List<Finding> verify(Path directory) {
+        NativeLibrary.ensureLoaded();
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(directory.toString());
+            scratch.answered(
+                    Native.verify(scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            List<Finding> findings = new ArrayList<>();
+            while (!scratch.isAtEnd()) {
+                findings.add(Finding.read(scratch));
+            }
+            return findings;
         } finally {
             scratch.give();
         }

@@ -15,6 +15,7 @@ public final class StoreOptions {
     long stagedBytesMax = Long.MAX_VALUE;
     long memoryMinimumBytes;
     MemoryShare share;
+    Long hashSeed;
 
     /** The usual options. */
     public StoreOptions() {}
@@ -98,6 +99,12 @@ public final class StoreOptions {
         return this;
     }
 
+    /** The seed of the store's hashes (one is drawn). Stores that are to be merged by rescaling may share one. */
+    public StoreOptions hashSeed(long seed) {
+        hashSeed = seed;
+        return this;
+    }
+
     void write(Scratch scratch) {
         KeyGroupRange all = range == null ? KeyGroupRange.of(0, Math.max(0, Math.min(keyGroups, 65_536) - 1)) : range;
         scratch.putInt(keyGroups).putRange(all).putFlag(hostDurability).putLong(retainedCheckpoints);
@@ -105,6 +112,7 @@ public final class StoreOptions {
         scratch.putFlag(compress).putFlag(fetch).putFlag(transactional);
         scratch.putLong(snapshotsMax).putLong(stagedBytesMax).putLong(memoryMinimumBytes);
         scratch.putLong(share == null ? 0 : openHandle(share));
+        scratch.putFlag(hashSeed != null).putLong(hashSeed == null ? 0 : hashSeed);
     }
 
     private static long openHandle(MemoryShare share) {

@@ -9,14 +9,20 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -391,5 +397,43 @@ class CheckpointsTest {
         fixture.store.compact();
         String metrics = fixture.store.metrics();
         assertTrue(metrics.contains("# TYPE alluvium_"), metrics);
+        String labelled = fixture.store.metrics(Map.of("operator", "a \"window\""));
+        assertTrue(labelled.contains("alluvium_checkpoints_total{operator=\"a \\\"window\\\"\"} "), labelled);
+        assertThrows(IllegalArgumentException.class, () -> fixture.store.metrics(Map.of("3 jobs", "x")));
+    }
+
+    @Test
+    void damageIsFoundWithoutOpening() throws IOException {
+        Path directory = fixture.directory.resolve("seeded");
+        long seed = 0x0123456789abcdefL;
+        try (Store store = Store.create(fixture.engine, directory, new StoreOptions().hashSeed(seed));
+                Writer writer = store.writer()) {
+            writer.put(values(store), bytes("k"), new byte[1000]);
+            store.checkpoint(Checkpoint.of(1)).await();
+        }
+        assertEquals(List.of(), Store.verify(directory));
+        byte[] wanted = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(seed).array();
+        byte[] manifest = Files.readAllBytes(only(directory, ".manifest"));
+        assertTrue(IntStream.range(0, manifest.length - 8)
+                .anyMatch(at -> Arrays.equals(manifest, at, at + 8, wanted, 0, 8)));
+
+        Path segment = only(directory, ".segment");
+        byte[] content = Files.readAllBytes(segment);
+        content[content.length / 2] ^= 1;
+        Files.write(segment, content);
+        List<Finding> findings = Store.verify(directory);
+        assertEquals(1, findings.size(), findings.toString());
+        assertTrue(findings.get(0).isFault());
+        assertEquals(segment, findings.get(0).path());
+        assertTrue(findings.get(0).problem().length() > 5, findings.toString());
+        assertThrows(AlluviumException.class, () -> Store.verify(directory.resolve("nowhere")));
+    }
+
+    private static Path only(Path directory, String suffix) throws IOException {
+        try (Stream<Path> files = Files.list(directory)) {
+            List<Path> found = files.filter(file -> file.toString().endsWith(suffix)).collect(Collectors.toList());
+            assertEquals(1, found.size(), found.toString());
+            return found.get(0);
+        }
     }
 }

@@ -27,6 +27,8 @@ public class Filled {
     @Param({"8", "100", "1024"})
     public int valueBytes;
 
+    private static final int STRIDE = 1009;
+
     Subject subject;
     Data data;
     byte[] value;
@@ -41,8 +43,11 @@ public class Filled {
         subject = engine.equals("alluvium") ? new AlluviumSubject()
                 : engine.equals("hashmap") ? new HashMapSubject() : new RocksSubject(engine.equals("rocksdbjni-multiget"));
         subject.open(directory.resolve("store"), data);
-        for (byte[] key : data.keys) {
-            subject.put(key, value);
+        // In another order than they are asked for.
+        for (int start = 0; start < STRIDE; start++) {
+            for (int place = start; place < keys; place += STRIDE) {
+                subject.put(data.keys[place], value);
+            }
         }
         check();
     }
