@@ -1057,6 +1057,10 @@ typedef struct {
    * library's from the call on, whatever that comes to, unless it is `ALLUVIUM_ABI`.
    */
   const alluvium_segment_sink *sink;
+  /**
+   * The seed of the store's hashes; null draws one. Stores that are to be merged by rescaling may share one.
+   */
+  const uint64_t *hash_seed;
 } alluvium_store_options;
 
 /**
@@ -1078,9 +1082,29 @@ typedef struct {
 } alluvium_source;
 
 /**
+ * A label of metrics: `name="value"`.
+ */
+typedef struct {
+  /**
+   * Letters, digits and `_`, and no digit first.
+   */
+  const char *name;
+  /**
+   * Any text.
+   */
+  const char *value;
+} alluvium_label;
+
+/**
  * Called once when something is done, by a thread of the library. It must be short and call nothing of the library.
  */
 typedef void (*alluvium_done_fn)(void *context);
+
+/**
+ * Looks at a value where it lies, for as long as the callback. It must call nothing of the library, wait for no thread that does, and
+ * return.
+ */
+typedef void (*alluvium_read_fn)(void *context, alluvium_slice value);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1622,6 +1646,17 @@ alluvium_status alluvium_fetches_absent(alluvium_fetches fetches, size_t *count,
 alluvium_status alluvium_fetches_close(alluvium_fetches fetches, alluvium_error *error);
 
 /**
+ * Checks every byte of every manifest in a directory and of every segment that one names, and what they say of each other; no store needs to be
+ * open. `*faults` says how many are damaged. What was found goes to the buffer, a line for each: `fault` or `note` (a file that nothing needs),
+ * the file, where in it, in bytes, and what is wrong, with tabs between; tabs, line breaks and backslashes in names are written `\\t`, `\\n`,
+ * `\\\\`.
+ */
+alluvium_status alluvium_verify(const char *path,
+                                uint64_t *faults,
+                                alluvium_buffer findings,
+                                alluvium_error *error);
+
+/**
  * Appends an element to a list, without reading it.
  */
 alluvium_status alluvium_writer_append(alluvium_writer writer,
@@ -1912,6 +1947,18 @@ alluvium_status alluvium_store_describe(alluvium_store store,
                                         alluvium_error *error);
 
 /**
+ * When values of a state expire: `ttl_ms` after they were written, 0 for never, and whether reading starts that anew; `purge_ms` after their
+ * own time, 0 for never, which begins at `purge_time_at`. Any of them may be null.
+ */
+alluvium_status alluvium_store_expiry(alluvium_store store,
+                                      uint16_t state,
+                                      uint64_t *ttl_ms,
+                                      uint32_t *ttl_refresh_on_read,
+                                      uint64_t *purge_ms,
+                                      uint32_t *purge_time_at,
+                                      alluvium_error *error);
+
+/**
  * Migrates a state to another schema: from the return of this call on every value that is read went through `conversion`. What is
  * on disk is converted as it is read, and rewritten in the background (`alluvium_store_migration`). Nobody may use the state
  * during the call.
@@ -2030,6 +2077,15 @@ alluvium_status alluvium_store_compact(alluvium_store store, alluvium_error *err
  * What a store counted since it was opened, in the text format of Prometheus, into a buffer.
  */
 alluvium_status alluvium_store_metrics(alluvium_store store, alluvium_buffer buffer, alluvium_error *error);
+
+/**
+ * The same with labels that go with every sample: the name of the store, say, where a host has several.
+ */
+alluvium_status alluvium_store_metrics_labelled(alluvium_store store,
+                                                const alluvium_label *labels,
+                                                size_t labels_len,
+                                                alluvium_buffer buffer,
+                                                alluvium_error *error);
 
 /**
  * The answers that came since the ticket was last asked, in no particular order, into a buffer: `index u32 | status i32 | len u32 | value`
@@ -2172,6 +2228,17 @@ alluvium_status alluvium_writer_get_buffer(alluvium_writer writer,
                                            const alluvium_key *key_,
                                            alluvium_buffer buffer,
                                            alluvium_error *error);
+
+/**
+ * Has `look` look at a value where it lies, which copies nothing: for large values of which little is wanted. `ALLUVIUM_NOT_FOUND` where there
+ * is none; then `look` isn't called. For value and merging states.
+ */
+alluvium_status alluvium_writer_read(alluvium_writer writer,
+                                     uint16_t state,
+                                     const alluvium_key *key_,
+                                     alluvium_read_fn look,
+                                     void *context,
+                                     alluvium_error *error);
 
 /**
  * Puts a value. For value and merging states.

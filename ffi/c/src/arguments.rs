@@ -223,7 +223,9 @@ pub unsafe fn options<T: Copy>(pointer: *const T, defaults: T, before: &[usize])
     }
     let mut given = defaults;
     // SAFETY: so many bytes are there, and there is room for them, as options only ever grew; what they end with is a whole field.
-    unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut given).cast::<u8>(), size.min(size_of::<T>())) };
+    unsafe {
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut given).cast::<u8>(), size.min(size_of::<T>()))
+    };
     Ok(given)
 }
 

@@ -110,7 +110,8 @@ pub unsafe extern "C" fn alluvium_writer_update_many(
             let change = change.ok_or(Misuse::Null("change"))?;
             let keys = keys(keys_, keys_len, object)?;
             let mut misuse = None;
-            let change = |index, old: Option<&[u8]>| changed(change, context, (index, old), &mut misuse, Changed::copied);
+            let change =
+                |index, old: Option<&[u8]>| changed(change, context, (index, old), &mut misuse, Changed::copied);
             callback(|| object.writer.update_many(numbered(state), &keys, change))?;
             misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
         })

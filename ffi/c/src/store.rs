@@ -445,10 +445,14 @@ pub unsafe extern "C" fn alluvium_store_metrics_labelled(
     unsafe {
         call(error, || {
             let store = handles::get::<StoreObject>(store.id)?;
-            let label = |given: &alluvium_label| Ok((text(given.name, "a label's name")?, text(given.value, "a label's value")?));
+            let label = |given: &alluvium_label| {
+                Ok((text(given.name, "a label's name")?, text(given.value, "a label's value")?))
+            };
             let labels = array(labels, labels_len)?.iter().map(label).collect::<Result<Vec<_>, Misuse>>()?;
             if !labels.iter().all(|(name, _)| is_label_name(name)) {
-                return Err(Misuse::Argument("a label's name is letters, digits and _, and begins with no digit").into());
+                return Err(
+                    Misuse::Argument("a label's name is letters, digits and _, and begins with no digit").into()
+                );
             }
             buffer::answer(buffer, Some(store.store.metrics().prometheus(&labels).as_bytes()))
         })

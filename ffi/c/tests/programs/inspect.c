@@ -82,7 +82,9 @@ int main(int argc, char **argv) {
     OK(alluvium_buffer_new(&buffer, ERROR));
     OK(alluvium_verify(directory, &faults, buffer, ERROR));
     CHECK(faults == 0);
+    OK(alluvium_buffer_free(buffer));
     tear_down(&made);
+    OK(alluvium_buffer_new(&buffer, ERROR));
     OK(alluvium_verify(directory, &faults, buffer, ERROR));
     CHECK(faults == 0);
     OK(alluvium_buffer_data(buffer, &found, NULL));
