@@ -409,7 +409,9 @@ class CheckpointsTest {
         try (Store store = Store.create(fixture.engine, directory, new StoreOptions().hashSeed(seed));
                 Writer writer = store.writer()) {
             writer.put(values(store), bytes("k"), new byte[1000]);
-            store.checkpoint(Checkpoint.of(1)).await();
+            try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(1))) {
+                pending.await();
+            }
         }
         assertEquals(List.of(), Store.verify(directory));
         byte[] wanted = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(seed).array();
