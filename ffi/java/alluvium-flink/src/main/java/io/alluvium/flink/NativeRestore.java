@@ -1,0 +1,154 @@
+package io.alluvium.flink;
+
+import io.alluvium.AlluviumException;
+import io.alluvium.Checkpoint;
+import io.alluvium.CheckpointSource;
+import io.alluvium.KeyGroupRange;
+import io.alluvium.PendingCheckpoint;
+import io.alluvium.Store;
+import io.alluvium.Writer;
+import java.io.Closeable;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.core.memory.DataInputViewStreamWrapper;
+import org.apache.flink.runtime.state.IncrementalKeyedStateHandle;
+import org.apache.flink.runtime.state.IncrementalKeyedStateHandle.HandleAndLocalPath;
+import org.apache.flink.runtime.state.IncrementalLocalKeyedStateHandle;
+import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
+import org.apache.flink.runtime.state.KeyedStateHandle;
+import org.apache.flink.runtime.state.StateSerializerProvider;
+import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
+
+/**
+ * Opens a store from native checkpoints, of whatever key groups: their files are downloaded, or found on this machine, and linked into one
+ * store, which sees its own key groups of them alone. No data is read or rewritten, rescaled or not.
+ */
+final class NativeRestore<K> {
+    private final Restored restored;
+    private final StateSerializerProvider<K> keySerializer;
+    private final ClassLoader classLoader;
+    private final Transfer transfer;
+    private final CloseableRegistry registry;
+    private final List<CheckpointSource> sources = new ArrayList<>();
+    private final List<StateMetaInfoSnapshot> states = new ArrayList<>();
+    private final List<Transfer.Download> downloads = new ArrayList<>();
+    private final List<KeyGroupRange> covered = new ArrayList<>();
+
+    NativeRestore(
+            Restored restored,
+            StateSerializerProvider<K> keySerializer,
+            ClassLoader classLoader,
+            Transfer transfer,
+            CloseableRegistry registry) {
+        this.restored = restored;
+        this.keySerializer = keySerializer;
+        this.classLoader = classLoader;
+        this.transfer = transfer;
+        this.registry = registry;
+    }
+
+    /** Restores from these handles, and leaves the store open. */
+    void run(Collection<KeyedStateHandle> handles) throws Exception {
+        Path brought = restored.directory.resolve("restore");
+        Files.createDirectories(brought);
+        try {
+            int number = 0;
+            for (KeyedStateHandle handle : handles) {
+                if (handle instanceof IncrementalLocalKeyedStateHandle) {
+                    local((IncrementalLocalKeyedStateHandle) handle);
+                } else if (handle instanceof IncrementalRemoteKeyedStateHandle) {
+                    remote((IncrementalRemoteKeyedStateHandle) handle, brought.resolve("checkpoint-" + number++));
+                } else {
+                    throw new IOException("no native checkpoint among others that are: " + handle.getClass());
+                }
+            }
+            transfer.download(downloads, registry);
+            fillGaps(brought);
+            open();
+        } finally {
+            OpenStore.delete(brought);
+        }
+    }
+
+    private void open() throws IOException {
+        try {
+            Store store = Store.restore(
+                    restored.engine(), restored.storeDirectory(), sources, restored.options(restored.range));
+            restored.store = new OpenStore(store, restored.storeDirectory(), restored.directory, restored.engine);
+            states.forEach(restored::register);
+        } catch (AlluviumException e) {
+            throw Failure.io("the store in " + restored.storeDirectory() + " was not restored", e);
+        }
+    }
+
+    private MetaStream meta(IncrementalKeyedStateHandle handle) throws Exception {
+        try (InputStream in = handle.getMetaDataStateHandle().openInputStream();
+                Closeable ignored = registry.registerCloseableTemporarily(in)) {
+            MetaStream meta = MetaStream.read(new DataInputViewStreamWrapper(in), classLoader, keySerializer);
+            states.addAll(meta.states);
+            covered.add(KeyGroupRange.of(
+                    handle.getKeyGroupRange().getStartKeyGroup(), handle.getKeyGroupRange().getEndKeyGroup()));
+            return meta;
+        }
+    }
+
+    private void local(IncrementalLocalKeyedStateHandle handle) throws Exception {
+        meta(handle);
+        sources.add(CheckpointSource.newest(handle.getDirectoryStateHandle().getDirectory()));
+        remember(handle, handle.getSharedStateHandles());
+    }
+
+    private void remote(IncrementalRemoteKeyedStateHandle handle, Path directory) throws Exception {
+        MetaStream meta = meta(handle);
+        Files.createDirectories(directory);
+        Files.write(directory.resolve(meta.manifestName), meta.manifest);
+        List<HandleAndLocalPath> files = new ArrayList<>(handle.getSharedState());
+        files.addAll(handle.getPrivateState());
+        for (HandleAndLocalPath file : files) {
+            downloads.add(new Transfer.Download(file.getHandle(), directory.resolve(file.getLocalPath())));
+        }
+        sources.add(CheckpointSource.newest(directory));
+        remember(handle, handle.getSharedState());
+    }
+
+    private void remember(IncrementalKeyedStateHandle handle, List<HandleAndLocalPath> shared) {
+        Map<String, StreamStateHandle> files = new HashMap<>();
+        shared.forEach(file -> files.put(file.getLocalPath(), file.getHandle()));
+        restored.history.restored(handle.getCheckpointId(), files);
+    }
+
+    /** Key groups of tasks that had no state have no handle; empty stores stand for them. */
+    private void fillGaps(Path brought) {
+        covered.sort(Comparator.comparingInt(KeyGroupRange::first));
+        int next = restored.range.first();
+        for (KeyGroupRange range : covered) {
+            gap(brought, next, Math.min(range.first() - 1, restored.range.last()));
+            next = Math.max(next, range.last() + 1);
+        }
+        gap(brought, next, restored.range.last());
+    }
+
+    private void gap(Path brought, int first, int last) {
+        if (first > last) {
+            return;
+        }
+        Path directory = brought.resolve("gap-" + first);
+        KeyGroupRange range = KeyGroupRange.of(first, last);
+        try (Store empty = Store.create(restored.engine(), directory, restored.options(range));
+                Writer writer = empty.writer();
+                PendingCheckpoint pending = writer.checkpoint(Checkpoint.of(1))) {
+            pending.await();
+        }
+        sources.add(CheckpointSource.newest(directory));
+    }
+}
