@@ -94,8 +94,11 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
         return Failure.of(state.name(), cause);
     }
 
-    /** The value of a key; null where there is none. */
+    /** The value of a key; null where there is none. Other threads than the task's may read, too, if they wait for each other. */
     V read(Key key) throws IOException {
+        if (!backend.openStore().isOwner()) {
+            return readElsewhere(key);
+        }
         try {
             int len = writer.get(state, key, buffer);
             if (len < 0) {
@@ -113,6 +116,15 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
             throw failure(e);
         }
         return valueSerializer.deserialize(in);
+    }
+
+    private V readElsewhere(Key key) throws IOException {
+        try {
+            byte[] stored = backend.openStore().reader().get(state, key);
+            return stored == null ? null : valueSerializer.deserialize(new DataInputDeserializer(stored));
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
     }
 
     /** Puts a value. */

@@ -34,7 +34,8 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
     public List<V> getInternal() throws IOException {
         List<byte[]> stored;
         try {
-            stored = writer.list(state, key());
+            OpenStore store = backend.openStore();
+            stored = store.isOwner() ? writer.list(state, key()) : store.reader().list(state, key());
         } catch (AlluviumException e) {
             throw failure(e);
         }

@@ -45,13 +45,15 @@ final class MetaStream {
         out.write(manifest);
     }
 
-    /** Reads the stream, and checks that the key serializer can go on with what is there. */
-    static <K> MetaStream read(DataInputView in, ClassLoader classLoader, StateSerializerProvider<K> keySerializer)
+    /** Reads the stream, and checks that the key serializer can go on with what is there, if it is given: once, as it takes that over. */
+    static <K> MetaStream read(DataInputView in, ClassLoader classLoader, StateSerializerProvider<K> unchecked)
             throws IOException, StateMigrationException {
         // Old serializers need not be there: the new ones may be able to go on without.
         KeyedBackendSerializationProxy<K> proxy = new KeyedBackendSerializationProxy<>(classLoader);
         proxy.read(in);
-        check(proxy, keySerializer);
+        if (unchecked != null) {
+            check(proxy, unchecked);
+        }
         if (in.readInt() != MAGIC) {
             throw new IOException("The checkpoint was not written by an Alluvium state backend;"
                     + " a canonical savepoint leads from one backend to another.");

@@ -94,7 +94,9 @@ final class NativeRestore<K> {
     private MetaStream meta(IncrementalKeyedStateHandle handle) throws Exception {
         try (InputStream in = handle.getMetaDataStateHandle().openInputStream();
                 Closeable ignored = registry.registerCloseableTemporarily(in)) {
-            MetaStream meta = MetaStream.read(new DataInputViewStreamWrapper(in), classLoader, keySerializer);
+            // All checkpoints of a job have the same key serializer.
+            StateSerializerProvider<K> unchecked = covered.isEmpty() ? keySerializer : null;
+            MetaStream meta = MetaStream.read(new DataInputViewStreamWrapper(in), classLoader, unchecked);
             states.addAll(meta.states);
             covered.add(KeyGroupRange.of(
                     handle.getKeyGroupRange().getStartKeyGroup(), handle.getKeyGroupRange().getEndKeyGroup()));

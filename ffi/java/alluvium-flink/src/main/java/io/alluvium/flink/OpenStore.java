@@ -34,6 +34,7 @@ final class OpenStore implements AutoCloseable {
     /** Cursors of streams that their users may never close. */
     private final Set<Cursor> cursors = Collections.newSetFromMap(new IdentityHashMap<>());
 
+    private final Thread owner = Thread.currentThread();
     private boolean closed;
 
     /** Takes over everything. {@code directory} has the store's own in it. */
@@ -45,6 +46,11 @@ final class OpenStore implements AutoCloseable {
         range = store.range();
         writer = store.writer();
         reader = store.reader();
+    }
+
+    /** Whether the calling thread is the task's, which the writer belongs to. */
+    boolean isOwner() {
+        return Thread.currentThread() == owner;
     }
 
     /** For threads that are not the task's. */

@@ -19,12 +19,15 @@ import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeutils.base.IntSerializer;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.core.execution.SavepointFormatType;
+import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
 import org.apache.flink.runtime.checkpoint.CheckpointType;
 import org.apache.flink.runtime.checkpoint.SavepointType;
 import org.apache.flink.runtime.jobgraph.JobVertexID;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
+import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
+import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.runtime.state.KeyGroupedInternalPriorityQueue;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.LocalRecoveryConfig;
@@ -55,6 +58,10 @@ class SnapshotsTest {
     Path directory;
 
     private Tasks tasks;
+    private final Map<
+                    AbstractKeyedStateBackend<Integer>,
+                    KeyGroupedInternalPriorityQueue<TimerHeapInternalTimer<Integer, VoidNamespace>>>
+            queues = new HashMap<>();
 
     @BeforeEach
     void begin() throws Exception {
@@ -98,18 +105,21 @@ class SnapshotsTest {
                 new MapStateDescriptor<>("maps", StringSerializer.INSTANCE, StringSerializer.INSTANCE));
     }
 
-    private static KeyGroupedInternalPriorityQueue<TimerHeapInternalTimer<Integer, VoidNamespace>> timers(
+    /** A timer service makes its queue once. */
+    private KeyGroupedInternalPriorityQueue<TimerHeapInternalTimer<Integer, VoidNamespace>> timers(
             AbstractKeyedStateBackend<Integer> backend) {
-        return backend.create(
-                "timers", new TimerSerializer<>(IntSerializer.INSTANCE, VoidNamespaceSerializer.INSTANCE));
+        return queues.computeIfAbsent(
+                backend,
+                made -> made.create(
+                        "timers", new TimerSerializer<>(IntSerializer.INSTANCE, VoidNamespaceSerializer.INSTANCE)));
     }
 
     private static boolean has(AbstractKeyedStateBackend<Integer> backend, int key) {
-        int group = org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup(key, Tasks.KEY_GROUPS);
+        int group = KeyGroupRangeAssignment.assignToKeyGroup(key, Tasks.KEY_GROUPS);
         return backend.getKeyGroupRange().contains(group);
     }
 
-    private static void fill(AbstractKeyedStateBackend<Integer> backend, String what) throws Exception {
+    private void fill(AbstractKeyedStateBackend<Integer> backend, String what) throws Exception {
         for (int key = 0; key < KEYS; key++) {
             if (has(backend, key)) {
                 backend.setCurrentKey(key);
@@ -122,7 +132,7 @@ class SnapshotsTest {
         }
     }
 
-    private static void check(AbstractKeyedStateBackend<Integer> backend, String what) throws Exception {
+    private void check(AbstractKeyedStateBackend<Integer> backend, String what) throws Exception {
         int held = 0;
         for (int key = 0; key < KEYS; key++) {
             if (!has(backend, key)) {
@@ -254,7 +264,7 @@ class SnapshotsTest {
         RunnableFuture<SnapshotResult<KeyedStateHandle>> future = new SnapshotStrategyRunner<>(
                         "savepoint",
                         new SavepointSnapshotStrategy<>(savepoint.getSnapshotResources()),
-                        new org.apache.flink.core.fs.CloseableRegistry(),
+                        new CloseableRegistry(),
                         SnapshotExecutionType.ASYNCHRONOUS)
                 .snapshot(
                         1,
@@ -262,7 +272,7 @@ class SnapshotsTest {
                         tasks.factory,
                         new CheckpointOptions(
                                 SavepointType.savepoint(SavepointFormatType.CANONICAL),
-                                org.apache.flink.runtime.state.CheckpointStorageLocationReference.getDefault()));
+                                CheckpointStorageLocationReference.getDefault()));
         future.run();
         return future.get().getJobManagerOwnedSnapshot();
     }
