@@ -76,8 +76,9 @@ class JobTest {
             if (CHECKPOINTED.get() && FAILED.compareAndSet(false, true)) {
                 throw new IllegalStateException("as planned");
             }
-            if (!FAILED.get() && event % 100 == 0) {
-                Thread.sleep(2);
+            if (!FAILED.get() && event / KEYS % 5 == 0) {
+                // So that there is a checkpoint before the end.
+                Thread.sleep(1);
             }
             count.update(count.value() == null ? 1 : count.value() + 1);
             seen.add(event);

@@ -19,13 +19,11 @@ import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeutils.base.IntSerializer;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.core.execution.SavepointFormatType;
-import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
 import org.apache.flink.runtime.checkpoint.CheckpointType;
 import org.apache.flink.runtime.checkpoint.SavepointType;
 import org.apache.flink.runtime.jobgraph.JobVertexID;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
-import org.apache.flink.runtime.state.CheckpointStorageLocationReference;
 import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.runtime.state.KeyGroupedInternalPriorityQueue;
@@ -34,10 +32,6 @@ import org.apache.flink.runtime.state.LocalRecoveryConfig;
 import org.apache.flink.runtime.state.LocalSnapshotDirectoryProviderImpl;
 import org.apache.flink.runtime.state.PlaceholderStreamStateHandle;
 import org.apache.flink.runtime.state.SnapshotResult;
-import org.apache.flink.runtime.state.SnapshotStrategyRunner;
-import org.apache.flink.runtime.state.SnapshotExecutionType;
-import org.apache.flink.runtime.state.SavepointResources;
-import org.apache.flink.runtime.state.SavepointSnapshotStrategy;
 import org.apache.flink.runtime.state.VoidNamespace;
 import org.apache.flink.runtime.state.VoidNamespaceSerializer;
 import org.apache.flink.runtime.state.hashmap.HashMapStateBackend;
@@ -259,35 +253,17 @@ class SnapshotsTest {
         check(tasks.open(backend(), 0, 15, savepoint), "v");
     }
 
-    private KeyedStateHandle canonical(AbstractKeyedStateBackend<Integer> task) throws Exception {
-        SavepointResources<Integer> savepoint = task.savepoint();
-        RunnableFuture<SnapshotResult<KeyedStateHandle>> future = new SnapshotStrategyRunner<>(
-                        "savepoint",
-                        new SavepointSnapshotStrategy<>(savepoint.getSnapshotResources()),
-                        new CloseableRegistry(),
-                        SnapshotExecutionType.ASYNCHRONOUS)
-                .snapshot(
-                        1,
-                        1,
-                        tasks.factory,
-                        new CheckpointOptions(
-                                SavepointType.savepoint(SavepointFormatType.CANONICAL),
-                                CheckpointStorageLocationReference.getDefault()));
-        future.run();
-        return future.get().getJobManagerOwnedSnapshot();
-    }
-
     @Test
     void canonicalSavepointsLeadToAndFromTheHeapBackend() throws Exception {
         for (TimerService timers : TimerService.values()) {
             AbstractKeyedStateBackend<Integer> task = tasks.open(backend().setTimerService(timers), 0, 15);
             fill(task, "v");
-            KeyedStateHandle written = canonical(task);
+            KeyedStateHandle written = Savepoints.canonical(task, tasks.factory);
             tasks.close(task);
             check(tasks.open(backend().setTimerService(timers), 0, 15, written), "v");
 
             AbstractKeyedStateBackend<Integer> heap = tasks.open(new HashMapStateBackend(), 0, 15, written);
-            KeyedStateHandle rewritten = canonical(heap);
+            KeyedStateHandle rewritten = Savepoints.canonical(heap, tasks.factory);
             check(heap, "v");
             check(tasks.open(backend().setTimerService(timers), 0, 15, rewritten), "v");
         }
