@@ -18,13 +18,14 @@ import org.apache.flink.api.common.state.MapStateDescriptor;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeinfo.Types;
-import org.apache.flink.api.connector.source.lib.NumberSequenceSource;
+import org.apache.flink.api.connector.source.util.ratelimit.RateLimiterStrategy;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.RestartStrategyOptions;
 import org.apache.flink.configuration.StateBackendOptions;
 import org.apache.flink.configuration.TaskManagerOptions;
+import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.runtime.minicluster.MiniCluster;
 import org.apache.flink.runtime.minicluster.MiniClusterConfiguration;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
@@ -76,10 +77,6 @@ class JobTest {
             if (CHECKPOINTED.get() && FAILED.compareAndSet(false, true)) {
                 throw new IllegalStateException("as planned");
             }
-            if (!FAILED.get() && event / KEYS % 5 == 0) {
-                // So that there is a checkpoint before the end.
-                Thread.sleep(1);
-            }
             count.update(count.value() == null ? 1 : count.value() + 1);
             seen.add(event);
             Long before = digits.get(event % 10);
@@ -126,7 +123,10 @@ class JobTest {
         Configuration config = config(timers);
         StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment(config);
         env.setParallelism(2);
-        env.fromSource(new NumberSequenceSource(0, EVENTS - 1), WatermarkStrategy.noWatermarks(), "numbers")
+        // So slow that there are checkpoints before the end.
+        DataGeneratorSource<Long> numbers = new DataGeneratorSource<>(
+                number -> number, EVENTS, RateLimiterStrategy.perSecond(EVENTS / 2.0), Types.LONG);
+        env.fromSource(numbers, WatermarkStrategy.noWatermarks(), "numbers")
                 .keyBy(event -> event % KEYS, Types.LONG)
                 .process(new Count())
                 .sinkTo(new DiscardingSink<>());
