@@ -24,6 +24,7 @@ import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.RestartStrategyOptions;
 import org.apache.flink.configuration.StateBackendOptions;
+import org.apache.flink.configuration.StateRecoveryOptions;
 import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.runtime.minicluster.MiniCluster;
@@ -46,6 +47,35 @@ class JobTest {
     private static final Map<Long, String> RESULTS = new ConcurrentHashMap<>();
     private static final AtomicBoolean CHECKPOINTED = new AtomicBoolean();
     private static final AtomicBoolean FAILED = new AtomicBoolean();
+
+    /** What the job is configured with. */
+    enum Variant {
+        PLAIN,
+        HEAP_TIMERS,
+        FULL_CHECKPOINTS,
+        FILE_MERGING,
+        LOCAL_RECOVERY;
+
+        void set(Configuration config) {
+            switch (this) {
+                case HEAP_TIMERS:
+                    config.set(AlluviumOptions.TIMER_SERVICE, TimerService.HEAP);
+                    break;
+                case FULL_CHECKPOINTS:
+                    config.set(CheckpointingOptions.INCREMENTAL_CHECKPOINTS, false);
+                    break;
+                case FILE_MERGING:
+                    config.set(CheckpointingOptions.FILE_MERGING_ENABLED, true);
+                    config.set(CheckpointingOptions.FILE_MERGING_ACROSS_BOUNDARY, true);
+                    break;
+                case LOCAL_RECOVERY:
+                    config.set(CheckpointingOptions.LOCAL_BACKUP_ENABLED, true);
+                    config.set(StateRecoveryOptions.LOCAL_RECOVERY, true);
+                    break;
+                default:
+            }
+        }
+    }
 
     @TempDir
     Path directory;
@@ -103,10 +133,9 @@ class JobTest {
         }
     }
 
-    private Configuration config(TimerService timers) {
+    private Configuration config(Variant variant) {
         Configuration config = new Configuration();
         config.set(StateBackendOptions.STATE_BACKEND, AlluviumStateBackendFactory.class.getName());
-        config.set(AlluviumOptions.TIMER_SERVICE, timers);
         config.set(AlluviumOptions.LOCAL_DIRECTORIES, directory.resolve("stores").toString());
         config.set(CheckpointingOptions.CHECKPOINTS_DIRECTORY, directory.resolve("checkpoints").toUri().toString());
         config.set(CheckpointingOptions.CHECKPOINTING_INTERVAL, Duration.ofMillis(50));
@@ -114,13 +143,14 @@ class JobTest {
         config.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, 3);
         config.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_DELAY, Duration.ofMillis(10));
         config.set(TaskManagerOptions.MANAGED_MEMORY_SIZE, MemorySize.ofMebiBytes(64));
+        variant.set(config);
         return config;
     }
 
     @ParameterizedTest
     @EnumSource
-    void failsAndCountsRight(TimerService timers) throws Exception {
-        Configuration config = config(timers);
+    void failsAndCountsRight(Variant variant) throws Exception {
+        Configuration config = config(variant);
         StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment(config);
         env.setParallelism(2);
         // So slow that there are checkpoints before the end.

@@ -24,6 +24,7 @@ import org.apache.flink.runtime.checkpoint.CheckpointType;
 import org.apache.flink.runtime.checkpoint.SavepointType;
 import org.apache.flink.runtime.jobgraph.JobVertexID;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
+import org.apache.flink.runtime.state.IncrementalKeyedStateHandle.HandleAndLocalPath;
 import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.runtime.state.KeyGroupedInternalPriorityQueue;
@@ -43,6 +44,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 /** Checkpoints and savepoints of whole backends: what is uploaded, and that state and timers come back from any of them. */
 class SnapshotsTest {
@@ -291,6 +293,28 @@ class SnapshotsTest {
         assertThat(result.getTaskLocalSnapshot()).isNotNull();
         check(tasks.open(backend(), 0, 15, result.getTaskLocalSnapshot()), "v");
         result.getTaskLocalSnapshot().discardState();
+    }
+
+    @Test
+    void damageIsTold() throws Exception {
+        AbstractKeyedStateBackend<Integer> task = tasks.open(backend(), 0, 15);
+        fill(task, "v");
+        KeyedStateHandle handle = tasks.checkpoint(task, 1);
+        tasks.close(task);
+        String name = null;
+        for (HandleAndLocalPath file : ((IncrementalRemoteKeyedStateHandle) handle).getSharedState()) {
+            Path path = Path.of(file.getHandle().maybeGetPath().get().toUri().getPath());
+            byte[] bytes = Files.readAllBytes(path);
+            for (int at = 0; at < bytes.length; at++) {
+                bytes[at] ^= 1;
+            }
+            Files.write(path, bytes);
+            name = file.getLocalPath();
+        }
+        assertThat(name).isNotNull();
+        assertThatThrownBy(() -> check(tasks.open(backend(), 0, 15, handle), "v"))
+                .hasStackTraceContaining(name)
+                .hasStackTraceContaining("damaged");
     }
 
     @Test
