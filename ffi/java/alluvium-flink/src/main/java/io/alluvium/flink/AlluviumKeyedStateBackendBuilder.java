@@ -72,6 +72,10 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
         try {
             Files.createDirectories(directory);
             restore(restored, transfer, heapTimers);
+            if (restored.store.bringing() != null) {
+                // A task that is cancelled must not wait for files.
+                backendRegistry.registerCloseable(restored.store.bringing()::cancel);
+            }
             return new AlluviumKeyedStateBackend<>(
                     kvStateRegistry,
                     keySerializerProvider.currentSchemaSerializer(),
@@ -105,7 +109,13 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
         if (handles.isEmpty()) {
             create(restored);
         } else if (handles.get(0) instanceof IncrementalKeyedStateHandle) {
-            new NativeRestore<>(restored, keySerializerProvider, userCodeClassLoader, transfer, cancelStreamRegistry)
+            new NativeRestore<>(
+                            restored,
+                            keySerializerProvider,
+                            userCodeClassLoader,
+                            transfer,
+                            options.restoresOnDemand() ? options.transferThreads() : 0,
+                            cancelStreamRegistry)
                     .run(handles);
             if (heapTimers != null) {
                 heapTimers.takeFrom(restored);

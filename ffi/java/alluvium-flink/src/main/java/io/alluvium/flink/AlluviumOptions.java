@@ -60,5 +60,13 @@ public final class AlluviumOptions {
             .defaultValue(true)
             .withDescription("Whether segments are compressed where it pays.");
 
+    /** Whether a restored task begins before its files are here. */
+    public static final ConfigOption<Boolean> RESTORE_ON_DEMAND =
+            ConfigOptions.key("state.backend.alluvium.restore.on-demand")
+                    .booleanType()
+                    .defaultValue(false)
+                    .withDescription("Whether a task that is restored begins at once, and what it reads is downloaded before"
+                            + " the rest; otherwise all of its files are downloaded first.");
+
     private AlluviumOptions() {}
 }

@@ -40,6 +40,7 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
     private Boolean managedMemory;
     private Boolean incremental;
     private Boolean compress;
+    private Boolean restoreOnDemand;
     private MemorySize fixedPerSlot;
     private Integer threads;
     private Integer transferThreads;
@@ -52,6 +53,7 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
         timerService = settled(original.timerService, config, AlluviumOptions.TIMER_SERVICE);
         managedMemory = settled(original.managedMemory, config, AlluviumOptions.MANAGED_MEMORY);
         compress = settled(original.compress, config, AlluviumOptions.COMPRESS);
+        restoreOnDemand = settled(original.restoreOnDemand, config, AlluviumOptions.RESTORE_ON_DEMAND);
         fixedPerSlot = settled(original.fixedPerSlot, config, AlluviumOptions.FIXED_PER_SLOT);
         threads = settled(original.threads, config, AlluviumOptions.THREADS);
         transferThreads = settled(original.transferThreads, config, AlluviumOptions.TRANSFER_THREADS);
@@ -109,6 +111,12 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
         return this;
     }
 
+    /** Sets whether a restored task begins before its files are here. */
+    public AlluviumStateBackend setRestoreOnDemand(boolean restoreOnDemand) {
+        this.restoreOnDemand = restoreOnDemand;
+        return this;
+    }
+
     /** Sets how much memory a slot's stores have, in place of a share of Flink's managed memory. */
     public AlluviumStateBackend setFixedMemoryPerSlot(MemorySize bytes) {
         fixedPerSlot = bytes;
@@ -139,6 +147,10 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
 
     boolean compresses() {
         return or(compress, AlluviumOptions.COMPRESS.defaultValue());
+    }
+
+    boolean restoresOnDemand() {
+        return or(restoreOnDemand, AlluviumOptions.RESTORE_ON_DEMAND.defaultValue());
     }
 
     private List<Path> localDirectories() {

@@ -2,10 +2,13 @@ package io.alluvium.flink;
 
 import io.alluvium.AlluviumException;
 import io.alluvium.Checkpoint;
+import io.alluvium.CheckpointFiles;
 import io.alluvium.CheckpointSource;
+import io.alluvium.Engine;
 import io.alluvium.KeyGroupRange;
 import io.alluvium.PendingCheckpoint;
 import io.alluvium.Store;
+import io.alluvium.StoreOptions;
 import io.alluvium.Writer;
 import java.io.Closeable;
 import java.io.IOException;
@@ -27,7 +30,9 @@ import org.apache.flink.runtime.state.IncrementalRemoteKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.StateSerializerProvider;
 import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.runtime.state.filesystem.FileStateHandle;
 import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
+import org.apache.flink.util.FileUtils;
 
 /**
  * Opens a store from native checkpoints, of whatever key groups: their files are downloaded, or found on this machine, and linked into one
@@ -38,22 +43,28 @@ final class NativeRestore<K> {
     private final StateSerializerProvider<K> keySerializer;
     private final ClassLoader classLoader;
     private final Transfer transfer;
+    private final int onDemandThreads;
     private final CloseableRegistry registry;
+    private final List<byte[]> manifests = new ArrayList<>();
+    private final Map<String, StreamStateHandle> elsewhere = new HashMap<>();
     private final List<CheckpointSource> sources = new ArrayList<>();
     private final List<StateMetaInfoSnapshot> states = new ArrayList<>();
     private final List<Transfer.Download> downloads = new ArrayList<>();
     private final List<KeyGroupRange> covered = new ArrayList<>();
 
+    /** {@code onDemandThreads} bring files while the task runs already; 0: all files are downloaded first. */
     NativeRestore(
             Restored restored,
             StateSerializerProvider<K> keySerializer,
             ClassLoader classLoader,
             Transfer transfer,
+            int onDemandThreads,
             CloseableRegistry registry) {
         this.restored = restored;
         this.keySerializer = keySerializer;
         this.classLoader = classLoader;
         this.transfer = transfer;
+        this.onDemandThreads = onDemandThreads;
         this.registry = registry;
     }
 
@@ -72,19 +83,28 @@ final class NativeRestore<K> {
                     throw new IOException("no native checkpoint among others that are: " + handle.getClass());
                 }
             }
-            transfer.download(downloads, registry);
+            boolean onDemand = onDemandThreads > 0 && !downloads.isEmpty();
+            if (!onDemand) {
+                transfer.download(downloads, registry);
+            }
             fillGaps(brought);
-            open();
+            open(onDemand);
         } finally {
             OpenStore.delete(brought);
         }
     }
 
-    private void open() throws IOException {
+    private void open(boolean onDemand) throws IOException {
+        Engine engine = restored.engine();
+        Path path = restored.storeDirectory();
+        StoreOptions options = restored.options(restored.range).fetch(onDemand);
         try {
-            Store store = Store.restore(
-                    restored.engine(), restored.storeDirectory(), sources, restored.options(restored.range));
-            restored.store = new OpenStore(store, restored.storeDirectory(), restored.directory, restored.engine);
+            Store store = onDemand
+                    ? Store.restoreAbsent(engine, path, manifests, options)
+                    : Store.restore(engine, path, sources, options);
+            restored.store = new OpenStore(store, path, restored.directory, restored.engine);
+            store.fetches()
+                    .ifPresent(fetches -> restored.store.bringing(new Bringing(fetches, elsewhere, onDemandThreads)));
             states.forEach(restored::register);
         } catch (AlluviumException e) {
             throw Failure.io("the store in " + restored.storeDirectory() + " was not restored", e);
@@ -98,6 +118,7 @@ final class NativeRestore<K> {
             StateSerializerProvider<K> unchecked = covered.isEmpty() ? keySerializer : null;
             MetaStream meta = MetaStream.read(new DataInputViewStreamWrapper(in), classLoader, unchecked);
             states.addAll(meta.states);
+            manifests.add(meta.manifest);
             covered.add(KeyGroupRange.of(
                     handle.getKeyGroupRange().getStartKeyGroup(), handle.getKeyGroupRange().getEndKeyGroup()));
             return meta;
@@ -106,7 +127,13 @@ final class NativeRestore<K> {
 
     private void local(IncrementalLocalKeyedStateHandle handle) throws Exception {
         meta(handle);
-        sources.add(CheckpointSource.newest(handle.getDirectoryStateHandle().getDirectory()));
+        Path directory = handle.getDirectoryStateHandle().getDirectory();
+        sources.add(CheckpointSource.newest(directory));
+        for (Path file : FileUtils.listDirectory(directory)) {
+            elsewhere.put(
+                    file.getFileName().toString(),
+                    new FileStateHandle(new org.apache.flink.core.fs.Path(file.toUri()), Files.size(file)));
+        }
         remember(handle, handle.getSharedStateHandles());
     }
 
@@ -117,6 +144,7 @@ final class NativeRestore<K> {
         List<HandleAndLocalPath> files = new ArrayList<>(handle.getSharedState());
         files.addAll(handle.getPrivateState());
         for (HandleAndLocalPath file : files) {
+            elsewhere.put(file.getLocalPath(), file.getHandle());
             downloads.add(new Transfer.Download(file.getHandle(), directory.resolve(file.getLocalPath())));
         }
         sources.add(CheckpointSource.newest(directory));
@@ -150,6 +178,9 @@ final class NativeRestore<K> {
                 Writer writer = empty.writer();
                 PendingCheckpoint pending = writer.checkpoint(Checkpoint.of(1))) {
             pending.await();
+            try (CheckpointFiles files = empty.files(1)) {
+                manifests.add(files.manifest());
+            }
         }
         sources.add(CheckpointSource.newest(directory));
     }

@@ -34,6 +34,9 @@ final class OpenStore implements AutoCloseable {
     /** Cursors of streams that their users may never close. */
     private final Set<Cursor> cursors = Collections.newSetFromMap(new IdentityHashMap<>());
 
+    /** Null where all files were here from the start. */
+    private Bringing bringing;
+
     private final Thread owner = Thread.currentThread();
     private boolean closed;
 
@@ -63,6 +66,16 @@ final class OpenStore implements AutoCloseable {
         return storeDirectory;
     }
 
+    /** Takes over what brings the files that are not here. */
+    void bringing(Bringing taken) {
+        bringing = taken;
+    }
+
+    /** What brings the files that are not here; null where all of them were from the start. */
+    Bringing bringing() {
+        return bringing;
+    }
+
     /** Has a cursor closed with the store, if not before. */
     Cursor watch(Cursor cursor) {
         cursors.add(cursor);
@@ -83,6 +96,9 @@ final class OpenStore implements AutoCloseable {
         closed = true;
         cursors.forEach(Cursor::close);
         cursors.clear();
+        if (bringing != null) {
+            quietly("bringing of files", bringing);
+        }
         quietly("reader", reader);
         quietly("writer", writer);
         quietly("store", store);

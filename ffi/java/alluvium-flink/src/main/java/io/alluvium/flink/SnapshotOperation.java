@@ -216,14 +216,16 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
 
         /** Uploads what isn't there; says how many bytes. */
         private long upload(List<CheckpointFiles.File> segments) throws Exception {
-            List<Path> missing = new ArrayList<>();
+            List<Transfer.Upload> missing = new ArrayList<>();
+            Bringing bringing = shared.store.bringing();
             for (CheckpointFiles.File segment : segments) {
                 StreamStateHandle known = prepared.base.get(segment.name());
                 if (known != null && factory.couldReuseStateHandle(known)) {
                     reused.add(known);
                     files.add(HandleAndLocalPath.of(known, segment.name()));
                 } else {
-                    missing.add(shared.store.directory().resolve(segment.name()));
+                    StreamStateHandle elsewhere = bringing == null ? null : bringing.elsewhere(segment.name());
+                    missing.add(new Transfer.Upload(shared.store.directory(), segment.name(), elsewhere));
                 }
             }
             CheckpointedStateScope scope = isShared() ? CheckpointedStateScope.SHARED : CheckpointedStateScope.EXCLUSIVE;
@@ -232,7 +234,7 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
             for (int place = 0; place < missing.size(); place++) {
                 StreamStateHandle handle = uploaded.get(place);
                 size += handle.getStateSize();
-                files.add(HandleAndLocalPath.of(handle, missing.get(place).getFileName().toString()));
+                files.add(HandleAndLocalPath.of(handle, missing.get(place).name));
             }
             return size;
         }
@@ -280,7 +282,9 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
 
         /** Links the files to where a task that is restarted on this machine finds them. */
         private void exportLocal() throws IOException {
-            if (!isLocal()) {
+            Bringing bringing = shared.store.bringing();
+            if (!isLocal() || (bringing != null && !bringing.isDone())) {
+                // A copy that lacks files is none; the next checkpoint has one.
                 return;
             }
             // Operators that are chained in one task share the directory.

@@ -35,12 +35,30 @@ final class Transfer implements AutoCloseable {
         this.threads = threads;
     }
 
+    /** A file to be uploaded, wherever it is. */
+    static final class Upload {
+        final String name;
+        private final Path path;
+        private final StreamStateHandle elsewhere;
+
+        /** A file of this machine, or, where it isn't there, of elsewhere. */
+        Upload(Path directory, String name, StreamStateHandle elsewhere) {
+            this.name = name;
+            path = directory.resolve(name);
+            this.elsewhere = elsewhere;
+        }
+
+        InputStream open() throws IOException {
+            return elsewhere == null || Files.exists(path) ? Files.newInputStream(path) : elsewhere.openInputStream();
+        }
+    }
+
     /** Uploads files; their handles come in the same order. What was uploaded before it failed is discarded. */
     List<StreamStateHandle> upload(
-            List<Path> files, CheckpointStreamFactory factory, CheckpointedStateScope scope, CloseableRegistry registry)
+            List<Upload> files, CheckpointStreamFactory factory, CheckpointedStateScope scope, CloseableRegistry registry)
             throws Exception {
         List<Callable<StreamStateHandle>> tasks = new ArrayList<>();
-        for (Path file : files) {
+        for (Upload file : files) {
             tasks.add(() -> upload(file, factory, scope, registry));
         }
         List<StreamStateHandle> handles = new ArrayList<>();
@@ -65,18 +83,18 @@ final class Transfer implements AutoCloseable {
     }
 
     private static StreamStateHandle upload(
-            Path file, CheckpointStreamFactory factory, CheckpointedStateScope scope, CloseableRegistry registry)
+            Upload file, CheckpointStreamFactory factory, CheckpointedStateScope scope, CloseableRegistry registry)
             throws IOException {
         CheckpointStateOutputStream out = factory.createCheckpointStateOutputStream(scope);
-        try (InputStream in = Files.newInputStream(file)) {
+        try (InputStream in = file.open()) {
             registry.registerCloseable(out);
             copy(in, out);
             if (!registry.unregisterCloseable(out)) {
-                throw new IOException("The upload of " + file + " was cancelled.");
+                throw new IOException("The upload of " + file.name + " was cancelled.");
             }
             StreamStateHandle handle = out.closeAndGetHandle();
             if (handle == null) {
-                throw new IOException("The upload of " + file + " came to nothing.");
+                throw new IOException("The upload of " + file.name + " came to nothing.");
             }
             return handle;
         } catch (IOException e) {

@@ -33,12 +33,15 @@ class AlluviumStateBackendTest extends StateBackendTestBase<AlluviumStateBackend
     @Parameter(2)
     TimerService timers;
 
-    @Parameters(name = "checkpoints: {0}, incremental: {1}, timers: {2}")
+    @Parameter(3)
+    boolean onDemand;
+
+    @Parameters(name = "checkpoints: {0}, incremental: {1}, timers: {2}, on demand: {3}")
     static List<Object[]> modes() {
         return List.of(
-                new Object[] {Storages.JOB_MANAGER, true, TimerService.STORE},
-                new Object[] {Storages.FILES, true, TimerService.STORE},
-                new Object[] {Storages.FILES, false, TimerService.HEAP});
+                new Object[] {Storages.JOB_MANAGER, true, TimerService.STORE, false},
+                new Object[] {Storages.FILES, true, TimerService.STORE, true},
+                new Object[] {Storages.FILES, false, TimerService.HEAP, false});
     }
 
     private static long before;
@@ -59,6 +62,7 @@ class AlluviumStateBackendTest extends StateBackendTestBase<AlluviumStateBackend
         Configuration config = new Configuration();
         config.set(AlluviumOptions.LOCAL_DIRECTORIES, Storages.directory(directory).toString());
         config.set(AlluviumOptions.TIMER_SERVICE, timers);
+        config.set(AlluviumOptions.RESTORE_ON_DEMAND, onDemand);
         return new AlluviumStateBackend().setIncremental(incremental).configure(config, getClass().getClassLoader());
     }
 

@@ -26,7 +26,9 @@ class AlluviumStateMigrationTest extends StateBackendMigrationTestBase<AlluviumS
 
     @Override
     protected AlluviumStateBackend getStateBackend() {
-        return new AlluviumStateBackend().setLocalDirectories(Storages.directory(directory).toString());
+        return new AlluviumStateBackend()
+                .setLocalDirectories(Storages.directory(directory).toString())
+                .setRestoreOnDemand(storage == Storages.FILES);
     }
 
     @Override

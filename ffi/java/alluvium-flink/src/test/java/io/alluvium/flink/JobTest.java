@@ -54,6 +54,7 @@ class JobTest {
         HEAP_TIMERS,
         FULL_CHECKPOINTS,
         FILE_MERGING,
+        ON_DEMAND,
         LOCAL_RECOVERY;
 
         void set(Configuration config) {
@@ -67,6 +68,9 @@ class JobTest {
                 case FILE_MERGING:
                     config.set(CheckpointingOptions.FILE_MERGING_ENABLED, true);
                     config.set(CheckpointingOptions.FILE_MERGING_ACROSS_BOUNDARY, true);
+                    break;
+                case ON_DEMAND:
+                    config.set(AlluviumOptions.RESTORE_ON_DEMAND, true);
                     break;
                 case LOCAL_RECOVERY:
                     config.set(CheckpointingOptions.LOCAL_BACKUP_ENABLED, true);
