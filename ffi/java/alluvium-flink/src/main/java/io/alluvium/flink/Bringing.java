@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.runtime.state.StreamStateHandle;
 import org.apache.flink.util.IOUtils;
@@ -28,7 +29,9 @@ final class Bringing implements Closeable {
     private final Fetches fetches;
     private final Map<String, StreamStateHandle> elsewhere;
     private final List<Thread> threads = new ArrayList<>();
-    private volatile boolean cancelled;
+    /** The streams that are read from; closed, none is opened any more. */
+    private final CloseableRegistry streams = new CloseableRegistry();
+
     private volatile boolean closed;
 
     /** Takes over the fetches. */
@@ -70,7 +73,7 @@ final class Bringing implements Closeable {
 
     private void bring(Fetches.Request request, Source source) {
         try {
-            if (cancelled) {
+            if (streams.isClosed()) {
                 throw new IOException("the task is cancelled");
             }
             fetches.complete(request, source.read(request));
@@ -93,7 +96,10 @@ final class Bringing implements Closeable {
                 if (handle == null) {
                     throw new IOException("no checkpoint that was restored has " + request.file());
                 }
-                in = handle.openInputStream();
+                FSDataInputStream opened = handle.openInputStream();
+                // Closes it, and fails, where the task is cancelled.
+                streams.registerCloseable(opened);
+                in = opened;
                 file = request.file();
             }
             if (in.getPos() != request.offset()) {
@@ -111,6 +117,9 @@ final class Bringing implements Closeable {
         }
 
         void close() {
+            if (in != null) {
+                streams.unregisterCloseable(in);
+            }
             IOUtils.closeQuietly(in);
             in = null;
             file = null;
@@ -119,7 +128,9 @@ final class Bringing implements Closeable {
 
     /** Has everybody fail who waits for a file, now or later. */
     void cancel() {
-        cancelled = true;
+        IOUtils.closeQuietly(streams);
+        // Those that are just opening one.
+        threads.forEach(Thread::interrupt);
         if (!closed) {
             fetches.cancelWaits();
         }
@@ -129,6 +140,8 @@ final class Bringing implements Closeable {
     @Override
     public void close() {
         closed = true;
+        IOUtils.closeQuietly(streams);
+        threads.forEach(Thread::interrupt);
         boolean interrupted = false;
         for (Thread thread : threads) {
             while (thread.isAlive()) {
