@@ -24,6 +24,7 @@ import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.RestartStrategyOptions;
 import org.apache.flink.configuration.StateBackendOptions;
+import org.apache.flink.configuration.StateChangelogOptions;
 import org.apache.flink.configuration.StateRecoveryOptions;
 import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.connector.datagen.source.DataGeneratorSource;
@@ -55,6 +56,7 @@ class JobTest {
         FULL_CHECKPOINTS,
         FILE_MERGING,
         ON_DEMAND,
+        CHANGELOG,
         LOCAL_RECOVERY;
 
         void set(Configuration config) {
@@ -68,6 +70,11 @@ class JobTest {
                 case FILE_MERGING:
                     config.set(CheckpointingOptions.FILE_MERGING_ENABLED, true);
                     config.set(CheckpointingOptions.FILE_MERGING_ACROSS_BOUNDARY, true);
+                    break;
+                case CHANGELOG:
+                    config.set(StateChangelogOptions.ENABLE_STATE_CHANGE_LOG, true);
+                    config.set(StateChangelogOptions.STATE_CHANGE_LOG_STORAGE, "memory");
+                    config.set(StateChangelogOptions.PERIODIC_MATERIALIZATION_INTERVAL, Duration.ofMillis(100));
                     break;
                 case ON_DEMAND:
                     config.set(AlluviumOptions.RESTORE_ON_DEMAND, true);
