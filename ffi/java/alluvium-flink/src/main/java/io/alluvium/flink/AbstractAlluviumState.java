@@ -177,6 +177,20 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
 
     @Override
     public StateIncrementalVisitor<K, N, V> getStateIncrementalVisitor(int recommendedMaxNumberOfReturnedRecords) {
-        throw new UnsupportedOperationException("visiting all entries of a state, for a cleanup at each access, is not supported");
+        return new EntryVisitor<>(this, recommendedMaxNumberOfReturnedRecords);
+    }
+
+    /** What a key holds, or of a large map a part; null where there is none. The key is any, not the current one. */
+    V visit(Key key) throws IOException {
+        return read(key);
+    }
+
+    /** Changes what a key was {@linkplain #visit found} to hold; null: to nothing. */
+    void revise(Key key, V before, V after) throws IOException {
+        if (after == null) {
+            delete(key);
+        } else {
+            put(key, after);
+        }
     }
 }

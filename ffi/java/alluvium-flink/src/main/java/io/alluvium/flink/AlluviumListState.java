@@ -32,10 +32,15 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
 
     @Override
     public List<V> getInternal() throws IOException {
+        return visit(key());
+    }
+
+    @Override
+    List<V> visit(Key key) throws IOException {
         List<byte[]> stored;
         try {
             OpenStore store = backend.openStore();
-            stored = store.isOwner() ? writer.list(state, key()) : store.reader().list(state, key());
+            stored = store.isOwner() ? writer.list(state, key) : store.reader().list(state, key);
         } catch (AlluviumException e) {
             throw failure(e);
         }
@@ -102,6 +107,15 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
             writer.putList(state, key(), elements);
         } catch (AlluviumException e) {
             throw failure(e);
+        }
+    }
+
+    @Override
+    void revise(Key key, List<V> before, List<V> after) throws IOException {
+        if (after == null) {
+            delete(key);
+        } else {
+            writer.putList(state, key, bytes(after));
         }
     }
 

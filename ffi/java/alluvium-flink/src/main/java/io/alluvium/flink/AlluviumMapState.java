@@ -24,6 +24,9 @@ import org.apache.flink.util.FlinkRuntimeException;
  */
 final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, Map<UK, UV>>
         implements InternalMapState<K, N, UK, UV> {
+    /** A cleanup that does a little at each access doesn't go through more of one map. */
+    private static final int VISITED_MAX = 1024;
+
     private TypeSerializer<UK> userKeySerializer;
     private TypeSerializer<UV> userValueSerializer;
     private byte[] entry = new byte[128];
@@ -204,6 +207,27 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
     public Iterable<UV> values() {
         Key container = container();
         return () -> iterator(container, StoredEntry::getValue);
+    }
+
+    @Override
+    Map<UK, UV> visit(Key key) throws IOException {
+        Map<UK, UV> visited = new LinkedHashMap<>();
+        EntryPages pages = new EntryPages(writer, state, key);
+        while (visited.size() < VISITED_MAX && pages.hasNext()) {
+            StoredEntry stored = new StoredEntry(key, pages.next());
+            visited.put(stored.getKey(), stored.getValue());
+        }
+        return visited.isEmpty() ? null : visited;
+    }
+
+    /** Entries go or stay; none is changed. */
+    @Override
+    void revise(Key key, Map<UK, UV> before, Map<UK, UV> after) throws IOException {
+        for (UK userKey : before.keySet()) {
+            if (after == null || !after.containsKey(userKey)) {
+                remove(key, userKey(userKey));
+            }
+        }
     }
 
     @Override
