@@ -33,6 +33,7 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
     private V defaultValue;
     private N currentNamespace;
     private byte[] buffer = new byte[128];
+    private boolean visitable;
 
     AbstractAlluviumState(AlluviumKeyedStateBackend<K> backend, RegisteredState registered, V defaultValue) {
         this.backend = backend;
@@ -175,8 +176,15 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
         return backend.openStore().reader().get(state, key);
     }
 
+    void setVisitable(boolean visitable) {
+        this.visitable = visitable;
+    }
+
     @Override
     public StateIncrementalVisitor<K, N, V> getStateIncrementalVisitor(int recommendedMaxNumberOfReturnedRecords) {
+        if (!visitable) {
+            throw new UnsupportedOperationException("compaction removes what is expired of the state " + state.name());
+        }
         return new EntryVisitor<>(this, recommendedMaxNumberOfReturnedRecords);
     }
 

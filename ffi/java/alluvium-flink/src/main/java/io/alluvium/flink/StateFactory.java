@@ -1,5 +1,6 @@
 package io.alluvium.flink;
 
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -7,9 +8,16 @@ import org.apache.flink.api.common.state.AggregatingStateDescriptor;
 import org.apache.flink.api.common.state.ReducingStateDescriptor;
 import org.apache.flink.api.common.state.State;
 import org.apache.flink.api.common.state.StateDescriptor;
+import org.apache.flink.api.common.state.StateTtlConfig;
 
 /** Makes the objects that operators use states by, one for each name, and brings them up to date when a state is registered anew. */
 final class StateFactory<K> {
+    /** Flink has one object that stands for it. */
+    private static final StateTtlConfig.IncrementalCleanupStrategy CLEANED_BY_DEFAULT = StateTtlConfig.newBuilder(Duration.ofDays(1))
+            .build()
+            .getCleanupStrategies()
+            .getIncrementalCleanupStrategy();
+
     private final AlluviumKeyedStateBackend<K> backend;
     private final Map<String, AbstractAlluviumState<K, ?, ?>> made = new HashMap<>();
 
@@ -27,7 +35,16 @@ final class StateFactory<K> {
             state.update(registered, defaultValue(descriptor));
             setFunction(state, descriptor);
         }
+        state.setVisitable(!isCleanedByDefault(descriptor.getTtlConfig()));
         return (IS) state;
+    }
+
+    /**
+     * Whether a cleanup at each access is on only because Flink has it on for backends that can do it, and not because the job asks for it:
+     * compaction does the same without a read.
+     */
+    private static boolean isCleanedByDefault(StateTtlConfig ttl) {
+        return ttl.isEnabled() && ttl.getCleanupStrategies().getIncrementalCleanupStrategy() == CLEANED_BY_DEFAULT;
     }
 
     /** What stands for no value. It is deprecated for users, who still may set it. */

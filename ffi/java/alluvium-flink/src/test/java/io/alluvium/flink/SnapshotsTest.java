@@ -4,6 +4,8 @@ import io.alluvium.Engine;
 import io.alluvium.flink.AlluviumOptions.TimerService;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,6 +16,9 @@ import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.MapState;
 import org.apache.flink.api.common.state.MapStateDescriptor;
+import org.apache.flink.api.common.state.State;
+import org.apache.flink.api.common.state.StateDescriptor;
+import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeutils.base.IntSerializer;
@@ -293,6 +298,44 @@ class SnapshotsTest {
         assertThat(result.getTaskLocalSnapshot()).isNotNull();
         check(tasks.open(backend(), 0, 15, result.getTaskLocalSnapshot()), "v");
         result.getTaskLocalSnapshot().discardState();
+    }
+
+    private static <S extends State> S expiring(AbstractKeyedStateBackend<Integer> backend, StateDescriptor<S, ?> descriptor)
+            throws Exception {
+        descriptor.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(500))
+                .setStateVisibility(StateTtlConfig.StateVisibility.ReturnExpiredIfNotCleanedUp)
+                .build());
+        return backend.getPartitionedState(VoidNamespace.INSTANCE, VoidNamespaceSerializer.INSTANCE, descriptor);
+    }
+
+    /** What is still there though it is expired, of a value, a list and a map. */
+    private static List<Object> expired(AbstractKeyedStateBackend<Integer> backend) throws Exception {
+        backend.setCurrentKey(1);
+        List<Object> found = new ArrayList<>();
+        found.add(expiring(backend, new ValueStateDescriptor<>("values", IntSerializer.INSTANCE)).value());
+        Iterable<Integer> list = expiring(backend, new ListStateDescriptor<>("lists", IntSerializer.INSTANCE)).get();
+        found.add(list == null || !list.iterator().hasNext() ? null : list.iterator().next());
+        MapStateDescriptor<Integer, Integer> maps =
+                new MapStateDescriptor<>("maps", IntSerializer.INSTANCE, IntSerializer.INSTANCE);
+        found.add(expiring(backend, maps).get(5));
+        return found;
+    }
+
+    @Test
+    void compactionRemovesWhatIsExpired() throws Exception {
+        AbstractKeyedStateBackend<Integer> task = tasks.open(backend(), 0, 15);
+        task.setCurrentKey(1);
+        expiring(task, new ValueStateDescriptor<>("values", IntSerializer.INSTANCE)).update(3);
+        expiring(task, new ListStateDescriptor<>("lists", IntSerializer.INSTANCE)).add(4);
+        expiring(task, new MapStateDescriptor<>("maps", IntSerializer.INSTANCE, IntSerializer.INSTANCE)).put(5, 6);
+        KeyedStateHandle before = tasks.checkpoint(task, 1);
+        Thread.sleep(600);
+        tasks.checkpoint(task, 2);
+        ((AlluviumKeyedStateBackend<Integer>) task).openStore().store.compact();
+        KeyedStateHandle after = tasks.checkpoint(task, 3);
+        tasks.close(task);
+        assertThat(expired(tasks.open(backend(), 0, 15, before))).containsExactly(3, 4, 6);
+        assertThat(expired(tasks.open(backend(), 0, 15, after))).containsExactly(null, null, null);
     }
 
     @Test
