@@ -1,0 +1,204 @@
+package io.alluvium.flink;
+
+import io.alluvium.AlluviumException;
+import io.alluvium.Key;
+import io.alluvium.State;
+import io.alluvium.Writer;
+import java.io.IOException;
+import org.apache.flink.api.common.typeutils.TypeSerializer;
+import org.apache.flink.api.java.tuple.Tuple2;
+import org.apache.flink.core.memory.DataInputDeserializer;
+import org.apache.flink.core.memory.DataOutputSerializer;
+import org.apache.flink.queryablestate.client.state.serialization.KvStateSerializer;
+import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
+import org.apache.flink.runtime.state.internal.InternalKvState;
+import org.apache.flink.util.FlinkRuntimeException;
+
+/**
+ * What all states have in common: their serializers, the namespace that they are at, and how one value is read and put.
+ *
+ * <p>Values go through buffers that are used again. The task's thread alone uses a state, but for {@link #getSerializedValue}.
+ */
+abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V> {
+    /** A buffer that grew beyond this for one value is not kept. */
+    private static final int KEPT_BYTES_MAX = 1 << 20;
+
+    final AlluviumKeyedStateBackend<K> backend;
+    final Writer writer;
+    final State state;
+    final DataOutputSerializer out = new DataOutputSerializer(128);
+    final DataInputDeserializer in = new DataInputDeserializer();
+    TypeSerializer<N> namespaceSerializer;
+    TypeSerializer<V> valueSerializer;
+    private V defaultValue;
+    private N currentNamespace;
+    private byte[] buffer = new byte[128];
+    private boolean visitable;
+
+    AbstractAlluviumState(AlluviumKeyedStateBackend<K> backend, RegisteredState registered, V defaultValue) {
+        this.backend = backend;
+        writer = backend.openStore().writer;
+        state = registered.state;
+        update(registered, defaultValue);
+    }
+
+    /** Takes over what the state was registered with anew. */
+    void update(RegisteredState registered, V newDefault) {
+        namespaceSerializer = registered.<N, V>keyed().getNamespaceSerializer();
+        valueSerializer = registered.<N, V>keyed().getStateSerializer();
+        defaultValue = newDefault;
+    }
+
+    @Override
+    public TypeSerializer<K> getKeySerializer() {
+        return backend.getKeySerializer();
+    }
+
+    @Override
+    public TypeSerializer<N> getNamespaceSerializer() {
+        return namespaceSerializer;
+    }
+
+    @Override
+    public TypeSerializer<V> getValueSerializer() {
+        return valueSerializer;
+    }
+
+    @Override
+    public void setCurrentNamespace(N namespace) {
+        currentNamespace = namespace;
+    }
+
+    N currentNamespace() {
+        return currentNamespace;
+    }
+
+    /** A copy of the value that stands for none; null where there is none. */
+    V defaultValue() {
+        return defaultValue == null ? null : valueSerializer.copy(defaultValue);
+    }
+
+    /** The current key in the current namespace. */
+    Key key() {
+        return keyIn(currentNamespace);
+    }
+
+    /** The current key in a namespace. */
+    Key keyIn(N namespace) {
+        if (namespace == null) {
+            throw new FlinkRuntimeException("the state " + state.name() + " has no namespace set");
+        }
+        return backend.currentKey().in(namespace, namespaceSerializer);
+    }
+
+    FlinkRuntimeException failure(AlluviumException cause) {
+        return Failure.of(state.name(), cause);
+    }
+
+    /** The value of a key; null where there is none. Other threads than the task's may read, too, if they wait for each other. */
+    V read(Key key) throws IOException {
+        if (!backend.openStore().isOwner()) {
+            return readElsewhere(key);
+        }
+        try {
+            int len = writer.get(state, key, buffer);
+            if (len < 0) {
+                return null;
+            }
+            if (len > KEPT_BYTES_MAX) {
+                in.setBuffer(writer.get(state, key));
+            } else if (len > buffer.length) {
+                buffer = new byte[Math.max(len, 2 * buffer.length)];
+                in.setBuffer(buffer, 0, writer.get(state, key, buffer));
+            } else {
+                in.setBuffer(buffer, 0, len);
+            }
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
+        return valueSerializer.deserialize(in);
+    }
+
+    private V readElsewhere(Key key) throws IOException {
+        try {
+            byte[] stored = backend.openStore().reader().get(state, key);
+            return stored == null ? null : valueSerializer.deserialize(new DataInputDeserializer(stored));
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
+    }
+
+    /** Puts a value. */
+    void put(Key key, V value) throws IOException {
+        out.clear();
+        valueSerializer.serialize(value, out);
+        try {
+            writer.put(state, key, out.wrapAsByteBuffer());
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
+    }
+
+    /** Deletes a value or list. */
+    void delete(Key key) {
+        try {
+            writer.delete(state, key);
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
+    }
+
+    @Override
+    public void clear() {
+        delete(key());
+    }
+
+    @Override
+    public byte[] getSerializedValue(
+            byte[] serializedKeyAndNamespace,
+            TypeSerializer<K> safeKeySerializer,
+            TypeSerializer<N> safeNamespaceSerializer,
+            TypeSerializer<V> safeValueSerializer)
+            throws Exception {
+        Tuple2<K, N> both = KvStateSerializer.deserializeKeyAndNamespace(
+                serializedKeyAndNamespace, safeKeySerializer, safeNamespaceSerializer);
+        int group = KeyGroupRangeAssignment.assignToKeyGroup(both.f0, backend.getNumberOfKeyGroups());
+        byte[] namespace = CurrentKey.namespace(both.f1, safeNamespaceSerializer);
+        try {
+            return serialized(CurrentKey.key(Bytes.of(both.f0, safeKeySerializer), namespace, group), safeValueSerializer);
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
+    }
+
+    /** What a key holds, as Flink sends it to who asks for it from elsewhere; null where there is none. Any thread calls it. */
+    byte[] serialized(Key key, TypeSerializer<V> safeValueSerializer) throws IOException {
+        return backend.openStore().reader().get(state, key);
+    }
+
+    void setVisitable(boolean visitable) {
+        this.visitable = visitable;
+    }
+
+    @Override
+    public StateIncrementalVisitor<K, N, V> getStateIncrementalVisitor(int recommendedMaxNumberOfReturnedRecords) {
+        if (!visitable) {
+            throw new UnsupportedOperationException("compaction removes what is expired of the state " + state.name());
+        }
+        return new EntryVisitor<>(this, recommendedMaxNumberOfReturnedRecords);
+    }
+
+    /** What a key holds, or of a large map a part; null where there is none. The key is any, not the current one. */
+    V visit(Key key) throws IOException {
+        return read(key);
+    }
+
+    /** Changes what a key was {@linkplain #visit found} to hold; null: to nothing. */
+    void revise(Key key, V before, V after) throws IOException {
+        if (after == null) {
+            delete(key);
+        } else {
+            put(key, after);
+        }
+    }
+}

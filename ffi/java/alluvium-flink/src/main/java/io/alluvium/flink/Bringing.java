@@ -1,0 +1,160 @@
+package io.alluvium.flink;
+
+import io.alluvium.AlluviumException;
+import io.alluvium.Fetches;
+import java.io.Closeable;
+import java.io.EOFException;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.core.fs.FSDataInputStream;
+import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.util.IOUtils;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Brings the files of restored checkpoints while the task works on them: what somebody waits for first, then the rest. Its threads end when
+ * everything is here.
+ *
+ * <p>After {@link #cancel}, which a thread may call that is not the task's, whoever waits for a file fails, and so does whoever comes to.
+ */
+final class Bringing implements Closeable {
+    private static final Logger LOG = LoggerFactory.getLogger(Bringing.class);
+    private static final Duration PATIENCE = Duration.ofMillis(50);
+
+    private final Fetches fetches;
+    private final Map<String, StreamStateHandle> elsewhere;
+    private final List<Thread> threads = new ArrayList<>();
+    /** The streams that are read from; closed, none is opened any more. */
+    private final CloseableRegistry streams = new CloseableRegistry();
+
+    private volatile boolean closed;
+
+    /** Takes over the fetches. */
+    Bringing(Fetches fetches, Map<String, StreamStateHandle> elsewhere, int threads) {
+        this.fetches = fetches;
+        this.elsewhere = elsewhere;
+        for (int number = 0; number < threads; number++) {
+            Thread thread = new Thread(this::serve, "alluvium-restore-" + number);
+            thread.setDaemon(true);
+            this.threads.add(thread);
+            thread.start();
+        }
+    }
+
+    /** Where a file is that may not be here yet; null where it never was elsewhere. */
+    StreamStateHandle elsewhere(String file) {
+        return elsewhere.get(file);
+    }
+
+    /** Whether all files are here. */
+    boolean isDone() {
+        return fetches.absentFiles() == 0;
+    }
+
+    private void serve() {
+        Source source = new Source();
+        try {
+            while (!closed && !isDone()) {
+                for (Fetches.Request request : fetches.await(1, PATIENCE)) {
+                    bring(request, source);
+                }
+            }
+        } catch (AlluviumException e) {
+            LOG.warn("Files that are elsewhere are not brought any more", e);
+        } finally {
+            source.close();
+        }
+    }
+
+    private void bring(Fetches.Request request, Source source) {
+        try {
+            if (streams.isClosed()) {
+                throw new IOException("the task is cancelled");
+            }
+            fetches.complete(request, source.read(request));
+        } catch (IOException | RuntimeException e) {
+            source.close();
+            LOG.debug("{} was not brought", request.file(), e);
+            fetches.fail(request, String.valueOf(e.getMessage()));
+        }
+    }
+
+    /** The file that a thread read last, as it will often read on there. */
+    private final class Source {
+        private String file;
+        private FSDataInputStream in;
+
+        byte[] read(Fetches.Request request) throws IOException {
+            if (!request.file().equals(file)) {
+                close();
+                StreamStateHandle handle = elsewhere.get(request.file());
+                if (handle == null) {
+                    throw new IOException("no checkpoint that was restored has " + request.file());
+                }
+                FSDataInputStream opened = handle.openInputStream();
+                // Closes it, and fails, where the task is cancelled.
+                streams.registerCloseable(opened);
+                in = opened;
+                file = request.file();
+            }
+            if (in.getPos() != request.offset()) {
+                in.seek(request.offset());
+            }
+            byte[] bytes = new byte[request.len()];
+            for (int at = 0; at < bytes.length; ) {
+                int len = in.read(bytes, at, bytes.length - at);
+                if (len < 0) {
+                    throw new EOFException(request.file() + " ends at " + (request.offset() + at));
+                }
+                at += len;
+            }
+            return bytes;
+        }
+
+        void close() {
+            if (in != null) {
+                streams.unregisterCloseable(in);
+            }
+            IOUtils.closeQuietly(in);
+            in = null;
+            file = null;
+        }
+    }
+
+    /** Has everybody fail who waits for a file, now or later. */
+    void cancel() {
+        IOUtils.closeQuietly(streams);
+        // Those that are just opening one.
+        threads.forEach(Thread::interrupt);
+        if (!closed) {
+            fetches.cancelWaits();
+        }
+    }
+
+    /** Ends the threads, and waits for them. */
+    @Override
+    public void close() {
+        closed = true;
+        IOUtils.closeQuietly(streams);
+        threads.forEach(Thread::interrupt);
+        boolean interrupted = false;
+        for (Thread thread : threads) {
+            while (thread.isAlive()) {
+                try {
+                    thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        }
+        fetches.close();
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

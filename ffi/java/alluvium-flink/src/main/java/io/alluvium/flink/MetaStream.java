@@ -1,0 +1,82 @@
+package io.alluvium.flink;
+
+import java.io.IOException;
+import java.util.List;
+import org.apache.flink.api.common.typeutils.TypeSerializer;
+import org.apache.flink.api.common.typeutils.TypeSerializerSchemaCompatibility;
+import org.apache.flink.core.memory.DataInputView;
+import org.apache.flink.core.memory.DataOutputView;
+import org.apache.flink.runtime.state.KeyedBackendSerializationProxy;
+import org.apache.flink.runtime.state.StateSerializerProvider;
+import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
+import org.apache.flink.util.StateMigrationException;
+
+/**
+ * The stream of a checkpoint that is read first: what Flink keeps of serializers and states, then {@code magic i32 | version i32 | name of the
+ * manifest (UTF) | len i32 | the manifest}.
+ */
+final class MetaStream {
+    private static final int MAGIC = 0x414c4c55;
+    private static final int VERSION = 1;
+
+    final List<StateMetaInfoSnapshot> states;
+    final String manifestName;
+    final byte[] manifest;
+
+    private MetaStream(List<StateMetaInfoSnapshot> states, String manifestName, byte[] manifest) {
+        this.states = states;
+        this.manifestName = manifestName;
+        this.manifest = manifest;
+    }
+
+    static void write(
+            DataOutputView out,
+            TypeSerializer<?> keySerializer,
+            List<StateMetaInfoSnapshot> states,
+            String manifestName,
+            byte[] manifest)
+            throws IOException {
+        // Segments are compressed by themselves.
+        new KeyedBackendSerializationProxy<>(keySerializer, states, false).write(out);
+        out.writeInt(MAGIC);
+        out.writeInt(VERSION);
+        out.writeUTF(manifestName);
+        out.writeInt(manifest.length);
+        out.write(manifest);
+    }
+
+    /** Reads the stream, and checks that the key serializer can go on with what is there, if it is given: once, as it takes that over. */
+    static <K> MetaStream read(DataInputView in, ClassLoader classLoader, StateSerializerProvider<K> unchecked)
+            throws IOException, StateMigrationException {
+        // Old serializers need not be there: the new ones may be able to go on without.
+        KeyedBackendSerializationProxy<K> proxy = new KeyedBackendSerializationProxy<>(classLoader);
+        proxy.read(in);
+        if (unchecked != null) {
+            check(proxy, unchecked);
+        }
+        if (in.readInt() != MAGIC) {
+            throw new IOException("The checkpoint was not written by an Alluvium state backend;"
+                    + " a canonical savepoint leads from one backend to another.");
+        }
+        int version = in.readInt();
+        if (version != VERSION) {
+            throw new IOException("The checkpoint is of the version " + version + ", this backend reads " + VERSION + ".");
+        }
+        String name = in.readUTF();
+        byte[] manifest = new byte[in.readInt()];
+        in.readFully(manifest);
+        return new MetaStream(proxy.getStateMetaInfoSnapshots(), name, manifest);
+    }
+
+    private static <K> void check(KeyedBackendSerializationProxy<K> proxy, StateSerializerProvider<K> provider)
+            throws StateMigrationException {
+        TypeSerializer<K> current = provider.currentSchemaSerializer();
+        TypeSerializerSchemaCompatibility<K> compatibility =
+                provider.setPreviousSerializerSnapshotForRestoredState(proxy.getKeySerializerSnapshot());
+        if (compatibility.isCompatibleAfterMigration() || compatibility.isIncompatible()) {
+            throw new StateMigrationException("The new key serializer (" + current
+                    + ") must be compatible with the previous key serializer (" + provider.previousSchemaSerializer()
+                    + ").");
+        }
+    }
+}

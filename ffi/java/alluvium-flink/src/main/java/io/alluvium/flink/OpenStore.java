@@ -1,0 +1,126 @@
+package io.alluvium.flink;
+
+import io.alluvium.Cursor;
+import io.alluvium.KeyGroupRange;
+import io.alluvium.Reader;
+import io.alluvium.Store;
+import io.alluvium.Writer;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Set;
+import org.apache.flink.runtime.memory.OpaqueMemoryResource;
+import org.apache.flink.util.FileUtils;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The store of a keyed backend, its writer, and what it was opened in: the engine that is shared with the slot's other backends, and a
+ * directory of its own. Everything is closed in order, and the directory deleted.
+ *
+ * <p>The writer and its cursors belong to the task's thread, which made this; the reader is for any.
+ */
+final class OpenStore implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(OpenStore.class);
+
+    final Store store;
+    final Writer writer;
+    final KeyGroupRange range;
+    private final Reader reader;
+    private final Path directory;
+    private final Path storeDirectory;
+    private final OpaqueMemoryResource<SlotEngine> engine;
+    /** Cursors of streams that their users may never close. */
+    private final Set<Cursor> cursors = Collections.newSetFromMap(new IdentityHashMap<>());
+
+    /** Null where all files were here from the start. */
+    private Bringing bringing;
+
+    private final Thread owner = Thread.currentThread();
+    private boolean closed;
+
+    /** Takes over everything. {@code directory} has the store's own in it. */
+    OpenStore(Store store, Path storeDirectory, Path directory, OpaqueMemoryResource<SlotEngine> engine) {
+        this.store = store;
+        this.storeDirectory = storeDirectory;
+        this.directory = directory;
+        this.engine = engine;
+        range = store.range();
+        writer = store.writer();
+        reader = store.reader();
+    }
+
+    /** Whether the calling thread is the task's, which the writer belongs to. */
+    boolean isOwner() {
+        return Thread.currentThread() == owner;
+    }
+
+    /** For threads that are not the task's. */
+    Reader reader() {
+        return reader;
+    }
+
+    /** Where the store's files are. */
+    Path directory() {
+        return storeDirectory;
+    }
+
+    /** Takes over what brings the files that are not here. */
+    void bringing(Bringing taken) {
+        bringing = taken;
+    }
+
+    /** What brings the files that are not here; null where all of them were from the start. */
+    Bringing bringing() {
+        return bringing;
+    }
+
+    /** Has a cursor closed with the store, if not before. */
+    Cursor watch(Cursor cursor) {
+        cursors.add(cursor);
+        return cursor;
+    }
+
+    /** Closes a cursor that was {@linkplain #watch watched}. */
+    void done(Cursor cursor) {
+        cursors.remove(cursor);
+        cursor.close();
+    }
+
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        cursors.forEach(Cursor::close);
+        cursors.clear();
+        if (bringing != null) {
+            quietly("bringing of files", bringing);
+        }
+        quietly("reader", reader);
+        quietly("writer", writer);
+        quietly("store", store);
+        quietly("engine", engine);
+        delete(directory);
+    }
+
+    /** The task is over whatever comes of it, and its directory goes; so a problem is told to nobody but the log. */
+    private void quietly(String what, AutoCloseable closeable) {
+        try {
+            closeable.close();
+        } catch (Exception e) {
+            LOG.warn("The {} of {} was not closed well", what, storeDirectory, e);
+        }
+    }
+
+    /** Deletes a directory, or says why not. */
+    static void delete(Path directory) {
+        try {
+            FileUtils.deleteDirectory(directory.toFile());
+        } catch (IOException e) {
+            LOG.warn("{} could not be deleted", directory, e);
+        }
+    }
+}
