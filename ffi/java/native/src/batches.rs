@@ -163,7 +163,10 @@ fn with_batch<R>(
     len: jint,
     run: impl FnOnce(&mut WriterObject, &Batch<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    let operations = packed::decode(bytes(address, len)?)?;
+    // A copy: what another thread of the host writes over meanwhile, against the rules, must not be two different keys to the engine, which
+    // hashes and compares them more than once.
+    let packed = bytes(address, len)?.to_vec();
+    let operations = packed::decode(&packed)?;
     let ranges = packed::ranges(&operations);
     let batch = packed::batch(&operations, &ranges, object.key_groups)?;
     run(object, &batch)
