@@ -174,17 +174,24 @@ impl Writer {
     /// Puts a value. For value and merging states; for these it has to be of a form that the operator takes.
     #[inline]
     pub fn put(&mut self, state: State, key: Key<'_>, value: &[u8]) -> Result<()> {
-        match self.quick_update(state, key, |_| Some(value)) {
-            QuickUpdate::Done => Ok(()),
-            _ => self.full_put(state, key.group, key.key, key.namespace, value),
+        // One of another length doesn't take a word's place, so there is nothing to look for.
+        if value.len() == 8
+            && let QuickUpdate::Done = self.quick_update(state, key, |_| Some(value))
+        {
+            return Ok(());
         }
+        self.full_put(state, key.group, key.key, key.namespace, value)
     }
 
     /// A put in full generality, apart as [`Writer::full_update`] is.
     #[inline(never)]
     fn full_put(&mut self, state: State, group: KeyGroup, key: &[u8], namespace: &[u8], value: &[u8]) -> Result<()> {
         let key = Key { group, key, namespace };
-        if let QuickUpdate::Done = self.quick_change(state, key, &mut Some(|_: Option<&[u8]>| Some(value))) {
+        // Where words were looked for already, no other value can be overwritten with one.
+        let was_looked_for = value.len() == 8 && self.states.has_words(&self.store, state);
+        if !was_looked_for
+            && let QuickUpdate::Done = self.quick_change(state, key, &mut Some(|_: Option<&[u8]>| Some(value)))
+        {
             return Ok(());
         }
         change::check_value(value)?;
