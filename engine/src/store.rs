@@ -2,8 +2,9 @@
 
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
+use crate::changelog::Changelog;
 use crate::checkpoint::{Catalogue, CheckpointInfo};
-use crate::commit::{self, Commit, CommitInfo};
+use crate::commit::{self, Commit, CommitInfo, Committed};
 use crate::convert::{Conversions, Convert};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::hot::Memory;
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
 use crate::life_cycle::{self, CheckpointFiles};
+use crate::manifest::format::{decode_state, encode_state};
 use crate::manifest::{Manifest, StateInfo, StoreInfo};
 use crate::metrics::{Metrics, StoreCounts};
 use crate::migrate::{self, Migration};
@@ -26,7 +28,7 @@ use crate::states::{
     MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, definition, encode_expiry,
 };
 use crate::writer::Writer;
-use crate::{checkpoint, recover, write};
+use crate::{checkpoint, recover, replay, write};
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,7 +118,11 @@ pub(crate) struct StoreInner {
     /// The current arrangement. Changed under this lock only, together with the shards' views.
     pub version: Mutex<Arc<Version>>,
     pub epoch: AtomicU32,
-    /// Of a transactional store, what was committed last.
+    /// The changelog; nothing is appended to it where the store has none.
+    pub log: Arc<Changelog>,
+    /// What of it is still to be replayed.
+    pub replay: crate::replay::Replay,
+    /// What was committed last, in a transactional store or in the changelog.
     pub last_commit: Mutex<Arc<CommitInfo>>,
     /// Up to where it was committed at the cuts whose checkpoints and snapshots are not complete.
     pub cuts: Mutex<Vec<u32>>,
@@ -274,8 +280,11 @@ impl Store {
     /// Claims a range of key groups for writing; refused ([`Error::RangeClaimed`]) while another writer holds any of them.
     /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it;
     /// [`Error::Busy`] where something is staged in it.
+    ///
+    /// What the changelog has of the range behind the checkpoint that the store was opened at is replayed first, unless it was already:
+    /// merge operators of the host have to be registered before ([`Error::State`] where one isn't).
     pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
-        write::claim(&self.inner, range)
+        self.inner.claim(range)
     }
 
     /// Begins a load of sorted data, of about so many records. See [`BulkLoad`].
@@ -300,16 +309,36 @@ impl Store {
         barrier::cut(&self.inner, barrier, None)
     }
 
-    /// Commits what is staged in a transactional store, by all its writers, as one: from now on it is in committed reads, and
-    /// in every checkpoint. Takes microseconds, however much is staged ([`Writer::commit`] fewer); it lasts with the
-    /// next checkpoint, and a crash before that goes back to the last commit that a checkpoint has.
+    /// Commits what all writers did, as one, with the sources' offsets. Takes microseconds, however much it is ([`Writer::commit`] fewer).
+    ///
+    /// With a changelog ([`Durability::Changelog`](crate::Durability::Changelog)) it comes to last without a checkpoint, soon after:
+    /// [`Committed`] says when. Of a transactional store, with or without one, what was staged is from now on in committed reads and in
+    /// every checkpoint. Without a changelog it lasts with the next checkpoint, and a crash before that goes back to the last commit
+    /// that a checkpoint has.
     ///
     /// A writer of another thread is cut between two of its operations, wherever it stands in an event.
     ///
+    /// ```
+    /// # use alluvium::{Commit, Durability, Engine, EngineOptions, StateOptions, Store, StoreOptions};
+    /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+    /// # let engine = Engine::open(EngineOptions::default())?;
+    /// let options = StoreOptions { durability: Durability::Changelog, ..StoreOptions::default() };
+    /// let store = Store::create(&engine, directory.path(), options.clone())?;
+    /// let counts = store.state(StateOptions::value("counts"))?;
+    /// let mut writer = store.writer(store.range())?;
+    /// writer.put(counts, store.key(b"JFK"), b"1")?;
+    /// writer.commit(Commit { offsets: vec![(store.range(), b"event 17".to_vec())], ..Commit::default() })?.wait()?;
+    /// drop((writer, store)); // A crash, as far as the store can tell.
+    /// let store = Store::open(&engine, directory.path(), options)?;
+    /// assert_eq!(store.last_commit().offsets[0].1, b"event 17");
+    /// assert_eq!(store.reader().get(counts, store.key(b"JFK"))?, Some(b"1".to_vec()));
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Options`] where the store isn't transactional, or where offsets or metadata are not what [`Commit`] says; and
-    /// once background work failed for good.
-    pub fn commit(&self, commit: Commit) -> Result<Arc<CommitInfo>> {
+    /// [`Error::Options`] where the store has no changelog and isn't transactional, or where offsets or metadata are not what [`Commit`]
+    /// says; and once background work failed for good.
+    pub fn commit(&self, commit: Commit) -> Result<Committed> {
         commit::commit(&self.inner, commit, None)
     }
 
@@ -324,8 +353,8 @@ impl Store {
         commit::abort(&self.inner, None)
     }
 
-    /// What was committed last; of a store that was just opened, what its checkpoint has. A store that isn't transactional
-    /// says what it was opened with.
+    /// What was committed last; of a store that was just opened, what its changelog or, where that has nothing newer, its checkpoint has.
+    /// A store that neither has a changelog nor is transactional says what it was opened with.
     pub fn last_commit(&self) -> Arc<CommitInfo> {
         Arc::clone(&self.inner.last_commit.lock())
     }
@@ -472,7 +501,14 @@ impl StoreInner {
     /// An empty shard.
     pub fn new_shard(&self, range: KeyGroupRange, memory: Memory, version: Arc<Version>) -> Arc<Shard> {
         let (seed, epoch) = (self.info.hash_seed, self.next_epoch());
-        Arc::new(Shard::new(range, memory, seed, epoch, version, self.options.transactional))
+        Arc::new(Shard::new(range, memory, seed, epoch, version, self.options.transactional, self.log.is_on()))
+    }
+
+    /// A writer of a range, with everything in it that was committed.
+    pub fn claim(self: &Arc<Self>, range: KeyGroupRange) -> Result<Writer> {
+        let mut writer = write::claim(self, range)?;
+        replay::range_of(self, &mut writer)?;
+        Ok(writer)
     }
 
     /// Memory for a shard, of this store's share.
@@ -519,6 +555,7 @@ impl StoreInner {
                 let ((ttl, purge), user) = (expiry, user.clone());
                 let def = StateDef { ttl, purge, merge, user, ..(**known).clone() };
                 check_room(&states, &def)?;
+                self.log_state(&def);
                 states[at] = Arc::new(def);
                 self.states_number.fetch_add(1, Ordering::Release);
             }
@@ -527,6 +564,8 @@ impl StoreInner {
         let def = new_state(&states, options)?;
         check_room(&states, &def)?;
         let id = def.id;
+        // Before anything of it is.
+        self.log_state(&def);
         states.push(Arc::new(def));
         // Under the states' lock, so that shards get their tables in the order of the numbers.
         for shard in self.shards.lock().iter() {
@@ -536,19 +575,14 @@ impl StoreInner {
         Ok(State(id))
     }
 
+    fn log_state(&self, def: &StateDef) {
+        if self.log.is_on() {
+            self.log.state(&encode_state(&state_info(def)));
+        }
+    }
+
     pub fn state_infos(&self) -> Vec<StateInfo> {
-        let infos = self.states.read();
-        let info = |state: &Arc<StateDef>| StateInfo {
-            name: state.name.clone(),
-            id: state.id,
-            kind: state.kind as u8,
-            ttl: encode_expiry(state.ttl, state.purge),
-            merge: state.merge_name.clone(),
-            user: state.user.clone(),
-            lineage: state.lineage,
-            conversions: Vec::new(),
-        };
-        infos.iter().map(info).collect()
+        self.states.read().iter().map(|state| state_info(state)).collect()
     }
 
     /// Remembers a failure that background work can't get over.
@@ -594,7 +628,7 @@ impl StoreInner {
         metrics
     }
 
-    fn close(&self) -> Result<()> {
+    fn close(self: &Arc<Self>) -> Result<()> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -610,6 +644,7 @@ impl StoreInner {
         }
         // Whoever cuts an epoch off looks, under this lock, whether the store is closed: after it nobody does.
         drop(self.queue.sealing.lock());
+        let logged = self.finish_log();
         self.engine.hurry(|| self.queue.wait_idle());
         self.engine.hurry(|| self.compaction.wait_idle());
         self.reads.wait_idle();
@@ -620,7 +655,37 @@ impl StoreInner {
         }
         self.share.give_up_minimum();
         *self.lock.lock() = None;
-        self.failure.lock().clone().map_or(Ok(()), Err)
+        self.failure.lock().clone().map_or(logged, Err)
+    }
+
+    /// What was committed is to last, whether somebody waits for it or not.
+    fn finish_log(self: &Arc<Self>) -> Result<()> {
+        if !self.log.is_on() {
+            return Ok(());
+        }
+        let synced = self.log.finish(|| self.engine.log(self));
+        self.log.end(Error::Closed);
+        synced
+    }
+}
+
+impl Drop for StoreInner {
+    /// Whoever waits for a commit must not wait for ever.
+    fn drop(&mut self) {
+        self.log.end(Error::Closed);
+    }
+}
+
+fn state_info(state: &StateDef) -> StateInfo {
+    StateInfo {
+        name: state.name.clone(),
+        id: state.id,
+        kind: state.kind as u8,
+        ttl: encode_expiry(state.ttl, state.purge),
+        merge: state.merge_name.clone(),
+        user: state.user.clone(),
+        lineage: state.lineage,
+        conversions: Vec::new(),
     }
 }
 
@@ -662,26 +727,46 @@ fn check_same(known: &StateDef, options: &StateOptions) -> Result<()> {
 
 /// The states that a manifest lists.
 pub(crate) fn state_defs(manifest: &Manifest) -> Result<Vec<Arc<StateDef>>> {
-    let def = |info: &StateInfo| {
-        let problem = |problem: String| Error::State { state: info.name.clone(), problem };
-        let kind = StateKind::from_u8(info.kind).ok_or_else(|| problem(format!("unknown kind {}", info.kind)))?;
-        let (ttl, purge) = match &info.ttl {
-            None => (None, None),
-            Some(bytes) => decode_expiry(bytes).ok_or_else(|| problem("unreadable time to live".into()))?,
-        };
-        Ok(Arc::new(StateDef {
-            id: info.id,
-            name: info.name.clone(),
-            kind,
-            ttl,
-            purge,
-            merge: MergeOperator::built_in(&info.merge),
-            merge_name: info.merge.clone(),
-            user: info.user.clone(),
-            lineage: info.lineage,
-        }))
+    manifest.states.iter().map(state_def).collect()
+}
+
+fn state_def(info: &StateInfo) -> Result<Arc<StateDef>> {
+    let problem = |problem: String| Error::State { state: info.name.clone(), problem };
+    let kind = StateKind::from_u8(info.kind).ok_or_else(|| problem(format!("unknown kind {}", info.kind)))?;
+    let (ttl, purge) = match &info.ttl {
+        None => (None, None),
+        Some(bytes) => decode_expiry(bytes).ok_or_else(|| problem("unreadable time to live".into()))?,
     };
-    manifest.states.iter().map(def).collect()
+    Ok(Arc::new(StateDef {
+        id: info.id,
+        name: info.name.clone(),
+        kind,
+        ttl,
+        purge,
+        merge: MergeOperator::built_in(&info.merge),
+        merge_name: info.merge.clone(),
+        user: info.user.clone(),
+        lineage: info.lineage,
+    }))
+}
+
+/// Adds what a changelog says of a state to those of the checkpoint that comes before it.
+pub(crate) fn add_logged_state(states: &mut Vec<Arc<StateDef>>, described: &[u8]) -> Result<()> {
+    let info =
+        decode_state(described).map_err(|error| Error::Background(format!("a state in the changelog: {error}")))?;
+    let def = state_def(&info)?;
+    match states.iter().position(|known| known.name == def.name) {
+        Some(at) if states[at].kind == def.kind => {
+            let (id, lineage) = (states[at].id, states[at].lineage);
+            states[at] = Arc::new(StateDef { id, lineage, ..(*def).clone() });
+        }
+        None if usize::from(def.id.0) == states.len() => states.push(def),
+        _ => {
+            let problem = "the changelog and the checkpoint before it disagree on it".into();
+            return Err(Error::State { state: def.name.clone(), problem });
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn epoch_of(inner: &StoreInner) -> Epoch {

@@ -11,7 +11,7 @@ use alluvium_ffi::{Misuse, Status};
 
 unsafe fn commit(given: *const alluvium_offset, len: usize, metadata: alluvium_slice) -> Result<Commit, Misuse> {
     // SAFETY: the caller's.
-    unsafe { Ok(Commit { offsets: offsets(given, len)?, metadata: bytes(metadata)?.to_vec() }) }
+    unsafe { Ok(Commit { offsets: offsets(given, len)?, metadata: bytes(metadata)?.to_vec(), ..Commit::default() }) }
 }
 
 /// Commits what is staged, by all writers of the store, as one, with where the sources stand and the host's metadata. It lasts with the next

@@ -39,7 +39,7 @@ fn barrier(address: jlong, len: jint) -> Result<Barrier, Misuse> {
 fn commit(address: jlong, len: jint) -> Result<Commit, Misuse> {
     let mut request = Request(bytes(address, len)?);
     let metadata = request.bytes()?.to_vec();
-    Ok(Commit { offsets: offsets(&mut request)?, metadata })
+    Ok(Commit { offsets: offsets(&mut request)?, metadata, ..Commit::default() })
 }
 
 fn put_offsets(out: &mut Response, metadata: &[u8], offsets: &Offsets) {
