@@ -91,7 +91,7 @@ impl World {
 
 /// How many changes are committed, by the last commit's offset.
 fn committed(tail: &Tail) -> u64 {
-    let (offsets, metadata) = tail.last.as_ref().expect("a commit");
+    let (offsets, metadata) = tail.last.as_ref().unwrap();
     assert_eq!(metadata, b"meta");
     u64::from_le_bytes(offsets[0].1[..].try_into().unwrap())
 }
