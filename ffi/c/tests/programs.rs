@@ -97,6 +97,7 @@ areas!(
     batches,
     budgets,
     bulk,
+    changelog,
     checkpoints,
     cursors,
     fetches,
