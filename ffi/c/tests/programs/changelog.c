@@ -241,6 +241,29 @@ static void after_a_load(const char *directory) {
     OK(alluvium_engine_close(made.engine, ERROR));
 }
 
+/* However long a commit may wait for others, it does so no longer when somebody waits for it. */
+static void waiting_hurries(const char *directory) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/hurried", directory);
+    alluvium_store_options options = with_changelog();
+    options.changelog_delay_us = UINT64_MAX;
+    fixture made = set_up(path, &options);
+    uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    put(made.writer, values, "JFK", "1");
+    alluvium_commit commit = commit_at(made.writer, "at 1", "first", ALLUVIUM_LASTING_SOON);
+    IS(ALLUVIUM_PENDING, alluvium_commit_poll(commit, ERROR));
+    OK(alluvium_commit_wait(commit, ERROR));
+    OK(alluvium_commit_close(commit, ERROR));
+    /* Nor when the store is closed. */
+    put(made.writer, values, "JFK", "2");
+    OK(alluvium_commit_close(commit_at(made.writer, "at 2", "second", ALLUVIUM_LASTING_SOON), ERROR));
+    tear_down(&made);
+    made = opened(path, &options);
+    CHECK(has(made.writer, state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL), "JFK", "2"));
+    check_last(made.store, "at 2", "second");
+    tear_down(&made);
+}
+
 static alluvium_commit reentered;
 static alluvium_status inside[4];
 
@@ -335,6 +358,7 @@ int main(int argc, char **argv) {
     everything_is_found(path);
     transactional(argv[1]);
     after_a_load(argv[1]);
+    waiting_hurries(argv[1]);
     misuse(argv[1]);
     return 0;
 }
