@@ -7,6 +7,7 @@ mod amplification;
 mod backends;
 mod barrier;
 mod big_map;
+mod changelog;
 mod cold;
 mod compare;
 mod cursor;
@@ -70,13 +71,15 @@ enum Command {
     Transactions(Settings),
     /// Ranges of a map deleted.
     RangeDelete(Settings),
+    /// Commits that last without a checkpoint.
+    Changelog(Settings),
     /// All of these but `compare`.
     All(Settings),
 }
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(&str, Function); 11] = [
+const BENCHES: [(&str, Function); 12] = [
     ("hot", hot::run),
     ("barrier", barrier::run),
     ("flush-bytes", flush_bytes::run),
@@ -88,6 +91,7 @@ const BENCHES: [(&str, Function); 11] = [
     ("cursor", cursor::run),
     ("transactions", transactions::run),
     ("range-delete", range_delete::run),
+    ("changelog", changelog::run),
 ];
 
 /// The program `alluvium-bench`.
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Cursor(settings) => ("cursor", settings),
         Command::Transactions(settings) => ("transactions", settings),
         Command::RangeDelete(settings) => ("range-delete", settings),
+        Command::Changelog(settings) => ("changelog", settings),
         Command::All(settings) => ("", settings),
     };
     let mut worked = true;

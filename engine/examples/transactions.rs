@@ -23,7 +23,7 @@ fn main() -> Result<(), Error> {
     for number in 0..3_u32 {
         writer.map_put(orders, all, &number.to_be_bytes(), b"open")?;
     }
-    writer.commit(Commit { offsets: offset(3), metadata: b"batch 1".to_vec() })?;
+    writer.commit(Commit { offsets: offset(3), metadata: b"batch 1".to_vec(), ..Commit::default() })?;
 
     // The second: its writer sees it, a committed read doesn't, not even in a scan.
     writer.map_put(orders, all, &3_u32.to_be_bytes(), b"open")?;

@@ -10,6 +10,7 @@ use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
 use crate::manifest::check_host;
 use crate::platform::sync::gate::OwnerToken;
+use crate::replay;
 use crate::shard::{Core, Shard};
 use crate::store::StoreInner;
 use parking_lot::{Condvar, Mutex};
@@ -156,6 +157,7 @@ pub(crate) type Own<'a> = (&'a Arc<Shard>, &'a mut OwnerToken<Core>);
 /// Cuts all shards of a store; that of the caller, if it is a writer, through its own token.
 pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own<'_>>) -> Result<Pending> {
     store.check_cut()?;
+    replay::all(store)?;
     let transactional = store.options.transactional;
     if transactional && !(barrier.offsets.is_empty() && barrier.metadata.is_empty()) {
         let problem = "a transactional store's checkpoint has the offsets and metadata of the last commit".into();
@@ -175,13 +177,14 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
     let (label, mut barrier) = (barrier.label, barrier);
-    let mut epoch = crate::store::epoch_of(store);
+    let (mut epoch, mut position) = (crate::store::epoch_of(store), store.log.position());
     if transactional {
         let last = store.last_commit.lock();
         (barrier.offsets, barrier.metadata) = (last.offsets.clone(), last.metadata.clone());
-        epoch = last.epoch;
+        (epoch, position) = (last.epoch, last.position);
     }
-    let request = Request::new(store, barrier, epoch, purge_clock_ms, started, Arc::clone(&shared));
+    let reached = (epoch, position, purge_clock_ms);
+    let request = Request::new(store, barrier, reached, started, Arc::clone(&shared));
     store.queue.push(store, Job { shards, request: Some(request), snapshot: None, _cut: flush::Cut::new(store) });
     drop(sealing);
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -194,6 +197,7 @@ type Cut = Vec<(Arc<Shard>, Sealed)>;
 /// Cuts all shards for a snapshot.
 pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     store.check_cut()?;
+    replay::all(store)?;
     let _sealing = store.queue.sealing.lock();
     let (shards, _) = seal_all(store, &mut None)?;
     let taking = Arc::new(Taking::up_to(store.committed_epoch()));
@@ -254,11 +258,15 @@ fn seal(
 fn seal_core(store: &StoreInner, shard: &Arc<Shard>, core: &mut Core, cut: &mut Cut, lowest_ms: &mut u64) -> bool {
     core.settle(shard);
     *lowest_ms = (*lowest_ms).min(core.hot.now_ms);
-    if !core.hot.is_dirty() {
-        return true;
+    if core.hot.is_dirty() {
+        let sealed = core.hot.seal(store.next_epoch());
+        cut.extend(sealed.map(|sealed| (Arc::clone(shard), sealed)));
     }
-    let sealed = core.hot.seal(store.next_epoch());
-    cut.extend(sealed.map(|sealed| (Arc::clone(shard), sealed)));
-    // It has a new epoch then.
-    !core.hot.is_dirty()
+    // If it was cut off it has a new epoch.
+    let is_cut = !core.hot.is_dirty();
+    if is_cut && store.log.is_on() {
+        // What is appended from now on is not in what was cut off.
+        store.log.append(|empty| core.take_log(empty));
+    }
+    is_cut
 }

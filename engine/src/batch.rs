@@ -2,6 +2,7 @@
 //! memory doesn't have is read from disk together.
 
 use crate::change;
+use crate::changelog::record::Change;
 use crate::cold::{self, ColdKey};
 use crate::error::{Error, Result};
 use crate::hot::Probe;
@@ -103,7 +104,7 @@ fn get_cold(
                         found = read::finish(lookup, &mut core.counts)?;
                     }
                     let Some(value) = &found.base else { return Ok(()) };
-                    read::keep_cell(core, def, probe, value, found.expiry_ms, found.epoch.0)
+                    read::keep_cell(core, def, keys[index], probe, value, (found.expiry_ms, found.epoch.0))
                 })
             })?;
         }
@@ -256,19 +257,22 @@ fn update_quickly<V: AsRef<[u8]>>(
     core.hot.look_ahead(def.id.0, shard.range.first(), keys, &mut ahead);
     for (index, key) in keys.iter().enumerate() {
         let current = core.hot.current;
-        let outcome = match core.hot.quick_ahead(&ahead, index, key.key) {
-            Some(found) if found.is_of(current) => found.change(|old| change(index, old)),
+        let found = match core.hot.quick_ahead(&ahead, index, key.key) {
+            Some(found) if found.is_of(current) => found,
             _ => {
                 let group = key.group.0 - shard.range.first();
                 match core.hot.quick_now(def.id.0, group, ahead.hash(index), key.key) {
-                    Some(found) => found.change(|old| change(index, old)),
+                    Some(found) => found,
                     None => return index,
                 }
             }
         };
-        if let Err(value) = outcome {
+        if let Err(value) = found.change(|old| change(index, old)) {
             *changed = Some(value);
             return index;
+        }
+        if let Some(log) = &mut core.log {
+            log.word(def.id, key.group, key.key, found.value());
         }
     }
     keys.len()
@@ -316,7 +320,9 @@ fn write_changed<V: AsRef<[u8]>>(
         Some(value) => {
             let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
             change::check_value(value.as_ref())?;
-            Ok(core.hot.put_cell(probe, found, value.as_ref(), expiry_ms, below)?)
+            core.hot.put_cell(probe, found, value.as_ref(), expiry_ms, below)?;
+            core.log(def.id, key, Change::Put(value.as_ref()), expiry_ms);
+            Ok(())
         }
         None => change::delete_value(core, def, key, probe, (found, below)),
     }
@@ -512,7 +518,7 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
     let probe = core.hot.probe(cold.state.0, key.group.0 - first, area, namespaced);
     match at.user_key {
         None if core.hot.find_cell(&probe).is_none() => {
-            read::keep_cell(core, def, &probe, value, cold.expiry_ms, cold.epoch)
+            read::keep_cell(core, def, key, &probe, value, (cold.expiry_ms, cold.epoch))
         }
         Some(user_key) => {
             let root = core.hot.find_root(&probe).map(|(root, _)| root);
@@ -520,7 +526,7 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
             if found.is_some() || core.hot.is_hidden(&probe, user_key) {
                 return Ok(());
             }
-            read::keep_entry(core, def, &probe, user_key, value, cold.expiry_ms, cold.epoch)
+            read::keep_entry(core, def, key, &probe, (user_key, value), (cold.expiry_ms, cold.epoch))
         }
         None => Ok(()),
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::ids::{KeyGroup, StateId};
 use crate::key::{Key, push_entry_key, push_sort_key};
 use crate::read;
+use crate::replay;
 use crate::segment::{Entry, Kind};
 use crate::states::{StateDef, StateKind, frame};
 use crate::store::{State, StoreInner};
@@ -49,6 +50,7 @@ pub struct BulkLoad<'a> {
 impl<'a> BulkLoad<'a> {
     pub(crate) fn new(store: &'a Arc<StoreInner>, records: u64) -> Result<Self> {
         store.check()?;
+        replay::all(store)?;
         let (sink, loaded, lineages) = (Sink::to_bottom(store, records), BTreeSet::new(), BTreeMap::new());
         Ok(Self { store, sink, sort_key: Vec::new(), last: Vec::new(), loaded, lineages, now_ms: 0 })
     }
@@ -115,6 +117,8 @@ impl<'a> BulkLoad<'a> {
         if outputs.is_empty() {
             return Ok(());
         }
+        // The changelog will not have it.
+        self.store.log.skip();
         install_loaded(self.store, &outputs, &self.loaded, &self.lineages)
     }
 }

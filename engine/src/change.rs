@@ -1,6 +1,7 @@
 //! Changing one key: what a writer's operations are made of. Each either finds the memory that it needs, or says that
 //! there is none and has changed nothing.
 
+use crate::changelog::record::Change;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
@@ -25,6 +26,19 @@ pub(crate) fn check_value(value: &[u8]) -> Result<()> {
 /// Puts a full value.
 #[inline]
 pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, value: &[u8]) -> Result<(), Halt> {
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    put_until(core, def, key, probe, value, expiry_ms)
+}
+
+/// Puts a full value that expires at a time.
+pub(crate) fn put_until(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    value: &[u8],
+    expiry_ms: Option<u64>,
+) -> Result<(), Halt> {
     let found = core.hot.find_cell(probe);
     let below = match found {
         Some(_) => Below::Perhaps,
@@ -32,8 +46,9 @@ pub(crate) fn put(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'
         None if def.kind == StateKind::Value && core.hot.head(probe).is_spilled() => Below::Unasked,
         None => read::below_cell(core, def, key, probe)?,
     };
-    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-    Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
+    core.hot.put_cell(probe, found, value, expiry_ms, below)?;
+    core.log(def.id, key, Change::Put(value), expiry_ms);
+    Ok(())
 }
 
 pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
@@ -44,7 +59,11 @@ pub(crate) fn delete(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Prob
     };
     match def.kind {
         StateKind::Value => delete_value(core, def, key, probe, (found, below)),
-        _ => Ok(core.hot.delete_chain(probe, found, below)?),
+        _ => {
+            core.hot.delete_chain(probe, found, below)?;
+            core.log(def.id, key, Change::Delete, None);
+            Ok(())
+        }
     }
 }
 
@@ -95,7 +114,9 @@ pub(crate) fn update<V: AsRef<[u8]>>(
             let value = value.as_ref();
             check_value(value)?;
             let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-            Ok(core.hot.put_cell(probe, found, value, expiry_ms, below)?)
+            core.hot.put_cell(probe, found, value, expiry_ms, below)?;
+            core.log(def.id, key, Change::Put(value), expiry_ms);
+            Ok(())
         }
         _ => delete_value(core, def, key, probe, (found, below)),
     }
@@ -113,7 +134,9 @@ pub(crate) fn delete_value(
         Some((record, _)) if core.hot.is_unasked(record) => read::below_cell(core, def, key, probe)?,
         _ => below,
     };
-    Ok(core.hot.delete_cell(probe, found, below)?)
+    core.hot.delete_cell(probe, found, below)?;
+    core.log(def.id, key, Change::Delete, None);
+    Ok(())
 }
 
 pub(crate) fn append(
@@ -123,14 +146,29 @@ pub(crate) fn append(
     probe: &Probe<'_>,
     element: &[u8],
 ) -> Result<(), Halt> {
+    let frame = frame(element, read::expiry_of(def.ttl, core.hot.now_ms));
+    append_frames(core, def, key, probe, [frame.as_bytes(), element])
+}
+
+/// Appends elements in their frames, which come in two parts.
+pub(crate) fn append_frames(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    frames: [&[u8]; 2],
+) -> Result<(), Halt> {
     let found = core.hot.find_cell(probe);
     let below = match found {
         Some(_) => Below::Perhaps,
         None => read::below_cell(core, def, key, probe)?,
     };
-    let frame = frame(element, read::expiry_of(def.ttl, core.hot.now_ms));
     let found = core.hot.join_committed(probe, found);
-    Ok(core.hot.append_chain(probe, found, [frame.as_bytes(), element], None, below)?)
+    core.hot.append_chain(probe, found, frames, None, below)?;
+    if let Some(log) = &mut core.log {
+        log.change(def.id, key, Change::Append(&frames.concat()), None);
+    }
+    Ok(())
 }
 
 pub(crate) fn merge(
@@ -146,6 +184,35 @@ pub(crate) fn merge(
         return merge_into_whole(core, def, operator, key, probe, operand);
     }
     let found = core.hot.find_cell(probe);
+    if let Some((head, _)) = found
+        && is_to_be_folded(core, head)
+    {
+        return merge_into_whole(core, def, operator, key, probe, operand);
+    }
+    add_operand(core, def, operator, key, probe, found, operand)?;
+    core.log(def.id, key, Change::Merge(operand), None);
+    Ok(())
+}
+
+/// All of it is here, or there were many commits since the last flush: one value from now on, instead of a chunk for each.
+fn is_to_be_folded(core: &Core, head: Record) -> bool {
+    let arena = core.hot.arena();
+    let is_of_earlier = head.kind() == crate::hot::record::CHAIN && head.stamp(arena) != core.hot.current;
+    is_of_earlier
+        && !read::is_expired(head.expiry_ms(arena), core.hot.now_ms)
+        && is_worth_folding(&core.hot.chunks(head))
+}
+
+/// Adds an operand to what there is, without reading what is on disk.
+fn add_operand(
+    core: &mut Core,
+    def: &StateDef,
+    operator: &MergeOperator,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    found: Option<(Record, Place)>,
+    operand: &[u8],
+) -> Result<(), Halt> {
     let Some((head, _)) = found else {
         let below = read::below_cell(core, def, key, probe)?;
         return match below {
@@ -166,10 +233,6 @@ pub(crate) fn merge(
             let mut merged = Vec::with_capacity(operand.len());
             operator.merge(core.hot.value_of(head), operand, &mut merged);
             Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
-        }
-        // All of it is here, or there were many commits since the last flush: one value from now on, instead of a chunk for each.
-        crate::hot::record::CHAIN if !expired && is_worth_folding(&core.hot.chunks(head)) => {
-            merge_into_whole(core, def, operator, key, probe, operand)
         }
         crate::hot::record::CHAIN if !expired => {
             Ok(core.hot.append_chain(probe, found, [operand, &[]], None, Below::Perhaps)?)
@@ -210,9 +273,23 @@ fn merge_into_whole(
 pub(crate) fn map_put(
     core: &mut Core,
     def: &StateDef,
+    key: Key<'_>,
     probe: &Probe<'_>,
     user_key: &[u8],
     value: &[u8],
+) -> Result<(), Halt> {
+    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
+    map_put_until(core, def, key, probe, (user_key, value), expiry_ms)
+}
+
+/// Puts an entry that expires at a time.
+pub(crate) fn map_put_until(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    (user_key, value): (&[u8], &[u8]),
+    expiry_ms: Option<u64>,
 ) -> Result<(), Halt> {
     core.hot.prefetch_entry(probe, user_key);
     let root = core.hot.root_or_new(probe)?;
@@ -223,8 +300,9 @@ pub(crate) fn map_put(
         // Only deleting it needs to know.
         None => Below::Unasked,
     };
-    let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-    Ok(core.hot.put_entry(probe, root, found, user_key, value, expiry_ms, below)?)
+    core.hot.put_entry(probe, root, found, user_key, value, expiry_ms, below)?;
+    core.log(def.id, key, Change::MapPut(user_key, value), expiry_ms);
+    Ok(())
 }
 
 pub(crate) fn map_delete(
@@ -245,5 +323,61 @@ pub(crate) fn map_delete(
         return Ok(());
     }
     let root = core.hot.root_or_new(probe)?;
-    Ok(core.hot.delete_entry(probe, root, found, user_key, below)?)
+    core.hot.delete_entry(probe, root, found, user_key, below)?;
+    core.log(def.id, key, Change::MapDelete(user_key), None);
+    Ok(())
+}
+
+pub(crate) fn map_clear(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
+    let below = read::below_map(core, def, key, probe)?;
+    core.hot.clear_map(probe, below)?;
+    core.log(def.id, key, Change::MapClear, None);
+    Ok(())
+}
+
+/// Does again what the changelog says was done, within one operation. Ranges of a map that have to be deleted entry by entry are the
+/// caller's: false, and nothing was done.
+pub(crate) fn redo(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    change: Change<'_>,
+    expiry_ms: Option<u64>,
+) -> Result<bool, Halt> {
+    match change {
+        Change::Put(value) => put_until(core, def, key, probe, value, expiry_ms)?,
+        Change::Delete => delete(core, def, key, probe)?,
+        Change::Append(frames) => append_frames(core, def, key, probe, [frames, &[]])?,
+        Change::Merge(operand) => merge(core, def, key, probe, operand)?,
+        Change::Touch => touch(core, def, key, probe, expiry_ms)?,
+        Change::MapPut(user_key, value) => map_put_until(core, def, key, probe, (user_key, value), expiry_ms)?,
+        Change::MapDelete(user_key) => map_delete(core, def, key, probe, user_key)?,
+        Change::MapDeleteRange(from, to) => return crate::delete_range::at_once(core, def, key, probe, (from, to)),
+        Change::MapClear => map_clear(core, def, key, probe)?,
+        Change::MapTouch(user_key) => map_touch(core, def, key, probe, user_key, expiry_ms)?,
+    }
+    Ok(true)
+}
+
+/// Has a value expire at another time; nothing where there is none.
+fn touch(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, expiry_ms: Option<u64>) -> Result<(), Halt> {
+    let value = match def.kind {
+        StateKind::Merging => read::folded(core, def, key, probe)?,
+        // The clock is at 0 here, so it neither expires nor is refreshed by being read.
+        _ => read::value(core, def, key, probe, |value| value.map(<[u8]>::to_vec))?,
+    };
+    value.map_or(Ok(()), |value| put_until(core, def, key, probe, &value, expiry_ms))
+}
+
+fn map_touch(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
+    user_key: &[u8],
+    expiry_ms: Option<u64>,
+) -> Result<(), Halt> {
+    let value = read::entry(core, def, key, probe, user_key, |value| value.map(<[u8]>::to_vec))?;
+    value.map_or(Ok(()), |value| map_put_until(core, def, key, probe, (user_key, &value), expiry_ms))
 }

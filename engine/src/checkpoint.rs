@@ -55,6 +55,7 @@ pub struct Request {
     store: Weak<StoreInner>,
     barrier: Barrier,
     epoch: Epoch,
+    log_position: u64,
     purge_clock_ms: u64,
     started: Instant,
     shared: Arc<Shared>,
@@ -71,18 +72,17 @@ impl Drop for Request {
 }
 
 impl Request {
-    /// What `barrier` asked for, when the cut had reached `epoch` and the writers' clocks `purge_clock_ms`.
+    /// What `barrier` asked for, when the cut had reached an epoch, the changelog a position, and the writers' clocks a time in ms.
     pub(crate) fn new(
         store: &Arc<StoreInner>,
         barrier: Barrier,
-        epoch: Epoch,
-        purge_clock_ms: u64,
+        (epoch, log_position, purge_clock_ms): (Epoch, u64, u64),
         started: Instant,
         shared: Arc<Shared>,
     ) -> Self {
         let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false, number: None };
         store.open_checkpoints.lock().push(open);
-        Self { store: Arc::downgrade(store), barrier, epoch, purge_clock_ms, started, shared }
+        Self { store: Arc::downgrade(store), barrier, epoch, log_position, purge_clock_ms, started, shared }
     }
 
     /// It can't become complete.
@@ -123,6 +123,8 @@ pub(crate) struct Open {
 pub struct Catalogue {
     pub(crate) kept: BTreeMap<u64, Kept>,
     pub(crate) next_number: u64,
+    /// The manifest that a store begins with whose changelog is to be found before there is a checkpoint.
+    pub(crate) birth: Option<u64>,
     /// Segments that may be needed no more, held weakly: a file goes when nobody holds its segment.
     pub(crate) garbage: HashMap<SegmentId, Weak<LazySegment>>,
     /// Checkpoints that are gone, but that somebody may still be reading: whoever does holds the manifest.
@@ -180,6 +182,7 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             store.counts.checkpoint_ns.record(elapsed);
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
             let number = info.number;
+            log_is_covered(store, request.log_position);
             if !request.shared.finish(Ok(info)) {
                 // The host was told that it is aborted while it was being published: it goes before the one before it
                 // could.
@@ -193,6 +196,16 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             request.fail(&error);
             if error.class() == crate::error::Class::Retry { Ok(()) } else { Err(error) }
         }
+    }
+}
+
+/// A durable checkpoint has everything that the changelog has before a position.
+fn log_is_covered(store: &StoreInner, position: u64) {
+    store.log.checkpointed(position);
+    let mut files = store.log.files();
+    let cut = if store.log.is_on() { files.cut(position) } else { files.remove_all() };
+    if let Err(error) = cut {
+        tracing::warn!(%error, "a file of the changelog could not be removed");
     }
 }
 
@@ -211,7 +224,7 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
         (number, parent)
     };
     let manifest = describe(store, &version, number, parent, request);
-    let durable = store.options.durability == Durability::Checkpoint;
+    let durable = store.options.durability != Durability::Host;
     let published = manifest::writer::publish(&*store.storage, &manifest, durable)?;
     store.counts.manifest_bytes.fetch_add(published.file_bytes, Ordering::Relaxed);
     let mut catalogue = store.catalogue.lock();
@@ -240,6 +253,10 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
         standalone: request.barrier.standalone,
     };
     catalogue.kept.insert(number, kept);
+    // A store that was made with a changelog began with a manifest of nothing.
+    if let Some(birth) = catalogue.birth.take() {
+        catalogue.doomed.push(birth);
+    }
     Ok(info)
 }
 
@@ -299,7 +316,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         states,
         offsets: request.barrier.offsets.clone(),
         metadata: request.barrier.metadata.clone(),
-        log_position: 0,
+        log_position: request.log_position,
         parent,
         segments: segments.iter().map(|segment| Arc::clone(segment.meta())).collect(),
         maps,

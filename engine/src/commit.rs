@@ -1,22 +1,38 @@
-//! Transactional stores: committing what is staged, or undoing it, in all shards as one.
+//! Commits: everything up to a moment, with the sources' offsets; and transactional stores, where it is staged before, and can be undone.
+//!
+//! With a changelog a commit is a record in it, behind everything that the shards changed: recovery goes to a commit, never in between.
 //!
 //! An epoch number divides what is committed from what is not, in memory and on disk: a commit raises it, an abort takes
 //! away what lies above. What has been spilled of a transaction lies in segments of its own on top of the stacks, which
 //! checkpoints, committed reads and merges leave out by that number.
 
 use crate::barrier::Own;
+use crate::changelog::{Changelog, Tail};
 use crate::checkpoint::CheckpointInfo;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange};
 use crate::manifest::check_host;
 use crate::platform::sync::gate::{CellBorrow, CellGuard};
 use crate::reclaim;
+use crate::replay;
 use crate::shard::{Core, Shard};
 use crate::stack::Version;
 use crate::store::StoreInner;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
+
+/// When a commit lasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Lasting {
+    /// As soon as the changelog is synced, which is shared with other commits ([`ChangelogOptions::delay`](crate::ChangelogOptions)).
+    #[default]
+    Soon,
+    /// With a later one, or with the next checkpoint: nothing is synced for it. A crash goes back to some earlier commit, as a whole, with
+    /// that one's offsets.
+    WithLater,
+}
 
 /// What goes with the state that is committed.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +41,8 @@ pub struct Commit {
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
     /// The host's metadata, opaque; at most 256 MiB.
     pub metadata: Vec<u8>,
+    /// When it lasts.
+    pub lasting: Lasting,
 }
 
 /// What was committed.
@@ -36,14 +54,86 @@ pub struct CommitInfo {
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
     /// The host's metadata.
     pub metadata: Vec<u8>,
+    /// The position in the changelog behind it; 0 without a changelog.
+    pub position: u64,
+}
+
+/// A commit, and the word on whether it lasts. Dropping it changes nothing. It reads like the [`CommitInfo`] in it.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    info: Arc<CommitInfo>,
+    log: Arc<Changelog>,
+    store: Weak<StoreInner>,
+}
+
+impl Deref for Committed {
+    type Target = CommitInfo;
+
+    fn deref(&self) -> &CommitInfo {
+        &self.info
+    }
+}
+
+impl Committed {
+    /// What was committed.
+    pub fn info(&self) -> &Arc<CommitInfo> {
+        &self.info
+    }
+
+    /// Waits until it lasts: whatever happens to the process or the machine from then on, the store is found at this commit or a later one.
+    /// The sync isn't put off for it any more.
+    ///
+    /// # Errors
+    /// [`Error::Options`] where the store has no changelog: it lasts with the next checkpoint then. [`Error::Busy`] where a bulk load or a
+    /// migration came before it that only a checkpoint will have. A [`Class::Retry`](crate::Class) error while the disk is full: it
+    /// may still come to last. Any other error is final.
+    pub fn wait(&self) -> Result<()> {
+        self.check()?;
+        self.log.wait(self.info.position, || {
+            if let Some(store) = self.store.upgrade() {
+                store.engine.log(&store);
+            }
+        })
+    }
+
+    /// Whether it lasts by now; `None` while that isn't known. Errors as of [`Committed::wait`].
+    pub fn poll(&self) -> Option<Result<()>> {
+        match self.check() {
+            Ok(()) => self.log.poll(self.info.position),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Calls `call` once, when it lasts, or can't come to: at once, or later on a thread of the engine, which it mustn't hold up. It must not call
+    /// the store.
+    pub fn when_lasting(&self, call: impl FnOnce(Result<()>) + Send + 'static) {
+        match self.check() {
+            Ok(()) => self.log.when(self.info.position, Box::new(call)),
+            Err(error) => call(Err(error)),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.log.is_on() {
+            return Ok(());
+        }
+        let problem = "without a changelog a commit lasts with the next checkpoint".into();
+        Err(Error::Options { option: "durability", problem })
+    }
 }
 
 impl CommitInfo {
     /// What a store finds committed that begins at an epoch, with a checkpoint or without.
-    pub(crate) fn restored(checkpoint: Option<&CheckpointInfo>, epoch: u32) -> Self {
-        let (offsets, metadata) =
-            checkpoint.map(|info| (info.offsets.clone(), info.metadata.clone())).unwrap_or_default();
-        Self { epoch: Epoch(epoch), offsets, metadata }
+    pub(crate) fn restored(
+        checkpoint: Option<&CheckpointInfo>,
+        tail: Option<&Tail>,
+        epoch: u32,
+        position: u64,
+    ) -> Self {
+        let of_checkpoint = || checkpoint.map(|info| (info.offsets.clone(), info.metadata.clone()));
+        let last = tail.and_then(|tail| tail.last.clone());
+        let (offsets, metadata) = last.or_else(of_checkpoint).unwrap_or_default();
+        Self { epoch: Epoch(epoch), offsets, metadata, position }
     }
 }
 
@@ -56,8 +146,16 @@ fn check_transactional(store: &StoreInner) -> Result<()> {
 }
 
 /// Commits all shards of a store; that of the caller, if it is a writer, through its own token.
-pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Own<'_>>) -> Result<Arc<CommitInfo>> {
-    check_transactional(store)?;
+pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Own<'_>>) -> Result<Committed> {
+    if store.log.is_on() {
+        store.check_cut()?;
+    } else {
+        check_transactional(store)?;
+    }
+    if store.options.transactional {
+        // What is replayed is committed before.
+        replay::all(store)?;
+    }
     if let Err(invalid) = check_host(store.info.range, &commit.offsets, &commit.metadata) {
         return Err(Error::Options { option: "commit", problem: invalid.to_string() });
     }
@@ -77,18 +175,45 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     let epoch = crate::store::epoch_of(store);
     let shards = store.shards.lock().clone();
     for shard in shards {
-        let next = store.next_epoch();
         match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, &shard)) {
-            Some((_, token)) => token.enter().hot.commit(epoch.0, next),
-            None => shard.cell.borrow().hot.commit(epoch.0, next),
+            Some((_, token)) => commit_shard(store, &mut token.enter(), epoch),
+            None => commit_shard(store, &mut shard.cell.borrow(), epoch),
         }
     }
-    let info = Arc::new(CommitInfo { epoch, offsets: commit.offsets, metadata: commit.metadata });
+    let (offsets, metadata) = (commit.offsets, commit.metadata);
+    let soon = commit.lasting == Lasting::Soon;
+    let logs = store.log.is_on();
+    let position = if logs { store.log.commit(&offsets, &metadata, soon, started) } else { store.log.position() };
+    let info = Arc::new(CommitInfo { epoch, offsets, metadata, position });
     *store.last_commit.lock() = Arc::clone(&info);
     drop(sealing);
+    if logs && soon {
+        store.engine.log(store);
+    }
     store.counts.commits.fetch_add(1, Ordering::Relaxed);
     store.counts.commit_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    Ok(info)
+    Ok(Committed { info, log: Arc::clone(&store.log), store: Arc::downgrade(store) })
+}
+
+/// Commits one shard, and moves to the changelog what it appended.
+fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) {
+    if store.options.transactional {
+        core.hot.commit(epoch.0, store.next_epoch());
+    }
+    if store.log.is_on() {
+        store.log.append(|empty| core.take_log(empty));
+    }
+}
+
+/// Commits what was replayed into the shards of a transactional store: what the changelog's last commit left.
+pub(crate) fn commit_replayed(store: &Arc<StoreInner>, tail: &Tail) {
+    let _sealing = store.queue.sealing.lock();
+    let epoch = crate::store::epoch_of(store);
+    for shard in store.shards.lock().clone() {
+        shard.cell.borrow().hot.commit(epoch.0, store.next_epoch());
+    }
+    let info = CommitInfo::restored(store.restored.as_ref(), Some(tail), epoch.0, tail.to);
+    *store.last_commit.lock() = Arc::new(info);
 }
 
 /// How long a commit waits before it looks again whether another writer's operation has ended that waits for memory.
@@ -137,6 +262,12 @@ pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result
     }
     for inside in &mut cores {
         inside.core().hot.abort();
+        if store.log.is_on() {
+            store.log.append(|empty| inside.core().take_log(empty));
+        }
+    }
+    if store.log.is_on() {
+        store.log.abort();
     }
     let committed = Version::up_to(&version, store.committed_epoch());
     if !Arc::ptr_eq(&committed, &version) {

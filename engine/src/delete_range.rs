@@ -1,6 +1,7 @@
 //! Deleting a range of a map's entries as a whole: memory cuts it out of the map's order, and a marker hides what the
 //! segments have of it; neither depends on how many entries there are.
 
+use crate::changelog::record::Change;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
@@ -38,7 +39,11 @@ pub(crate) fn at_once(
     (from, to): (&[u8], Option<&[u8]>),
 ) -> Result<bool, Halt> {
     let below = below(core, def, key, probe)?;
-    Ok(core.hot.delete_range(probe, from, to, below)?)
+    let done = core.hot.delete_range(probe, from, to, below)?;
+    if done {
+        core.log(def.id, key, Change::MapDeleteRange(from, to), None);
+    }
+    Ok(done)
 }
 
 /// Whether the segments may have anything of the map. A map that is older than the epoch mostly is on disk: the filters,

@@ -178,6 +178,11 @@ impl Engine {
         self.inner.workers.submit(task);
     }
 
+    /// Has a store's changelog looked at: something may have to be written.
+    pub(crate) fn log(&self, store: &Arc<StoreInner>) {
+        self.inner.workers.log(store);
+    }
+
     /// Waits for what the engine's threads do, which is hurried along meanwhile.
     pub(crate) fn hurry<R>(&self, wait: impl FnOnce() -> R) -> R {
         self.inner.workers.hurry(wait)

@@ -313,7 +313,7 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<(Option<Segme
     for ((shard, sealed), lists) in job.shards.iter().zip(&lists) {
         cleared.append(&mut write_shard(store, (shard, sealed), lists, &states, &mut writer, &mut rest)?);
     }
-    let durable = store.options.durability == Durability::Checkpoint;
+    let durable = store.options.durability != Durability::Host;
     let Some((meta, bytes)) = writer.finish(durable)? else { return Ok((None, cleared)) };
     let counts = &store.counts;
     counts.flushes.fetch_add(1, Ordering::Relaxed);

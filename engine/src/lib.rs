@@ -58,6 +58,8 @@ mod delete_range;
 #[cfg(not(loom))]
 mod flush;
 #[cfg(not(loom))]
+mod group_commit;
+#[cfg(not(loom))]
 mod inflight;
 #[cfg(not(loom))]
 pub mod life_cycle;
@@ -73,6 +75,8 @@ mod read;
 mod reclaim;
 #[cfg(not(loom))]
 mod recover;
+#[cfg(not(loom))]
+mod replay;
 mod rescale;
 #[cfg(not(loom))]
 pub mod scan;
@@ -85,6 +89,7 @@ mod write;
 
 // structures
 mod cache;
+pub mod changelog;
 mod hot;
 pub mod manifest;
 mod mask;
@@ -121,7 +126,7 @@ pub use {
     batch::{Batch, Operation},
     bulk::BulkLoad,
     checkpoint::CheckpointInfo,
-    commit::{Commit, CommitInfo},
+    commit::{Commit, CommitInfo, Committed, Lasting},
     cursor::Cursor,
     engine::Engine,
     life_cycle::{CheckpointFiles, FileInfo},
@@ -139,7 +144,7 @@ pub use {
     error::{Class, Error, Result},
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
-    options::{Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
+    options::{ChangelogOptions, Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
     states::{Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},

@@ -76,6 +76,8 @@ fn install(store: &Arc<StoreInner>, id: StateId, schema: &[u8], function: &Arc<d
     if !cores.iter_mut().all(|(_, core)| core.hot.evict_state(id.0)) {
         return Ok(false);
     }
+    // The changelog will not have it, and has what was written before in the older schema.
+    store.log.skip();
     let conversion = store.conversions.replace(&def, Arc::clone(function));
     *version = Arc::new(marked(&version, id, &conversion));
     states[at] = Arc::new(def);

@@ -3,7 +3,6 @@
 
 use crate::change;
 use crate::error::Result;
-use crate::hot::cell::Below;
 use crate::hot::{OutOfMemory, Probe};
 use crate::key::Key;
 use crate::read;
@@ -79,10 +78,7 @@ fn add(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, values:
     if all.is_empty() {
         return Ok(());
     }
-    let found = core.hot.find_cell(probe);
-    let below = if found.is_some() { Below::Perhaps } else { read::below_cell(core, def, key, probe)? };
-    let found = core.hot.join_committed(probe, found);
-    Ok(core.hot.append_chain(probe, found, [&all, &[]], None, below)?)
+    change::append_frames(core, def, key, probe, [&all, &[]])
 }
 
 /// Runs an operation on one key.

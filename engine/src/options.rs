@@ -63,6 +63,26 @@ pub enum Durability {
     Checkpoint,
     /// The host copies each checkpoint's files away itself: nothing is synced here.
     Host,
+    /// As [`Durability::Checkpoint`], and what is [committed](crate::Store::commit) between two checkpoints lasts as well: changes are
+    /// appended to a changelog, and recovery replays it ([`StoreOptions::changelog`]).
+    Changelog,
+}
+
+/// How a store's changelog is written ([`Durability::Changelog`]).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangelogOptions {
+    /// How long a commit may wait for others, of all stores of the engine, so that one sync makes them durable together.
+    pub delay: std::time::Duration,
+    /// It waits no longer where so much is to be written, in bytes.
+    pub bytes: usize,
+    /// How long its files are, in bytes: at least 1 MiB. Each takes its room when it is begun, and goes when a checkpoint has all of it.
+    pub file_bytes: u64,
+}
+
+impl Default for ChangelogOptions {
+    fn default() -> Self {
+        Self { delay: std::time::Duration::from_millis(10), bytes: 1 << 20, file_bytes: 64 << 20 }
+    }
 }
 
 /// A part of an engine's memory budget, for a group of stores: a slot's, say
@@ -108,6 +128,8 @@ pub struct StoreOptions {
     pub range: KeyGroupRange,
     /// What makes a checkpoint complete.
     pub durability: Durability,
+    /// How the changelog is written, where there is one.
+    pub changelog: ChangelogOptions,
     /// How many of the newest checkpoints are kept; at least 1. Others go once they are subsumed, unless retained.
     pub retained_checkpoints: usize,
     /// Whose word decides which are.
@@ -142,6 +164,7 @@ impl Default for StoreOptions {
             key_groups: 128,
             range: KeyGroupRange::new(0, 127),
             durability: Durability::Checkpoint,
+            changelog: ChangelogOptions::default(),
             retained_checkpoints: 1,
             retention: Retention::Newest,
             compress: true,
@@ -165,6 +188,12 @@ impl StoreOptions {
         }
         if u32::from(self.range.last()) >= self.key_groups {
             return problem("range", "goes past the last key group");
+        }
+        if self.changelog.file_bytes < 1 << 20 || self.changelog.file_bytes > 1 << 40 {
+            return problem("changelog.file_bytes", "not in 1 MiB to 1 TiB");
+        }
+        if self.changelog.bytes == 0 {
+            return problem("changelog.bytes", "less than 1");
         }
         if self.retained_checkpoints == 0 {
             return problem("retained_checkpoints", "less than 1");

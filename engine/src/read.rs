@@ -1,5 +1,6 @@
 //! Reading: from memory, and from the segments what memory doesn't have.
 
+use crate::changelog::record::Change;
 use crate::error::Error;
 use crate::hot::cell::Below;
 use crate::hot::record::{ENTRY, Record, TOMBSTONE, VALUE};
@@ -199,7 +200,7 @@ pub fn value<R>(
             core.counts.hits += 1;
             record.touch(core.hot.arena());
             if def.ttl.is_some() {
-                refresh_cell(core, def, probe, record)?;
+                refresh_cell(core, def, key, probe, record)?;
                 // Refreshing may have moved the record.
                 let record = core.hot.find_cell(probe).map_or(record, |(record, _)| record);
                 return Ok(use_it(Some(core.hot.value_of(record))));
@@ -212,7 +213,7 @@ pub fn value<R>(
             let lookup = cell_lookup(&core.view, def, key, now_ms);
             let cold = finish(lookup, &mut core.counts)?;
             let Some(value) = cold.base else { return Ok(use_it(None)) };
-            keep_cell(core, def, probe, &value, cold.expiry_ms, cold.epoch.0)?;
+            keep_cell(core, def, key, probe, &value, (cold.expiry_ms, cold.epoch.0))?;
             Ok(use_it(Some(&value)))
         }
     }
@@ -237,25 +238,30 @@ pub fn make_way(core: &mut Core, bytes: usize) {
 pub fn keep_cell(
     core: &mut Core,
     def: &StateDef,
+    key: Key<'_>,
     probe: &Probe<'_>,
     value: &[u8],
-    expiry_ms: Option<u64>,
-    epoch: u32,
+    (expiry_ms, epoch): (Option<u64>, u32),
 ) -> Result<(), Halt> {
     make_way(core, probe.area.len() + value.len());
     match refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
         None => core.hot.promote_cell(probe, value, expiry_ms, epoch),
-        wanted => core.hot.put_cell(probe, None, value, wanted, Below::Perhaps)?,
+        wanted => {
+            core.hot.put_cell(probe, None, value, wanted, Below::Perhaps)?;
+            core.log(def.id, key, Change::Touch, wanted);
+        }
     }
     Ok(())
 }
 
-fn refresh_cell(core: &mut Core, def: &StateDef, probe: &Probe<'_>, record: Record) -> Result<(), Halt> {
+fn refresh_cell(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, record: Record) -> Result<(), Halt> {
     let expiry_ms = record.expiry_ms(core.hot.arena());
     let Some(wanted) = refreshed(def.ttl, expiry_ms, core.hot.now_ms) else { return Ok(()) };
     let value = core.hot.value_of(record).to_vec();
     let found = core.hot.find_cell(probe);
-    Ok(core.hot.put_cell(probe, found, &value, Some(wanted), Below::Perhaps)?)
+    core.hot.put_cell(probe, found, &value, Some(wanted), Below::Perhaps)?;
+    core.log(def.id, key, Change::Touch, Some(wanted));
+    Ok(())
 }
 
 /// Reads a merging state's cell. Refreshes it where the state says so.
@@ -270,6 +276,7 @@ pub fn merged(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
     let expiry_ms = record.expiry_ms(core.hot.arena());
     if let wanted @ Some(_) = refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
         core.hot.put_cell(probe, found, read, wanted, Below::Perhaps)?;
+        core.log(def.id, key, Change::Touch, wanted);
     }
     Ok(value)
 }
@@ -366,6 +373,7 @@ pub fn entry<R>(
         if let (Some(wanted), Some(root)) = (refreshed(def.ttl, expiry_ms, core.hot.now_ms), root) {
             let value = core.hot.value_of(record).to_vec();
             core.hot.put_entry(probe, root, found, user_key, &value, Some(wanted), Below::Perhaps)?;
+            core.log(def.id, key, Change::MapTouch(user_key), Some(wanted));
             return Ok(use_it(Some(&value)));
         }
         return Ok(use_it(Some(core.hot.value_of(record))));
@@ -378,7 +386,7 @@ pub fn entry<R>(
     let lookup = entry_lookup(&core.view, def, key, user_key, core.hot.now_ms);
     let cold = finish(lookup, &mut core.counts)?;
     let Some(value) = cold.base else { return Ok(use_it(None)) };
-    keep_entry(core, def, probe, user_key, &value, cold.expiry_ms, cold.epoch.0)?;
+    keep_entry(core, def, key, probe, (user_key, &value), (cold.expiry_ms, cold.epoch.0))?;
     Ok(use_it(Some(&value)))
 }
 
@@ -386,11 +394,10 @@ pub fn entry<R>(
 pub fn keep_entry(
     core: &mut Core,
     def: &StateDef,
+    key: Key<'_>,
     probe: &Probe<'_>,
-    user_key: &[u8],
-    value: &[u8],
-    expiry_ms: Option<u64>,
-    epoch: u32,
+    (user_key, value): (&[u8], &[u8]),
+    (expiry_ms, epoch): (Option<u64>, u32),
 ) -> Result<(), Halt> {
     make_way(core, user_key.len() + value.len());
     match refreshed(def.ttl, expiry_ms, core.hot.now_ms) {
@@ -398,6 +405,7 @@ pub fn keep_entry(
         wanted => {
             let root = core.hot.root_or_new(probe)?;
             core.hot.put_entry(probe, root, None, user_key, value, wanted, Below::Perhaps)?;
+            core.log(def.id, key, Change::MapTouch(user_key), wanted);
         }
     }
     Ok(())

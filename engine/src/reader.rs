@@ -15,6 +15,7 @@ use crate::metrics::OwnerCounts;
 use crate::packed::Packed;
 use crate::platform::sync::reclaim::{Domain, Slot};
 use crate::read::{self, is_expired};
+use crate::replay;
 use crate::shard::{Core, Shard, StateHeads, View};
 use crate::spans;
 use crate::stack::Found;
@@ -140,6 +141,7 @@ impl Reader {
     }
 
     fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
+        replay::all(&self.inner.store)?;
         self.inner.store.def(state, kinds)
     }
 

@@ -6,34 +6,31 @@
 //! live      the store; segments are opened when they are first touched
 //! ```
 
+use crate::changelog::files::Files;
+use crate::changelog::{self, Changelog, Tail};
 use crate::checkpoint::{self, Catalogue, CheckpointInfo, Kept};
 use crate::commit::CommitInfo;
 use crate::convert::Conversions;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::ids::SegmentId;
+use crate::ids::{Epoch, SegmentId};
 use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
 use crate::metrics::StoreCounts;
 use crate::options::{Durability, StoreOptions};
 use crate::platform::arena::Share;
+use crate::platform::random::random;
 use crate::platform::storage::{self, DirLock, Fault, Fetches, Hosted, Storage, StorageError, names};
+use crate::replay::Replay;
 use crate::rescale;
 use crate::stack::Version;
 use crate::states::StateDef;
-use crate::store::{CheckpointSource, Store, StoreInner, state_defs};
+use crate::store::{CheckpointSource, Store, StoreInner, add_logged_state, state_defs};
 use crate::worker::Task;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
-use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-
-/// A number that no other call, here or in another process, is likely to return.
-fn random() -> u64 {
-    // The standard library's hasher keys come from the operating system.
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
 
 struct Located {
     storage: Arc<dyn Storage>,
@@ -52,6 +49,10 @@ struct Described {
     purge_clock_ms: u64,
     catalogue: Catalogue,
     restored: Option<CheckpointInfo>,
+    /// What the changelog has behind the checkpoint; none where there is no changelog.
+    tail: Option<Tail>,
+    /// The position in it of the checkpoint.
+    log_position: u64,
 }
 
 fn locate(engine: &Engine, path: &Path, create: bool, store: &StoreOptions) -> Result<Located> {
@@ -60,7 +61,7 @@ fn locate(engine: &Engine, path: &Path, create: bool, store: &StoreOptions) -> R
     let storage =
         storage::open(path, options.storage, options.direct_io, create).map_err(|error| none_in(path, error))?;
     let lock = storage::lock(path)?;
-    let durable = store.durability == Durability::Checkpoint;
+    let durable = store.durability != Durability::Host;
     let fetches = store.fetch.then(|| Arc::new(Fetches::new(storage.root(), durable)));
     let storage = Hosted::over(storage, store.sink.clone(), fetches.clone());
     Ok(Located { storage, fetches, share, lock })
@@ -109,9 +110,38 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         purge_clock_ms: 0,
         catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
         restored: None,
+        tail: None,
+        log_position: 0,
     };
     let found = clear_up(&described, files)?;
+    let described = if options.durability == Durability::Changelog { born(described)? } else { described };
     Ok(go_live(engine, described, options, found))
+}
+
+/// A store whose commits last before it has a checkpoint begins with a manifest of nothing: recovery begins there.
+fn born(mut described: Described) -> Result<Described> {
+    let (number, range) = (described.catalogue.next_number, described.info.range);
+    let manifest = Manifest {
+        number,
+        store: described.info,
+        label: None,
+        created_ms: 0,
+        epoch: Epoch(0),
+        purge_clock_ms: 0,
+        states: Vec::new(),
+        offsets: Vec::new(),
+        metadata: Vec::new(),
+        log_position: 0,
+        parent: None,
+        segments: Vec::new(),
+        maps: vec![manifest::StateMap::Identity],
+        marks: vec![manifest::Marks::default()],
+        slices: vec![manifest::Slice { range, stack: Vec::new(), hot: Vec::new() }],
+    };
+    manifest::writer::publish(&*described.located.storage, &manifest, true)?;
+    described.catalogue.birth = Some(number);
+    described.catalogue.next_number = number + 1;
+    Ok(described)
 }
 
 fn refuse_occupied(storage: &dyn Storage, files: &[String]) -> Result<()> {
@@ -137,7 +167,13 @@ pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
     let located = locate(engine, path, false, &options)?;
-    let files = located.storage.names()?;
+    let mut files = located.storage.names()?;
+    if let Some(label) = label
+        && files.iter().any(|name| names::parse_changelog_name(name).is_some())
+    {
+        rebase(&*located.storage, &files, label)?;
+        files = located.storage.names()?;
+    }
     let described = describe(engine, located, &files, label)?;
     check_options(&described.info, &options)?;
     let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
@@ -164,13 +200,23 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
     let numbers = manifest::reader::numbers_among(files);
     let file = match label {
         Some(label) => manifest::reader::checkpoint(storage, &numbers, label)?.ok_or_else(|| unknown(label))?,
-        None => manifest::reader::newest_checkpoint(storage, &numbers)?
-            .ok_or_else(|| Error::NoCheckpoint { directory: storage.root().to_owned() })?,
+        None => match manifest::reader::newest_checkpoint(storage, &numbers)? {
+            Some(file) => file,
+            // It died before its first checkpoint.
+            None => manifest::reader::newest(storage)?
+                .filter(|file| is_birth(&file.manifest))
+                .ok_or_else(|| Error::NoCheckpoint { directory: storage.root().to_owned() })?,
+        },
     };
     let manifest = Arc::clone(&file.manifest);
-    let catalogue = catalogue_of(storage, &numbers, file, label.is_some())?;
+    let mut catalogue = catalogue_of(storage, &numbers, file, label.is_some())?;
+    catalogue.birth = catalogue.birth.or(is_birth(&manifest).then_some(manifest.number));
     let restored = catalogue.kept.get(&manifest.number).map(|kept| kept.info.clone());
-    let (states, conversions) = (state_defs(&manifest)?, Conversions::default());
+    let (mut states, conversions) = (state_defs(&manifest)?, Conversions::default());
+    let tail = changelog::tail::find(storage, files, manifest.store.uuid, manifest.log_position)?;
+    for described in tail.iter().flat_map(|tail| &tail.states) {
+        add_logged_state(&mut states, described)?;
+    }
     let cache = &engine.inner.cache;
     Ok(Described {
         info: manifest.store,
@@ -181,8 +227,30 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
         purge_clock_ms: manifest.purge_clock_ms,
         catalogue,
         restored,
+        log_position: manifest.log_position,
+        tail,
         located,
     })
+}
+
+/// Whether a manifest is what a store with a changelog begins with.
+fn is_birth(manifest: &Manifest) -> bool {
+    manifest.label.is_none() && manifest.parent.is_none() && manifest.segments.is_empty()
+}
+
+/// Makes a checkpoint the newest one, behind all that the changelog has: its caller chose it, and what came after it is void.
+fn rebase(storage: &dyn Storage, files: &[String], label: u64) -> Result<()> {
+    let numbers = manifest::reader::numbers_among(files);
+    let file = manifest::reader::checkpoint(storage, &numbers, label)?.ok_or_else(|| unknown(label))?;
+    let log_position = changelog::tail::bound(storage, files)?;
+    if file.manifest.log_position >= log_position {
+        return Ok(());
+    }
+    let number = numbers.last().map_or(1, |number| number + 1);
+    let parent = Some(manifest::Parent { number: file.manifest.number, digest: file.digest });
+    let manifest = Manifest { number, parent, log_position, ..(*file.manifest).clone() };
+    manifest::writer::publish(storage, &manifest, true)?;
+    Ok(())
 }
 
 fn unknown(label: u64) -> Error {
@@ -206,6 +274,9 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
             }
         };
         if file.manifest.label.is_none() {
+            if is_birth(&file.manifest) {
+                catalogue.birth = Some(number);
+            }
             continue;
         }
         let info = checkpoint::info_of(&file.manifest, file.file_bytes, &before);
@@ -227,7 +298,8 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
 /// that no manifest names are deleted in the background. None where a manifest can't be read: it might name any of them.
 fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
     let storage = &*described.located.storage;
-    if manifest::reader::numbers_among(&files).len() != described.catalogue.kept.len() {
+    let known = described.catalogue.kept.len() + usize::from(described.catalogue.birth.is_some());
+    if manifest::reader::numbers_among(&files).len() != known {
         return Ok(Vec::new());
     }
     for name in files.iter().filter(|name| names::is_temporary_name(name)) {
@@ -238,7 +310,16 @@ fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
 
 /// The store; the segments among the files `found` are to be deleted unless a manifest names them.
 fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<String>) -> Store {
+    let Described { tail, log_position, .. } = &described;
+    let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
+    let there = tail.as_ref().map(|tail| tail.there.clone()).unwrap_or_default();
+    let logs = options.durability == Durability::Changelog;
+    let files = Files::new(&described.located.storage, described.info.uuid, options.changelog.file_bytes, there);
+    let log = Changelog::new(logs.then(|| options.changelog.clone()), position, files);
+    let last_commit = CommitInfo::restored(described.restored.as_ref(), tail.as_ref(), described.epoch, position);
     let inner = Arc::new(StoreInner {
+        log: Arc::new(log),
+        replay: Replay::new(described.tail, described.info.range),
         engine: engine.clone(),
         storage: described.located.storage,
         info: described.info,
@@ -252,7 +333,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         version: Mutex::new(Arc::new(described.version)),
         epoch: AtomicU32::new(described.epoch),
         cuts: Mutex::default(),
-        last_commit: Mutex::new(Arc::new(CommitInfo::restored(described.restored.as_ref(), described.epoch))),
+        last_commit: Mutex::new(Arc::new(last_commit)),
         attempt: random(),
         segments_named: AtomicU64::new(0),
         queue: crate::flush::Queue::default(),
@@ -343,7 +424,7 @@ fn restore_combined(
         bring(&*located.storage, segment, origin)?;
     }
     let manifest = Manifest { number: 1, label, ..combined };
-    let durable = options.durability == Durability::Checkpoint;
+    let durable = options.durability != Durability::Host;
     manifest::writer::publish(&*located.storage, &manifest, durable)?;
     let files = located.storage.names()?;
     located.expect_absent(std::iter::once(&manifest), &files);

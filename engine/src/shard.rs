@@ -4,10 +4,13 @@
 //! that borrows them (for a barrier, a spill, eviction) while the writer is idle or between two operations. The view
 //! (which segments there are, and up to which epoch everything is in them) is replaced as a whole in one step.
 
+use crate::changelog::LogBuffer;
+use crate::changelog::record::Change;
 use crate::hot::commits::Commits;
 use crate::hot::table::Head;
 use crate::hot::{Hot, Memory};
-use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::ids::{KeyGroup, KeyGroupRange, StateId};
+use crate::key::Key;
 use crate::metrics::OperationKind;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
@@ -70,6 +73,8 @@ pub struct Core {
     pub scratch: Vec<u8>,
     /// What the owner counts; see [`crate::metrics`].
     pub counts: crate::metrics::OwnerCounts,
+    /// What was changed and is not in the changelog's stream yet; none without a changelog.
+    pub log: Option<Box<LogBuffer>>,
 }
 
 /// One writer's key groups.
@@ -103,6 +108,7 @@ impl Shard {
         epoch: u32,
         version: Arc<Version>,
         transactional: bool,
+        logs: bool,
     ) -> Self {
         let view = Arc::new(View::new(version, epoch - 1));
         let mut memory = memory;
@@ -120,6 +126,7 @@ impl Shard {
             view_number: 0,
             scratch: Vec::new(),
             counts: crate::metrics::OwnerCounts::default(),
+            log: logs.then(Box::default),
         };
         Self {
             range,
@@ -218,6 +225,22 @@ impl Shard {
 }
 
 impl Core {
+    /// Appends what was changed to the changelog, if there is one.
+    #[inline]
+    pub fn log(&mut self, state: StateId, key: Key<'_>, change: Change<'_>, expiry_ms: Option<u64>) {
+        if let Some(log) = &mut self.log {
+            log.change(state, key, change, expiry_ms);
+        }
+    }
+
+    /// Takes what was appended to the changelog, and leaves an empty buffer in its place.
+    pub fn take_log(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        match &mut self.log {
+            Some(log) => log.take(empty),
+            None => empty,
+        }
+    }
+
     /// Takes over the newest view.
     #[cold]
     pub fn adopt(&mut self, shard: &Shard) {

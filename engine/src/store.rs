@@ -2,8 +2,9 @@
 
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
+use crate::changelog::Changelog;
 use crate::checkpoint::{Catalogue, CheckpointInfo};
-use crate::commit::{self, Commit, CommitInfo};
+use crate::commit::{self, Commit, CommitInfo, Committed};
 use crate::convert::{Conversions, Convert};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -12,7 +13,8 @@ use crate::hot::Memory;
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
 use crate::life_cycle::{self, CheckpointFiles};
-use crate::manifest::{Manifest, StateInfo, StoreInfo};
+use crate::manifest::format::encode_state;
+use crate::manifest::{StateInfo, StoreInfo};
 use crate::metrics::{Metrics, StoreCounts};
 use crate::migrate::{self, Migration};
 use crate::options::StoreOptions;
@@ -22,15 +24,18 @@ use crate::reader::Reader;
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::stack::Version;
-use crate::states::{
-    MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, definition, encode_expiry,
-};
+use crate::states::{StateDef, StateKind, StateOptions};
 use crate::writer::Writer;
-use crate::{checkpoint, recover, write};
+use crate::{checkpoint, recover, replay, write};
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+mod registry;
+
+pub(crate) use registry::{add_logged_state, check_room, state_defs};
+use registry::{check_same, new_state, state_info};
 
 /// A state of a store, as [`Store::state`] returns it. Only good for the store (and its writers and readers) that it
 /// comes from.
@@ -116,7 +121,11 @@ pub(crate) struct StoreInner {
     /// The current arrangement. Changed under this lock only, together with the shards' views.
     pub version: Mutex<Arc<Version>>,
     pub epoch: AtomicU32,
-    /// Of a transactional store, what was committed last.
+    /// The changelog; nothing is appended to it where the store has none.
+    pub log: Arc<Changelog>,
+    /// What of it is still to be replayed.
+    pub replay: crate::replay::Replay,
+    /// What was committed last, in a transactional store or in the changelog.
     pub last_commit: Mutex<Arc<CommitInfo>>,
     /// Up to where it was committed at the cuts whose checkpoints and snapshots are not complete.
     pub cuts: Mutex<Vec<u32>>,
@@ -274,8 +283,11 @@ impl Store {
     /// Claims a range of key groups for writing; refused ([`Error::RangeClaimed`]) while another writer holds any of them.
     /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it;
     /// [`Error::Busy`] where something is staged in it.
+    ///
+    /// What the changelog has of the range behind the checkpoint that the store was opened at is replayed first, unless it was already:
+    /// merge operators of the host have to be registered before ([`Error::State`] where one isn't).
     pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
-        write::claim(&self.inner, range)
+        self.inner.claim(range)
     }
 
     /// Begins a load of sorted data, of about so many records. See [`BulkLoad`].
@@ -300,16 +312,36 @@ impl Store {
         barrier::cut(&self.inner, barrier, None)
     }
 
-    /// Commits what is staged in a transactional store, by all its writers, as one: from now on it is in committed reads, and
-    /// in every checkpoint. Takes microseconds, however much is staged ([`Writer::commit`] fewer); it lasts with the
-    /// next checkpoint, and a crash before that goes back to the last commit that a checkpoint has.
+    /// Commits what all writers did, as one, with the sources' offsets. Takes microseconds, however much it is ([`Writer::commit`] fewer).
+    ///
+    /// With a changelog ([`Durability::Changelog`](crate::Durability::Changelog)) it comes to last without a checkpoint, soon after:
+    /// [`Committed`] says when. Of a transactional store, with or without one, what was staged is from now on in committed reads and in
+    /// every checkpoint. Without a changelog it lasts with the next checkpoint, and a crash before that goes back to the last commit
+    /// that a checkpoint has.
     ///
     /// A writer of another thread is cut between two of its operations, wherever it stands in an event.
     ///
+    /// ```
+    /// # use alluvium::{Commit, Durability, Engine, EngineOptions, StateOptions, Store, StoreOptions};
+    /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+    /// # let engine = Engine::open(EngineOptions::default())?;
+    /// let options = StoreOptions { durability: Durability::Changelog, ..StoreOptions::default() };
+    /// let store = Store::create(&engine, directory.path(), options.clone())?;
+    /// let counts = store.state(StateOptions::value("counts"))?;
+    /// let mut writer = store.writer(store.range())?;
+    /// writer.put(counts, store.key(b"JFK"), b"1")?;
+    /// writer.commit(Commit { offsets: vec![(store.range(), b"event 17".to_vec())], ..Commit::default() })?.wait()?;
+    /// drop((writer, store)); // A crash, as far as the store can tell.
+    /// let store = Store::open(&engine, directory.path(), options)?;
+    /// assert_eq!(store.last_commit().offsets[0].1, b"event 17");
+    /// assert_eq!(store.reader().get(counts, store.key(b"JFK"))?, Some(b"1".to_vec()));
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Options`] where the store isn't transactional, or where offsets or metadata are not what [`Commit`] says; and
-    /// once background work failed for good.
-    pub fn commit(&self, commit: Commit) -> Result<Arc<CommitInfo>> {
+    /// [`Error::Options`] where the store has no changelog and isn't transactional, or where offsets or metadata are not what [`Commit`]
+    /// says; and once background work failed for good.
+    pub fn commit(&self, commit: Commit) -> Result<Committed> {
         commit::commit(&self.inner, commit, None)
     }
 
@@ -324,8 +356,8 @@ impl Store {
         commit::abort(&self.inner, None)
     }
 
-    /// What was committed last; of a store that was just opened, what its checkpoint has. A store that isn't transactional
-    /// says what it was opened with.
+    /// What was committed last; of a store that was just opened, what its changelog or, where that has nothing newer, its checkpoint has.
+    /// A store that neither has a changelog nor is transactional says what it was opened with.
     pub fn last_commit(&self) -> Arc<CommitInfo> {
         Arc::clone(&self.inner.last_commit.lock())
     }
@@ -472,7 +504,14 @@ impl StoreInner {
     /// An empty shard.
     pub fn new_shard(&self, range: KeyGroupRange, memory: Memory, version: Arc<Version>) -> Arc<Shard> {
         let (seed, epoch) = (self.info.hash_seed, self.next_epoch());
-        Arc::new(Shard::new(range, memory, seed, epoch, version, self.options.transactional))
+        Arc::new(Shard::new(range, memory, seed, epoch, version, self.options.transactional, self.log.is_on()))
+    }
+
+    /// A writer of a range, with everything in it that was committed.
+    pub fn claim(self: &Arc<Self>, range: KeyGroupRange) -> Result<Writer> {
+        let mut writer = write::claim(self, range)?;
+        replay::range_of(self, &mut writer)?;
+        Ok(writer)
     }
 
     /// Memory for a shard, of this store's share.
@@ -519,6 +558,7 @@ impl StoreInner {
                 let ((ttl, purge), user) = (expiry, user.clone());
                 let def = StateDef { ttl, purge, merge, user, ..(**known).clone() };
                 check_room(&states, &def)?;
+                self.log_state(&def);
                 states[at] = Arc::new(def);
                 self.states_number.fetch_add(1, Ordering::Release);
             }
@@ -527,6 +567,8 @@ impl StoreInner {
         let def = new_state(&states, options)?;
         check_room(&states, &def)?;
         let id = def.id;
+        // Before anything of it is.
+        self.log_state(&def);
         states.push(Arc::new(def));
         // Under the states' lock, so that shards get their tables in the order of the numbers.
         for shard in self.shards.lock().iter() {
@@ -536,19 +578,14 @@ impl StoreInner {
         Ok(State(id))
     }
 
+    fn log_state(&self, def: &StateDef) {
+        if self.log.is_on() {
+            self.log.state(&encode_state(&state_info(def)));
+        }
+    }
+
     pub fn state_infos(&self) -> Vec<StateInfo> {
-        let infos = self.states.read();
-        let info = |state: &Arc<StateDef>| StateInfo {
-            name: state.name.clone(),
-            id: state.id,
-            kind: state.kind as u8,
-            ttl: encode_expiry(state.ttl, state.purge),
-            merge: state.merge_name.clone(),
-            user: state.user.clone(),
-            lineage: state.lineage,
-            conversions: Vec::new(),
-        };
-        infos.iter().map(info).collect()
+        self.states.read().iter().map(|state| state_info(state)).collect()
     }
 
     /// Remembers a failure that background work can't get over.
@@ -594,7 +631,7 @@ impl StoreInner {
         metrics
     }
 
-    fn close(&self) -> Result<()> {
+    fn close(self: &Arc<Self>) -> Result<()> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -610,6 +647,7 @@ impl StoreInner {
         }
         // Whoever cuts an epoch off looks, under this lock, whether the store is closed: after it nobody does.
         drop(self.queue.sealing.lock());
+        let logged = self.finish_log();
         self.engine.hurry(|| self.queue.wait_idle());
         self.engine.hurry(|| self.compaction.wait_idle());
         self.reads.wait_idle();
@@ -620,68 +658,25 @@ impl StoreInner {
         }
         self.share.give_up_minimum();
         *self.lock.lock() = None;
-        self.failure.lock().clone().map_or(Ok(()), Err)
+        self.failure.lock().clone().map_or(logged, Err)
+    }
+
+    /// What was committed is to last, whether somebody waits for it or not.
+    fn finish_log(self: &Arc<Self>) -> Result<()> {
+        if !self.log.is_on() {
+            return Ok(());
+        }
+        let synced = self.log.finish(|| self.engine.log(self));
+        self.log.end(Error::Closed);
+        synced
     }
 }
 
-/// The definition of a state that is registered for the first time.
-fn new_state(states: &[Arc<StateDef>], options: StateOptions) -> Result<StateDef> {
-    let Ok(id) = u16::try_from(states.len()) else {
-        return Err(Error::State { state: options.name, problem: "a store has at most 65,536 states".into() });
-    };
-    Ok(definition(StateId(id), options))
-}
-
-/// Checks that manifests have room for a state, in the place of the one of its number if there is one. What doesn't
-/// grow has its room: a store may have been put together from several that are described at length.
-pub(crate) fn check_room(states: &[Arc<StateDef>], def: &StateDef) -> Result<()> {
-    let bytes_of = |state: &Arc<StateDef>| state.described_bytes();
-    let before = states.get(usize::from(def.id.0)).map_or(0, bytes_of);
-    let bytes = states.iter().map(bytes_of).sum::<usize>() - before + def.described_bytes();
-    if bytes > STATES_BYTES_MAX && def.described_bytes() > before {
-        let problem = format!("names and schemas of all states of {bytes} bytes are longer than {STATES_BYTES_MAX}");
-        return Err(Error::State { state: def.name.clone(), problem });
+impl Drop for StoreInner {
+    /// Whoever waits for a commit must not wait for ever.
+    fn drop(&mut self) {
+        self.log.end(Error::Closed);
     }
-    Ok(())
-}
-
-fn check_same(known: &StateDef, options: &StateOptions) -> Result<()> {
-    let problem = |problem: String| Err(Error::State { state: options.name.clone(), problem });
-    if known.kind != options.kind {
-        return problem(format!("registered as {:?}, asked for as {:?}", known.kind, options.kind));
-    }
-    let asked = options.merge.as_ref().map_or("", |operator| operator.name());
-    if known.merge_name != asked {
-        return problem(format!("merges by {:?}, asked for with {asked:?}", known.merge_name));
-    }
-    if known.kind.settles_expiry() && known.ttl.is_some() != options.ttl.is_some() {
-        return problem(format!("whether the values of a {:?} state expire is settled when it is made", known.kind));
-    }
-    Ok(())
-}
-
-/// The states that a manifest lists.
-pub(crate) fn state_defs(manifest: &Manifest) -> Result<Vec<Arc<StateDef>>> {
-    let def = |info: &StateInfo| {
-        let problem = |problem: String| Error::State { state: info.name.clone(), problem };
-        let kind = StateKind::from_u8(info.kind).ok_or_else(|| problem(format!("unknown kind {}", info.kind)))?;
-        let (ttl, purge) = match &info.ttl {
-            None => (None, None),
-            Some(bytes) => decode_expiry(bytes).ok_or_else(|| problem("unreadable time to live".into()))?,
-        };
-        Ok(Arc::new(StateDef {
-            id: info.id,
-            name: info.name.clone(),
-            kind,
-            ttl,
-            purge,
-            merge: MergeOperator::built_in(&info.merge),
-            merge_name: info.merge.clone(),
-            user: info.user.clone(),
-            lineage: info.lineage,
-        }))
-    };
-    manifest.states.iter().map(def).collect()
 }
 
 pub(crate) fn epoch_of(inner: &StoreInner) -> Epoch {

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::store::StoreInner;
-use crate::{compact, flush, inflight, reclaim};
+use crate::{compact, flush, group_commit, inflight, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +36,8 @@ pub struct Workers {
     waiting: AtomicUsize,
     /// The thread that reads for whoever doesn't wait; started by the first read of that kind.
     reads: OnceLock<Sender<Option<Arc<StoreInner>>>>,
+    /// The thread that writes the changelogs; started by the first commit.
+    logs: OnceLock<Sender<Option<Arc<StoreInner>>>>,
 }
 
 impl Workers {
@@ -51,7 +53,8 @@ impl Workers {
                 .map_err(|error| Error::Background(format!("starting a thread: {error}")))?;
             handles.push(handle);
         }
-        Ok(Self { tasks, threads: Mutex::new(handles), waiting: AtomicUsize::new(0), reads: OnceLock::new() })
+        let (threads, waiting) = (Mutex::new(handles), AtomicUsize::new(0));
+        Ok(Self { tasks, threads, waiting, reads: OnceLock::new(), logs: OnceLock::new() })
     }
 
     /// Adds a task to the queue.
@@ -94,6 +97,21 @@ impl Workers {
         {
             // There is no such thread: slower, but nobody waits for ever.
             inflight::run(&store);
+        }
+    }
+
+    /// Has a store's changelog looked at. All changelogs are written by one thread, so that what is to be synced is synced together.
+    pub fn log(&self, store: &Arc<StoreInner>) {
+        let logs = self.logs.get_or_init(|| {
+            let (logs, queue) = unbounded::<Option<Arc<StoreInner>>>();
+            match std::thread::Builder::new().name("alluvium-log".into()).spawn(move || group_commit::run(&queue)) {
+                Ok(thread) => self.threads.lock().push(thread),
+                Err(error) => tracing::error!(%error, "starting a thread"),
+            }
+            logs
+        });
+        if logs.send(Some(Arc::clone(store))).is_err() {
+            store.log.end(Error::Background("there is no thread that writes the changelog".into()));
         }
     }
 
@@ -173,8 +191,8 @@ impl Drop for Workers {
             // More than there are of those that take tasks; the rest is left in the queue.
             self.submit(Task::Stop);
         }
-        if let Some(reads) = self.reads.get() {
-            drop(reads.send(None));
+        for queue in [self.reads.get(), self.logs.get()].into_iter().flatten() {
+            drop(queue.send(None));
         }
         for thread in threads {
             // The last owner of an engine may be a store that a task held, on one of these threads.

@@ -4,6 +4,7 @@
 //! makes room (evicts what is clean, spills what is dirty), leaves the gate while it waits for the flush, and tries
 //! again.
 
+use crate::changelog::buffer::FULL_BYTES as LOG_BYTES_FULL;
 use crate::error::{Error, Result};
 use crate::flush::Job;
 use crate::hot::OutOfMemory;
@@ -93,7 +94,9 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     for (shard, token) in overlapping.iter().zip(&mut tokens) {
         shard.leave();
         let mut departed = store.counts.departed.lock();
-        let core = token.enter();
+        let mut core = token.enter();
+        // Before whoever writes these key groups next appends anything.
+        store.log.append(|empty| core.take_log(empty));
         departed.owner.add(&core.counts);
         departed.copies += core.hot.copies;
         departed.latency.iter_mut().zip(&shard.latency).for_each(|(sum, latency)| latency.add_to(sum));
@@ -193,6 +196,9 @@ fn run_with_care<R>(
     if store.closed.load(Ordering::Relaxed) {
         return Err(Error::Closed);
     }
+    if store.log.is_on() {
+        move_log(store, token)?;
+    }
     let mut core = token.enter();
     let started = core.counts.operations.is_multiple_of(TICKS).then(Instant::now);
     core.settle(shard);
@@ -211,6 +217,29 @@ fn run_with_care<R>(
         shard.latency[kind as usize].record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
     outcome
+}
+
+/// A buffer of the changelog that is so long holds its writer up until it can be moved, in bytes.
+const LOG_BYTES_MAX: usize = 4 << 20;
+
+/// Moves what was appended to the changelog on, where it is time to. The writer waits where the disk takes less than it writes. The
+/// caller is outside the gate.
+fn move_log(store: &Arc<StoreInner>, token: &mut OwnerToken<Core>) -> Result<()> {
+    let bytes = token.enter().log.as_ref().map_or(0, |log| log.len());
+    if bytes < LOG_BYTES_FULL {
+        return Ok(());
+    }
+    if store.log.is_behind() {
+        store.check()?;
+        store.engine.log(store);
+        store.engine.hurry(|| store.log.catch_up())?;
+    }
+    // A cut that is under way takes it along, or is waiting for the disk.
+    let sealing = if bytes < LOG_BYTES_MAX { store.queue.sealing.try_lock() } else { Some(store.queue.sealing.lock()) };
+    if sealing.is_some() && store.log.append(|empty| token.enter().take_log(empty)) {
+        store.engine.log(store);
+    }
+    Ok(())
 }
 
 /// Makes room and tries the operation again, until it has found memory, or there is none.

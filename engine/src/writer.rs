@@ -3,15 +3,16 @@
 use crate::barrier::{Barrier, Pending};
 use crate::batch::{self, Answers, Batch};
 use crate::change;
-use crate::commit::{self, Commit, CommitInfo};
+use crate::changelog::LogBuffer;
+use crate::changelog::record::Change;
+use crate::commit::{self, Commit, Committed};
 use crate::cursor::Cursor;
 use crate::delete_range;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
-use crate::hot::cell::Below;
 use crate::hot::fetch::{SPOTS, Spot};
 use crate::hot::record::hash_area;
-use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::ids::{KeyGroup, KeyGroupRange, StateId};
 use crate::inflight::{Answered, Shared};
 use crate::key::{KEY_BYTES_MAX, Key};
 use crate::metrics::OperationKind;
@@ -78,7 +79,7 @@ impl Writer {
     }
 
     /// [`Store::commit`](crate::Store::commit) of the store that it writes, all its writers included, the shorter way.
-    pub fn commit(&mut self, commit: Commit) -> Result<Arc<CommitInfo>> {
+    pub fn commit(&mut self, commit: Commit) -> Result<Committed> {
         commit::commit(&self.store, commit, Some((&self.shard, &mut self.token)))
     }
 
@@ -290,9 +291,7 @@ impl Writer {
                 value.extend_from_slice(element);
             }
             change::check_value(&value)?;
-            let found = core.hot.find_cell(probe);
-            let below = if found.is_some() { Below::Perhaps } else { read::below_cell(core, def, key, probe)? };
-            Ok(core.hot.put_cell(probe, found, &value, None, below)?)
+            change::put_until(core, def, key, probe, &value, None)
         })
     }
 
@@ -363,7 +362,7 @@ impl Writer {
         read::check_user_key(user_key)?;
         change::check_value(value)?;
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            change::map_put(core, def, probe, user_key, value)
+            change::map_put(core, def, key, probe, user_key, value)
         })
     }
 
@@ -402,11 +401,17 @@ impl Writer {
             at_once = Some(delete_range::at_once(core, def, key, probe, (from, to.as_deref()))?);
             Ok(())
         })?;
-        let (Some(false), Some((mut from, to))) = (at_once, ends) else { return Ok(()) };
+        match (at_once, ends) {
+            (Some(false), Some((from, to))) => self.delete_one_by_one(state, key, from, to.as_deref()),
+            _ => Ok(()),
+        }
+    }
+
+    fn delete_one_by_one(&mut self, state: State, key: Key<'_>, mut from: Vec<u8>, to: Option<&[u8]>) -> Result<()> {
         let mut more = true;
         while more {
             more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-                delete_range::one_by_one(core, def, key, probe, &mut from, to.as_deref())
+                delete_range::one_by_one(core, def, key, probe, &mut from, to)
             })?;
         }
         Ok(())
@@ -439,8 +444,7 @@ impl Writer {
     /// Deletes all entries of a map.
     pub fn map_clear(&mut self, state: State, key: Key<'_>) -> Result<()> {
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            let below = read::below_map(core, def, key, probe)?;
-            Ok(core.hot.clear_map(probe, below)?)
+            change::map_clear(core, def, key, probe)
         })
     }
 
@@ -612,6 +616,36 @@ impl Writer {
         cursor.fetch(&mut OwnAccess { store, shard, token }, def, out)
     }
 
+    /// Takes the changelog's buffer, or puts one in its place.
+    pub(crate) fn swap_log(&mut self, log: Option<Box<LogBuffer>>) -> Option<Box<LogBuffer>> {
+        std::mem::replace(&mut self.token.enter().log, log)
+    }
+
+    /// Does again what the changelog says was done at a key of this writer.
+    pub(crate) fn redo(
+        &mut self,
+        state: StateId,
+        key: Key<'_>,
+        change: Change<'_>,
+        expiry_ms: Option<u64>,
+    ) -> Result<()> {
+        const ALL: [StateKind; 4] = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Merging];
+        let state = State::numbered(state);
+        if let (Change::Put(value), None) = (change, expiry_ms)
+            && self.states.is_plain(&self.store, state)
+        {
+            return self.put(state, key, value);
+        }
+        let done = self.at(OperationKind::Batch, state, &ALL, key, |core, def, probe| {
+            check_change(def, change)?;
+            change::redo(core, def, key, probe, change, expiry_ms)
+        })?;
+        match change {
+            Change::MapDeleteRange(from, to) if !done => self.delete_one_by_one(state, key, from.to_vec(), to),
+            _ => Ok(()),
+        }
+    }
+
     /// Fetches what memory has in these places, as [`Writer::prefetch`] does. They are the caller's to come up with, so that is done
     /// outside the gate.
     pub(crate) fn fetch_ahead<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) {
@@ -677,6 +711,21 @@ fn batch_state<'a>(
         keys.iter().try_for_each(|&key| read::check_key(key, range).map(drop))?;
     }
     Ok(def)
+}
+
+/// Checks that a state is of a kind that can have been changed so.
+fn check_change(def: &StateDef, change: Change<'_>) -> Result<()> {
+    let fits = match change {
+        Change::Put(_) | Change::Delete | Change::Touch => def.kind != StateKind::Map,
+        Change::Append(_) => def.kind == StateKind::List,
+        Change::Merge(_) => def.kind == StateKind::Merging,
+        _ => def.kind == StateKind::Map,
+    };
+    if fits {
+        return Ok(());
+    }
+    let problem = format!("a {:?} state, the changelog has {change:?} of it", def.kind);
+    Err(Error::State { state: def.name.clone(), problem })
 }
 
 fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {

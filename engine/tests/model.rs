@@ -49,6 +49,7 @@ fn setup(rng: &mut Rng) -> Setup {
         compress: rng.one_in(2),
         shape: Shape { groups: 8, keys: 40, value_bytes: 60, long_one_in: 4 },
         steps: 4_000,
+        changelog: false,
     }
 }
 
@@ -66,6 +67,19 @@ fn more_keys_than_fit_a_block() {
 fn state_that_outgrows_the_budget() {
     let shape = Shape { groups: 16, keys: 300, value_bytes: 4_000, long_one_in: 4 };
     sweep(300, |rng| Setup { budget_mib: 4, shape, ..setup(rng) });
+}
+
+/// What is committed between checkpoints is found again, and nothing of what came after.
+#[test]
+fn commits_in_a_changelog() {
+    let shape = Shape { groups: 8, keys: 60, value_bytes: 200, long_one_in: 4 };
+    sweep(500, |rng| Setup { changelog: true, shape, ..setup(rng) });
+}
+
+#[test]
+fn commits_in_a_changelog_of_a_state_that_outgrows_the_budget() {
+    let shape = Shape { groups: 16, keys: 300, value_bytes: 3_000, long_one_in: 4 };
+    sweep(600, |rng| Setup { changelog: true, budget_mib: 4, shape, ..setup(rng) });
 }
 
 #[test]

@@ -244,7 +244,7 @@ impl<'a> Sink<'a> {
     }
 
     fn roll(&mut self) -> Result<()> {
-        let durable = self.store.options.durability == Durability::Checkpoint;
+        let durable = self.store.options.durability != Durability::Host;
         if let Some(writer) = self.writer.take()
             && let Some((meta, _)) = writer.finish(durable)?
         {

@@ -53,6 +53,12 @@ impl<'a> Quick<'a> {
         self.at
     }
 
+    /// The value as it is now.
+    #[inline(always)]
+    pub fn value(&self) -> [u8; 8] {
+        self.word.load(Ordering::Relaxed).to_le_bytes()
+    }
+
     /// Overwrites it with what `change` makes of it. Gives that back where it doesn't take the old value's place.
     #[inline(always)]
     pub fn change<V: AsRef<[u8]>>(self, change: impl FnOnce(&[u8; 8]) -> Option<V>) -> Result<(), Option<V>> {

@@ -321,16 +321,34 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
 
 fn push_states(out: &mut Vec<u8>, states: &[StateInfo]) {
     push_len(out, states.len());
-    for state in states {
-        out.push(state.kind);
-        out.push(u8::from(state.ttl.is_some()));
-        push_name(out, &state.name);
-        push_name(out, &state.merge);
-        if let Some(ttl) = &state.ttl {
-            push_prefixed(out, ttl);
-        }
-        push_prefixed(out, &state.user);
+    states.iter().for_each(|state| push_state(out, state));
+}
+
+fn push_state(out: &mut Vec<u8>, state: &StateInfo) {
+    out.push(state.kind);
+    out.push(u8::from(state.ttl.is_some()));
+    push_name(out, &state.name);
+    push_name(out, &state.merge);
+    if let Some(ttl) = &state.ttl {
+        push_prefixed(out, ttl);
     }
+    push_prefixed(out, &state.user);
+}
+
+/// A state by itself, with its number in front: what a changelog says of it. Migrations are not part of it.
+pub fn encode_state(state: &StateInfo) -> Vec<u8> {
+    let mut out = state.id.0.to_le_bytes().to_vec();
+    push_state(&mut out, state);
+    out
+}
+
+/// Reads what [`encode_state`] wrote.
+pub fn decode_state(bytes: &[u8]) -> Result<StateInfo, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let id = StateId(reader.u16()?);
+    let state = take_state(&mut reader, id)?;
+    reader.finish()?;
+    Ok(state)
 }
 
 fn take_states(reader: &mut Reader<'_>) -> Result<Vec<StateInfo>, DecodeError> {
@@ -340,17 +358,21 @@ fn take_states(reader: &mut Reader<'_>) -> Result<Vec<StateInfo>, DecodeError> {
         let Ok(id) = u16::try_from(index) else {
             return Err(reader.error("more states than numbers"));
         };
-        let kind = reader.u8()?;
-        let has_ttl = take_flag(reader)?;
-        let name = take_name(reader)?;
-        let merge = take_name(reader)?;
-        let ttl = if has_ttl { Some(take_opaque(reader)?) } else { None };
-        let user = take_opaque(reader)?;
-        // Those of migrations come with the marks.
-        let (lineage, conversions) = (0, Vec::new());
-        states.push(StateInfo { name, id: StateId(id), kind, ttl, merge, user, lineage, conversions });
+        states.push(take_state(reader, StateId(id))?);
     }
     Ok(states)
+}
+
+fn take_state(reader: &mut Reader<'_>, id: StateId) -> Result<StateInfo, DecodeError> {
+    let kind = reader.u8()?;
+    let has_ttl = take_flag(reader)?;
+    let name = take_name(reader)?;
+    let merge = take_name(reader)?;
+    let ttl = if has_ttl { Some(take_opaque(reader)?) } else { None };
+    let user = take_opaque(reader)?;
+    // Those of migrations come with the marks.
+    let (lineage, conversions) = (0, Vec::new());
+    Ok(StateInfo { name, id, kind, ttl, merge, user, lineage, conversions })
 }
 
 fn take_offsets(reader: &mut Reader<'_>) -> Result<Vec<(KeyGroupRange, Vec<u8>)>, DecodeError> {

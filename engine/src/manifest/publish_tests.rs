@@ -9,8 +9,8 @@ use super::sample::{Random, Size, manifest};
 use super::writer::publish;
 use super::{Manifest, Parent, reader};
 use crate::platform::storage::{
-    AppendFile, Backend, Fault, FileEntry, IoCounters, ReadFile, ReadRequest, Storage, StorageChoice, StorageError,
-    names, open,
+    AppendFile, Backend, Fault, FileEntry, IoCounters, LogFile, ReadFile, ReadRequest, Storage, StorageChoice,
+    StorageError, names, open,
 };
 
 /// What was asked of a storage, in order, and how many of the steps that change something still succeed.
@@ -68,6 +68,10 @@ impl Storage for Scripted {
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
         self.script.step("create", name)?;
         Ok(Box::new(ScriptedFile { inner: self.inner.create(name)?, script: Arc::clone(&self.script) }))
+    }
+    fn create_log(&self, name: &str, first: &[u8], len: u64) -> Result<Box<dyn LogFile>, StorageError> {
+        self.script.step("create", name)?;
+        self.inner.create_log(name, first, len)
     }
     fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError> {
         self.inner.open(name)

@@ -1,6 +1,7 @@
 //! The quick paths of a writer: to values in memory that nothing stands in the way of. `engine/src/hot/quick.rs` says what is quick,
 //! and why it matters.
 
+use crate::changelog::record::Change;
 use crate::hot::record::hash_area;
 use crate::key::{KEY_BYTES_MAX, Key};
 use crate::store::State;
@@ -47,6 +48,9 @@ impl Writer {
         if let Err(value) = found.change(|old| change(Some(old))) {
             return QuickUpdate::Changed(value);
         }
+        if let Some(log) = &mut core.log {
+            log.word(state.0, key.group, key.key, found.value());
+        }
         core.counts.operations += 1;
         core.counts.hits += 1;
         QuickUpdate::Done
@@ -74,6 +78,9 @@ impl Writer {
         self.states.note_length(state, record.value_len());
         if let Err(value) = core.hot.change_quickly(record, |old| change(Some(old))) {
             return QuickUpdate::Changed(value);
+        }
+        if let Some(log) = &mut core.log {
+            log.change(state.0, key, Change::Put(core.hot.value_of(record)), None);
         }
         core.counts.operations += 1;
         core.counts.hits += 1;

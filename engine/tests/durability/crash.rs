@@ -1,6 +1,6 @@
 //! Crashes: a process is killed, and what it leaves is one of its checkpoints, at least the last one it saw complete.
 
-use crate::support::child::Place;
+use crate::support::child::{Place, committed_steps, logged_options};
 use crate::support::trace;
 use crate::support::workload::{Model, Plan, Rng, Subject, check_store, engine, store_options};
 use alluvium::inspect::{self, Severity};
@@ -107,6 +107,81 @@ fn killed_at_random_moments_of_transactions() {
             assert!(!log.contains("panicked"), "round {round}: {log}");
             check_left(&place, plan, &mut model, &format!("round {round} of {plan:?}"));
             round += 1;
+        }
+    }
+}
+
+/// Opens what is left of a store with a changelog and compares it with the model. Returns how many steps it has.
+fn check_logged(place: &Place, plan: Plan, model: &mut Model, what: &str) -> u64 {
+    let engine = engine(StorageChoice::Posix, 4 << 20);
+    let least = ["lasts", "complete"].map(|word| place.reported(word).into_iter().max().unwrap_or(0));
+    let store = match Store::open(&engine, &place.store(), logged_options(plan)) {
+        Ok(store) => store,
+        Err(Error::NoCheckpoint { .. }) if least == [0, 0] => return 0,
+        Err(error) => panic!("{what}: {least:?} lasted, but: {error}\n{}", place.log()),
+    };
+    let steps = committed_steps(&store);
+    assert!(least.iter().all(|least| steps >= *least), "{what}: {steps} steps, {least:?} lasted\n{}", place.log());
+    let known = steps == 0 || place.reported("asked").contains(&steps) || place.reported("started").contains(&steps);
+    assert!(known, "{what}: {steps} steps were never committed");
+    let mut subject = Subject::over(store).unwrap();
+    let wanted = model.at(steps).clone();
+    subject.check_reads(&wanted, what);
+    subject.check_absences(plan, &wanted, what);
+    subject.store.close().unwrap();
+    steps
+}
+
+fn logged_plan(seed: u64) -> Plan {
+    Plan { seed, steps: 60_000, every: 3_000, keys: 600, value_bytes_max: 4_000, waits: false, migrates: 0 }
+}
+
+/// Nothing that was said to last is lost, whether a checkpoint had it or the changelog alone.
+#[test]
+fn killed_at_random_moments_of_commits() {
+    let mut rng = Rng(seed());
+    let rounds = rounds(30);
+    let mut round = 0;
+    while round < rounds {
+        let plan = logged_plan(rng.next());
+        let place = Place::new();
+        let mut model = Model::new(plan);
+        for _ in 0..10.min(rounds - round) {
+            let storage = if rng.below(2) == 0 { StorageChoice::Posix } else { StorageChoice::Auto };
+            let mut child = place.process("log", plan, storage).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(20 + rng.below(400)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(!place.log().contains("panicked"), "round {round}: {}", place.log());
+            check_logged(&place, plan, &mut model, &format!("round {round} of {plan:?}"));
+            round += 1;
+        }
+    }
+}
+
+#[test]
+fn killed_between_any_two_changes_of_a_changelog() {
+    for seed in [11, 12] {
+        let plan = Plan { steps: 2_400, every: 800, keys: 150, ..logged_plan(seed) };
+        let mut model = Model::new(plan);
+        let place = Place::new();
+        let whole = trace::run(&mut place.process("log", plan, StorageChoice::Posix), None);
+        assert_eq!(whole.code, Some(0), "{}", place.log());
+        assert_eq!(check_logged(&place, plan, &mut model, "undisturbed"), plan.steps);
+        let count = rounds(20).min(whole.changes);
+        println!("{} changes, {count} of them stepped through", whole.changes);
+        for round in 0..count {
+            let at = 1 + round * whole.changes / count;
+            let place = Place::new();
+            let what = format!("seed {seed} killed at change {at}");
+            let killed = trace::run(&mut place.process("log", plan, StorageChoice::Posix), Some(at));
+            assert!(killed.killed || killed.code == Some(0), "{what}: {killed:?}\n{}", place.log());
+            check_logged(&place, plan, &mut model, &what);
+            let again = 1 + round * 7 % 40;
+            let what = format!("{what}, then at {again}");
+            let killed = trace::run(&mut place.process("log", plan, StorageChoice::Posix), Some(again));
+            assert!(killed.killed || killed.code == Some(0), "{what}: {killed:?}\n{}", place.log());
+            check_logged(&place, plan, &mut model, &what);
         }
     }
 }

@@ -77,6 +77,13 @@ pub struct Instance {
     pub content: Content,
     /// What each checkpoint that was ever asked for should hold.
     pub snapshots: BTreeMap<u64, Content>,
+    /// The last commit before each checkpoint was asked for.
+    pub committed_at: BTreeMap<u64, u64>,
+    /// What each commit should hold.
+    pub commits: BTreeMap<u64, Content>,
+    /// The last commit, and the last one that is known to last.
+    pub last_commit: u64,
+    pub lasted: u64,
     pub asked: Vec<Asked>,
     pub next_label: u64,
     /// Opened at a checkpoint of the caller's choice: then nothing that is there already is deleted.

@@ -4,7 +4,8 @@ use crate::instance::{Asked, Instance, Log, Shape};
 use crate::oracle::{Content, EARLY, Spec, specs};
 use crate::rng::Rng;
 use alluvium::{
-    Barrier, CheckpointSource, Class, Engine, EngineOptions, Error, KeyGroupRange, StorageChoice, Store, StoreOptions,
+    Barrier, ChangelogOptions, CheckpointSource, Class, Commit, Durability, Engine, EngineOptions, Error,
+    KeyGroupRange, Lasting, StorageChoice, Store, StoreOptions,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +22,8 @@ pub struct Setup {
     pub compress: bool,
     pub shape: Shape,
     pub steps: usize,
+    /// Stores have changelogs, and are committed now and then.
+    pub changelog: bool,
 }
 
 pub struct World {
@@ -51,6 +54,7 @@ impl Instance {
         let pending =
             self.store.barrier(Barrier { offsets, metadata: metadata.to_vec(), ..Barrier::new(label) }).unwrap();
         self.snapshots.insert(label, self.content.clone());
+        self.committed_at.insert(label, self.last_commit);
         self.asked.push(Asked { pending, label });
         label
     }
@@ -80,11 +84,40 @@ impl Instance {
         }
     }
 
+    /// Commits; with `wait` it lasts from then on.
+    pub fn commit(&mut self, lasting: Lasting, wait: bool) -> u64 {
+        self.last_commit += 1;
+        let number = self.last_commit;
+        let offsets = vec![(self.options.range, number.to_le_bytes().to_vec())];
+        let commit = Commit { offsets, metadata: commit_name(number), lasting };
+        let committed = match self.writers.first_mut() {
+            Some(writer) if number % 2 == 0 => writer.commit(commit).unwrap(),
+            _ => self.store.commit(commit).unwrap(),
+        };
+        assert_eq!(committed.metadata, commit_name(number));
+        self.commits.insert(number, self.content.clone());
+        if wait {
+            committed.wait().unwrap();
+            self.lasted = number;
+        }
+        number
+    }
+
     pub fn barrier_and_wait(&mut self) -> u64 {
         let label = self.barrier(b"meta");
         self.wait();
         label
     }
+}
+
+fn commit_name(number: u64) -> Vec<u8> {
+    format!("commit {number}").into_bytes()
+}
+
+/// The number of the commit that a store stands at; `None` where that is a checkpoint's cut.
+fn commit_of(store: &Store) -> Option<u64> {
+    let metadata = String::from_utf8(store.last_commit().metadata.clone()).ok()?;
+    metadata.strip_prefix("commit ")?.parse().ok()
 }
 
 impl World {
@@ -107,6 +140,8 @@ impl World {
                 range: KeyGroupRange::new(0, setup.shape.groups - 1),
                 retained_checkpoints: setup.retained,
                 compress: setup.compress,
+                durability: if setup.changelog { Durability::Changelog } else { Durability::Checkpoint },
+                changelog: ChangelogOptions { file_bytes: 1 << 20, bytes: 64 << 10, ..ChangelogOptions::default() },
                 ..StoreOptions::default()
             };
             let store = Store::create(&engine, directory.path(), options.clone()).unwrap();
@@ -152,6 +187,7 @@ impl World {
                 self.log.add(format!("{at}: compare all"));
                 self.instances[at].compare_all("in between");
             }
+            56..70 if self.setup.changelog => self.commit(at),
             _ => self.instances[at].operate(&mut self.rng, &mut self.log),
         }
         // What a flush that is under way needs is counted by force: it makes room.
@@ -170,6 +206,13 @@ impl World {
         self.log.add(format!("{at}: checkpoint {label} complete"));
         let newest = self.instances[at].newest().unwrap();
         assert_eq!((newest.label, &newest.metadata[..]), (label, &b"meta"[..]));
+    }
+
+    fn commit(&mut self, at: usize) {
+        let wait = self.rng.one_in(3);
+        let lasting = if wait || self.rng.one_in(2) { Lasting::Soon } else { Lasting::WithLater };
+        let number = self.instances[at].commit(lasting, wait);
+        self.log.add(format!("{at}: commit {number}, {lasting:?}, waited for: {wait}"));
     }
 
     fn abort(&mut self, at: usize) {
@@ -196,7 +239,7 @@ impl World {
 
     /// Closes a store, or drops it as a crash would, and opens it again: what came after the checkpoint is lost.
     fn reopen(&mut self, at: usize) {
-        if self.instances[at].newest().is_none() {
+        if self.instances[at].newest().is_none() && (!self.setup.changelog || self.rng.one_in(2)) {
             self.wait(at);
         }
         let close = self.rng.one_in(2);
@@ -206,16 +249,31 @@ impl World {
         if close {
             self.instances[at].wait();
         }
-        possible.push(self.instances[at].newest().unwrap().label);
+        possible.extend(self.instances[at].newest().map(|info| info.label));
         self.leave(at, close);
         let options = self.instances[at].options.clone();
         let store = patiently(|| Store::open(&self.engine, &path, options.clone())).unwrap();
-        let label = store.restored().unwrap().label;
-        self.log.add(format!("{at}: reopened at checkpoint {label}"));
+        let label = store.restored().map(|info| info.label);
+        let commit = commit_of(&store);
+        self.log.add(format!("{at}: reopened at checkpoint {label:?}, commit {commit:?}"));
         // An aborted checkpoint may have been complete already.
-        let aborted = store.restored().unwrap().metadata == b"aborted";
-        assert!(possible.contains(&label) || aborted, "opened {label}, possible: {possible:?}");
-        self.enter(at, store, label);
+        let aborted = store.restored().is_some_and(|info| info.metadata == b"aborted");
+        match label {
+            Some(label) => assert!(possible.contains(&label) || aborted, "opened {label}, possible: {possible:?}"),
+            None => assert!(possible.is_empty() || !close, "no checkpoint, possible: {possible:?}"),
+        }
+        let instance = &mut self.instances[at];
+        let of_label = |label| instance.committed_at.get(&label).copied().unwrap_or(0);
+        let reached = commit.or(label.map(of_label)).unwrap_or(0);
+        let lasted = if close { instance.last_commit } else { instance.lasted };
+        assert!(reached >= lasted, "commit {reached} is found, {lasted} lasted");
+        let content = match (commit, label) {
+            (Some(number), _) => instance.commits[&number].clone(),
+            (None, Some(label)) => instance.snapshots[&label].clone(),
+            (None, None) => Content { now_ms: instance.content.now_ms, ..Content::default() },
+        };
+        (instance.last_commit, instance.lasted) = (reached, reached);
+        self.enter(at, store, content);
         self.instances[at].chosen = false;
     }
 
@@ -231,7 +289,11 @@ impl World {
         let (path, options) = (instance.directory.path(), instance.options.clone());
         let store = patiently(|| Store::open_checkpoint(&self.engine, path, label, options.clone())).unwrap();
         assert_eq!(store.restored().unwrap().label, label);
-        self.enter(at, store, label);
+        let instance = &mut self.instances[at];
+        let reached = instance.committed_at.get(&label).copied().unwrap_or(0);
+        (instance.last_commit, instance.lasted) = (reached, reached);
+        let content = instance.snapshots[&label].clone();
+        self.enter(at, store, content);
         self.instances[at].chosen = true;
     }
 
@@ -249,11 +311,11 @@ impl World {
         }
     }
 
-    /// Goes on with a store that was opened at a checkpoint.
-    fn enter(&mut self, at: usize, store: Store, label: u64) {
+    /// Goes on with a store that was opened and should have this content.
+    fn enter(&mut self, at: usize, store: Store, content: Content) {
         let instance = &mut self.instances[at];
         let now_ms = instance.content.now_ms;
-        instance.content = instance.snapshots[&label].clone();
+        instance.content = content;
         if self.rng.one_in(2) {
             instance.content.now_ms = now_ms.max(instance.content.now_ms);
         }
@@ -261,7 +323,8 @@ impl World {
         let known = instance.states.iter().filter(|state| state.is_some()).count();
         let early = self.rng.one_in(2);
         let ranges = ranges(&mut self.rng, instance.options.range);
-        // Writers may be there before their states are, and the other way round.
+        // Writers may be there before their states are, and the other way round; but what is replayed needs its operators.
+        let early = early && !self.setup.changelog;
         if early {
             instance.claim(&ranges);
         }
@@ -448,6 +511,10 @@ fn instance(
         states: Vec::new(),
         content: Content::default(),
         snapshots: BTreeMap::new(),
+        committed_at: BTreeMap::new(),
+        commits: BTreeMap::new(),
+        last_commit: 0,
+        lasted: 0,
         asked: Vec::new(),
         next_label: 1,
         chosen: false,

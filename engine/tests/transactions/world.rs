@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 use alluvium::{
-    Barrier, CheckpointSource, Commit, Cursor, Engine, EngineOptions, Key, KeyGroup, KeyGroupRange, MapRange,
-    MergeOperator, Packed, Reader, State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, CheckpointSource, Commit, Cursor, Durability, Engine, EngineOptions, Key, KeyGroup, KeyGroupRange,
+    MapRange, MergeOperator, Packed, Reader, State, StateOptions, Store, StoreOptions, Writer,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -40,6 +40,11 @@ pub fn transactional() -> StoreOptions {
     StoreOptions { transactional: true, retained_checkpoints: 3, ..Default::default() }
 }
 
+fn logging(logs: bool) -> StoreOptions {
+    let durability = if logs { Durability::Changelog } else { Durability::Checkpoint };
+    StoreOptions { durability, ..options() }
+}
+
 pub struct World {
     directory: tempfile::TempDir,
     engine: Engine,
@@ -54,6 +59,8 @@ pub struct World {
     /// What the newest complete checkpoint has, and which commit that was.
     durable: (Model, u64),
     label: u64,
+    /// The store has a changelog: what is committed lasts.
+    logs: bool,
     rng: Rng,
 }
 
@@ -61,8 +68,10 @@ impl World {
     pub fn new(seed: u64, budget_bytes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let engine = Engine::open(EngineOptions { memory_budget_bytes: budget_bytes, ..Default::default() }).unwrap();
-        let store = Store::create(&engine, directory.path(), options()).unwrap();
+        let logs = seed % 2 == 1;
+        let store = Store::create(&engine, directory.path(), logging(logs)).unwrap();
         let mut world = Self {
+            logs,
             directory,
             engine,
             store: None,
@@ -271,6 +280,7 @@ impl World {
         let commit = Commit {
             offsets: vec![(KeyGroupRange::new(0, GROUPS - 1), self.commits.to_be_bytes().to_vec())],
             metadata: self.commits.to_le_bytes().to_vec(),
+            ..Commit::default()
         };
         let own = self.rng.one_in(2);
         let info =
@@ -309,13 +319,24 @@ impl World {
             self.commit();
         }
         (self.writer, self.reader, self.committed_reader) = (None, None, None);
-        self.store.take().unwrap().close().unwrap();
+        let store = self.store.take().unwrap();
+        if self.logs && self.rng.one_in(2) {
+            // Something is staged when it dies, and some of it is in the changelog.
+            self.writer = Some(store.writer(store.range()).unwrap());
+            self.change_value();
+            self.fill();
+            self.writer = None;
+        }
+        store.close().unwrap();
         let store = if self.rng.one_in(3) {
+            (self.committed, self.commits) = self.durable.clone();
             self.rescaled()
         } else {
-            Store::open(&self.engine, self.directory.path(), options()).unwrap()
+            if !self.logs {
+                (self.committed, self.commits) = self.durable.clone();
+            }
+            Store::open(&self.engine, self.directory.path(), logging(self.logs)).unwrap()
         };
-        (self.committed, self.commits) = self.durable.clone();
         self.staged = self.committed.clone();
         assert_eq!(store.last_commit().offsets[0].1, self.commits.to_be_bytes());
         self.adopt(store);
@@ -328,7 +349,7 @@ impl World {
     fn rescaled(&mut self) -> Store {
         let halves = [(0, 1), (2, 3)].map(|(first, last)| {
             let half = tempfile::tempdir().unwrap();
-            let options = StoreOptions { range: KeyGroupRange::new(first, last), ..options() };
+            let options = StoreOptions { range: KeyGroupRange::new(first, last), ..logging(self.logs) };
             let from = CheckpointSource { directory: self.directory.path().to_owned(), label: None };
             let store = Store::restore(&self.engine, half.path(), &[from], options).unwrap();
             store.close().unwrap();
@@ -336,7 +357,7 @@ impl World {
         });
         let sources = halves.each_ref().map(|half| CheckpointSource { directory: half.path().to_owned(), label: None });
         let whole = tempfile::tempdir().unwrap();
-        let store = Store::restore(&self.engine, whole.path(), &sources, options()).unwrap();
+        let store = Store::restore(&self.engine, whole.path(), &sources, logging(self.logs)).unwrap();
         self.directory = whole;
         store
     }

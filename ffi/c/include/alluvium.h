@@ -92,6 +92,17 @@
 #define ALLUVIUM_READS_REFUSE 1
 
 /**
+ * A commit lasts as soon as the changelog is synced, which is shared with other commits (`changelog_delay_us`).
+ */
+#define ALLUVIUM_LASTING_SOON 0
+
+/**
+ * A commit lasts with a later one, or with the next checkpoint: nothing is synced for it. After a crash the store is found at some earlier
+ * commit, as a whole, with that one's offsets.
+ */
+#define ALLUVIUM_LASTING_WITH_LATER 1
+
+/**
  * io_uring where the machine has it, else `ALLUVIUM_STORAGE_POSIX`.
  */
 #define ALLUVIUM_STORAGE_AUTO 0
@@ -115,6 +126,12 @@
  * The host copies each checkpoint's files away itself: nothing is synced.
  */
 #define ALLUVIUM_DURABILITY_HOST 1
+
+/**
+ * As `ALLUVIUM_DURABILITY_CHECKPOINT`, and what is committed between two checkpoints lasts too: what changes is appended to a changelog, which
+ * is replayed when the store is opened again.
+ */
+#define ALLUVIUM_DURABILITY_CHANGELOG 2
 
 /**
  * The version of this interface. It goes up when something changes that a program has compiled in, which happens with a new
@@ -704,6 +721,27 @@ typedef struct {
 } alluvium_item;
 
 /**
+ * A commit, and the word on whether it lasts. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_commit;
+
+/**
+ * Called once when a commit lasts (`ALLUVIUM_OK`) or can't come to (a failure's status), by any thread. It must be short and call nothing of
+ * the library.
+ */
+typedef void (*alluvium_lasting_fn)(void *context, alluvium_status status);
+
+/**
+ * Lets a context go that callbacks were given, when none of them is called any more. May be null.
+ */
+typedef void (*alluvium_release_fn)(void *context);
+
+/**
  * A place among keys or entries. Any thread, one call at a time.
  */
 typedef struct {
@@ -869,11 +907,6 @@ typedef struct {
  * must call nothing of the library.
  */
 typedef void (*alluvium_merge_fn)(void *context, alluvium_slice older, alluvium_slice newer, alluvium_output output);
-
-/**
- * Lets a context go that callbacks were given, when none of them is called any more. May be null.
- */
-typedef void (*alluvium_release_fn)(void *context);
 
 /**
  * Converts a value of the old schema to the new one; anything but 0 says that it can't. It has to be pure, is called by any
@@ -1061,6 +1094,18 @@ typedef struct {
    * The seed of the store's hashes; null draws one. Stores that are to be merged by rescaling may share one.
    */
   const uint64_t *hash_seed;
+  /**
+   * With a changelog: how long a commit may wait for others, of all stores of the engine, to be synced with them, in us (10,000).
+   */
+  uint64_t changelog_delay_us;
+  /**
+   * It waits no longer where so much is to be written, in bytes: at least 1 (1 MiB).
+   */
+  uint64_t changelog_bytes;
+  /**
+   * How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun.
+   */
+  uint64_t changelog_file_bytes;
 } alluvium_store_options;
 
 /**
@@ -1305,6 +1350,11 @@ alluvium_status alluvium_info_offset(alluvium_info info,
                                      alluvium_error *error);
 
 /**
+ * The position in the changelog behind a commit; 0 where there is no changelog, and of a checkpoint.
+ */
+alluvium_status alluvium_info_position(alluvium_info info, uint64_t *position, alluvium_error *error);
+
+/**
  * Closes an info.
  */
 alluvium_status alluvium_info_close(alluvium_info info, alluvium_error *error);
@@ -1418,6 +1468,74 @@ alluvium_status alluvium_iterator_next(alluvium_iterator iterator, alluvium_item
  * Closes an iterator.
  */
 alluvium_status alluvium_iterator_close(alluvium_iterator iterator, alluvium_error *error);
+
+/**
+ * Commits what all writers of a store wrote, as one, with where the sources stand and the host's metadata, and leaves the word on whether it
+ * lasts. `lasting` is `ALLUVIUM_LASTING_...`. Needs a changelog (`ALLUVIUM_DURABILITY_CHANGELOG`) or a transactional store, which may have
+ * one too. `commit` may be null; else close it with `alluvium_commit_close`.
+ */
+alluvium_status alluvium_store_commit_lasting(alluvium_store store,
+                                              const alluvium_offset *offsets,
+                                              size_t offsets_len,
+                                              alluvium_slice metadata,
+                                              uint32_t lasting,
+                                              alluvium_commit *commit,
+                                              alluvium_error *error);
+
+/**
+ * `alluvium_store_commit_lasting` of the writer's store, all its writers included, the shorter way.
+ */
+alluvium_status alluvium_writer_commit_lasting(alluvium_writer writer,
+                                               const alluvium_offset *offsets,
+                                               size_t offsets_len,
+                                               alluvium_slice metadata,
+                                               uint32_t lasting,
+                                               alluvium_commit *commit,
+                                               alluvium_error *error);
+
+/**
+ * Waits until a commit lasts: whatever happens to the process or the machine from then on, the store is found at this commit or a later one.
+ * The sync isn't put off for it any more. `ALLUVIUM_OPTIONS` where the store has no changelog: it lasts with the next checkpoint then.
+ * `ALLUVIUM_BUSY` where a bulk load or a migration came before it that only a checkpoint will have. A failure of the class
+ * `ALLUVIUM_CLASS_RETRY` isn't final: it may still come to last.
+ */
+alluvium_status alluvium_commit_wait(alluvium_commit commit,
+                                     alluvium_error *error);
+
+/**
+ * As `alluvium_commit_wait`, but says `ALLUVIUM_PENDING` at once while the commit doesn't last yet, and hurries nothing.
+ */
+alluvium_status alluvium_commit_poll(alluvium_commit commit,
+                                     alluvium_error *error);
+
+/**
+ * Has `lasting` called once, when a commit lasts or can't come to: now, if that is known, else by a thread of the library, which syncs nothing
+ * more until it returns. It is called when the store is closed at the latest, and may be after `alluvium_commit_wait` returned; closing the commit
+ * doesn't take that back. `context` is the
+ * library's from the call on, whatever that comes to, and is let go by `release`, which may be null, when `lasting` was called.
+ */
+alluvium_status alluvium_commit_on_lasting(alluvium_commit commit,
+                                           alluvium_lasting_fn lasting,
+                                           void *context,
+                                           alluvium_release_fn release,
+                                           alluvium_error *error);
+
+/**
+ * The position in the changelog behind a commit; each has a greater one than those before. 0 where the store never had a changelog.
+ */
+alluvium_status alluvium_commit_position(alluvium_commit commit,
+                                         uint64_t *position,
+                                         alluvium_error *error);
+
+/**
+ * What was committed; close it with `alluvium_info_close`.
+ */
+alluvium_status alluvium_commit_info(alluvium_commit commit, alluvium_info *info, alluvium_error *error);
+
+/**
+ * Closes a commit's handle; it comes to last all the same. `ALLUVIUM_IN_USE` while a call waits for it.
+ */
+alluvium_status alluvium_commit_close(alluvium_commit commit, alluvium_error *error);
 
 /**
  * A cursor of the keys of a state in a range of key groups, each once, whatever namespaces it has. Close it with
@@ -1994,7 +2112,8 @@ alluvium_status alluvium_store_create(alluvium_engine engine,
                                       alluvium_error *error);
 
 /**
- * Opens a store at its newest checkpoint; a directory without one is refused (`ALLUVIUM_NO_CHECKPOINT`).
+ * Opens a store at its newest checkpoint, and at the last commit behind it that lasts where there is a changelog; a directory with neither is
+ * refused (`ALLUVIUM_NO_CHECKPOINT`).
  */
 alluvium_status alluvium_store_open(alluvium_engine engine,
                                     const char *path,
@@ -2003,7 +2122,7 @@ alluvium_status alluvium_store_open(alluvium_engine engine,
                                     alluvium_error *error);
 
 /**
- * Opens a store at its newest checkpoint, or creates one where there is none.
+ * As `alluvium_store_open`, or creates a store where there is none.
  */
 alluvium_status alluvium_store_open_or_create(alluvium_engine engine,
                                               const char *path,
@@ -2047,7 +2166,7 @@ alluvium_status alluvium_store_restore_absent(alluvium_engine engine,
 
 /**
  * Waits for what is under way and closes a store: `ALLUVIUM_HAS_CHILDREN` while anything made from it is open, then nothing happens. What
- * was written after the last checkpoint is lost. With any other failure than a misuse the store is closed, and had failed before.
+ * was written after the last checkpoint is lost, with a changelog what was after the last commit. With any other failure than a misuse the store is closed, and had failed before.
  */
 alluvium_status alluvium_store_close(alluvium_store store,
                                      alluvium_error *error);
@@ -2128,8 +2247,9 @@ alluvium_status alluvium_ticket_on_complete(alluvium_ticket ticket,
 alluvium_status alluvium_ticket_close(alluvium_ticket ticket, alluvium_error *error);
 
 /**
- * Commits what is staged, by all writers of the store, as one, with where the sources stand and the host's metadata. It lasts with the next
- * checkpoint. `info` may be null; else close it with `alluvium_info_close`.
+ * Commits what all writers of the store wrote, as one, with where the sources stand and the host's metadata: what is staged, in a transactional
+ * store. It lasts with the next checkpoint, and where the store has a changelog soon by itself: `alluvium_store_commit_lasting` says when.
+ * `info` may be null; else close it with `alluvium_info_close`.
  */
 alluvium_status alluvium_store_commit(alluvium_store store,
                                       const alluvium_offset *offsets,

@@ -29,7 +29,11 @@ unsafe impl Object for PendingObject {
 
 /// What an info's handle stands for.
 #[derive(Debug)]
-pub struct InfoObject(CheckpointInfo);
+pub struct InfoObject {
+    known: CheckpointInfo,
+    /// Of a commit.
+    position: u64,
+}
 
 // SAFETY: the only type of this kind, and `Sync`.
 unsafe impl Object for InfoObject {
@@ -170,9 +174,14 @@ pub unsafe extern "C" fn alluvium_writer_barrier(
 }
 
 unsafe fn leave_info(info: *mut alluvium_info, known: CheckpointInfo, store: Handle) -> Outcome {
+    // SAFETY: the caller's `info`.
+    unsafe { leave_object(info, InfoObject { known, position: 0 }, store) }
+}
+
+unsafe fn leave_object(info: *mut alluvium_info, object: InfoObject, store: Handle) -> Outcome {
     if !info.is_null() {
         place(info, "info")?;
-        let id = handles::insert(InfoObject(known), store)?;
+        let id = handles::insert(object, store)?;
         // SAFETY: the caller's `info`.
         unsafe { give(info, "info", alluvium_info { id }) }?;
     }
@@ -286,7 +295,7 @@ pub unsafe extern "C" fn alluvium_info_numbers(
             if size as usize != size_of::<alluvium_numbers>() {
                 return Err(Misuse::Abi.into());
             }
-            let known = &object.0;
+            let known = &object.known;
             let all = alluvium_numbers {
                 size,
                 epoch: known.epoch.0,
@@ -317,7 +326,7 @@ pub unsafe extern "C" fn alluvium_info_metadata(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            give(metadata, "metadata", slice(&handles::get::<InfoObject>(info.id)?.0.metadata))?;
+            give(metadata, "metadata", slice(&handles::get::<InfoObject>(info.id)?.known.metadata))?;
             Ok(Status::Ok)
         })
     }
@@ -336,8 +345,24 @@ pub unsafe extern "C" fn alluvium_info_offset(
     unsafe {
         call(error, || {
             let object = handles::get::<InfoObject>(info.id)?;
-            let Some((range, bytes)) = object.0.offsets.get(index) else { return Ok(Status::NotFound) };
+            let Some((range, bytes)) = object.known.offsets.get(index) else { return Ok(Status::NotFound) };
             give(offset, "offset", alluvium_offset { range: range_out(*range), offset: slice(bytes) })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The position in the changelog behind a commit; 0 where there is no changelog, and of a checkpoint.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_info_position(
+    info: alluvium_info,
+    position: *mut u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            give(position, "position", handles::get::<InfoObject>(info.id)?.position)?;
             Ok(Status::Ok)
         })
     }
@@ -367,7 +392,7 @@ pub(crate) unsafe fn leave_commit(info: *mut alluvium_info, commit: &CommitInfo,
         changed_bytes: 0,
     };
     // SAFETY: the caller's `info`.
-    unsafe { leave_info(info, known, store) }
+    unsafe { leave_object(info, InfoObject { known, position: commit.position }, store) }
 }
 
 /// How many checkpoints a store keeps.

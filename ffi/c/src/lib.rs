@@ -15,6 +15,7 @@ pub mod batches;
 pub mod buffer;
 pub mod bulk;
 pub mod checkpoint;
+pub mod commit;
 pub mod cursor;
 pub mod engine;
 pub mod error;

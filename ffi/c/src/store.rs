@@ -4,7 +4,7 @@ use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, opti
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
 use crate::types::*;
-use alluvium::{CheckpointSource, Durability, Retention, SegmentSink, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, Retention, SegmentSink, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -13,6 +13,7 @@ use std::fmt;
 use std::mem::offset_of;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a store's handle stands for.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ unsafe impl Object for StoreObject {
 pub const ALLUVIUM_DURABILITY_CHECKPOINT: u32 = 0;
 /// The host copies each checkpoint's files away itself: nothing is synced.
 pub const ALLUVIUM_DURABILITY_HOST: u32 = 1;
+/// As `ALLUVIUM_DURABILITY_CHECKPOINT`, and what is committed between two checkpoints lasts too: what changes is appended to a changelog, which
+/// is replayed when the store is opened again.
+pub const ALLUVIUM_DURABILITY_CHANGELOG: u32 = 2;
 
 /// Options of a store. `alluvium_store_options_init` fills in what is usual.
 #[repr(C)]
@@ -68,6 +72,12 @@ pub struct alluvium_store_options {
     pub sink: *const alluvium_segment_sink,
     /// The seed of the store's hashes; null draws one. Stores that are to be merged by rescaling may share one.
     pub hash_seed: *const u64,
+    /// With a changelog: how long a commit may wait for others, of all stores of the engine, to be synced with them, in us (10,000).
+    pub changelog_delay_us: u64,
+    /// It waits no longer where so much is to be written, in bytes: at least 1 (1 MiB).
+    pub changelog_bytes: u64,
+    /// How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun.
+    pub changelog_file_bytes: u64,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -89,6 +99,9 @@ fn defaults() -> alluvium_store_options {
         memory_minimum_bytes: 0,
         sink: std::ptr::null(),
         hash_seed: std::ptr::null(),
+        changelog_delay_us: u64::try_from(usual.changelog.delay.as_micros()).unwrap_or(u64::MAX),
+        changelog_bytes: usual.changelog.bytes as u64,
+        changelog_file_bytes: usual.changelog.file_bytes,
     }
 }
 
@@ -141,9 +154,13 @@ impl SegmentSink for HostSink {
     }
 }
 
+/// The lengths that a store's options had before fields were added.
+const SIZES_BEFORE: [usize; 2] =
+    [offset_of!(alluvium_store_options, hash_seed), offset_of!(alluvium_store_options, changelog_delay_us)];
+
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
     // SAFETY: the caller's options.
-    let given = unsafe { options(pointer, defaults(), &[offset_of!(alluvium_store_options, hash_seed)]) }?;
+    let given = unsafe { options(pointer, defaults(), &SIZES_BEFORE) }?;
     let sink = if given.sink.is_null() {
         None
     } else {
@@ -167,7 +184,13 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
         durability: match given.durability {
             ALLUVIUM_DURABILITY_CHECKPOINT => Durability::Checkpoint,
             ALLUVIUM_DURABILITY_HOST => Durability::Host,
+            ALLUVIUM_DURABILITY_CHANGELOG => Durability::Changelog,
             _ => return Err(Misuse::Argument("an unknown durability").into()),
+        },
+        changelog: ChangelogOptions {
+            delay: Duration::from_micros(given.changelog_delay_us),
+            bytes: usize::try_from(given.changelog_bytes).unwrap_or(usize::MAX),
+            file_bytes: given.changelog_file_bytes,
         },
         retained_checkpoints: given.retained_checkpoints as usize,
         retention: if flag(given.host_retention)? {
@@ -229,7 +252,8 @@ pub unsafe extern "C" fn alluvium_store_create(
     }
 }
 
-/// Opens a store at its newest checkpoint; a directory without one is refused (`ALLUVIUM_NO_CHECKPOINT`).
+/// Opens a store at its newest checkpoint, and at the last commit behind it that lasts where there is a changelog; a directory with neither is
+/// refused (`ALLUVIUM_NO_CHECKPOINT`).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_open(
     engine: alluvium_engine,
@@ -244,7 +268,7 @@ pub unsafe extern "C" fn alluvium_store_open(
     }
 }
 
-/// Opens a store at its newest checkpoint, or creates one where there is none.
+/// As `alluvium_store_open`, or creates a store where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_open_or_create(
     engine: alluvium_engine,
@@ -339,7 +363,7 @@ pub unsafe extern "C" fn alluvium_store_restore_absent(
 }
 
 /// Waits for what is under way and closes a store: `ALLUVIUM_HAS_CHILDREN` while anything made from it is open, then nothing happens. What
-/// was written after the last checkpoint is lost. With any other failure than a misuse the store is closed, and had failed before.
+/// was written after the last checkpoint is lost, with a changelog what was after the last commit. With any other failure than a misuse the store is closed, and had failed before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_close(store: alluvium_store, error: *mut alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.

@@ -1,4 +1,4 @@
-//! Transactions of a transactional store: all or nothing of what is written between two commits.
+//! Commits of a store that is transactional or has a changelog, and transactions: all or nothing of what is written between two of them.
 
 use crate::arguments::{Outcome, bytes, call, give};
 use crate::checkpoint::{leave_commit, offsets};
@@ -9,13 +9,19 @@ use alluvium::Commit;
 use alluvium_ffi::handles;
 use alluvium_ffi::{Misuse, Status};
 
-unsafe fn commit(given: *const alluvium_offset, len: usize, metadata: alluvium_slice) -> Result<Commit, Misuse> {
+/// A commit of the caller's.
+pub(crate) unsafe fn commit(
+    given: *const alluvium_offset,
+    len: usize,
+    metadata: alluvium_slice,
+) -> Result<Commit, Misuse> {
     // SAFETY: the caller's.
-    unsafe { Ok(Commit { offsets: offsets(given, len)?, metadata: bytes(metadata)?.to_vec() }) }
+    unsafe { Ok(Commit { offsets: offsets(given, len)?, metadata: bytes(metadata)?.to_vec(), ..Commit::default() }) }
 }
 
-/// Commits what is staged, by all writers of the store, as one, with where the sources stand and the host's metadata. It lasts with the next
-/// checkpoint. `info` may be null; else close it with `alluvium_info_close`.
+/// Commits what all writers of the store wrote, as one, with where the sources stand and the host's metadata: what is staged, in a transactional
+/// store. It lasts with the next checkpoint, and where the store has a changelog soon by itself: `alluvium_store_commit_lasting` says when.
+/// `info` may be null; else close it with `alluvium_info_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_commit(
     store: alluvium_store,

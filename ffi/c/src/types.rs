@@ -177,6 +177,13 @@ pub struct alluvium_info {
     /// The handle's number; 0 is none.
     pub id: u64,
 }
+/// A commit, and the word on whether it lasts. Any thread may use it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_commit {
+    /// The handle's number; 0 is none.
+    pub id: u64,
+}
 /// A checkpoint's files, pinned. Any thread may use it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -335,6 +342,10 @@ pub type alluvium_convert_fn =
 
 /// Called once when something is done, by a thread of the library. It must be short and call nothing of the library.
 pub type alluvium_done_fn = Option<unsafe extern "C" fn(context: *mut c_void)>;
+
+/// Called once when a commit lasts (`ALLUVIUM_OK`) or can't come to (a failure's status), by any thread. It must be short and call nothing of
+/// the library.
+pub type alluvium_lasting_fn = Option<unsafe extern "C" fn(context: *mut c_void, status: alluvium_status)>;
 
 /// Lets a context go that callbacks were given, when none of them is called any more. May be null.
 pub type alluvium_release_fn = Option<unsafe extern "C" fn(context: *mut c_void)>;

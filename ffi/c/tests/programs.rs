@@ -97,6 +97,7 @@ areas!(
     batches,
     budgets,
     bulk,
+    changelog,
     checkpoints,
     cursors,
     fetches,
@@ -117,6 +118,27 @@ areas!(
 fn the_example_does_what_it_says() {
     let printed = program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/counts.c"));
     assert!(printed.ends_with("JFK 3\nLAX 1\nSEA 2\n"), "{printed}");
+}
+
+/// What the guide has that is a whole program does what it says there.
+#[test]
+fn the_guides_programs_do_what_they_say() {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/c.md")).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let mut found = 0;
+    for block in guide.split("```c\n").skip(1) {
+        let (code, rest) = block.split_once("```").unwrap();
+        if !code.contains("int main(") {
+            continue;
+        }
+        let says = rest.split_once("It prints:\n```\n").and_then(|(_, says)| says.split_once("```"));
+        let (says, _) = says.expect("the guide says what it prints");
+        let source = temporary.path().join(format!("guide{found}.c"));
+        std::fs::write(&source, code).unwrap();
+        assert_eq!(program(&source), says);
+        found += 1;
+    }
+    assert!(found >= 1);
 }
 
 /// The header is C++, too.

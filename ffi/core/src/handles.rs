@@ -66,6 +66,8 @@ pub enum Kind {
     Buffer = 15,
     /// What went wrong.
     Error = 16,
+    /// A commit, and the word on whether it lasts.
+    Commit = 17,
 }
 
 /// Any number of threads at once.

@@ -74,6 +74,16 @@ impl Buffer {
         count
     }
 
+    /// Appends zeros up to a length of `len` bytes, as far as there is room.
+    pub fn pad(&mut self, len: usize) {
+        const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
+        while self.len < len {
+            if self.push(&ZEROS[..ALIGNMENT.min(len - self.len)]) == 0 {
+                return;
+            }
+        }
+    }
+
     /// Shows nothing; the memory stays.
     pub fn clear(&mut self) {
         self.start = 0;

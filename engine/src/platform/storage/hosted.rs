@@ -3,8 +3,8 @@
 
 use super::fetches::Fetches;
 use super::{
-    AppendFile, Backend, Buffer, Fault, FileEntry, IoCounters, Mapping, ReadFile, ReadRequest, ReadStream, Storage,
-    StorageError, names, sys,
+    AppendFile, Backend, Buffer, Fault, FileEntry, IoCounters, LogFile, Mapping, ReadFile, ReadRequest, ReadStream,
+    Storage, StorageError, names, sys,
 };
 use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,6 +81,10 @@ impl Storage for Hosted {
             }
             _ => file,
         })
+    }
+
+    fn create_log(&self, name: &str, first: &[u8], len: u64) -> Result<Box<dyn LogFile>, StorageError> {
+        self.inner.create_log(name, first, len)
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError> {

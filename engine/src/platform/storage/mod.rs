@@ -4,7 +4,7 @@
 //! end, synced, and never changed again: there is no call that overwrites or truncates.
 //!
 //! Shared by both back ends: `files` (the directory and its names; the only file that uses `std::fs`), `append` (a
-//! file being written), `reading` (a complete file), `buffer` and `mapping` (what reads return), `lock`, `names`, `sys`
+//! file being written), `log_file` and `log_group` (a changelog's files, and writing to many of them at once), `reading` (a complete file), `buffer` and `mapping` (what reads return), `lock`, `names`, `sys`
 //! (system calls). `hosted` and `fetches` let a host take part: hand on what is written, bring what is elsewhere. `uring` and `posix` differ in how a batch of reads is done: `read_threads` does it for `posix`.
 
 mod append;
@@ -16,6 +16,8 @@ mod fetches;
 mod files;
 mod hosted;
 mod lock;
+mod log_file;
+mod log_group;
 mod mapping;
 pub mod names;
 mod posix;
@@ -39,6 +41,7 @@ pub use error::{Fault, StorageError};
 pub use fetches::{FetchRequest, Fetches};
 pub use hosted::{Hosted, SegmentSink};
 pub use lock::{DirLock, lock};
+pub use log_group::{LogGroup, LogWrite};
 pub use mapping::Mapping;
 
 /// Which back end [`open`] is to take.
@@ -128,6 +131,10 @@ pub trait Storage: Send + Sync + Debug {
     /// Creates a file to be written from its start; [`Fault::Exists`] where there is one.
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError>;
 
+    /// Makes a file of a changelog, durably: `len` bytes whose room is taken, where the file system can, that begin with `first`, which
+    /// is at most a page. [`Fault::Exists`] where there is one.
+    fn create_log(&self, name: &str, first: &[u8], len: u64) -> Result<Box<dyn LogFile>, StorageError>;
+
     /// Opens a file for reading at any place.
     fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError>;
 
@@ -200,6 +207,36 @@ pub trait AppendFile: Send {
 
     /// Writes out what is buffered and makes it durable (`fdatasync`) if `durable`; the file is complete then.
     fn finish(self: Box<Self>, durable: bool) -> Result<(), StorageError>;
+}
+
+/// A file of a changelog: written page by page, read only when a store is opened. Bytes that were written are never written again, but
+/// for those of a write that failed for want of room.
+pub trait LogFile: Send + Debug {
+    /// The file's path, for errors.
+    fn path(&self) -> &Path;
+
+    /// The length in bytes, which doesn't change.
+    fn len(&self) -> u64;
+
+    /// Whether it has no room at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes whole pages to a place that is a multiple of a page.
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Makes durable what was written. Not to be repeated when it failed.
+    fn sync(&mut self) -> Result<(), StorageError>;
+
+    /// The file descriptor, for a [`LogGroup`]; `None` where there is none, or nothing is to be written any more.
+    fn descriptor(&self) -> Option<Arc<std::os::fd::OwnedFd>>;
+
+    /// Counts what a [`LogGroup`] wrote, and perhaps synced, through the descriptor.
+    fn wrote(&self, bytes: u64, synced: bool);
+
+    /// Refuses every later change of the directory: a sync through the descriptor failed.
+    fn poison(&self);
 }
 
 /// A complete file, read at any place.

@@ -10,6 +10,7 @@ pub const LOCK: &str = "LOCK";
 const TEMPORARY: &str = ".tmp";
 const SEGMENT: &str = ".segment";
 const MANIFEST: &str = ".manifest";
+const CHANGELOG: &str = ".changelog";
 
 /// The longest name that a file may have, in bytes; file systems allow 255.
 const MAX_BYTES: usize = 200;
@@ -36,6 +37,17 @@ pub fn parse_manifest_name(name: &str) -> Option<u64> {
     is_hex(digits, 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
+/// The name of the changelog's file with this number: `<16 hex>.changelog`.
+pub fn changelog_name(number: u64) -> String {
+    format!("{number:016x}{CHANGELOG}")
+}
+
+/// The number in the name of a changelog's file.
+pub fn parse_changelog_name(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(CHANGELOG)?;
+    is_hex(digits, 16).then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
 /// The name under which a manifest is written before it is renamed: `<16 hex>.manifest.tmp`.
 pub fn temporary_manifest_name(number: u64) -> String {
     temporary_name(&manifest_name(number))
@@ -49,7 +61,7 @@ pub fn temporary_name(name: &str) -> String {
 /// Whether a file of this name never became complete; it can be removed whenever the store is locked.
 pub fn is_temporary_name(name: &str) -> bool {
     let Some(whole) = name.strip_suffix(TEMPORARY) else { return false };
-    parse_segment_name(whole).is_some() || parse_manifest_name(whole).is_some()
+    parse_segment_name(whole).is_some() || parse_manifest_name(whole).is_some() || parse_changelog_name(whole).is_some()
 }
 
 /// Whether `name` names a file of the directory itself: letters, digits, `.`, `_` and `-`, and no dot at the start.
@@ -73,6 +85,7 @@ mod tests {
         for id in [0, 1, u128::MAX, 0xdead_beef_0000_0001] {
             assert_eq!(parse_segment_name(&segment_name(id)), Some(id));
             assert_eq!(parse_manifest_name(&manifest_name(id as u64)), Some(id as u64));
+            assert_eq!(parse_changelog_name(&changelog_name(id as u64)), Some(id as u64));
         }
         assert_eq!(segment_name(10), "0000000000000000000000000000000a.segment");
         assert_eq!(manifest_name(255), "00000000000000ff.manifest");

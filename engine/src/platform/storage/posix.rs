@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::append::Appender;
 use super::files::Directory;
+use super::log_file::PreallocatedFile;
 use super::read_threads::ReadThreads;
 use super::reading::Reading;
-use super::{AppendFile, Backend, FileEntry, IoCounters, ReadFile, ReadRequest, Storage, StorageError};
+use super::{AppendFile, Backend, FileEntry, IoCounters, LogFile, ReadFile, ReadRequest, Storage, StorageError};
 
 /// Batches of fewer reads are done by the calling thread: waking others takes longer.
 const SHARED_MIN_READS: usize = 4;
@@ -53,6 +54,10 @@ impl Storage for Posix {
 
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
         Ok(Box::new(Appender::create(&self.directory, name)?))
+    }
+
+    fn create_log(&self, name: &str, first: &[u8], len: u64) -> Result<Box<dyn LogFile>, StorageError> {
+        Ok(Box::new(PreallocatedFile::create(&self.directory, name, first, len)?))
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError> {

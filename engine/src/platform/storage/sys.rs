@@ -100,6 +100,13 @@ pub fn empty(file: BorrowedFd<'_>) -> Result<()> {
     check(unsafe { libc::ftruncate64(file.as_raw_fd(), 0) })
 }
 
+/// Takes the room for a file of `len` bytes, and makes it so long.
+pub fn allocate(file: BorrowedFd<'_>, len: u64) -> Result<()> {
+    let len = signed(len)?;
+    // SAFETY: takes a descriptor and numbers only.
+    check(unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, len) })
+}
+
 /// How long a file is now, in bytes.
 pub fn len(file: BorrowedFd<'_>) -> Result<u64> {
     let mut found = MaybeUninit::<libc::stat64>::zeroed();

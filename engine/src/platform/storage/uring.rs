@@ -14,7 +14,8 @@ use super::posix::Posix;
 use super::reading::Plan;
 use super::ring::{DEPTH, Landing, MAX_READ_BYTES, Ring};
 use super::{
-    AppendFile, Backend, Buffer, FileEntry, IoCounters, ReadFile, ReadRequest, ReadStream, Storage, StorageError,
+    AppendFile, Backend, Buffer, FileEntry, IoCounters, LogFile, ReadFile, ReadRequest, ReadStream, Storage,
+    StorageError,
 };
 
 /// How many rings are kept for the next batch; as many more as there are threads are made when needed.
@@ -184,6 +185,10 @@ impl Storage for Uring {
 
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
         self.posix.create(name)
+    }
+
+    fn create_log(&self, name: &str, first: &[u8], len: u64) -> Result<Box<dyn LogFile>, StorageError> {
+        self.posix.create_log(name, first, len)
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError> {

@@ -1,7 +1,7 @@
 //! The process that is killed or starved: this test binary again, running the one test below.
 
 use super::workload::{Plan, Subject, engine, store_options};
-use alluvium::{Barrier, Commit, Error, StorageChoice, Store, StoreOptions};
+use alluvium::{Barrier, ChangelogOptions, Commit, Durability, Error, Lasting, StorageChoice, Store, StoreOptions};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -89,6 +89,7 @@ fn process() {
     match role.as_str() {
         "work" => run_plan(&store, &mut report, plan, storage),
         "transact" => run_transactions(&store, &mut report, plan, storage),
+        "log" => run_logged(&store, &mut report, plan, storage),
         _ => crate::faults::role(&role, &store, &mut report, plan, storage),
     }
 }
@@ -156,6 +157,55 @@ pub fn run_plan(path: &Path, report: &mut Report, plan: Plan, storage: StorageCh
     report.say("closed", n);
 }
 
+/// The options of the stores that have changelogs.
+pub fn logged_options(plan: Plan) -> StoreOptions {
+    let changelog = ChangelogOptions { file_bytes: 1 << 20, bytes: 64 << 10, ..ChangelogOptions::default() };
+    let transactional = plan.seed.is_multiple_of(2);
+    StoreOptions { durability: Durability::Changelog, changelog, transactional, ..store_options() }
+}
+
+/// How many steps a store has done, by what was committed last.
+pub fn committed_steps(store: &Store) -> u64 {
+    let last = store.last_commit();
+    last.metadata[..].try_into().map_or(0, |metadata| !u64::from_be_bytes(metadata))
+}
+
+/// The same with commits in a changelog: ten for each checkpoint, of which some are waited for.
+fn run_logged(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
+    let store = Store::open_or_create(&engine(storage, 4 << 20), path, logged_options(plan)).unwrap();
+    let mut n = committed_steps(&store);
+    let mut subject = Subject::over(store).unwrap();
+    report.say("opened", n);
+    let mut rng = super::workload::Rng(plan.seed ^ n);
+    let mut pending: Option<alluvium::Pending> = None;
+    let between = (plan.every / 10).max(1);
+    while n < plan.steps {
+        subject.step(plan, n).unwrap();
+        n += 1;
+        if n.is_multiple_of(between) || n == plan.steps {
+            let Barrier { offsets, metadata, .. } = Subject::barrier(n);
+            report.say("asked", n);
+            let lasting = if rng.below(4) == 0 { Lasting::WithLater } else { Lasting::Soon };
+            let committed = subject.writer.commit(Commit { offsets, metadata, lasting }).unwrap();
+            if rng.below(3) == 0 {
+                committed.wait().unwrap();
+                report.say("lasts", n);
+            }
+        }
+        if n.is_multiple_of(plan.every) {
+            if let Some(pending) = pending.take() {
+                report.say("complete", pending.wait().unwrap().label);
+            }
+            report.say("started", n);
+            let transactional = logged_options(plan).transactional;
+            let barrier = if transactional { Barrier::new(n) } else { Subject::barrier(n) };
+            pending = Some(subject.writer.barrier(barrier).unwrap());
+        }
+    }
+    subject.store.close().unwrap();
+    report.say("closed", n);
+}
+
 /// The same in transactions: each interval is committed, and the first third of the next is staged when the checkpoint of
 /// it is cut. Every other time that is undone, and done again.
 fn run_transactions(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
@@ -171,7 +221,7 @@ fn run_transactions(path: &Path, report: &mut Report, plan: Plan, storage: Stora
             continue;
         }
         let Barrier { offsets, metadata, .. } = Subject::barrier(n);
-        subject.writer.commit(Commit { offsets, metadata }).unwrap();
+        subject.writer.commit(Commit { offsets, metadata, ..Commit::default() }).unwrap();
         let ahead = (n + plan.every / 3).min(plan.steps);
         for step in n..ahead {
             subject.step(plan, step).unwrap();

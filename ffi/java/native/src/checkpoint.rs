@@ -1,10 +1,10 @@
-//! Checkpoints and commits: from the barrier to their release, and what is known of them.
+//! Checkpoints: from the barrier to their release, and what is known of them.
 
 use crate::entry::{NOT_FOUND, PENDING, Place, answer, bytes, natives};
 use crate::store::StoreObject;
 use crate::wire::{Request, Response};
 use crate::writer;
-use alluvium::{Barrier, CheckpointInfo, Commit, CommitInfo, KeyGroupRange, Pending, ReadsInFlight};
+use alluvium::{Barrier, CheckpointInfo, KeyGroupRange, Pending, ReadsInFlight};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -20,9 +20,9 @@ unsafe impl Object for PendingObject {
     type Mode = Many;
 }
 
-type Offsets = Vec<(KeyGroupRange, Vec<u8>)>;
+pub(crate) type Offsets = Vec<(KeyGroupRange, Vec<u8>)>;
 
-fn offsets(request: &mut Request<'_>) -> Result<Offsets, Misuse> {
+pub(crate) fn offsets(request: &mut Request<'_>) -> Result<Offsets, Misuse> {
     request.list(|request| Ok((request.range()?, request.bytes()?.to_vec())))
 }
 
@@ -35,14 +35,7 @@ fn barrier(address: jlong, len: jint) -> Result<Barrier, Misuse> {
     Ok(Barrier { label, offsets: offsets(&mut request)?, metadata, reads, standalone })
 }
 
-/// Metadata, offsets.
-fn commit(address: jlong, len: jint) -> Result<Commit, Misuse> {
-    let mut request = Request(bytes(address, len)?);
-    let metadata = request.bytes()?.to_vec();
-    Ok(Commit { offsets: offsets(&mut request)?, metadata })
-}
-
-fn put_offsets(out: &mut Response, metadata: &[u8], offsets: &Offsets) {
+pub(crate) fn put_offsets(out: &mut Response, metadata: &[u8], offsets: &Offsets) {
     out.bytes(metadata).int(offsets.len() as i32);
     for (range, offset) in offsets {
         out.int(range.first().into()).int(range.last().into()).bytes(offset);
@@ -60,13 +53,6 @@ fn put_info(out: &mut Response, info: &CheckpointInfo) {
 fn info(info: &CheckpointInfo) -> Vec<u8> {
     let mut out = Response::default();
     put_info(&mut out, info);
-    out.0
-}
-
-fn committed(commit: &CommitInfo) -> Vec<u8> {
-    let mut out = Response::default();
-    out.int(commit.epoch.0 as i32);
-    put_offsets(&mut out, &commit.metadata, &commit.offsets);
     out.0
 }
 
@@ -142,37 +128,5 @@ natives! {
         let directory = Path::new(Request(bytes(address, len)?).text()?);
         handles::get::<StoreObject>(store as Handle)?.store.export(label as u64, directory)?;
         Ok(0)
-    }
-
-    /// Commits what is staged by all writers of the store.
-    fn storeCommit(store: jlong, address: jlong, len: jint, into: jlong, capacity: jint) {
-        let commit = commit(address, len)?;
-        let known = handles::get::<StoreObject>(store as Handle)?.store.commit(commit)?;
-        answer(committed(&known), into, capacity)
-    }
-
-    /// The same from a writer's thread.
-    fn writerCommit(writer: jlong, address: jlong, len: jint, into: jlong, capacity: jint) {
-        let commit = commit(address, len)?;
-        let known = writer::of(writer)?.writer.commit(commit)?;
-        answer(committed(&known), into, capacity)
-    }
-
-    /// Undoes what is staged by all writers of the store.
-    fn storeAbortTransaction(store: jlong) {
-        handles::get::<StoreObject>(store as Handle)?.store.abort_transaction()?;
-        Ok(0)
-    }
-
-    /// The same from a writer's thread.
-    fn writerAbortTransaction(writer: jlong) {
-        writer::of(writer)?.writer.abort_transaction()?;
-        Ok(0)
-    }
-
-    /// What was committed last.
-    fn storeLastCommit(store: jlong, into: jlong, capacity: jint) {
-        let last = handles::get::<StoreObject>(store as Handle)?.store.last_commit();
-        answer(committed(&last), into, capacity)
     }
 }

@@ -18,6 +18,7 @@ mod wire;
 pub mod batches;
 pub mod bulk;
 pub mod checkpoint;
+pub mod commit;
 pub mod cursor;
 pub mod engine;
 pub mod fetches;

@@ -2,6 +2,7 @@
 
 use crate::bulk::LoadObject;
 use crate::checkpoint::PendingObject;
+use crate::commit::CommitObject;
 use crate::cursor::CursorObject;
 use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{self, Outcome, natives};
@@ -19,7 +20,7 @@ use jni::{EnvUnowned, Outcome as EnvOutcome};
 use std::ffi::c_void;
 
 /// Goes up whenever a native's arguments or answers change: a library of another version is refused.
-pub const INTERFACE_VERSION: jlong = 2;
+pub const INTERFACE_VERSION: jlong = 3;
 
 /// Where a direct buffer's memory begins; 0 where it is none. The only native that touches an object of Java's.
 #[unsafe(export_name = "Java_io_alluvium_Native_address")]
@@ -101,6 +102,7 @@ fn close_object(kind: jint, handle: Handle) -> Outcome {
         kind if kind == Kind::Cursor as jint => removed::<CursorObject>(handle),
         kind if kind == Kind::Ticket as jint => removed::<TicketObject>(handle),
         kind if kind == Kind::Pending as jint => removed::<PendingObject>(handle),
+        kind if kind == Kind::Commit as jint => removed::<CommitObject>(handle),
         kind if kind == Kind::Files as jint => removed::<FilesObject>(handle),
         kind if kind == Kind::Fetches as jint => removed::<FetchesObject>(handle),
         kind if kind == Kind::Iterator as jint => removed::<IteratorObject>(handle),

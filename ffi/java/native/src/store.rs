@@ -4,11 +4,12 @@ use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
-use alluvium::{CheckpointSource, Durability, Retention, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a store's handle stands for.
 #[derive(Debug)]
@@ -42,7 +43,12 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
     let key_groups = request.int()?;
     let key_groups = u32::try_from(key_groups).map_err(|_| Misuse::Argument("a number of key groups below 0"))?;
     let range = request.range()?;
-    let durability = if request.flag()? { Durability::Host } else { Durability::Checkpoint };
+    let durability = match request.int()? {
+        0 => Durability::Checkpoint,
+        1 => Durability::Host,
+        2 => Durability::Changelog,
+        _ => return Err(Misuse::Argument("an unknown durability").into()),
+    };
     let retained_checkpoints = request.count()?;
     let (by_host, unconfirmed_max) = (request.flag()?, request.count()?);
     let retention = if by_host { Retention::Host { unconfirmed_max } } else { Retention::Newest };
@@ -54,10 +60,13 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
         share => Some(handles::get::<ShareObject>(share)?.0.clone()),
     };
     let (has_seed, seed) = (request.flag()?, request.long()? as u64);
+    let delay = Duration::from_micros(request.count()? as u64);
+    let changelog = ChangelogOptions { delay, bytes: request.count()?, file_bytes: request.count()? as u64 };
     Ok(StoreOptions {
         key_groups,
         range,
         durability,
+        changelog,
         retained_checkpoints,
         retention,
         compress,

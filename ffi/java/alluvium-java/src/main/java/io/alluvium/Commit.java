@@ -3,7 +3,7 @@ package io.alluvium;
 import java.util.ArrayList;
 import java.util.List;
 
-/** What a commit of a transactional store carries: where the sources stand, and the host's metadata. */
+/** What a commit carries: where the sources stand, and the host's metadata. */
 public final class Commit {
     private final List<Offset> offsets = new ArrayList<>();
     private byte[] metadata = {};

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 2;
+    static final int INTERFACE_VERSION = 3;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -220,6 +220,18 @@ final class Native {
     static native long storeCommit(long store, long request, int len, long into, int capacity);
 
     static native long writerCommit(long writer, long request, int len, long into, int capacity);
+
+    static native long storeCommitLasting(long store, long out, int lasting, long request, int len);
+
+    static native long writerCommitLasting(long writer, long out, int lasting, long request, int len);
+
+    static native long commitWait(long commit);
+
+    static native long commitPoll(long commit);
+
+    static native long commitPosition(long commit);
+
+    static native long commitInfo(long commit, long into, int capacity);
 
     static native long storeAbortTransaction(long store);
 

@@ -22,6 +22,7 @@ abstract class NativeObject implements AutoCloseable {
     static final int FETCHES = 12;
     static final int ITERATOR = 13;
     static final int BULK_LOAD = 14;
+    static final int COMMIT = 17;
 
     private final Leaks.Shell shell;
     private final Cleaner.Cleanable cleanable;

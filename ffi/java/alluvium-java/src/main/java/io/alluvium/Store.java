@@ -9,7 +9,7 @@ import java.util.Optional;
 
 /**
  * One directory of state. Any thread may use it. Closing it waits for what is under way; what was written after the last checkpoint is
- * lost then.
+ * lost then, with a changelog what was after the last commit.
  */
 public final class Store extends NativeObject {
     private static final int CREATE = 0;
@@ -51,12 +51,15 @@ public final class Store extends NativeObject {
         return open(engine, CREATE, path, options, scratch -> {});
     }
 
-    /** Opens a store at its newest checkpoint; a directory without one is refused ({@link Status#NO_CHECKPOINT}). */
+    /**
+     * Opens a store at its newest checkpoint, and at the last commit behind it that lasts where there is a changelog; a directory with
+     * neither is refused ({@link Status#NO_CHECKPOINT}).
+     */
     public static Store open(Engine engine, Path path, StoreOptions options) {
         return open(engine, OPEN, path, options, scratch -> {});
     }
 
-    /** Opens a store at its newest checkpoint, or creates one where there is none. */
+    /** As {@link #open}, or creates a store where there is none. */
     public static Store openOrCreate(Engine engine, Path path, StoreOptions options) {
         return open(engine, OPEN_OR_CREATE, path, options, scratch -> {});
     }
@@ -341,8 +344,9 @@ public final class Store extends NativeObject {
     }
 
     /**
-     * Commits what is staged, by all writers of a transactional store, as one, with where the sources stand and the host's metadata. It
-     * lasts with the next checkpoint.
+     * Commits what all writers of the store wrote, as one, with where the sources stand and the host's metadata: what is staged, in a
+     * transactional store. It lasts with the next checkpoint, and where the store has a changelog soon by itself:
+     * {@link #commit(Commit, Lasting)} says when.
      */
     public CommitInfo commit(Commit commit) {
         Scratch scratch = Scratch.take();
@@ -352,6 +356,22 @@ public final class Store extends NativeObject {
                     handle(), scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity);
             scratch.answered(result);
             return CommitInfo.read(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * The same, with the word on whether it lasts. Needs a changelog ({@link Durability#CHANGELOG}) or a transactional store, which may have
+     * one too.
+     */
+    public Committed commit(Commit commit, Lasting lasting) {
+        Scratch scratch = Scratch.take();
+        try {
+            commit.write(scratch);
+            long result = Native.storeCommitLasting(
+                    handle(), scratch.out.address, lasting.ordinal(), scratch.in.address, scratch.end);
+            return new Committed(scratch.handle(result), this);
         } finally {
             scratch.give();
         }

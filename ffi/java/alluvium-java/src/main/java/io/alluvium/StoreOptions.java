@@ -1,10 +1,17 @@
 package io.alluvium;
 
+import java.time.Duration;
+import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+
 /** Options of a {@link Store}; what isn't set is usual. */
 public final class StoreOptions {
     int keyGroups = 128;
     KeyGroupRange range;
-    boolean hostDurability;
+    Durability durability = Durability.CHECKPOINT;
+    Duration changelogDelay = Duration.ofMillis(10);
+    long changelogBytes = 1 << 20;
+    long changelogFileBytes = 64 << 20;
     long retainedCheckpoints = 1;
     boolean hostRetention;
     long unconfirmedMax = 1_024;
@@ -32,12 +39,35 @@ public final class StoreOptions {
         return this;
     }
 
+    /** How far the store goes to make what it has survive ({@link Durability#CHECKPOINT}). */
+    public StoreOptions durability(Durability durability) {
+        this.durability = Objects.requireNonNull(durability);
+        return this;
+    }
+
     /**
      * The host copies each checkpoint's files away itself, and nothing is synced (it doesn't: a checkpoint is complete when its files are
-     * durable on this machine's disk).
+     * durable on this machine's disk). The shorter way to {@link Durability#HOST}, or to {@link Durability#CHECKPOINT}.
      */
     public StoreOptions hostDurability(boolean hostDurability) {
-        this.hostDurability = hostDurability;
+        return durability(hostDurability ? Durability.HOST : Durability.CHECKPOINT);
+    }
+
+    /** With a changelog: how long a commit may wait for others, of all stores of the engine, to be synced with them (10 ms). */
+    public StoreOptions changelogDelay(Duration delay) {
+        changelogDelay = Objects.requireNonNull(delay);
+        return this;
+    }
+
+    /** With a changelog: a commit waits no longer where so much is to be written, in bytes: at least 1 (1 MiB). */
+    public StoreOptions changelogBytes(long bytes) {
+        changelogBytes = bytes;
+        return this;
+    }
+
+    /** How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun. */
+    public StoreOptions changelogFileBytes(long bytes) {
+        changelogFileBytes = bytes;
         return this;
     }
 
@@ -107,12 +137,13 @@ public final class StoreOptions {
 
     void write(Scratch scratch) {
         KeyGroupRange all = range == null ? KeyGroupRange.of(0, Math.max(0, Math.min(keyGroups, 65_536) - 1)) : range;
-        scratch.putInt(keyGroups).putRange(all).putFlag(hostDurability).putLong(retainedCheckpoints);
+        scratch.putInt(keyGroups).putRange(all).putInt(durability.ordinal()).putLong(retainedCheckpoints);
         scratch.putFlag(hostRetention).putLong(unconfirmedMax);
         scratch.putFlag(compress).putFlag(fetch).putFlag(transactional);
         scratch.putLong(snapshotsMax).putLong(stagedBytesMax).putLong(memoryMinimumBytes);
         scratch.putLong(share == null ? 0 : openHandle(share));
         scratch.putFlag(hashSeed != null).putLong(hashSeed == null ? 0 : hashSeed);
+        scratch.putLong(TimeUnit.MICROSECONDS.convert(changelogDelay)).putLong(changelogBytes).putLong(changelogFileBytes);
     }
 
     private static long openHandle(MemoryShare share) {

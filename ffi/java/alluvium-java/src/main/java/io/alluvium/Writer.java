@@ -18,7 +18,7 @@ import java.util.function.UnaryOperator;
  * checks that, and a wrong one crashes the process. The namespace lies directly behind the key. A {@code group} of -1 is that of the
  * key's hash.
  */
-public final class Writer extends OwnedObject {
+public final class Writer extends CuttingObject {
     // Operations on many keys, with their numbers in packed batches.
     private static final int PUT = 0;
     private static final int DELETE = 1;
@@ -29,14 +29,11 @@ public final class Writer extends OwnedObject {
     private static final int POP_FIRST = 2;
     private static final int NONE = -1;
 
-    private final Store store;
     private final Key own = new Key();
-    private final Scratch scratch = new Scratch();
     private Updates updates;
 
     Writer(long handle, Store store) {
         super(handle, store);
-        this.store = store;
     }
 
     /** Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set. */
@@ -754,44 +751,5 @@ public final class Writer extends OwnedObject {
     /** A cursor of the entries of a map. */
     public Cursor entries(State state, Key key, MapRange range) {
         return Cursor.entries(store, this, this::fetch, state, key, range);
-    }
-
-    // Checkpoints.
-
-    /** {@link Store#checkpoint} of the writer's store, all its writers included: from the thread of a writer it is the shorter way. */
-    public PendingCheckpoint checkpoint(Checkpoint checkpoint) {
-        boolean locked = enter();
-        try {
-            scratch.end = 0;
-            checkpoint.write(scratch);
-            long result = Native.writerBarrier(handle(), scratch.out.address, scratch.in.address, scratch.end);
-            return new PendingCheckpoint(scratch.handle(result), store);
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** {@link Store#commit} of the writer's store, all its writers included, the shorter way. */
-    public CommitInfo commit(Commit commit) {
-        boolean locked = enter();
-        try {
-            scratch.end = 0;
-            commit.write(scratch);
-            scratch.answered(Native.writerCommit(
-                    handle(), scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
-            return CommitInfo.read(scratch);
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** {@link Store#abortTransaction} of the writer's store, the shorter way. */
-    public void abortTransaction() {
-        boolean locked = enter();
-        try {
-            Failures.check(Native.writerAbortTransaction(handle()));
-        } finally {
-            leave(locked);
-        }
     }
 }

@@ -1,0 +1,316 @@
+//! What a changelog has behind a checkpoint: found when a store is opened, and replayed after.
+
+use super::files::{damaged, is_payload};
+use super::format::{BLOCK_HEADER_BYTES, Bad, BlockHeader, FILE_HEADER_BYTES, FileHeader, PAGE_BYTES};
+use super::record::{self, Change, CommitParts, Record};
+use crate::codec::Reader;
+use crate::error::{Error, Result};
+use crate::ids::StateId;
+use crate::key::Key;
+use crate::platform::storage::{Fault, ReadFile, Storage, StorageError, names};
+use std::sync::Arc;
+
+/// How much is read at once where blocks are looked for, in bytes.
+const LOOK_BYTES: usize = 1 << 20;
+
+/// The changes behind a checkpoint that are committed.
+#[derive(Debug)]
+pub struct Tail {
+    files: Vec<TailFile>,
+    /// The position that the checkpoint has everything before.
+    pub from: u64,
+    /// The position behind the last commit, or `from`.
+    pub to: u64,
+    /// Offsets and metadata of the last commit; `None` where there is none behind the checkpoint.
+    pub last: Option<CommitParts>,
+    /// The states that were registered, as [`record::push_state`] was given them.
+    pub states: Vec<Vec<u8>>,
+    /// What was undone, from a position up to another, ascending.
+    voids: Vec<(u64, u64)>,
+    /// Number and first position of all files that there are, oldest first.
+    pub there: Vec<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct TailFile {
+    file: Arc<dyn ReadFile>,
+    header: FileHeader,
+    /// Blocks and where they are.
+    blocks: Vec<(u64, BlockHeader)>,
+}
+
+/// Looks through the changelog among the `files` of a directory for what is behind the position `from`; `None` where there is no
+/// changelog.
+pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> Result<Option<Tail>> {
+    let mut numbers: Vec<u64> = files.iter().filter_map(|name| names::parse_changelog_name(name)).collect();
+    numbers.sort_unstable();
+    let mut opened = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let file = storage.open(&names::changelog_name(number))?;
+        let header = header_of(&*file, number, store)?;
+        opened.push(TailFile { file, header, blocks: Vec::new() });
+    }
+    let Some(last) = opened.last() else { return Ok(None) };
+    if let Some(pair) = opened.windows(2).find(|pair| pair[0].header.first > pair[1].header.first) {
+        return Err(damaged(pair[1].file.path(), 40, "the file before it begins at a later position"));
+    }
+    let there = opened.iter().map(|file| (file.header.number, file.header.first)).collect();
+    let begin = opened.partition_point(|file| file.header.first <= from);
+    let Some(begin) = begin.checked_sub(1) else {
+        let detail = format!("the changelog begins at {} and the checkpoint at {from}", opened[0].header.first);
+        return Err(StorageError::new(Fault::Missing, last.file.path(), 0, detail).into());
+    };
+    let mut needed = opened.split_off(begin);
+    let firsts: Vec<u64> = needed.iter().skip(1).map(|file| file.header.first).chain([u64::MAX]).collect();
+    for (file, limit) in needed.iter_mut().zip(firsts) {
+        file.find_blocks(from, limit)?;
+    }
+    let mut tail = Tail { files: needed, from, to: from, last: None, states: Vec::new(), voids: Vec::new(), there };
+    tail.find_end()?;
+    tail.find_states()?;
+    tail.find_voids()?;
+    Ok(Some(tail))
+}
+
+/// A position that is behind all that the files of a changelog can have.
+pub fn bound(storage: &dyn Storage, files: &[String]) -> Result<u64> {
+    let mut bound = 0;
+    for number in files.iter().filter_map(|name| names::parse_changelog_name(name)) {
+        let file = storage.open(&names::changelog_name(number))?;
+        match FileHeader::decode(&file.read_at(0, FILE_HEADER_BYTES)?) {
+            Ok(header) => bound = bound.max(header.first.saturating_add(file.len())),
+            Err(_) => return Err(damaged(file.path(), 0, "the header of the file is damaged")),
+        }
+    }
+    Ok(bound)
+}
+
+fn header_of(file: &dyn ReadFile, number: u64, store: u128) -> Result<FileHeader> {
+    let bytes = file.read_at(0, FILE_HEADER_BYTES)?;
+    let refuse = |fault, detail: String| Err(StorageError::new(fault, file.path(), 0, detail).into());
+    match FileHeader::decode(&bytes) {
+        Ok(header) if header.number != number => {
+            refuse(Fault::Foreign, format!("it says that it is number {}", header.number))
+        }
+        Ok(header) if header.store != store => refuse(Fault::Foreign, "it belongs to another store".into()),
+        Ok(header) => Ok(header),
+        Err(Bad::Foreign) => refuse(Fault::Foreign, "not a changelog: wrong magic".into()),
+        Err(Bad::Newer(version)) => refuse(Fault::NewerVersion, format!("format version {version}")),
+        Err(Bad::Damaged) => refuse(Fault::Corrupt, "the header of the file is damaged".into()),
+    }
+}
+
+impl TailFile {
+    /// Follows the blocks up to the position `limit`, where the next file begins. Fails where one is missing that was durable, of
+    /// what is needed `from` a position on.
+    fn find_blocks(&mut self, from: u64, limit: u64) -> Result<()> {
+        let (mut at, mut position) = (PAGE_BYTES as u64, self.header.first);
+        while position < limit
+            && let Some(header) = self.block_at(at, position)?
+        {
+            self.blocks.push((at, header));
+            at += header.file_bytes();
+            position = header.end();
+        }
+        if position >= limit {
+            return Ok(());
+        }
+        if limit != u64::MAX {
+            // The next file was begun when all before it was durable, but for what a checkpoint had.
+            if limit > from {
+                let detail = format!("the changes from position {position} are damaged or missing, up to {limit}");
+                return Err(damaged(self.file.path(), at, detail));
+            }
+            return Ok(());
+        }
+        self.check_end(at, position.max(from))
+    }
+
+    /// The block at a place, if it is whole, and the one that comes next.
+    fn block_at(&self, at: u64, position: u64) -> Result<Option<BlockHeader>> {
+        if at + PAGE_BYTES as u64 > self.file.len() {
+            return Ok(None);
+        }
+        let page = self.file.read_at(at, PAGE_BYTES)?;
+        let Some(header) = BlockHeader::decode(&page, self.header.nonce, at) else { return Ok(None) };
+        if header.position != position || at + header.file_bytes() > self.file.len() {
+            return Ok(None);
+        }
+        let len = header.len as usize;
+        let is_whole = match page.get(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + len) {
+            Some(payload) => is_payload(payload, &header, self.header.nonce, at),
+            None => is_payload(&self.payload(at, &header)?, &header, self.header.nonce, at),
+        };
+        Ok(is_whole.then_some(header))
+    }
+
+    fn payload(&self, at: u64, header: &BlockHeader) -> Result<crate::platform::storage::Buffer> {
+        Ok(self.file.read_at(at + BLOCK_HEADER_BYTES as u64, header.len as usize)?)
+    }
+
+    /// Behind the last whole block there must be none that says that more was durable.
+    fn check_end(&self, at: u64, durable: u64) -> Result<()> {
+        let mut from = at;
+        while from + PAGE_BYTES as u64 <= self.file.len() {
+            let len = (self.file.len() - from).min(LOOK_BYTES as u64) as usize / PAGE_BYTES * PAGE_BYTES;
+            let bytes = self.file.read_at(from, len)?;
+            for (page, place) in bytes.chunks_exact(PAGE_BYTES).zip((from..).step_by(PAGE_BYTES)) {
+                let block = BlockHeader::decode(page, self.header.nonce, place);
+                if let Some(block) = block.filter(|block| block.durable > durable) {
+                    let detail =
+                        format!("damaged: what lies behind it says that it was durable up to {}", block.durable);
+                    return Err(damaged(self.file.path(), at, detail));
+                }
+            }
+            from += len as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Tail {
+    /// Whether there is nothing to be replayed.
+    pub const fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// How many bytes are to be replayed.
+    pub const fn bytes(&self) -> u64 {
+        self.to - self.from
+    }
+
+    /// Calls `each` with the records and the positions behind them, of the blocks that `wanted` says, in order, until it says no.
+    fn records(
+        &self,
+        wanted: impl Fn(&BlockHeader) -> bool,
+        mut each: impl FnMut(Record<'_>, u64) -> Result<bool>,
+    ) -> Result<()> {
+        let mut limits = self.files.iter().skip(1).map(|file| file.header.first);
+        for file in &self.files {
+            let limit = limits.next().unwrap_or(u64::MAX);
+            for (at, header) in &file.blocks {
+                if header.end() <= self.from || header.position >= limit || !wanted(header) {
+                    continue;
+                }
+                let payload = file.payload(*at, header)?;
+                if !is_payload(&payload, header, file.header.nonce, *at) {
+                    return Err(damaged(file.file.path(), *at, "the block changed since the store was opened"));
+                }
+                let mut reader = Reader::new(&payload);
+                while reader.remaining() > 0 {
+                    let begin = header.position + reader.at() as u64;
+                    if begin >= limit {
+                        break;
+                    }
+                    let taken = record::take(&mut reader).map_err(|error| {
+                        let place = at + (BLOCK_HEADER_BYTES + error.at) as u64;
+                        damaged(file.file.path(), place, error.problem)
+                    })?;
+                    if begin >= self.from && !each(taken, header.position + reader.at() as u64)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the last commit.
+    fn find_end(&mut self) -> Result<()> {
+        let mut limits: Vec<u64> = self.files.iter().skip(1).map(|file| file.header.first).collect();
+        limits.push(u64::MAX);
+        let ends = |header: &BlockHeader| header.position + u64::from(header.commit_end);
+        let mut found = None;
+        for (file, limit) in self.files.iter().zip(&limits) {
+            for (_, header) in &file.blocks {
+                // Where the next file begins in the middle of a block, commits behind that are void.
+                if header.commit_end > 0 && ends(header) > self.from && header.position < *limit {
+                    found = Some(header.position);
+                }
+            }
+        }
+        let Some(position) = found else { return Ok(()) };
+        let (mut to, mut last) = (self.from, None);
+        self.records(
+            |header| header.position == position,
+            |taken, end| {
+                if let Record::Commit(parts) = taken {
+                    to = end;
+                    last = Some(parts.to_vec());
+                }
+                Ok(true)
+            },
+        )?;
+        if let Some(parts) = last {
+            let parts = record::commit_parts(&parts);
+            let parts = parts.map_err(|error| Error::Background(format!("a commit in the changelog: {error}")))?;
+            (self.to, self.last) = (to, Some(parts));
+        }
+        Ok(())
+    }
+
+    fn find_states(&mut self) -> Result<()> {
+        let (mut states, to) = (Vec::new(), self.to);
+        self.records(
+            |header| header.has_states && header.position < to,
+            |taken, end| {
+                if let Record::State(described) = taken
+                    && end <= to
+                {
+                    states.push(described.to_vec());
+                }
+                Ok(end < to)
+            },
+        )?;
+        self.states = states;
+        Ok(())
+    }
+
+    /// What each abort made void: all since the commit before it.
+    fn find_voids(&mut self) -> Result<()> {
+        let to = self.to;
+        let aborts = self.files.iter().flat_map(|file| &file.blocks).any(|(_, header)| header.has_aborts);
+        if !aborts {
+            return Ok(());
+        }
+        let (mut voids, mut since) = (Vec::new(), self.from);
+        self.records(
+            |header| header.position < to,
+            |taken, end| {
+                match taken {
+                    Record::Commit(_) => since = end,
+                    Record::Abort => {
+                        voids.push((since, end));
+                        since = end;
+                    }
+                    _ => {}
+                }
+                Ok(end < to)
+            },
+        )?;
+        self.voids = voids;
+        Ok(())
+    }
+
+    /// Gives the committed changes to `each`, in order.
+    pub fn replay(&self, mut each: impl FnMut(StateId, Key<'_>, Change<'_>, Option<u64>) -> Result<()>) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut voids = self.voids.iter().peekable();
+        self.records(
+            |header| header.position < self.to,
+            |taken, end| {
+                while voids.next_if(|(_, to)| *to < end).is_some() {}
+                let is_void = voids.peek().is_some_and(|(from, to)| *from < end && end <= *to);
+                if let Record::Change { state, key, change, expiry_ms } = taken
+                    && !is_void
+                    && end <= self.to
+                {
+                    each(state, key, change, expiry_ms)?;
+                }
+                Ok(end < self.to)
+            },
+        )
+    }
+}

@@ -1,0 +1,313 @@
+//! Changelogs on a real disk: what is found again of what was written, cut short and damaged.
+
+use super::files::Files;
+use super::format::PAGE_BYTES;
+use super::record::{self, Change};
+use super::stream::Changelog;
+use super::tail::{self, Tail};
+use crate::error::Error;
+use crate::ids::{KeyGroup, KeyGroupRange, StateId};
+use crate::key::Key;
+use crate::options::ChangelogOptions;
+use crate::platform::storage::{self, Fault, LogGroup, Storage, StorageChoice, names};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+const STORE: u128 = 77;
+
+struct World {
+    directory: tempfile::TempDir,
+    storage: Arc<dyn Storage>,
+    log: Changelog,
+    group: LogGroup,
+    /// Changes so far: key `n` has value `n`.
+    count: u64,
+}
+
+fn open(path: &Path) -> Arc<dyn Storage> {
+    storage::open(path, StorageChoice::Posix, true, true).unwrap()
+}
+
+fn options() -> ChangelogOptions {
+    ChangelogOptions { file_bytes: 1 << 20, ..ChangelogOptions::default() }
+}
+
+impl World {
+    fn new(group: LogGroup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = open(directory.path());
+        let log = Changelog::new(Some(options()), 0, Files::new(&storage, STORE, 1 << 20, Vec::new()));
+        Self { directory, storage, log, group, count: 0 }
+    }
+
+    /// Appends changes.
+    fn change(&mut self, count: u64) {
+        let mut bytes = Vec::new();
+        for n in self.count..self.count + count {
+            let key = n.to_be_bytes();
+            let key = Key { group: KeyGroup((n % 8) as u16), key: &key, namespace: &[] };
+            record::push_change(&mut bytes, StateId(0), key, Change::Put(&n.to_le_bytes()), None);
+        }
+        self.count += count;
+        self.log.append(|_| bytes);
+    }
+
+    fn commit(&mut self) -> u64 {
+        let offsets = [(KeyGroupRange::new(0, 7), self.count.to_le_bytes().to_vec())];
+        self.log.commit(&offsets, b"meta", true, Instant::now())
+    }
+
+    /// Writes what was appended, as the log thread does.
+    fn write(&mut self) {
+        let mut files = self.log.files();
+        let taken = self.log.take(usize::MAX);
+        files.prepare(&taken).unwrap();
+        let mut writes: Vec<_> = files.write(taken.sync).into_iter().collect();
+        self.group.write(&mut writes);
+        let outcome = writes.pop().map_or(Ok(()), |write| write.outcome.unwrap());
+        files.wrote(taken.sync, &outcome);
+        drop(files);
+        self.log.wrote(taken, outcome.map_err(Error::from));
+    }
+
+    fn find(&self, from: u64) -> Result<Tail, Error> {
+        let files = self.storage.names().unwrap();
+        tail::find(&*self.storage, &files, STORE, from).map(|tail| tail.unwrap())
+    }
+
+    /// Goes on after a crash, as recovery does; what wasn't committed is lost.
+    fn recover(&mut self, from: u64) {
+        let tail = self.find(from).unwrap();
+        let files = Files::new(&self.storage, STORE, 1 << 20, tail.there.clone());
+        self.log = Changelog::new(Some(options()), tail.to, files);
+        self.count = committed(&tail);
+    }
+
+    fn file(&self, number: u64) -> std::path::PathBuf {
+        self.directory.path().join(names::changelog_name(number))
+    }
+}
+
+/// How many changes are committed, by the last commit's offset.
+fn committed(tail: &Tail) -> u64 {
+    let (offsets, metadata) = tail.last.as_ref().unwrap();
+    assert_eq!(metadata, b"meta");
+    u64::from_le_bytes(offsets[0].1[..].try_into().unwrap())
+}
+
+/// Checks that the changes from one on to another are what is replayed.
+fn assert_replays(tail: &Tail, from: u64, to: u64) {
+    let mut next = from;
+    tail.replay(|state, key, change, expiry_ms| {
+        assert_eq!((state, key.key, expiry_ms), (StateId(0), &next.to_be_bytes()[..], None));
+        assert_eq!(change, Change::Put(&next.to_le_bytes()));
+        next += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(next, to);
+}
+
+fn groups() -> [LogGroup; 2] {
+    [LogGroup::posix(), LogGroup::default()]
+}
+
+#[test]
+fn what_is_committed_is_found() {
+    for group in groups() {
+        let mut world = World::new(group);
+        world.change(10);
+        let first = world.commit();
+        world.change(7);
+        world.write();
+        assert!(matches!(world.log.poll(first), Some(Ok(()))));
+        let tail = world.find(0).unwrap();
+        assert_eq!((committed(&tail), tail.to), (10, first));
+        assert_replays(&tail, 0, 10);
+        let second = world.commit();
+        assert!(world.log.poll(second).is_none());
+        world.write();
+        let tail = world.find(first).unwrap();
+        assert_eq!((committed(&tail), tail.to, tail.bytes()), (17, second, second - first));
+        assert_replays(&tail, 10, 17);
+        assert!(world.find(second).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn many_files_are_one_stream_and_go_when_a_checkpoint_has_them() {
+    for group in groups() {
+        let mut world = World::new(group);
+        let mut positions = vec![0];
+        for _ in 0..40 {
+            world.change(5_000);
+            positions.push(world.commit());
+            world.write();
+        }
+        let files = world.storage.names().unwrap().len();
+        assert!(files > 4, "{files}");
+        for (rounds, &position) in positions.iter().enumerate().step_by(7) {
+            let tail = world.find(position).unwrap();
+            assert_eq!(committed(&tail), 200_000);
+            assert_replays(&tail, rounds as u64 * 5_000, 200_000);
+        }
+        world.log.files().cut(positions[20]).unwrap();
+        assert!(world.storage.names().unwrap().len() < files);
+        assert_replays(&world.find(positions[20]).unwrap(), 100_000, 200_000);
+        let error = world.find(0).unwrap_err();
+        assert!(matches!(&error, Error::Storage(error) if error.fault == Fault::Missing), "{error}");
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_gone_on_from() {
+    for group in groups() {
+        let mut world = World::new(group);
+        world.change(1_000);
+        world.commit();
+        world.write();
+        for round in 1..=5_u64 {
+            // Written, and never committed; then a commit whose block is torn.
+            world.change(300 + round);
+            world.write();
+            world.change(300);
+            world.commit();
+            world.write();
+            let path = world.file(round);
+            let bytes = std::fs::read(&path).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            let last = used.div_ceil(PAGE_BYTES) - 1;
+            let mut torn = bytes.clone();
+            torn[last * PAGE_BYTES + 9 * round as usize..].fill(0);
+            std::fs::write(&path, &torn).unwrap();
+            world.recover(0);
+            assert_eq!(world.count, 1_000 + 10 * (round - 1), "round {round}");
+            assert_replays(&world.find(0).unwrap(), 0, world.count);
+            world.change(10);
+            world.commit();
+            world.write();
+            assert_replays(&world.find(0).unwrap(), 0, 1_000 + 10 * round);
+        }
+    }
+}
+
+#[test]
+fn damage_where_it_was_durable_is_refused_and_nothing_wrong_is_replayed() {
+    let mut world = World::new(LogGroup::posix());
+    for _ in 0..6 {
+        world.change(200);
+        world.commit();
+        world.write();
+    }
+    let path = world.file(1);
+    let bytes = std::fs::read(&path).unwrap();
+    let used = (bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(PAGE_BYTES);
+    let whole = world.find(0).unwrap().to;
+    let (mut refused, mut cut) = (0, 0);
+    for at in (0..used).step_by(97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&path, &damaged).unwrap();
+        match world.find(0) {
+            Err(Error::Storage(error)) => {
+                assert!(matches!(error.fault, Fault::Corrupt | Fault::Foreign), "{error}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+            Ok(tail) => {
+                // Padding, which no one reads, or the last block, which nothing behind it vouches for.
+                cut += usize::from(tail.to < whole);
+                assert_replays(&tail, 0, committed(&tail));
+            }
+        }
+    }
+    assert!(refused > cut && cut > 0, "{refused} refused, {cut} cut");
+    std::fs::write(&path, &bytes).unwrap();
+    assert_replays(&world.find(0).unwrap(), 0, 1_200);
+}
+
+#[test]
+fn a_file_that_is_missing_or_anothers_is_refused() {
+    let mut world = World::new(LogGroup::posix());
+    for _ in 0..20 {
+        world.change(10_000);
+        world.commit();
+        world.write();
+    }
+    let (one, two, three) = (world.file(1), world.file(2), world.file(3));
+    let spare = world.directory.path().join("spare");
+    std::fs::rename(&two, &spare).unwrap();
+    assert!(matches!(world.find(0), Err(Error::Storage(error)) if error.fault == Fault::Corrupt));
+    std::fs::copy(&three, &two).unwrap();
+    assert!(matches!(world.find(0), Err(Error::Storage(error)) if error.fault == Fault::Foreign));
+    std::fs::rename(&spare, &two).unwrap();
+    assert_replays(&world.find(0).unwrap(), 0, 200_000);
+    let files = world.storage.names().unwrap();
+    let error = tail::find(&*world.storage, &files, STORE + 1, 0).unwrap_err();
+    assert!(matches!(&error, Error::Storage(error) if error.fault == Fault::Foreign), "{error}");
+    std::fs::remove_file(one).unwrap();
+    assert!(matches!(world.find(0), Err(Error::Storage(error)) if error.fault == Fault::Missing));
+}
+
+#[test]
+fn what_was_undone_is_not_replayed() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(10);
+    world.commit();
+    world.change(5);
+    world.write();
+    world.log.abort();
+    world.count = 10;
+    world.change(3);
+    world.commit();
+    world.change(9);
+    world.log.abort();
+    world.write();
+    let tail = world.find(0).unwrap();
+    assert_eq!(committed(&tail), 13);
+    assert_replays(&tail, 0, 13);
+}
+
+#[test]
+fn commits_behind_what_the_stream_lacks_wait_for_a_checkpoint() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(10);
+    let first = world.commit();
+    world.log.skip();
+    world.change(5);
+    let second = world.commit();
+    world.write();
+    assert!(matches!(world.log.poll(first), Some(Ok(()))));
+    assert!(world.log.poll(second).is_none());
+    assert_eq!(committed(&world.find(0).unwrap()), 10);
+    world.log.checkpointed(world.log.position());
+    assert!(matches!(world.log.poll(second), Some(Ok(()))));
+    world.change(1);
+    world.commit();
+    world.write();
+    assert_eq!(committed(&world.find(0).unwrap()), 16);
+}
+
+#[test]
+fn who_waits_is_told() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(1);
+    let first = world.commit();
+    let (told, heard) = std::sync::mpsc::channel();
+    let tell = told.clone();
+    world.log.when(first, Box::new(move |outcome| tell.send(outcome.is_ok()).unwrap()));
+    assert!(heard.try_recv().is_err());
+    assert!(world.log.due(Instant::now()).is_some());
+    world.write();
+    assert!(heard.recv().unwrap());
+    assert!(world.log.due(Instant::now()).is_none());
+    world.log.wait(first, || panic!("it lasts already")).unwrap();
+    world.change(1);
+    let second = world.commit();
+    world.log.when(second, Box::new(move |outcome| told.send(outcome.is_ok()).unwrap()));
+    world.log.end(Error::Closed);
+    assert!(!heard.recv().unwrap());
+    assert!(matches!(world.log.wait(second, || ()), Err(Error::Closed)));
+    assert!(world.log.wait(first, || ()).is_ok());
+}

@@ -1,0 +1,104 @@
+//! Group commit: one thread writes the changelogs of all stores of an engine.
+//!
+//! A commit waits a little for others. When the first one's time is up, what all stores have is written and synced together: the
+//! device is asked once, however many stores there are.
+
+use crate::changelog::files::Files;
+use crate::changelog::stream::Taken;
+use crate::error::{Error, Result};
+use crate::platform::storage::{Backend, LogGroup, StorageError};
+use crate::store::StoreInner;
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How much of a store's changelog is written at once, about, in bytes.
+const TAKEN_BYTES: usize = 4 << 20;
+
+/// Writes changelogs until the queue says `None`. A store in the queue has something that is to be written, now or soon.
+pub(crate) fn run(queue: &Receiver<Option<Arc<StoreInner>>>) {
+    crate::platform::thread::work_in_background();
+    let (mut rings, mut plain) = (LogGroup::default(), LogGroup::posix());
+    let mut stores: Vec<Arc<StoreInner>> = Vec::new();
+    let add = |stores: &mut Vec<Arc<StoreInner>>, store: Arc<StoreInner>| {
+        if !stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
+            stores.push(store);
+        }
+    };
+    loop {
+        let now = Instant::now();
+        stores.retain(|store| store.log.due(now).is_some());
+        let due = stores.iter().filter_map(|store| store.log.due(now)).min();
+        let next = match due {
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => queue.recv_deadline(due),
+        };
+        match next {
+            Ok(Some(store)) => add(&mut stores, store),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        while let Ok(next) = queue.try_recv() {
+            let Some(store) = next else { return };
+            add(&mut stores, store);
+        }
+        let now = Instant::now();
+        if stores.iter().filter_map(|store| store.log.due(now)).any(|due| due <= now) {
+            let (on_rings, others): (Vec<_>, Vec<_>) =
+                stores.iter().partition(|store| store.storage.backend() == Backend::Uring);
+            write(&mut rings, &on_rings);
+            write(&mut plain, &others);
+        }
+    }
+}
+
+/// What is to be written for a store.
+struct Batch<'a> {
+    store: &'a Arc<StoreInner>,
+    files: MutexGuard<'a, Files>,
+    taken: Taken,
+}
+
+/// Writes what stores have, together.
+fn write(group: &mut LogGroup, stores: &[&Arc<StoreInner>]) {
+    let mut batches: Vec<Batch<'_>> = Vec::with_capacity(stores.len());
+    for store in stores {
+        let mut files = store.log.files();
+        let taken = store.log.take(TAKEN_BYTES);
+        match files.prepare(&taken) {
+            Ok(()) => batches.push(Batch { store, files, taken }),
+            Err(error) => ended(store, taken, Err(error)),
+        }
+    }
+    let mut outcomes: Vec<Result<(), StorageError>> = batches.iter().map(|_| Ok(())).collect();
+    {
+        // Those that have nothing to write are done.
+        let (mut writes, mut whose) = (Vec::with_capacity(batches.len()), Vec::with_capacity(batches.len()));
+        for (batch, outcome) in batches.iter_mut().zip(&mut outcomes) {
+            if let Some(write) = batch.files.write(batch.taken.sync) {
+                writes.push(write);
+                whose.push(outcome);
+            }
+        }
+        group.write(&mut writes);
+        for (write, outcome) in writes.into_iter().zip(whose) {
+            *outcome = write.outcome.unwrap_or(Ok(()));
+        }
+    }
+    for (mut batch, outcome) in batches.into_iter().zip(outcomes) {
+        batch.files.wrote(batch.taken.sync, &outcome);
+        drop(batch.files);
+        ended(batch.store, batch.taken, outcome.map_err(Error::from));
+    }
+}
+
+fn ended(store: &Arc<StoreInner>, taken: Taken, outcome: Result<()>) {
+    if let Err(error) = &outcome {
+        tracing::error!(%error, "writing the changelog");
+        if error.class() != crate::error::Class::Retry {
+            store.fail(error);
+        }
+    }
+    store.log.wrote(taken, outcome);
+}

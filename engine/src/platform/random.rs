@@ -1,0 +1,9 @@
+//! Numbers that nobody else is likely to draw.
+
+use std::hash::{BuildHasher, Hasher};
+
+/// A number that no other call, here or in another process, is likely to return.
+pub fn random() -> u64 {
+    // The standard library's hasher keys come from the operating system.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
