@@ -4,6 +4,7 @@
 //! for each other but for threads.
 
 use crate::error::{Error, Result};
+use crate::platform::sync::barrier::Barrier;
 use crate::store::StoreInner;
 use crate::{compact, flush, group_commit, inflight, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -186,6 +187,7 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        Barrier::settle();
         let threads = std::mem::take(&mut *self.threads.lock());
         for _ in &threads {
             // More than there are of those that take tasks; the rest is left in the queue.
