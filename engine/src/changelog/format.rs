@@ -28,7 +28,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 /// How long a payload is made where there is more, about, in bytes.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-const BLOCK_MAGIC: u32 = u32::from_le_bytes(*b"ABLK");
+const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
 /// Flags of a block.
 const HAS_STATES: u32 = 1;
 const HAS_ABORTS: u32 = 2;
@@ -129,7 +129,7 @@ impl BlockHeader {
     pub fn encode(&self, nonce: u64, at: u64) -> [u8; BLOCK_HEADER_BYTES] {
         let mut out = [0; BLOCK_HEADER_BYTES];
         let flags = if self.has_states { HAS_STATES } else { 0 } | if self.has_aborts { HAS_ABORTS } else { 0 };
-        out[..4].copy_from_slice(&BLOCK_MAGIC.to_le_bytes());
+        out[..4].copy_from_slice(&BLOCK_MAGIC);
         out[4..8].copy_from_slice(&self.len.to_le_bytes());
         out[8..16].copy_from_slice(&self.position.to_le_bytes());
         out[16..24].copy_from_slice(&self.durable.to_le_bytes());
@@ -144,7 +144,7 @@ impl BlockHeader {
     /// Reads what [`BlockHeader::encode`] wrote; `None` where there is no block of this file, or a damaged one.
     pub fn decode(bytes: &[u8], nonce: u64, at: u64) -> Option<Self> {
         let bytes = bytes.first_chunk::<BLOCK_HEADER_BYTES>()?;
-        if u32_at(bytes, 0)? != BLOCK_MAGIC {
+        if bytes[..4] != BLOCK_MAGIC {
             return None;
         }
         let sum = checksum::checksum(&bytes[..56]) ^ checksum::place(u128::from(nonce), at);
