@@ -237,11 +237,11 @@ impl Core {
         }
     }
 
-    /// Takes what was appended to the changelog, and leaves an empty buffer in its place.
-    pub fn take_log(&mut self, empty: Vec<u8>) -> Vec<u8> {
+    /// Takes what was appended to the changelog, and whether it has events; leaves an empty buffer in its place.
+    pub fn take_log(&mut self, empty: Vec<u8>) -> (Vec<u8>, bool) {
         match &mut self.log {
             Some(log) => log.take(empty),
-            None => empty,
+            None => (empty, false),
         }
     }
 

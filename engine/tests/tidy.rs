@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 5] = [
     (
         "api",
-        &["engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "state", "inspect"],
+        &[
+            "engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "events", "state",
+            "inspect",
+        ],
     ),
     (
         "flows",
@@ -90,6 +93,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("replay", "commit", "what was replayed of a transactional store is committed"),
     ("replay", "write", "the writers that it is replayed by"),
     ("replay", "writer", "the same"),
+    ("replay", "events", "events are applied again by their handlers"),
     ("worker", "group_commit", "it launches them"),
     ("recover", "replay", "what is to be replayed when a store is opened"),
     ("barrier", "checkpoint", "the job carries the request for a checkpoint; aborting a complete one releases it"),
