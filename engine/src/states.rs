@@ -609,6 +609,7 @@ mod tests {
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),
+            log: LogMode::State,
             lineage: 0,
         };
         let part = |element: &[u8], at| [frame(element, Some(at)).as_bytes(), element].concat();
