@@ -4,7 +4,10 @@
 use crate::harness::generate::{Draw, Op};
 use crate::harness::table::{Every, Table, engine, plus_one, store_options};
 use crate::harness::{Outcome, Run, Target, median, wrong};
-use alluvium::{Commit, Durability, Engine, Store, StoreOptions};
+use alluvium::{
+    Applying, Barrier, Class, Commit, Durability, Engine, Handler, Key, LogMode, State, StateOptions, Store,
+    StoreOptions,
+};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,14 +17,27 @@ const BETWEEN_LOOKS: usize = 64;
 const COMMIT_EVERY: Duration = Duration::from_millis(10);
 
 pub fn run(run: &mut Run) -> Outcome {
-    for (case, function) in
-        [("throughput", throughput as fn(&mut Run) -> Outcome), ("stores", stores), ("replay", replay)]
-    {
+    for (case, function) in [
+        ("throughput", throughput as fn(&mut Run) -> Outcome),
+        ("stores", stores),
+        ("replay", replay),
+        ("events", events),
+    ] {
         if run.wants(case) {
             function(run)?;
         }
     }
     Ok(())
+}
+
+/// Opens what was just dropped: a thread of its engine may be at something for some moments more.
+fn reopen(engine: &Engine, path: &std::path::Path) -> Outcome<Store> {
+    loop {
+        match Store::open(engine, path, logged()) {
+            Err(error) if error.class() == Class::Retry => std::thread::sleep(Duration::from_millis(1)),
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 fn logged() -> StoreOptions {
@@ -155,7 +171,7 @@ fn replay(run: &mut Run) -> Outcome {
     drop((table, engine_one));
     let started = Instant::now();
     let second: Engine = engine(budget)?;
-    let store = Store::open(&second, directory.path(), logged())?;
+    let store = reopen(&second, directory.path())?;
     run.figure("log tail", "length", before as f64 / (1 << 20) as f64, "MiB")?;
     run.figure("log tail", "opened", started.elapsed().as_secs_f64() * 1e3, "ms")?;
     let mut table = Table::of(store)?;
@@ -167,4 +183,122 @@ fn replay(run: &mut Run) -> Outcome {
     run.figure("log tail", "first read, all replayed", elapsed * 1e3, "ms")?;
     run.figure("log tail", "replayed", updates as f64 / elapsed, "updates/s")?;
     table.close()
+}
+
+/// How many panes of a sliding window an event falls into.
+const PANES: u64 = 10;
+/// How long an event is, its key included.
+const EVENT_BYTES: usize = 60;
+
+/// Adds an event's amount to the sums of its key in ten panes.
+#[derive(Debug)]
+struct Sliding(State);
+
+impl Handler for Sliding {
+    fn name(&self) -> &str {
+        "sliding"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, event: &[u8], applying: &mut Applying<'_>) -> alluvium::Result<()> {
+        let key = Key::new(applying.group(), &event[..16]);
+        let first = u64::from(event[16]);
+        for pane in first..first + PANES {
+            applying.update(self.0, key.in_namespace(&pane.to_be_bytes()), |old| {
+                let old = old.and_then(|old| old.try_into().ok()).map_or(0, u64::from_le_bytes);
+                Some((old + u64::from(event[17])).to_le_bytes())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// What one mode of logging came to.
+struct Logged {
+    log_bytes: f64,
+    events_per_s: f64,
+    recovery_ms: f64,
+    sums: u64,
+}
+
+/// Events behind a checkpoint in one mode, and a recovery from them.
+fn events_in(run: &Run, mode: LogMode, draws: &[Op], events: u64) -> Outcome<Logged> {
+    let directory = run.directory()?;
+    let first = engine(1 << 30)?;
+    let register = |store: &Store| -> Outcome<_> {
+        let state = store.state(StateOptions::value("sums").log(mode))?;
+        Ok((state, store.handler(Arc::new(Sliding(state)))?))
+    };
+    let store = Store::create(&first, directory.path(), logged())?;
+    let (_, handler) = register(&store)?;
+    let mut writer = store.writer(store.range())?;
+    writer.barrier(Barrier::new(1))?.wait()?;
+    let (started, mut due) = (Instant::now(), Every::new(COMMIT_EVERY));
+    for index in 0..events {
+        let op = &draws[index as usize % draws.len()];
+        let mut event = [1; EVENT_BYTES];
+        event[..16].copy_from_slice(&op.bytes);
+        event[16] = (index / 10_000 % 200) as u8;
+        writer.apply_event(handler, op.key().group, &event)?;
+        if due.is_due() {
+            writer.commit(Commit::default())?;
+        }
+    }
+    let committed = writer.commit(Commit::default())?;
+    committed.wait()?;
+    let events_per_s = events as f64 / started.elapsed().as_secs_f64();
+    let log_bytes = committed.position as f64;
+    drop((writer, store, first));
+    // The first one finds what is left of the process before it, and lets it end.
+    drop(reopen(&engine(1 << 30)?, directory.path())?);
+    let started = Instant::now();
+    let second = engine(1 << 30)?;
+    let store = reopen(&second, directory.path())?;
+    let (state, _) = register(&store)?;
+    let mut writer = store.writer(store.range())?;
+    let recovery_ms = started.elapsed().as_secs_f64() * 1e3;
+    let mut sums = 0;
+    for op in &draws[..1_000.min(draws.len())] {
+        for pane in 0..256_u64 {
+            let sum = writer.get(state, op.key().in_namespace(&pane.to_be_bytes()))?;
+            sums += sum.and_then(|sum| sum[..].try_into().ok()).map_or(0, u64::from_le_bytes);
+        }
+    }
+    drop(writer);
+    store.close()?;
+    Ok(Logged { log_bytes, events_per_s, recovery_ms, sums })
+}
+
+/// Events that fall into ten panes each: logged as changes, as events, and as the shorter of both.
+fn events(run: &mut Run) -> Outcome {
+    let events = run.pick(50_000, 1_000_000);
+    let draws = Draw::zipf(100_000).sequence(1 << 16, run.seed());
+    let (mut bytes, mut times, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+    for (mode, name) in [(LogMode::State, "state"), (LogMode::Event, "event"), (LogMode::Auto, "auto")] {
+        run.note(&format!("{events} events, logged as {name}"));
+        let (mut rates, mut recoveries, mut log_bytes) = (Vec::new(), Vec::new(), 0.0);
+        for _ in 0..run.pick(1, 3) {
+            let logged = events_in(run, mode, &draws, events)?;
+            rates.push(logged.events_per_s);
+            recoveries.push(logged.recovery_ms);
+            log_bytes = logged.log_bytes;
+            sums.push(logged.sums);
+        }
+        let case = format!("{PANES} panes, {name}");
+        run.figure(&case, "events", median(rates), "events/s")?;
+        run.figure(&case, "logged", log_bytes / events as f64, "bytes/event")?;
+        let recovery = median(recoveries);
+        run.figure(&case, "recovered", recovery, "ms")?;
+        bytes.push(log_bytes);
+        times.push(recovery);
+    }
+    if sums.iter().any(|sum| *sum != sums[0]) {
+        return wrong(format!("the modes recover different sums: {sums:?}"));
+    }
+    let auto = format!("{PANES} panes, auto");
+    run.result(&auto, "bytes over the shorter", bytes[2] / bytes[0].min(bytes[1]), "x", Target::AtMost(1.1))?;
+    run.result(&auto, "recovery over the faster", times[2] / times[0].min(times[1]), "x", Target::AtMost(1.2))
 }

@@ -40,7 +40,8 @@ impl Engine {
         options.validate()?;
         let arena = Arena::new(options.memory_budget_bytes, options.memory_ceiling_bytes)
             .map_err(|error| Error::Background(error.to_string()))?;
-        // Registers the process with the kernel. Before the threads: where there are others, the kernel takes 10 ms for it.
+        // Has the process registered with the kernel. Early: where there are threads the kernel takes 10 ms for it, which go by beside
+        // what follows.
         let domain = Arc::new(Domain::new());
         let workers = Workers::start(options.threads)?;
         let arena = Arc::new(arena);

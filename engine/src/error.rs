@@ -99,6 +99,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Events can't be applied again, as the changelog wants it: their handler isn't there, or is of another version.
+    #[error("handler {handler:?}: {problem}")]
+    Handler {
+        /// The handler's name.
+        handler: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A directory that was to be opened, or restored from: it isn't there, or no checkpoint ever became complete in it.
     #[error("{}: no checkpoint in the directory", directory.display())]
     NoCheckpoint {

@@ -10,26 +10,29 @@ use crate::platform::storage::{Backend, LogGroup, StorageError};
 use crate::store::StoreInner;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use parking_lot::MutexGuard;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// How much of a store's changelog is written at once, about, in bytes.
 const TAKEN_BYTES: usize = 4 << 20;
 
 /// Writes changelogs until the queue says `None`. A store in the queue has something that is to be written, now or soon.
-pub(crate) fn run(queue: &Receiver<Option<Arc<StoreInner>>>) {
+///
+/// It holds them weakly but while it writes: a store that is dropped meanwhile gives its directory up.
+pub(crate) fn run(queue: &Receiver<Option<Weak<StoreInner>>>) {
     crate::platform::thread::work_in_background();
     let (mut rings, mut plain) = (LogGroup::default(), LogGroup::posix());
-    let mut stores: Vec<Arc<StoreInner>> = Vec::new();
-    let add = |stores: &mut Vec<Arc<StoreInner>>, store: Arc<StoreInner>| {
-        if !stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
+    let mut stores: Vec<Weak<StoreInner>> = Vec::new();
+    let add = |stores: &mut Vec<Weak<StoreInner>>, store: Weak<StoreInner>| {
+        if !stores.iter().any(|known| Weak::ptr_eq(known, &store)) {
             stores.push(store);
         }
     };
     loop {
         let now = Instant::now();
-        stores.retain(|store| store.log.due(now).is_some());
-        let due = stores.iter().filter_map(|store| store.log.due(now)).min();
+        let due_of = |store: &Weak<StoreInner>| store.upgrade().and_then(|store| store.log.due(now));
+        stores.retain(|store| due_of(store).is_some());
+        let due = stores.iter().filter_map(due_of).min();
         let next = match due {
             None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(due) => queue.recv_deadline(due),
@@ -44,9 +47,10 @@ pub(crate) fn run(queue: &Receiver<Option<Arc<StoreInner>>>) {
             add(&mut stores, store);
         }
         let now = Instant::now();
-        if stores.iter().filter_map(|store| store.log.due(now)).any(|due| due <= now) {
+        let there: Vec<Arc<StoreInner>> = stores.iter().filter_map(Weak::upgrade).collect();
+        if there.iter().filter_map(|store| store.log.due(now)).any(|due| due <= now) {
             let (on_rings, others): (Vec<_>, Vec<_>) =
-                stores.iter().partition(|store| store.storage.backend() == Backend::Uring);
+                there.iter().partition(|store| store.storage.backend() == Backend::Uring);
             write(&mut rings, &on_rings);
             write(&mut plain, &others);
         }

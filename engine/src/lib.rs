@@ -26,6 +26,8 @@ pub mod cursor;
 #[cfg(not(loom))]
 pub mod engine;
 #[cfg(not(loom))]
+pub mod events;
+#[cfg(not(loom))]
 pub mod inspect;
 #[cfg(not(loom))]
 pub mod reader;
@@ -129,6 +131,7 @@ pub use {
     commit::{Commit, CommitInfo, Committed, Lasting},
     cursor::Cursor,
     engine::Engine,
+    events::{Applying, Handler, HandlerId},
     life_cycle::{CheckpointFiles, FileInfo},
     metrics::Metrics,
     migrate::Migration,
@@ -147,5 +150,5 @@ pub use {
     options::{ChangelogOptions, Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
-    states::{Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
+    states::{LogMode, Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
 };

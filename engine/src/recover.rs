@@ -319,6 +319,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
     let last_commit = CommitInfo::restored(described.restored.as_ref(), tail.as_ref(), described.epoch, position);
     let inner = Arc::new(StoreInner {
         log: Arc::new(log),
+        handlers: RwLock::default(),
         replay: Replay::new(described.tail, described.info.range),
         engine: engine.clone(),
         storage: described.located.storage,

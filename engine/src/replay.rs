@@ -5,9 +5,11 @@
 //! again: the next checkpoint has it.
 
 use crate::changelog::Tail;
+use crate::changelog::tail::Redo;
 use crate::commit;
 use crate::error::{Error, Result};
-use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::events;
+use crate::ids::KeyGroupRange;
 use crate::store::StoreInner;
 use crate::write;
 use crate::writer::Writer;
@@ -131,7 +133,7 @@ pub(crate) fn range_of(store: &Arc<StoreInner>, writer: &mut Writer) -> Result<(
     let Some((tail, ranges)) = store.replay.begin(writer.range(), transactional) else {
         return if transactional { wait_for_others(store) } else { Ok(()) };
     };
-    let outcome = check_operators(store);
+    let outcome = check_host(store, &tail);
     if let Err(error) = outcome {
         store.replay.ended(&ranges, true);
         return Err(error);
@@ -152,9 +154,10 @@ fn wait_for_others(store: &StoreInner) -> Result<()> {
     store.check()
 }
 
-/// Operators of the host have to be there: operands may have to be folded.
-fn check_operators(store: &StoreInner) -> Result<()> {
-    store.states.read().iter().try_for_each(|def| def.check_operator())
+/// Operators of the host have to be there, as operands may have to be folded, and handlers in the version that applied the events.
+fn check_host(store: &StoreInner, tail: &Tail) -> Result<()> {
+    store.states.read().iter().try_for_each(|def| def.check_operator())?;
+    tail.handlers.iter().try_for_each(|(name, version)| events::find(store, name, *version).map(drop))
 }
 
 /// Replays a transactional store, and commits what was replayed.
@@ -180,11 +183,17 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Res
     let started = std::time::Instant::now();
     let mut logs: Vec<_> = writers.iter_mut().map(|writer| writer.swap_log(None)).collect();
     let mut changes = 0_u64;
-    let outcome = tail.replay(|state, key, change, expiry_ms| {
-        let is_of = |writer: &&mut &mut Writer| writer.range().contains(KeyGroup(key.group.0));
-        let Some(writer) = writers.iter_mut().find(is_of) else { return Ok(()) };
+    let outcome = tail.replay(|redo| {
+        let group = match &redo {
+            Redo::Change { key, .. } => key.group,
+            Redo::Event { event, .. } => event.group,
+        };
+        let Some(writer) = writers.iter_mut().find(|writer| writer.range().contains(group)) else { return Ok(()) };
         changes += 1;
-        writer.redo(state, key, change, expiry_ms)
+        match redo {
+            Redo::Change { state, key, change, expiry_ms } => writer.redo(state, key, change, expiry_ms),
+            Redo::Event { handler, version, event } => events::again(writer, (handler, version), event),
+        }
     });
     for (writer, log) in writers.iter_mut().zip(&mut logs) {
         writer.swap_log(log.take());

@@ -145,13 +145,17 @@ impl Shard {
 
     /// Adds the tables of the next state. `on_disk` says whether there may be state of it on disk.
     pub fn add_state(&self, on_disk: bool) {
+        self.add_state_inside(&mut self.cell.borrow(), on_disk);
+    }
+
+    /// The same, by who is inside already.
+    pub fn add_state_inside(&self, core: &mut Core, on_disk: bool) {
         let tables = |count| (0..count).map(|_| Head::default()).collect();
         let main: Arc<[Head]> = tables(self.range.count());
         let kept: Arc<[Head]> = tables(if self.commits.is_some() { self.range.count() } else { 0 });
         if on_disk {
             main.iter().for_each(|head| head.set_spilled(true));
         }
-        let mut core = self.cell.borrow();
         core.hot.add_state(Arc::clone(&main), Arc::clone(&kept));
         self.heads.write().push(StateHeads { main, kept });
         // Pairs with `heads_number`: who sees the number finds the tables.
@@ -233,11 +237,11 @@ impl Core {
         }
     }
 
-    /// Takes what was appended to the changelog, and leaves an empty buffer in its place.
-    pub fn take_log(&mut self, empty: Vec<u8>) -> Vec<u8> {
+    /// Takes what was appended to the changelog, and whether it has events; leaves an empty buffer in its place.
+    pub fn take_log(&mut self, empty: Vec<u8>) -> (Vec<u8>, bool) {
         match &mut self.log {
             Some(log) => log.take(empty),
-            None => empty,
+            None => (empty, false),
         }
     }
 

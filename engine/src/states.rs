@@ -246,13 +246,33 @@ pub struct StateOptions {
     pub(crate) purge: Option<Purge>,
     pub(crate) merge: Option<MergeOperator>,
     pub(crate) user: Vec<u8>,
+    pub(crate) log: LogMode,
     pub(crate) conversions: Vec<Arc<dyn Convert>>,
+}
+
+/// How changes that a [`Handler`](crate::Handler) makes for an event get into the changelog. It counts for what is applied from the
+/// registration on; others are always logged as what they changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogMode {
+    /// As what was changed. An event that changes any such state is logged so as a whole.
+    #[default]
+    State,
+    /// As the event, which recovery applies again.
+    Event,
+    /// As whatever of both is shorter. So is an event that changes such states and those of [`LogMode::Event`].
+    Auto,
 }
 
 impl StateOptions {
     fn new(name: &str, kind: StateKind) -> Self {
         let (name, user, conversions) = (name.to_owned(), Vec::new(), Vec::new());
-        Self { name, kind, ttl: None, purge: None, merge: None, user, conversions }
+        Self { name, kind, ttl: None, purge: None, merge: None, user, log: LogMode::State, conversions }
+    }
+
+    /// How changes that a handler makes for an event are logged.
+    #[must_use]
+    pub fn log(self, log: LogMode) -> Self {
+        Self { log, ..self }
     }
 
     /// One value per (key, namespace).
@@ -354,6 +374,8 @@ pub struct StateDef {
     pub merge_name: String,
     /// The host's schema.
     pub user: Vec<u8>,
+    /// How changes that handlers make are logged; as registered last since the store was opened.
+    pub log: LogMode,
     /// Which conversions led to its schema: 0 for none, else equal only where they were the same
     /// ([`lineage_of`](crate::convert::lineage_of)).
     pub lineage: u64,
@@ -361,9 +383,9 @@ pub struct StateDef {
 
 /// The definition of a state that is registered for the first time.
 pub(crate) fn definition(id: StateId, options: StateOptions) -> StateDef {
-    let StateOptions { name, kind, ttl, purge, merge, user, conversions: _ } = options;
+    let StateOptions { name, kind, ttl, purge, merge, user, log, conversions: _ } = options;
     let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
-    StateDef { id, name, kind, ttl, purge, merge, merge_name, user, lineage: 0 }
+    StateDef { id, name, kind, ttl, purge, merge, merge_name, user, log, lineage: 0 }
 }
 
 impl StateDef {
@@ -565,6 +587,7 @@ mod tests {
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),
+            log: LogMode::State,
             lineage: 0,
         };
         assert!(def.check_operator().is_err() && def.check_operand(b"12345678").is_err());
@@ -586,6 +609,7 @@ mod tests {
             merge: None,
             merge_name: String::new(),
             user: Vec::new(),
+            log: LogMode::State,
             lineage: 0,
         };
         let part = |element: &[u8], at| [frame(element, Some(at)).as_bytes(), element].concat();

@@ -8,6 +8,7 @@ use crate::commit::{self, Commit, CommitInfo, Committed};
 use crate::convert::{Conversions, Convert};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::events::{self, Handler, HandlerId};
 use crate::flush::Queue;
 use crate::hot::Memory;
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
@@ -123,6 +124,8 @@ pub(crate) struct StoreInner {
     pub epoch: AtomicU32,
     /// The changelog; nothing is appended to it where the store has none.
     pub log: Arc<Changelog>,
+    /// What the host does with events.
+    pub handlers: RwLock<Vec<Arc<dyn Handler>>>,
     /// What of it is still to be replayed.
     pub replay: crate::replay::Replay,
     /// What was committed last, in a transactional store or in the changelog.
@@ -275,6 +278,16 @@ impl Store {
         migrate::progress(&self.inner, state)
     }
 
+    /// Registers what the host does with events ([`Writer::apply_event`]); one of the same name takes the place of the earlier. Where the
+    /// changelog has events, their handlers have to be registered, in the version that applied them, before the first writer is claimed or
+    /// the first reader read from.
+    ///
+    /// # Errors
+    /// [`Error::Options`] where the name has not 1 to 1,024 bytes.
+    pub fn handler(&self, handler: Arc<dyn Handler>) -> Result<HandlerId> {
+        events::register(&self.inner, handler)
+    }
+
     /// The states, in the order of their numbers.
     pub fn states(&self) -> Vec<Arc<StateDef>> {
         self.inner.states.read().clone()
@@ -331,7 +344,8 @@ impl Store {
     /// let mut writer = store.writer(store.range())?;
     /// writer.put(counts, store.key(b"JFK"), b"1")?;
     /// writer.commit(Commit { offsets: vec![(store.range(), b"event 17".to_vec())], ..Commit::default() })?.wait()?;
-    /// drop((writer, store)); // A crash, as far as the store can tell.
+    /// drop(writer);
+    /// store.close()?; // Without a checkpoint.
     /// let store = Store::open(&engine, directory.path(), options)?;
     /// assert_eq!(store.last_commit().offsets[0].1, b"event 17");
     /// assert_eq!(store.reader().get(counts, store.key(b"JFK"))?, Some(b"1".to_vec()));
@@ -554,9 +568,9 @@ impl StoreInner {
             let user = if options.user.is_empty() { &known.user } else { &options.user };
             let brought = merge.is_some() != known.merge.is_some();
             let expiry = (options.ttl, options.purge);
-            if (known.ttl, known.purge) != expiry || brought || known.user != *user {
-                let ((ttl, purge), user) = (expiry, user.clone());
-                let def = StateDef { ttl, purge, merge, user, ..(**known).clone() };
+            if (known.ttl, known.purge) != expiry || brought || known.user != *user || known.log != options.log {
+                let ((ttl, purge), user, log) = (expiry, user.clone(), options.log);
+                let def = StateDef { ttl, purge, merge, user, log, ..(**known).clone() };
                 check_room(&states, &def)?;
                 self.log_state(&def);
                 states[at] = Arc::new(def);

@@ -4,13 +4,14 @@
 //! for each other but for threads.
 
 use crate::error::{Error, Result};
+use crate::platform::sync::barrier::Barrier;
 use crate::store::StoreInner;
 use crate::{compact, flush, group_commit, inflight, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ pub struct Workers {
     /// The thread that reads for whoever doesn't wait; started by the first read of that kind.
     reads: OnceLock<Sender<Option<Arc<StoreInner>>>>,
     /// The thread that writes the changelogs; started by the first commit.
-    logs: OnceLock<Sender<Option<Arc<StoreInner>>>>,
+    logs: OnceLock<Sender<Option<Weak<StoreInner>>>>,
 }
 
 impl Workers {
@@ -103,14 +104,14 @@ impl Workers {
     /// Has a store's changelog looked at. All changelogs are written by one thread, so that what is to be synced is synced together.
     pub fn log(&self, store: &Arc<StoreInner>) {
         let logs = self.logs.get_or_init(|| {
-            let (logs, queue) = unbounded::<Option<Arc<StoreInner>>>();
+            let (logs, queue) = unbounded::<Option<Weak<StoreInner>>>();
             match std::thread::Builder::new().name("alluvium-log".into()).spawn(move || group_commit::run(&queue)) {
                 Ok(thread) => self.threads.lock().push(thread),
                 Err(error) => tracing::error!(%error, "starting a thread"),
             }
             logs
         });
-        if logs.send(Some(Arc::clone(store))).is_err() {
+        if logs.send(Some(Arc::downgrade(store))).is_err() {
             store.log.end(Error::Background("there is no thread that writes the changelog".into()));
         }
     }
@@ -186,13 +187,17 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        Barrier::settle();
         let threads = std::mem::take(&mut *self.threads.lock());
         for _ in &threads {
             // More than there are of those that take tasks; the rest is left in the queue.
             self.submit(Task::Stop);
         }
-        for queue in [self.reads.get(), self.logs.get()].into_iter().flatten() {
-            drop(queue.send(None));
+        if let Some(reads) = self.reads.get() {
+            drop(reads.send(None));
+        }
+        if let Some(logs) = self.logs.get() {
+            drop(logs.send(None));
         }
         for thread in threads {
             // The last owner of an engine may be a store that a task held, on one of these threads.

@@ -105,11 +105,13 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     let fresh_memory = || store.fresh_memory();
     let shard = store.new_shard(range, fresh_memory(), Arc::clone(&version));
     let empty = version.slices.iter().all(|slice| slice.layers.is_empty());
+    let mut token = GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?;
     for def in states.iter() {
         // A state that was registered after the store was opened can be on disk once a shard of this store spilled it.
-        shard.add_state(!empty && (usize::from(def.id.0) < store.restored_states || store.has_flushed()));
+        let on_disk = !empty && (usize::from(def.id.0) < store.restored_states || store.has_flushed());
+        // By its owner: borrowing would wait for the kernel where the process has just begun.
+        shard.add_state_inside(&mut token.enter(), on_disk);
     }
-    let token = GatedCell::claim(&shard.cell).ok_or(Error::RangeClaimed { range })?;
     shards.push(Arc::clone(&shard));
     drop((shards, version, states, sealing));
     // Outside the locks that readers take: it waits for those that are inside.

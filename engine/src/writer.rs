@@ -3,8 +3,6 @@
 use crate::barrier::{Barrier, Pending};
 use crate::batch::{self, Answers, Batch};
 use crate::change;
-use crate::changelog::LogBuffer;
-use crate::changelog::record::Change;
 use crate::commit::{self, Commit, Committed};
 use crate::cursor::Cursor;
 use crate::delete_range;
@@ -12,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::fetch::{SPOTS, Spot};
 use crate::hot::record::hash_area;
-use crate::ids::{KeyGroup, KeyGroupRange, StateId};
+use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::inflight::{Answered, Shared};
 use crate::key::{KEY_BYTES_MAX, Key};
 use crate::metrics::OperationKind;
@@ -30,6 +28,7 @@ use crate::write::{self, Halt};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
+mod log;
 mod quick;
 
 use quick::QuickUpdate;
@@ -407,7 +406,13 @@ impl Writer {
         }
     }
 
-    fn delete_one_by_one(&mut self, state: State, key: Key<'_>, mut from: Vec<u8>, to: Option<&[u8]>) -> Result<()> {
+    pub(super) fn delete_one_by_one(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        mut from: Vec<u8>,
+        to: Option<&[u8]>,
+    ) -> Result<()> {
         let mut more = true;
         while more {
             more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
@@ -616,36 +621,6 @@ impl Writer {
         cursor.fetch(&mut OwnAccess { store, shard, token }, def, out)
     }
 
-    /// Takes the changelog's buffer, or puts one in its place.
-    pub(crate) fn swap_log(&mut self, log: Option<Box<LogBuffer>>) -> Option<Box<LogBuffer>> {
-        std::mem::replace(&mut self.token.enter().log, log)
-    }
-
-    /// Does again what the changelog says was done at a key of this writer.
-    pub(crate) fn redo(
-        &mut self,
-        state: StateId,
-        key: Key<'_>,
-        change: Change<'_>,
-        expiry_ms: Option<u64>,
-    ) -> Result<()> {
-        const ALL: [StateKind; 4] = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Merging];
-        let state = State::numbered(state);
-        if let (Change::Put(value), None) = (change, expiry_ms)
-            && self.states.is_plain(&self.store, state)
-        {
-            return self.put(state, key, value);
-        }
-        let done = self.at(OperationKind::Batch, state, &ALL, key, |core, def, probe| {
-            check_change(def, change)?;
-            change::redo(core, def, key, probe, change, expiry_ms)
-        })?;
-        match change {
-            Change::MapDeleteRange(from, to) if !done => self.delete_one_by_one(state, key, from.to_vec(), to),
-            _ => Ok(()),
-        }
-    }
-
     /// Fetches what memory has in these places, as [`Writer::prefetch`] does. They are the caller's to come up with, so that is done
     /// outside the gate.
     pub(crate) fn fetch_ahead<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) {
@@ -711,21 +686,6 @@ fn batch_state<'a>(
         keys.iter().try_for_each(|&key| read::check_key(key, range).map(drop))?;
     }
     Ok(def)
-}
-
-/// Checks that a state is of a kind that can have been changed so.
-fn check_change(def: &StateDef, change: Change<'_>) -> Result<()> {
-    let fits = match change {
-        Change::Put(_) | Change::Delete | Change::Touch => def.kind != StateKind::Map,
-        Change::Append(_) => def.kind == StateKind::List,
-        Change::Merge(_) => def.kind == StateKind::Merging,
-        _ => def.kind == StateKind::Map,
-    };
-    if fits {
-        return Ok(());
-    }
-    let problem = format!("a {:?} state, the changelog has {change:?} of it", def.kind);
-    Err(Error::State { state: def.name.clone(), problem })
 }
 
 fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {

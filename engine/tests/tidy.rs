@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 5] = [
     (
         "api",
-        &["engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "state", "inspect"],
+        &[
+            "engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "events", "state",
+            "inspect",
+        ],
     ),
     (
         "flows",
@@ -90,6 +93,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("replay", "commit", "what was replayed of a transactional store is committed"),
     ("replay", "write", "the writers that it is replayed by"),
     ("replay", "writer", "the same"),
+    ("replay", "events", "events are applied again by their handlers"),
     ("worker", "group_commit", "it launches them"),
     ("recover", "replay", "what is to be replayed when a store is opened"),
     ("barrier", "checkpoint", "the job carries the request for a checkpoint; aborting a complete one releases it"),
@@ -517,6 +521,9 @@ fn the_format_document_has_the_versions_and_constants_of_the_code() {
         format!("{} bytes of metadata", grouped(value(&constant("segment/format.rs", "METADATA_PAGE_BYTES")))),
         format!("| head | {} |", value(&constant("manifest/format.rs", "HEAD_BYTES"))),
         format!("| digest | {}: ", value(&constant("manifest/format.rs", "DIGEST_BYTES"))),
+        version("changelog/format.rs"),
+        format!("| 0 | magic | 4 bytes | `{}` |", constant("changelog/format.rs", "BLOCK_MAGIC")),
+        format!("| `<16 hex>{}` |", constant("platform/storage/names.rs", "CHANGELOG")),
         format!("| `{}` |", constant("platform/storage/names.rs", "LOCK")),
         format!("| `<32 hex>{}` |", constant("platform/storage/names.rs", "SEGMENT")),
         format!("| `<16 hex>{}` |", constant("platform/storage/names.rs", "MANIFEST")),

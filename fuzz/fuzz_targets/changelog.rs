@@ -34,6 +34,8 @@ fn records(bytes: &[u8]) {
             }
             Record::Abort => record::push_abort(&mut again),
             Record::Nothing => record::push_nothing(&mut again),
+            Record::Handler { number, version, name } => record::push_handler(&mut again, number, version, name),
+            Record::Event(event) => record::push_event(&mut again, event),
         }
         assert_eq!(&bytes[from..reader.at()], again);
     }
@@ -53,6 +55,7 @@ fn file(parts: &[&[u8]], (durable, commit_end, flags): (u64, u32, u8)) -> Vec<u8
             commit_end: commit_end.min(part.len() as u32),
             has_states: flags & 1 != 0,
             has_aborts: flags & 2 != 0,
+            has_events: flags & 4 != 0,
             payload_sum: payload_sum(part, NONCE, at),
         };
         out.extend_from_slice(&header.encode(NONCE, at));
@@ -69,7 +72,7 @@ fn whole(bytes: &[u8], from: u64) {
     let files = storage.names().expect("names");
     if let Ok(Some(tail)) = tail::find(&*storage, &files, STORE, from) {
         assert!(tail.from <= tail.to);
-        let _ = tail.replay(|_, _, _, _| Ok(()));
+        let _ = tail.replay(|_| Ok(()));
     }
 }
 

@@ -50,6 +50,12 @@ pub struct RunArguments {
     /// The time from one checkpoint to the next
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "MS")]
     pub checkpoint_interval_ms: u64,
+    /// What lasts: checkpoints alone, or commits between them as well
+    #[arg(long, value_enum, default_value_t = Durability::Checkpoint)]
+    pub durability: Durability,
+    /// The time from one commit to the next, with a changelog
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "MS")]
+    pub commit_interval_ms: u64,
     /// The engine's background threads
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "COUNT")]
     pub threads: u16,
@@ -65,6 +71,15 @@ pub struct RunArguments {
     /// Where to write the report
     #[arg(long, default_value = "report.html", value_name = "FILE")]
     pub report: PathBuf,
+}
+
+/// What of a run lasts through a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Durability {
+    /// Checkpoints
+    Checkpoint,
+    /// Commits between them too, in a changelog
+    Changelog,
 }
 
 /// The arguments of `inspect`.
@@ -148,6 +163,10 @@ mod tests {
         let parsed = Arguments::try_parse_from(["alluvium", "run", "--memory", "64MiB", "--scale", "7"]).unwrap();
         let Command::Run(run) = parsed.command else { panic!("{parsed:?}") };
         assert_eq!((run.memory, run.scale, run.crashes), (64 << 20, 7, 3));
+        assert_eq!(run.durability, Durability::Checkpoint);
+        let parsed = Arguments::try_parse_from(["alluvium", "run", "--durability", "changelog"]).unwrap();
+        let Command::Run(run) = parsed.command else { panic!("{parsed:?}") };
+        assert_eq!((run.durability, run.commit_interval_ms), (Durability::Changelog, 20));
         assert!(Arguments::try_parse_from(["alluvium", "run", "--scale", "0"]).is_err());
         assert!(Arguments::try_parse_from(["alluvium", "run", "--memory", "lots"]).is_err());
     }

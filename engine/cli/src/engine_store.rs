@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use alluvium::{
-    Barrier, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, Metrics, Pending, Result, State,
-    StateOptions, Store, StoreOptions, Writer, states,
+    Barrier, Commit, Committed, Durability, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator,
+    Metrics, Pending, Result, State, StateOptions, Store, StoreOptions, Writer, states,
 };
 
 use crate::check::compare::{OwnedRow, Source};
@@ -59,20 +59,23 @@ pub fn open(directory: &Path, memory_bytes: u64, threads: usize) -> Outcome<Open
 }
 
 /// Opens the store in a directory at its newest checkpoint; where there is none yet, the store is created.
-pub fn open_or_create(directory: &Path, memory_bytes: u64, threads: usize) -> Outcome<Opened> {
+pub fn open_or_create(directory: &Path, memory_bytes: u64, threads: usize, durability: Durability) -> Outcome<Opened> {
     let engine = open_engine(memory_bytes, threads)?;
-    let store = Store::open_or_create(&engine, directory, store_options())?;
+    let options = StoreOptions { durability, ..store_options() };
+    let store = Store::open_or_create(&engine, directory, options)?;
     Opened::new(engine, store)
 }
 
 impl Opened {
     fn new(engine: Engine, store: Store) -> Outcome<Self> {
-        let resume_at = match store.restored() {
-            None => None,
-            Some(info) => {
-                let offset = info.offsets.first().and_then(|(_, offset)| offset.first_chunk::<8>());
-                let missing = || Failure::new(format_args!("checkpoint {} has no offset of this job", info.label));
-                Some(u64::from_le_bytes(*offset.ok_or_else(missing)?))
+        // The changelog's last commit, or the checkpoint, whichever is newer.
+        let last = store.last_commit();
+        let offset = last.offsets.first().and_then(|(_, offset)| offset.first_chunk::<8>());
+        let resume_at = match (offset, store.restored()) {
+            (Some(offset), _) => Some(u64::from_le_bytes(*offset)),
+            (None, None) => None,
+            (None, Some(info)) => {
+                return Err(Failure::new(format_args!("checkpoint {} has no offset of this job", info.label)));
             }
         };
         Ok(Self { engine, store, resume_at })
@@ -94,6 +97,11 @@ impl Opened {
     pub fn barrier(&self, label: u64, next: u64) -> Result<Pending> {
         let offsets = vec![(RANGE, next.to_le_bytes().to_vec())];
         self.store.barrier(Barrier { offsets, ..Barrier::new(label) })
+    }
+
+    /// Commits what the job did before event `next`.
+    pub fn commit(&self, next: u64) -> Result<Committed> {
+        self.store.commit(Commit { offsets: vec![(RANGE, next.to_le_bytes().to_vec())], ..Commit::default() })
     }
 
     /// The label of the newest checkpoint; 0 where there is none.

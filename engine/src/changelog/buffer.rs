@@ -1,6 +1,6 @@
 //! What a shard's owner appended to the changelog and nobody has taken yet.
 
-use super::record::{self, Change};
+use super::record::{self, Change, Event};
 use crate::ids::{KeyGroup, StateId};
 use crate::key::Key;
 
@@ -11,6 +11,19 @@ pub const FULL_BYTES: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub struct LogBuffer {
     bytes: Vec<u8>,
+    /// How often it was taken.
+    taken: u64,
+    /// The handlers that were named since, by number.
+    named: Vec<u32>,
+    /// For events that are weighed.
+    scratch: Vec<u8>,
+}
+
+/// A place in a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    len: usize,
+    taken: u64,
 }
 
 impl LogBuffer {
@@ -30,9 +43,40 @@ impl LogBuffer {
         self.bytes.len()
     }
 
-    /// Takes what was appended, and leaves an empty buffer in its place.
-    pub fn take(&mut self, empty: Vec<u8>) -> Vec<u8> {
-        std::mem::replace(&mut self.bytes, empty)
+    /// Where it stands now.
+    pub const fn mark(&self) -> Mark {
+        Mark { len: self.bytes.len(), taken: self.taken }
+    }
+
+    /// Appends an event in place of what it changed, which was appended since `mark`; with `shorter` only if that makes it shorter. Nothing
+    /// is done where some of that was taken meanwhile.
+    pub fn event(&mut self, mark: Mark, (name, version): (&str, u32), event: Event<'_>, shorter: bool) {
+        if mark.taken != self.taken {
+            return;
+        }
+        self.scratch.clear();
+        if !self.named.contains(&event.handler) {
+            record::push_handler(&mut self.scratch, event.handler, version, name);
+        }
+        let naming = self.scratch.len();
+        record::push_event(&mut self.scratch, event);
+        // Its name is shared by all that follow.
+        if shorter && self.scratch.len() - naming >= self.bytes.len() - mark.len {
+            return;
+        }
+        self.bytes.truncate(mark.len);
+        self.bytes.extend_from_slice(&self.scratch);
+        if naming > 0 {
+            self.named.push(event.handler);
+        }
+    }
+
+    /// Takes what was appended, and whether it has events; leaves an empty buffer in its place.
+    pub fn take(&mut self, empty: Vec<u8>) -> (Vec<u8>, bool) {
+        let has_events = !self.named.is_empty();
+        self.taken += 1;
+        self.named.clear();
+        (std::mem::replace(&mut self.bytes, empty), has_events)
     }
 
     /// Whether nothing was appended.

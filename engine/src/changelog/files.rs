@@ -172,6 +172,7 @@ fn push_block(out: &mut Buffer, chunks: &[Chunk], durable: u64, nonce: u64, base
         commit_end: commit_end as u32,
         has_states: chunks.iter().any(|chunk| chunk.has_states),
         has_aborts: chunks.iter().any(|chunk| chunk.has_aborts),
+        has_events: chunks.iter().any(|chunk| chunk.has_events),
         payload_sum: sum.value() ^ checksum::place(u128::from(nonce), at),
     };
     out.push(&header.encode(nonce, at));

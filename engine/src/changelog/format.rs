@@ -28,10 +28,11 @@ pub const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 /// How long a payload is made where there is more, about, in bytes.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-const BLOCK_MAGIC: u32 = u32::from_le_bytes(*b"ABLK");
+const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
 /// Flags of a block.
 const HAS_STATES: u32 = 1;
 const HAS_ABORTS: u32 = 2;
+const HAS_EVENTS: u32 = 4;
 
 /// The header of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +111,8 @@ pub struct BlockHeader {
     pub has_states: bool,
     /// Whether the payload has aborts.
     pub has_aborts: bool,
+    /// Whether the payload has events.
+    pub has_events: bool,
     /// The checksum of the payload, bound to the file and the block's place.
     pub payload_sum: u64,
 }
@@ -128,8 +131,10 @@ impl BlockHeader {
     /// The header's bytes, in a file of this nonce, `at` bytes from its start.
     pub fn encode(&self, nonce: u64, at: u64) -> [u8; BLOCK_HEADER_BYTES] {
         let mut out = [0; BLOCK_HEADER_BYTES];
-        let flags = if self.has_states { HAS_STATES } else { 0 } | if self.has_aborts { HAS_ABORTS } else { 0 };
-        out[..4].copy_from_slice(&BLOCK_MAGIC.to_le_bytes());
+        let flag = |has: bool, flag| if has { flag } else { 0 };
+        let flags =
+            flag(self.has_states, HAS_STATES) | flag(self.has_aborts, HAS_ABORTS) | flag(self.has_events, HAS_EVENTS);
+        out[..4].copy_from_slice(&BLOCK_MAGIC);
         out[4..8].copy_from_slice(&self.len.to_le_bytes());
         out[8..16].copy_from_slice(&self.position.to_le_bytes());
         out[16..24].copy_from_slice(&self.durable.to_le_bytes());
@@ -144,7 +149,7 @@ impl BlockHeader {
     /// Reads what [`BlockHeader::encode`] wrote; `None` where there is no block of this file, or a damaged one.
     pub fn decode(bytes: &[u8], nonce: u64, at: u64) -> Option<Self> {
         let bytes = bytes.first_chunk::<BLOCK_HEADER_BYTES>()?;
-        if u32_at(bytes, 0)? != BLOCK_MAGIC {
+        if bytes[..4] != BLOCK_MAGIC {
             return None;
         }
         let sum = checksum::checksum(&bytes[..56]) ^ checksum::place(u128::from(nonce), at);
@@ -159,6 +164,7 @@ impl BlockHeader {
             commit_end: u32_at(bytes, 24)?,
             has_states: flags & HAS_STATES != 0,
             has_aborts: flags & HAS_ABORTS != 0,
+            has_events: flags & HAS_EVENTS != 0,
             payload_sum: u64_at(bytes, 32)?,
         };
         let is_sound = header.len > 0
@@ -166,7 +172,7 @@ impl BlockHeader {
             && header.commit_end <= header.len
             && header.durable <= header.position
             && header.position.checked_add(u64::from(header.len)).is_some()
-            && flags & !(HAS_STATES | HAS_ABORTS) == 0
+            && flags & !(HAS_STATES | HAS_ABORTS | HAS_EVENTS) == 0
             && bytes[40..56].iter().all(|byte| *byte == 0);
         is_sound.then_some(header)
     }
@@ -193,6 +199,7 @@ mod unit {
             commit_end: 60,
             has_states: true,
             has_aborts: false,
+            has_events: true,
             payload_sum: 12,
         };
         let sealed = block.encode(99, 8192);

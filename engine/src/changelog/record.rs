@@ -5,6 +5,8 @@
 //! state     kind | len (varint) | what the registry knows of it
 //! commit    kind | offsets and metadata
 //! abort     kind; so is what says nothing
+//! handler   kind | number | version | len, name: whose the events of this number are that follow
+//! event     kind | number | key group u16 | clock | len(event) | len(determinants) | both
 //! ```
 //!
 //! `[..]` stands for what the kind has; expiries and lengths are varints. Changes say what became of the state, not how: an update is
@@ -30,6 +32,8 @@ const STATE: u8 = 24;
 const COMMIT: u8 = 25;
 const ABORT: u8 = 26;
 const NOTHING: u8 = 27;
+const HANDLER: u8 = 28;
+const EVENT: u8 = 29;
 /// The key has a namespace.
 const NAMESPACED: u8 = 0x80;
 /// What is written expires.
@@ -85,6 +89,32 @@ pub enum Record<'a> {
     Abort,
     /// Nothing.
     Nothing,
+    /// The events of this number that follow are of this handler.
+    Handler {
+        /// The number.
+        number: u32,
+        /// The handler's version.
+        version: u32,
+        /// Its name.
+        name: &'a str,
+    },
+    /// An event, in place of what it changed.
+    Event(Event<'a>),
+}
+
+/// An event that was applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event<'a> {
+    /// The number of its handler.
+    pub handler: u32,
+    /// The key group that it is for.
+    pub group: KeyGroup,
+    /// The writer's clock, in ms.
+    pub now_ms: u64,
+    /// The event itself.
+    pub event: &'a [u8],
+    /// What the handler drew, each with its length (varint) before it.
+    pub determinants: &'a [u8],
 }
 
 /// Appends a change.
@@ -177,6 +207,46 @@ pub fn push_nothing(out: &mut Vec<u8>) {
     out.push(NOTHING);
 }
 
+/// Appends whose events of a number are that follow.
+pub fn push_handler(out: &mut Vec<u8>, number: u32, version: u32, name: &str) {
+    out.push(HANDLER);
+    push_varint(out, u64::from(number));
+    push_varint(out, u64::from(version));
+    push_varint(out, name.len() as u64);
+    out.extend_from_slice(name.as_bytes());
+}
+
+/// Appends an event.
+pub fn push_event(out: &mut Vec<u8>, event: Event<'_>) {
+    let Event { handler, group, now_ms, event, determinants } = event;
+    out.push(EVENT);
+    push_varint(out, u64::from(handler));
+    out.extend_from_slice(&group.0.to_le_bytes());
+    push_varint(out, now_ms);
+    push_varint(out, event.len() as u64);
+    push_varint(out, determinants.len() as u64);
+    out.extend_from_slice(event);
+    out.extend_from_slice(determinants);
+}
+
+fn take_handler<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
+    let (number, version) = (small(reader)?, small(reader)?);
+    let name = std::str::from_utf8(part(reader)?).map_err(|_| reader.error("a name that isn't UTF-8"))?;
+    Ok(Record::Handler { number, version, name })
+}
+
+fn take_event<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
+    let handler = small(reader)?;
+    let (group, now_ms) = (KeyGroup(reader.u16()?), reader.varint()?);
+    let (event, determinants) = (count(reader)?, count(reader)?);
+    let (event, determinants) = (reader.bytes(event)?, reader.bytes(determinants)?);
+    Ok(Record::Event(Event { handler, group, now_ms, event, determinants }))
+}
+
+fn small(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    u32::try_from(reader.varint()?).map_err(|_| reader.error("a number of more than 32 bits"))
+}
+
 /// Appends an abort.
 pub fn push_abort(out: &mut Vec<u8>) {
     out.push(ABORT);
@@ -220,6 +290,8 @@ pub fn take<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         COMMIT => return Ok(Record::Commit(part(reader)?)),
         ABORT => return Ok(Record::Abort),
         NOTHING => return Ok(Record::Nothing),
+        HANDLER => return take_handler(reader),
+        EVENT => return take_event(reader),
         _ => {}
     }
     let (namespaced, expiring) = (kind & NAMESPACED != 0, kind & EXPIRING != 0);
@@ -296,6 +368,10 @@ mod unit {
         push_commit(&mut bytes, &[(KeyGroupRange::new(3, 9), vec![5; 300])], b"meta");
         push_abort(&mut bytes);
         push_nothing(&mut bytes);
+        push_handler(&mut bytes, 300, u32::MAX, "panes");
+        let event =
+            Event { handler: 300, group: KeyGroup(7), now_ms: 1 << 40, event: b"event", determinants: b"\x011" };
+        push_event(&mut bytes, event);
 
         let reader = &mut Reader::new(&bytes);
         for (key, expiry_ms) in [(plain, None), (spaced, Some(u64::MAX)), (plain, Some(0)), (spaced, None)] {
@@ -316,6 +392,8 @@ mod unit {
         assert_eq!(commit_parts(parts), Ok((vec![(KeyGroupRange::new(3, 9), vec![5; 300])], b"meta".to_vec())));
         assert_eq!(take(reader), Ok(Record::Abort));
         assert_eq!(take(reader), Ok(Record::Nothing));
+        assert_eq!(take(reader), Ok(Record::Handler { number: 300, version: u32::MAX, name: "panes" }));
+        assert_eq!(take(reader), Ok(Record::Event(event)));
         assert_eq!(reader.remaining(), 0);
     }
 

@@ -33,6 +33,8 @@ pub struct Chunk {
     pub has_states: bool,
     /// Whether there are aborts.
     pub has_aborts: bool,
+    /// Whether there are events.
+    pub has_events: bool,
 }
 
 /// What was taken to be written.
@@ -119,11 +121,12 @@ impl Changelog {
         self.files.lock()
     }
 
-    /// Moves a buffer to the end of the stream; says whether it is time to write. `swap` takes the buffer out and leaves an empty one.
-    pub fn append(&self, swap: impl FnOnce(Vec<u8>) -> Vec<u8>) -> bool {
+    /// Moves a buffer to the end of the stream; says whether it is time to write. `swap` takes the buffer out, says whether it has events, and
+    /// leaves an empty one.
+    pub fn append(&self, swap: impl FnOnce(Vec<u8>) -> (Vec<u8>, bool)) -> bool {
         let mut stream = self.stream.lock();
         let free = stream.free.pop().unwrap_or_default();
-        let bytes = swap(free);
+        let (bytes, has_events) = swap(free);
         if bytes.is_empty() {
             stream.recycle(bytes);
             return false;
@@ -131,7 +134,7 @@ impl Changelog {
         let position = stream.appended;
         stream.appended += bytes.len() as u64;
         stream.pending += bytes.len();
-        stream.chunks.push_back(Chunk { bytes, position, ..Chunk::default() });
+        stream.chunks.push_back(Chunk { bytes, position, has_events, ..Chunk::default() });
         self.options.as_ref().is_some_and(|options| stream.pending >= options.bytes)
     }
 

@@ -2,12 +2,13 @@
 
 use super::files::{damaged, is_payload};
 use super::format::{BLOCK_HEADER_BYTES, Bad, BlockHeader, FILE_HEADER_BYTES, FileHeader, PAGE_BYTES};
-use super::record::{self, Change, CommitParts, Record};
+use super::record::{self, Change, CommitParts, Event, Record};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::ids::StateId;
 use crate::key::Key;
 use crate::platform::storage::{Fault, ReadFile, Storage, StorageError, names};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How much is read at once where blocks are looked for, in bytes.
@@ -25,10 +26,37 @@ pub struct Tail {
     pub last: Option<CommitParts>,
     /// The states that were registered, as [`record::push_state`] was given them.
     pub states: Vec<Vec<u8>>,
+    /// Name and version of the handlers that events are of.
+    pub handlers: Vec<(String, u32)>,
     /// What was undone, from a position up to another, ascending.
     voids: Vec<(u64, u64)>,
     /// Number and first position of all files that there are, oldest first.
     pub there: Vec<(u64, u64)>,
+}
+
+/// What is to be done again.
+#[derive(Debug)]
+pub enum Redo<'a> {
+    /// A change.
+    Change {
+        /// The state.
+        state: StateId,
+        /// Where in it.
+        key: Key<'a>,
+        /// What became of it.
+        change: Change<'a>,
+        /// When it expires, in ms.
+        expiry_ms: Option<u64>,
+    },
+    /// An event.
+    Event {
+        /// The name of its handler.
+        handler: &'a str,
+        /// The version that applied it.
+        version: u32,
+        /// The event.
+        event: Event<'a>,
+    },
 }
 
 #[derive(Debug)]
@@ -65,9 +93,19 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
     for (file, limit) in needed.iter_mut().zip(firsts) {
         file.find_blocks(from, limit)?;
     }
-    let mut tail = Tail { files: needed, from, to: from, last: None, states: Vec::new(), voids: Vec::new(), there };
+    let mut tail = Tail {
+        files: needed,
+        from,
+        to: from,
+        last: None,
+        states: Vec::new(),
+        handlers: Vec::new(),
+        voids: Vec::new(),
+        there,
+    };
     tail.find_end()?;
     tail.find_states()?;
+    tail.find_handlers()?;
     tail.find_voids()?;
     Ok(Some(tail))
 }
@@ -266,6 +304,24 @@ impl Tail {
         Ok(())
     }
 
+    /// The handlers that are named; each run of events names its own.
+    fn find_handlers(&mut self) -> Result<()> {
+        let (mut handlers, to) = (Vec::new(), self.to);
+        self.records(
+            |header| header.has_events && header.position < to,
+            |taken, end| {
+                if let Record::Handler { name, version, .. } = taken
+                    && !handlers.iter().any(|(known, of)| known == name && *of == version)
+                {
+                    handlers.push((name.to_owned(), version));
+                }
+                Ok(end < to)
+            },
+        )?;
+        self.handlers = handlers;
+        Ok(())
+    }
+
     /// What each abort made void: all since the commit before it.
     fn find_voids(&mut self) -> Result<()> {
         let to = self.to;
@@ -293,21 +349,33 @@ impl Tail {
     }
 
     /// Gives the committed changes to `each`, in order.
-    pub fn replay(&self, mut each: impl FnMut(StateId, Key<'_>, Change<'_>, Option<u64>) -> Result<()>) -> Result<()> {
+    pub fn replay(&self, mut each: impl FnMut(Redo<'_>) -> Result<()>) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
+        let mut handlers: HashMap<u32, (String, u32)> = HashMap::new();
         let mut voids = self.voids.iter().peekable();
         self.records(
             |header| header.position < self.to,
             |taken, end| {
                 while voids.next_if(|(_, to)| *to < end).is_some() {}
                 let is_void = voids.peek().is_some_and(|(from, to)| *from < end && end <= *to);
-                if let Record::Change { state, key, change, expiry_ms } = taken
-                    && !is_void
-                    && end <= self.to
-                {
-                    each(state, key, change, expiry_ms)?;
+                let wanted = !is_void && end <= self.to;
+                match taken {
+                    // Also where it is void: what follows may not name it again.
+                    Record::Handler { number, version, name } => {
+                        drop(handlers.insert(number, (name.to_owned(), version)))
+                    }
+                    Record::Change { state, key, change, expiry_ms } if wanted => {
+                        each(Redo::Change { state, key, change, expiry_ms })?;
+                    }
+                    Record::Event(event) if wanted => {
+                        let unnamed =
+                            || Error::Background("an event in the changelog whose handler isn't named".into());
+                        let (name, version) = handlers.get(&event.handler).ok_or_else(unnamed)?;
+                        each(Redo::Event { handler: name, version: *version, event })?;
+                    }
+                    _ => {}
                 }
                 Ok(end < self.to)
             },

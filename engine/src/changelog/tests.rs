@@ -4,7 +4,7 @@ use super::files::Files;
 use super::format::PAGE_BYTES;
 use super::record::{self, Change};
 use super::stream::Changelog;
-use super::tail::{self, Tail};
+use super::tail::{self, Redo, Tail};
 use crate::error::Error;
 use crate::ids::{KeyGroup, KeyGroupRange, StateId};
 use crate::key::Key;
@@ -50,7 +50,7 @@ impl World {
             record::push_change(&mut bytes, StateId(0), key, Change::Put(&n.to_le_bytes()), None);
         }
         self.count += count;
-        self.log.append(|_| bytes);
+        self.log.append(|_| (bytes, false));
     }
 
     fn commit(&mut self) -> u64 {
@@ -99,7 +99,8 @@ fn committed(tail: &Tail) -> u64 {
 /// Checks that the changes from one on to another are what is replayed.
 fn assert_replays(tail: &Tail, from: u64, to: u64) {
     let mut next = from;
-    tail.replay(|state, key, change, expiry_ms| {
+    tail.replay(|redo| {
+        let Redo::Change { state, key, change, expiry_ms } = redo else { panic!("{redo:?}") };
         assert_eq!((state, key.key, expiry_ms), (StateId(0), &next.to_be_bytes()[..], None));
         assert_eq!(change, Change::Put(&next.to_le_bytes()));
         next += 1;

@@ -5,7 +5,8 @@ use crate::ids::StateId;
 use crate::manifest::format::decode_state;
 use crate::manifest::{Manifest, StateInfo};
 use crate::states::{
-    MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, definition, encode_expiry,
+    LogMode, MergeOperator, STATES_BYTES_MAX, StateDef, StateKind, StateOptions, decode_expiry, definition,
+    encode_expiry,
 };
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ fn state_def(info: &StateInfo) -> Result<Arc<StateDef>> {
         merge: MergeOperator::built_in(&info.merge),
         merge_name: info.merge.clone(),
         user: info.user.clone(),
+        log: LogMode::State,
         lineage: info.lineage,
     }))
 }

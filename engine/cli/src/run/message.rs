@@ -43,6 +43,13 @@ pub enum Message {
         /// Bytes of all files that it names.
         total_bytes: u64,
     },
+    /// A commit lasts: the worker will never go on from before it.
+    Lasting {
+        /// The event after it.
+        event: u64,
+        /// From the commit to the word that it lasts, in microseconds.
+        took_us: u64,
+    },
     /// The worker is through, its last checkpoint is complete and its store closed.
     Finished,
     /// The check has computed what is expected.

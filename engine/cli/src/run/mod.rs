@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::args::RunArguments;
+use crate::args::{Durability, RunArguments};
 use crate::failure::{EXIT_FAILED, Failure, Outcome};
 use crate::format::{bytes, thousands};
 use crate::input::Replay;
@@ -45,6 +45,7 @@ pub fn run(arguments: &RunArguments) -> Outcome<u8> {
         memory_bytes: arguments.memory,
         threads: arguments.threads.into(),
         checkpoint_interval_ms: arguments.checkpoint_interval_ms,
+        commit_interval_ms: commit_interval_ms(arguments),
     };
     announce(&settings, &places.store);
     let plan = plan::crashes(settings.seed, settings.crashes, settings.events);
@@ -94,7 +95,13 @@ fn settings(arguments: &RunArguments) -> Outcome<Settings> {
         crashes: arguments.crashes,
         seed: arguments.seed.unwrap_or_else(plan::fresh_seed),
         checkpoint_interval_ms: arguments.checkpoint_interval_ms,
+        commit_interval_ms: commit_interval_ms(arguments),
     })
+}
+
+/// From one commit to the next, where the store has a changelog.
+fn commit_interval_ms(arguments: &RunArguments) -> Option<u64> {
+    (arguments.durability == Durability::Changelog).then_some(arguments.commit_interval_ms)
 }
 
 fn announce(settings: &Settings, store: &Path) {

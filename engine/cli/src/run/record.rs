@@ -26,6 +26,8 @@ pub struct Settings {
     pub seed: u64,
     /// From one checkpoint to the next.
     pub checkpoint_interval_ms: u64,
+    /// From one commit to the next; `None` without a changelog.
+    pub commit_interval_ms: Option<u64>,
 }
 
 /// One moment of the timeline.
@@ -116,6 +118,12 @@ pub struct Record {
     pub latencies_ns: Histogram<u64>,
     /// How long each barrier held the job up.
     pub barriers_ns: Histogram<u64>,
+    /// How long each commit took to last.
+    pub commits_us: Histogram<u64>,
+    /// The event after the last commit that lasts.
+    pub lasting: u64,
+    /// Events that were taken again after a crash.
+    pub repeated: u64,
     /// Bytes written to files.
     pub written_bytes: u64,
     /// Bytes of the keys and values that were flushed.
@@ -150,6 +158,9 @@ impl Record {
             state_ops: 0,
             latencies_ns: histogram()?,
             barriers_ns: histogram()?,
+            commits_us: histogram()?,
+            lasting: 0,
+            repeated: 0,
             written_bytes: 0,
             changed_bytes: 0,
             rss_anon_bytes_max: 0,
@@ -162,10 +173,16 @@ impl Record {
         })
     }
 
-    /// Takes in what a worker said.
-    pub fn take(&mut self, at_ms: u64, message: &Message) {
+    /// Takes in what a worker said. Fails where a commit that lasted is lost.
+    pub fn take(&mut self, at_ms: u64, message: &Message) -> Outcome<()> {
         match message {
             Message::Started { event, recovered, first_read_us } => {
+                if *event < self.lasting {
+                    let lost = format_args!("the store is at event {event}, and a commit at {} lasted", self.lasting)
+                        .to_string();
+                    return Err(Failure::new(lost));
+                }
+                self.repeated += self.now.event.saturating_sub(*event);
                 self.now = Progress { event: *event, ..Progress::default() };
                 if *recovered {
                     self.recoveries.push(Recovery { at_ms, event: *event, first_read_us: *first_read_us });
@@ -183,8 +200,13 @@ impl Record {
                     checkpoint.complete = Some(complete);
                 }
             }
+            &Message::Lasting { event, took_us } => {
+                self.commits_us.saturating_record(took_us);
+                self.lasting = self.lasting.max(event);
+            }
             Message::Finished | Message::Expected | Message::Checked(_) | Message::Failed { .. } => {}
         }
+        Ok(())
     }
 
     fn progress(&mut self, progress: &Progress) {
@@ -285,14 +307,14 @@ pub mod tests {
         };
         let mut record = Record::new(settings).unwrap();
         let (mut event, mut written) = (0_u64, 0_u64);
-        record.take(0, &Message::Started { event: 0, recovered: false, first_read_us: 900 });
+        record.take(0, &Message::Started { event: 0, recovered: false, first_read_us: 900 }).unwrap();
         for step in 0..300_u64 {
             let at_ms = 400 + step * 100;
             if step == 200 {
                 record.crash(at_ms);
                 event -= 30_000;
                 written = 0;
-                record.take(at_ms, &Message::Started { event, recovered: true, first_read_us: 3_250 });
+                record.take(at_ms, &Message::Started { event, recovered: true, first_read_us: 3_250 }).unwrap();
             }
             event += 4_000 + (step * 7_919) % 1_700;
             written += 300_000;
@@ -307,17 +329,17 @@ pub mod tests {
                 segments: 12,
                 used_bytes: 30 << 20,
             };
-            record.take(at_ms, &Message::Progress(progress));
+            record.take(at_ms, &Message::Progress(progress)).unwrap();
             record.sample(at_ms, (20 << 20) + (step.min(100) * (30 << 20)) / 100, (4 << 20) + step * 9_000);
             if step % 10 == 9 {
                 let (label, barrier_ns) = (step / 10, 18_000 + step * 100);
-                record.take(at_ms, &Message::Barrier { label, event, barrier_ns });
+                record.take(at_ms, &Message::Barrier { label, event, barrier_ns }).unwrap();
                 let (new_bytes, flushed_bytes) = (3_000_000 + step * 10_000, 2_800_000);
                 let (changed_bytes, total_bytes) = (2_500_000, step * 600_000);
                 let duration_us = 240_000 + step * 500;
                 let complete =
                     Message::Checkpoint { label, duration_us, new_bytes, flushed_bytes, changed_bytes, total_bytes };
-                record.take(at_ms + 300, &complete);
+                record.take(at_ms + 300, &complete).unwrap();
             }
         }
         record.elapsed_ms = 30_600;

@@ -24,6 +24,10 @@ struct Json {
     checkpoint_bytes_over_changed: f64,
     recoveries: usize,
     recovery_first_read_ms_max: f64,
+    commits_lasting: u64,
+    commit_us_p50: u64,
+    commit_us_p99: u64,
+    events_repeated: u64,
     memory_budget_bytes: u64,
     rss_anon_bytes_max: u64,
     rss_file_bytes_max: u64,
@@ -56,6 +60,10 @@ pub fn json(record: &Record) -> Outcome<String> {
         checkpoint_bytes_over_changed: rounded(record.checkpoint_bytes_over_changed()),
         recoveries: record.recoveries.len(),
         recovery_first_read_ms_max: rounded(record.recovery_first_read_ms_max()),
+        commits_lasting: record.commits_us.len(),
+        commit_us_p50: record.commits_us.value_at_quantile(0.5),
+        commit_us_p99: record.commits_us.value_at_quantile(0.99),
+        events_repeated: record.repeated,
         memory_budget_bytes: record.settings.memory_bytes,
         rss_anon_bytes_max: record.rss_anon_bytes_max,
         rss_file_bytes_max: record.rss_file_bytes_max,
@@ -72,11 +80,12 @@ pub fn lines(record: &Record) -> Vec<[String; 3]> {
     let line = |name: &str, figure: String, note: String| [name.to_owned(), figure, note];
     let per_second = |count| format!("{} /s", thousands(record.per_second(count).round() as u64));
     let (latencies, barriers) = (&record.latencies_ns, &record.barriers_ns);
+    let commits = &record.commits_us;
     let state_bytes = record.comparison.state_bytes();
     let budget = record.settings.memory_bytes;
     let quantile =
         |histogram: &hdrhistogram::Histogram<u64>, quantile| nanoseconds(histogram.value_at_quantile(quantile));
-    vec![
+    let mut lines = vec![
         line("events", thousands(record.settings.events), per_second(record.settings.events)),
         line("state operations", thousands(record.state_ops), per_second(record.state_ops)),
         line(
@@ -119,7 +128,21 @@ pub fn lines(record: &Record) -> Vec<[String; 3]> {
             format!("{:.1} s", record.elapsed_ms as f64 / 1e3),
             format!("and {:.1} s for the check", record.check_ms as f64 / 1e3),
         ),
-    ]
+    ];
+    if record.settings.commit_interval_ms.is_some() {
+        let lost = line(
+            "commits",
+            format!("{} lasted", thousands(commits.len())),
+            format!(
+                "after {} p50, {} p99; none of them lost, {} events taken again after crashes",
+                nanoseconds(commits.value_at_quantile(0.5) * 1_000),
+                nanoseconds(commits.value_at_quantile(0.99) * 1_000),
+                thousands(record.repeated)
+            ),
+        );
+        lines.insert(5, lost);
+    }
+    lines
 }
 
 /// Each state: its name, its entries, its bytes.

@@ -156,7 +156,7 @@ fn watch(
                 if message == Message::Finished {
                     return Ok(End::Finished);
                 }
-                record.take(at_ms, &message);
+                record.take(at_ms, &message)?;
             }
             record.crash(at_ms);
             return Ok(End::Killed);
@@ -170,7 +170,7 @@ fn watch(
         if message == Message::Finished {
             return Ok(End::Finished);
         }
-        record.take(at_ms, &message);
+        record.take(at_ms, &message)?;
         display.progress(record, at_ms);
         if let Some(crash) = planned.filter(|crash| kill_at.is_none() && record.event() >= crash.event) {
             kill_at = Some(Instant::now() + Duration::from_millis(crash.delay_ms));

@@ -2,11 +2,12 @@
 //!
 //! It knows nothing of earlier lives but what the store's newest checkpoint says: the state, and the event to go on from.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use alluvium::Pending;
+use alluvium::{Committed, Durability, Pending};
 use serde::{Deserialize, Serialize};
 
 use super::message::{Message, Progress};
@@ -35,6 +36,8 @@ pub struct Task {
     pub threads: usize,
     /// From one checkpoint to the next.
     pub checkpoint_interval_ms: u64,
+    /// From one commit to the next; `None`: the store has no changelog.
+    pub commit_interval_ms: Option<u64>,
 }
 
 /// A line to the parent. The parent's end can only be closed when it is gone, and then there is no use in going on.
@@ -55,7 +58,9 @@ pub fn run(task: &Task) -> Outcome<()> {
         label: opened.newest_label(),
         opened: &opened,
         pending: None,
+        commits: VecDeque::new(),
         interval: Duration::from_millis(task.checkpoint_interval_ms),
+        commit_interval: task.commit_interval_ms.map(Duration::from_millis),
     };
     worker.run(&replay, next, events)?;
     opened.close()?;
@@ -66,7 +71,8 @@ pub fn run(task: &Task) -> Outcome<()> {
 /// the checkpoint's barrier.
 fn recover(task: &Task) -> Outcome<(Opened, EngineStore, u64)> {
     let started = Instant::now();
-    let opened = engine_store::open_or_create(&task.directory, task.memory_bytes, task.threads)?;
+    let durability = if task.commit_interval_ms.is_some() { Durability::Changelog } else { Durability::Checkpoint };
+    let opened = engine_store::open_or_create(&task.directory, task.memory_bytes, task.threads, durability)?;
     let mut store = opened.writer()?;
     let position = Job::position(&mut store)?;
     let first_read_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -91,13 +97,18 @@ struct Worker<'a> {
     /// The label of the newest checkpoint begun.
     label: u64,
     pending: Option<InFlight>,
+    /// Commits that are not known to last yet: the event after each.
+    commits: VecDeque<(u64, Instant, Committed)>,
     interval: Duration,
+    /// From one commit to the next, where there is a changelog.
+    commit_interval: Option<Duration>,
 }
 
 impl Worker<'_> {
     fn run(mut self, replay: &Replay, first: u64, events: u64) -> Outcome<()> {
         let mut next_report = Instant::now();
         let mut next_checkpoint = Instant::now() + self.interval;
+        let mut next_commit = Instant::now();
         for index in first..events {
             if index % EVENTS_BETWEEN_LOOKS == 0 {
                 let now = Instant::now();
@@ -106,6 +117,12 @@ impl Worker<'_> {
                     next_report = now + REPORT_EVERY;
                 }
                 self.look_after_checkpoint()?;
+                self.look_after_commits()?;
+                if let Some(interval) = self.commit_interval.filter(|_| now >= next_commit) {
+                    self.job.mark_position(index)?;
+                    self.commits.push_back((index, now, self.opened.commit(index)?));
+                    next_commit = now + interval;
+                }
                 if now >= next_checkpoint && self.pending.is_none() {
                     self.begin_checkpoint(index)?;
                     next_checkpoint = now + self.interval;
@@ -135,6 +152,20 @@ impl Worker<'_> {
             Some(done) => complete(&done),
             None => Ok(()),
         }
+    }
+
+    /// Reports the last commit that has come to last.
+    fn look_after_commits(&mut self) -> Outcome<()> {
+        let mut last = None;
+        while let Some((event, since, commit)) = self.commits.front()
+            && let Some(outcome) = commit.poll()
+        {
+            outcome?;
+            last = Some((*event, since.elapsed()));
+            self.commits.pop_front();
+        }
+        let Some((event, took)) = last else { return Ok(()) };
+        send(&Message::Lasting { event, took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX) })
     }
 
     fn finish_checkpoint(&mut self) -> Outcome<()> {

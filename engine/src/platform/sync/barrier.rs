@@ -25,17 +25,24 @@ impl Barrier {
     /// SeqCst fences on both sides: works everywhere.
     pub const FENCES: Self = Self { expedited: false };
 
-    /// The cheapest barrier that this process may use. The first call registers the process with the kernel.
+    /// The cheapest barrier that this process may use. The first call has the process registered with the kernel, beside the caller:
+    /// in a process with threads that takes 10 ms and more, and the first heavy side waits for it.
     #[cfg(all(target_os = "linux", not(any(loom, miri))))]
     pub fn detect() -> Self {
         static DETECTED: std::sync::OnceLock<Barrier> = std::sync::OnceLock::new();
-        *DETECTED.get_or_init(|| Self { expedited: membarrier::register() })
+        *DETECTED.get_or_init(|| Self { expedited: membarrier::begin() })
     }
 
     /// The cheapest barrier that this process may use.
     #[cfg(not(all(target_os = "linux", not(any(loom, miri)))))]
     pub fn detect() -> Self {
         Self::FENCES
+    }
+
+    /// Waits until nothing of it runs beside the caller any more: for those who unload this code.
+    pub fn settle() {
+        #[cfg(all(target_os = "linux", not(any(loom, miri))))]
+        membarrier::settle();
     }
 
     /// Whether the light side is free.
@@ -56,13 +63,13 @@ impl Barrier {
     /// The side that runs rarely: a system call of some microseconds, which interrupts the process's other cores.
     ///
     /// # Panics
-    /// When the kernel refuses a command that it accepted at registration (a system call filter was installed since).
+    /// When the kernel refuses a command that it said it knows (a system call filter was installed since).
     /// Going on without the barrier would let two threads into one shard.
     pub fn heavy(self) {
         fence(Ordering::SeqCst);
         #[cfg(all(target_os = "linux", not(any(loom, miri))))]
         if self.expedited {
-            assert!(membarrier::run(), "membarrier was registered, but the kernel refuses it now");
+            assert!(membarrier::run(), "the kernel said that it knows membarrier, and refuses it");
         }
     }
 }
@@ -77,13 +84,51 @@ mod membarrier {
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0 as libc::c_long, 0 as libc::c_long) }
     }
 
-    /// Registers the process; false where the kernel or a sandbox says no.
-    pub(super) fn register() -> bool {
-        call(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED as libc::c_long) == 0 && run()
+    use std::sync::OnceLock;
+
+    /// Whether the process is registered; empty until that is known.
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    /// The thread that registers it.
+    static BESIDE: parking_lot::Mutex<Option<std::thread::JoinHandle<()>>> = parking_lot::Mutex::new(None);
+
+    /// Begins to register the process; false where the kernel or a sandbox says that it has none of this.
+    pub(super) fn begin() -> bool {
+        let wanted = libc::MEMBARRIER_CMD_GLOBAL
+            | libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED
+            | libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+        let known = call(libc::MEMBARRIER_CMD_QUERY as libc::c_long);
+        if known < 0 || known & wanted as libc::c_long != wanted as libc::c_long {
+            return false;
+        }
+        match std::thread::Builder::new().name("alluvium-barrier".into()).spawn(register) {
+            Ok(thread) => *BESIDE.lock() = Some(thread),
+            Err(_) => register(),
+        }
+        true
     }
 
-    /// One barrier over all threads of the process.
+    fn register() {
+        let command = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+        // Only here, once.
+        let _ = REGISTERED.set(call(command as libc::c_long) == 0);
+    }
+
+    /// Waits until the thread that registers the process has ended.
+    pub(super) fn settle() {
+        let beside = BESIDE.lock().take();
+        if let Some(thread) = beside {
+            // It has nothing to say.
+            let _ = thread.join();
+        }
+    }
+
+    /// One barrier over all threads of the process. Where it came not to be registered after all: over all threads there are, which
+    /// takes milliseconds.
     pub(super) fn run() -> bool {
-        call(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED as libc::c_long) == 0
+        let command = match REGISTERED.wait() {
+            true => libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+            false => libc::MEMBARRIER_CMD_GLOBAL,
+        };
+        call(command as libc::c_long) == 0
     }
 }

@@ -1,0 +1,137 @@
+//! A writer and the changelog: events and what they changed, and doing again what was logged.
+
+use crate::change;
+use crate::changelog::LogBuffer;
+use crate::changelog::record::{Change, Event};
+use crate::error::{Error, Result};
+use crate::events::{self, HandlerId, LogMark};
+use crate::ids::{KeyGroup, StateId};
+use crate::key::Key;
+use crate::metrics::OperationKind;
+use crate::read;
+use crate::states::{LogMode, StateDef, StateKind};
+use crate::store::{State, StoreInner};
+use crate::writer::Writer;
+use std::sync::Arc;
+
+impl Writer {
+    /// Has a handler apply an event, to the state of one key group of this writer. With a changelog it is logged as the event or as what it
+    /// changed, as the states that it changed want it ([`StateOptions::log`](crate::StateOptions::log)).
+    ///
+    /// ```
+    /// # use alluvium::{Applying, Commit, Durability, Engine, EngineOptions, Handler, LogMode, State, StateOptions, Store, StoreOptions};
+    /// # use std::sync::Arc;
+    /// /// Counts an event in each of ten panes.
+    /// #[derive(Debug)]
+    /// struct Panes(State);
+    ///
+    /// impl Handler for Panes {
+    ///     fn name(&self) -> &str {
+    ///         "panes"
+    ///     }
+    ///     fn version(&self) -> u32 {
+    ///         1
+    ///     }
+    ///     fn apply(&self, event: &[u8], applying: &mut Applying<'_>) -> alluvium::Result<()> {
+    ///         let key = alluvium::Key::new(applying.group(), event);
+    ///         for pane in 0..10_u8 {
+    ///             applying.update(self.0, key.in_namespace(&[pane]), |old| {
+    ///                 let old = old.and_then(|old| old.try_into().ok()).map_or(0, u64::from_le_bytes);
+    ///                 Some((old + 1).to_le_bytes())
+    ///             })?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+    /// # let engine = Engine::open(EngineOptions::default())?;
+    /// let options = StoreOptions { durability: Durability::Changelog, ..StoreOptions::default() };
+    /// let store = Store::create(&engine, directory.path(), options)?;
+    /// let counts = store.state(StateOptions::value("counts").log(LogMode::Auto))?;
+    /// let panes = store.handler(Arc::new(Panes(counts)))?;
+    /// let mut writer = store.writer(store.range())?;
+    /// writer.apply_event(panes, store.key(b"JFK").group, b"JFK")?;
+    /// writer.commit(Commit::default())?.wait()?;
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the handler fails with; [`Error::OutsideRange`] for keys of another key group; [`Error::Handler`] where there is none of this
+    /// number.
+    pub fn apply_event(&mut self, handler: HandlerId, group: KeyGroup, event: &[u8]) -> Result<()> {
+        read::check_key(Key { group, key: &[], namespace: &[] }, self.shard.range)?;
+        change::check_value(event)?;
+        events::apply(self, handler, group, event)
+    }
+
+    pub(crate) const fn store(&self) -> &Arc<StoreInner> {
+        &self.store
+    }
+
+    pub(crate) fn time_ms(&mut self) -> u64 {
+        self.token.enter().hot.now_ms
+    }
+
+    /// How changes of a state by handlers are logged.
+    pub(crate) fn log_mode(&mut self, state: State) -> Result<LogMode> {
+        Ok(self.states.get(&self.store, state)?.log)
+    }
+
+    /// Where the changelog's buffer stands; `None` without a changelog.
+    pub(crate) fn log_mark(&mut self) -> Option<LogMark> {
+        self.token.enter().log.as_ref().map(|log| log.mark())
+    }
+
+    /// Logs an event in place of what it changed, which stands in the buffer behind `mark`, where the changed states want that.
+    pub(crate) fn log_event(&mut self, mark: LogMark, handler: (&str, u32), event: Event<'_>, state: bool, auto: bool) {
+        if !state && let Some(log) = &mut self.token.enter().log {
+            log.event(mark, handler, event, auto);
+        }
+    }
+
+    /// Takes the changelog's buffer, or puts one in its place.
+    pub(crate) fn swap_log(&mut self, log: Option<Box<LogBuffer>>) -> Option<Box<LogBuffer>> {
+        std::mem::replace(&mut self.token.enter().log, log)
+    }
+
+    /// Does again what the changelog says was done at a key of this writer.
+    pub(crate) fn redo(
+        &mut self,
+        state: StateId,
+        key: Key<'_>,
+        change: Change<'_>,
+        expiry_ms: Option<u64>,
+    ) -> Result<()> {
+        const ALL: [StateKind; 4] = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Merging];
+        let state = State::numbered(state);
+        if let (Change::Put(value), None) = (change, expiry_ms)
+            && self.states.is_plain(&self.store, state)
+        {
+            return self.put(state, key, value);
+        }
+        let done = self.at(OperationKind::Batch, state, &ALL, key, |core, def, probe| {
+            check_change(def, change)?;
+            change::redo(core, def, key, probe, change, expiry_ms)
+        })?;
+        match change {
+            Change::MapDeleteRange(from, to) if !done => self.delete_one_by_one(state, key, from.to_vec(), to),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that a state is of a kind that can have been changed so.
+fn check_change(def: &StateDef, change: Change<'_>) -> Result<()> {
+    let fits = match change {
+        Change::Put(_) | Change::Delete | Change::Touch => def.kind != StateKind::Map,
+        Change::Append(_) => def.kind == StateKind::List,
+        Change::Merge(_) => def.kind == StateKind::Merging,
+        _ => def.kind == StateKind::Map,
+    };
+    if fits {
+        return Ok(());
+    }
+    let problem = format!("a {:?} state, the changelog has {change:?} of it", def.kind);
+    Err(Error::State { state: def.name.clone(), problem })
+}
