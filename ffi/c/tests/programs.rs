@@ -104,6 +104,7 @@ areas!(
     lists,
     maps,
     misuse,
+    overlaps,
     readers,
     rescale,
     schema,
