@@ -145,12 +145,14 @@ impl Node {
         true
     }
 
+    /// The first entry below a node; [`NONE`] where there is none, which no whole tree has.
     fn leftmost(self, arena: &Arena) -> Ref {
         let mut node = self;
-        while !node.leaf {
+        // What lies at NONE looks like an inner node without children, whose first one is NONE again.
+        while !node.leaf && node.at != NONE {
             node = Self::load(arena, node.child(arena, 0));
         }
-        node.child(arena, 0)
+        if node.count == 0 { NONE } else { node.child(arena, 0) }
     }
 
     /// How the key of the `index`-th child compares with `key`.
@@ -191,7 +193,11 @@ fn prefetch_node(arena: &Arena, at: Ref) {
     arena.prefetch(at + 1 + CAPACITY_MAX as Ref);
 }
 
+/// How the key of an entry compares with `key`; none is below all.
 fn compare_entry(arena: &Arena, entry: Ref, key: &[u8]) -> Order {
+    if entry == NONE {
+        return Order::Less;
+    }
     crate::hot::entry_key(arena, entry).cmp(key)
 }
 
@@ -199,6 +205,7 @@ fn compare_entry(arena: &Arena, entry: Ref, key: &[u8]) -> Order {
 type Path = Vec<(Node, usize)>;
 
 impl Tree {
+    /// The way to the leaf that a key is in or would be; empty where there is none, which only an empty tree has.
     fn descend(self, arena: &Arena, key: &[u8]) -> Path {
         let mut path = Vec::with_capacity(6);
         let mut at = self.root;
@@ -212,6 +219,9 @@ impl Tree {
             let index = node.rank(arena, key, true).saturating_sub(1);
             path.push((node, index));
             at = node.child(arena, index);
+        }
+        if at == NONE {
+            path.clear();
         }
         path
     }
@@ -247,7 +257,7 @@ impl Tree {
     /// Gives the leaf at the end of `path` room for one more: by a larger block, or by splitting what is full on the
     /// way, from the topmost full node that has a parent with room.
     fn make_room(&mut self, memory: &mut Memory, path: &Path) -> Result<(), OutOfMemory> {
-        let mut level = path.len() - 1;
+        let Some(mut level) = path.len().checked_sub(1) else { return Ok(()) };
         if path[level].0.capacity < CAPACITY_MAX {
             return self.enlarge(memory, path, level);
         }
@@ -445,7 +455,7 @@ impl Tree {
             } else if node.leaf {
                 node.count
             } else {
-                node.count - 1
+                node.count.saturating_sub(1)
             };
             path.push((node, index));
             at = if node.leaf { NONE } else { node.child(arena, index) };

@@ -3,6 +3,7 @@
 use crate::error;
 use crate::types::*;
 use alluvium::{Key, KeyGroup, KeyGroupRange, MapRange};
+use alluvium_ffi::copied::CopiedKey;
 use alluvium_ffi::threads::is_inside_callback;
 use alluvium_ffi::{Failure, Misuse, Status};
 use std::any::Any;
@@ -152,14 +153,59 @@ pub unsafe fn key<'a>(pointer: *const alluvium_key, key_groups: u32) -> Result<K
     let given = unsafe { one(pointer, "the key") }?;
     // SAFETY: as above.
     let (key, namespace) = unsafe { (bytes(given.key)?, bytes(given.ns)?) };
-    let key = match given.group {
-        ALLUVIUM_GROUP_BY_HASH => Key::hashed(key_groups, key),
-        group => {
-            let group = u16::try_from(group).map_err(|_| Misuse::Argument("a key group is in 0 to 65,535"))?;
-            Key::new(KeyGroup(group), key)
-        }
+    let key = match group_of(given.group)? {
+        None => Key::hashed(key_groups, key),
+        Some(group) => Key::new(group, key),
     };
     Ok(key.in_namespace(namespace))
+}
+
+/// A key of the caller's, copied.
+#[derive(Debug)]
+pub struct OwnKey {
+    copied: CopiedKey,
+    group: Option<KeyGroup>,
+}
+
+impl OwnKey {
+    /// The key.
+    #[inline]
+    pub fn key(&self, key_groups: u32) -> Key<'_> {
+        let key = match self.group {
+            None => Key::hashed(key_groups, self.copied.key()),
+            Some(group) => Key::new(group, self.copied.key()),
+        };
+        key.in_namespace(self.copied.namespace())
+    }
+
+    /// The user key that was copied with it.
+    #[inline]
+    pub fn user_key(&self) -> &[u8] {
+        self.copied.user_key()
+    }
+}
+
+/// A key of the caller's, and a user key, copied: for calls that use them after a callback ran, or after something was left in a buffer. Both
+/// may have changed them, or what lay in the buffer may be the key.
+#[inline]
+pub unsafe fn copied_key(pointer: *const alluvium_key, user_key: alluvium_slice) -> Result<OwnKey, Failure> {
+    // SAFETY: the caller's key.
+    let given = unsafe { one(pointer, "the key") }?;
+    let group = group_of(given.group)?;
+    // SAFETY: the caller's slices.
+    let (key, namespace, user_key) = unsafe { (bytes(given.key)?, bytes(given.ns)?, bytes(user_key)?) };
+    CopiedKey::check_len(key.len() + namespace.len() + user_key.len())?;
+    Ok(OwnKey { copied: CopiedKey::gathered(key, namespace, user_key), group })
+}
+
+/// The key group that a key names, if it names one.
+#[inline]
+fn group_of(group: i32) -> Result<Option<KeyGroup>, Misuse> {
+    if group == ALLUVIUM_GROUP_BY_HASH {
+        return Ok(None);
+    }
+    let group = u16::try_from(group).map_err(|_| Misuse::Argument("a key group is in 0 to 65,535"))?;
+    Ok(Some(KeyGroup(group)))
 }
 
 /// A range of key groups.
@@ -249,6 +295,9 @@ pub unsafe fn answer(value: Option<&[u8]>, memory: *mut u8, capacity: usize, len
     }
     Ok(Status::Ok)
 }
+
+/// No bytes.
+pub(crate) const NOTHING: alluvium_slice = alluvium_slice { data: std::ptr::null(), len: 0 };
 
 /// The caller's slice of these bytes.
 pub fn slice(bytes: &[u8]) -> alluvium_slice {

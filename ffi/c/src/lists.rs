@@ -1,6 +1,6 @@
 //! Lists. They are packed as `len u32 | bytes` for each element, little-endian, in the order of their appending.
 
-use crate::arguments::{all_bytes, bytes, key};
+use crate::arguments::{NOTHING, all_bytes, bytes, copied_key, key};
 use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{numbered, with};
@@ -44,7 +44,8 @@ pub unsafe extern "C" fn alluvium_writer_list(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let key = key(key_, object.key_groups)?;
+            let copied = copied_key(key_, NOTHING)?;
+            let key = copied.key(object.key_groups);
             buffer::filling(buffer, |out| {
                 object.writer.list_with(numbered(state), key, |element| push(out, element))?;
                 Ok(if out.records == 0 { Status::NotFound } else { Status::Ok })

@@ -1,6 +1,6 @@
 //! Maps. Entries in buffers are packed as cursors' records are (`alluvium_cursor_entries`).
 
-use crate::arguments::{answer, bytes, key, map_range};
+use crate::arguments::{NOTHING, answer, bytes, copied_key, key, map_range};
 use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
@@ -199,7 +199,8 @@ unsafe fn entry(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let key = key(key_, object.key_groups)?;
+            let copied = copied_key(key_, NOTHING)?;
+            let key = copied.key(object.key_groups);
             buffer::filling(buffer, |out| {
                 let Some((user_key, value)) = find(object, key)? else { return Ok(Status::NotFound) };
                 push(out, &user_key, &value);
@@ -262,7 +263,8 @@ pub unsafe extern "C" fn alluvium_writer_map_pop_below(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let (key, below) = (key(key_, object.key_groups)?, bytes(below)?);
+            let copied = copied_key(key_, below)?;
+            let (key, below) = (copied.key(object.key_groups), copied.user_key());
             let mut buffer = alluvium_ffi::handles::get::<Buffer>(buffer.id)?;
             let out = buffer.as_mut();
             out.clear();

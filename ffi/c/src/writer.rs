@@ -1,6 +1,6 @@
 //! Writers: values, one key at a time, and whose thread they are.
 
-use crate::arguments::{Outcome, answer, bytes, call, give, key, place, range, range_out, slice};
+use crate::arguments::{NOTHING, Outcome, answer, bytes, call, copied_key, give, key, place, range, range_out, slice};
 use crate::buffer;
 use crate::store::StoreObject;
 use crate::types::*;
@@ -343,7 +343,8 @@ pub unsafe extern "C" fn alluvium_writer_update(
     unsafe {
         with(writer, error, |object| {
             let change = change.ok_or(Misuse::Null("change"))?;
-            let key = key(key_, object.key_groups)?;
+            let copied = copied_key(key_, NOTHING)?;
+            let key = copied.key(object.key_groups);
             let mut misuse = None;
             // It is called once, so what it gives stays until this call is done.
             let take = |value: &[u8]| Changed::lent(value);

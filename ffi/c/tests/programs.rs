@@ -105,6 +105,7 @@ areas!(
     lists,
     maps,
     misuse,
+    overlaps,
     readers,
     rescale,
     schema,

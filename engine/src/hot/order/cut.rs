@@ -20,6 +20,9 @@ impl Pieces {
         while self.entries.len() < limit
             && let Some(at) = self.nodes.pop()
         {
+            if at == NONE {
+                continue;
+            }
             let node = Node::load(memory.arena(), at);
             let below = if node.leaf { &mut self.entries } else { &mut self.nodes };
             below.extend((0..node.count).map(|index| node.child(memory.arena(), index)));
@@ -54,6 +57,9 @@ impl Tree {
 /// Cuts from a node on, from `from` (`None`: from its first entry) up to `to`; true where nothing is left of it, and then
 /// it was freed. Goes down each of the two ways once.
 fn cut_node(memory: &mut Memory, at: Ref, from: Option<&[u8]>, to: Option<&[u8]>, pieces: &mut Pieces) -> bool {
+    if at == NONE {
+        return true;
+    }
     let node = Node::load(memory.arena(), at);
     if node.leaf {
         let first = from.map_or(0, |from| node.rank(memory.arena(), from, false));

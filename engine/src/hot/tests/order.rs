@@ -7,6 +7,7 @@ use crate::hot::record::{ENTRY, Parts, Record};
 use crate::platform::arena::Ref;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 
 /// A tree, the entries that it should hold, and all that it should answer.
 struct Pair {
@@ -240,4 +241,31 @@ fn what_is_removed_everywhere_leaves_few_nodes() {
     pair.check_up(None, usize::MAX);
     pair.check_down(None, usize::MAX);
     pair.take_apart();
+}
+
+/// A tree that a key was put into which changed meanwhile had a node without a child, and a descent followed what isn't there for
+/// ever. However such a tree came to be: every way down ends.
+#[test]
+fn a_way_that_leads_nowhere_ends() {
+    const CAPACITY: u64 = 40;
+    for count in [0, 1, 3, CAPACITY] {
+        let mut memory = memory(4);
+        let (at, _) = memory.allocate_index(8 + 40 * 12).unwrap();
+        // An inner node whose children are none: new memory is of zeros.
+        memory.arena().word(at).store(count | CAPACITY << 16, Ordering::Relaxed);
+        let mut tree = Tree { root: at };
+        for key in [&b""[..], b"\0\0\0\0\0\0\0\0", b"a key that is longer"] {
+            assert!(!tree.swing(memory.arena(), key, 8));
+            assert!(!tree.remove(&mut memory, key));
+            tree.insert(&mut memory, key, 8).unwrap();
+            for from in [None, Some(key)] {
+                tree.ascend(memory.arena(), from, |at| panic!("an entry at {at}"));
+                tree.descend_from(memory.arena(), from, |at| panic!("an entry at {at}"));
+            }
+        }
+        let mut pieces = tree.cut(&mut memory, b"", None);
+        while !pieces.is_empty() {
+            assert!(pieces.take(&mut memory, 10).is_empty());
+        }
+    }
 }

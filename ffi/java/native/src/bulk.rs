@@ -1,8 +1,7 @@
 //! Loads of sorted data, which go to disk at once.
 
-use crate::entry::{Place, bytes, count, key, natives, state};
+use crate::entry::{Place, bytes, copied_key, count, key, natives, state};
 use crate::lists::elements;
-use crate::maps::user_key;
 use crate::store::StoreObject;
 use alluvium::{BulkLoad, Store};
 use alluvium_ffi::handles::{self, Handle, One};
@@ -53,7 +52,8 @@ natives! {
     fn bulkPut(load: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, value: jlong, len: jint) {
         let mut object = handles::get::<LoadObject>(load as Handle)?;
         let object = object.as_mut();
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.load.put(state(state_)?, key, bytes(value, len)?)?;
         Ok(0)
     }
@@ -62,8 +62,9 @@ natives! {
     fn bulkPutList(load: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, list: jlong, len: jint) {
         let mut object = handles::get::<LoadObject>(load as Handle)?;
         let object = object.as_mut();
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        object.load.put_list(state(state_)?, key, &elements(list, len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
+        object.load.put_list(state(state_)?, key, &elements(bytes(list, len)?)?)?;
         Ok(0)
     }
 
@@ -73,8 +74,9 @@ natives! {
     ) {
         let mut object = handles::get::<LoadObject>(load as Handle)?;
         let object = object.as_mut();
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        object.load.map_put(state(state_)?, key, user_key(key_, key_len, ns_len, user_len)?, bytes(value, len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        object.load.map_put(state(state_)?, key, copied.user_key(), bytes(value, len)?)?;
         Ok(0)
     }
 

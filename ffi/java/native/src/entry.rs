@@ -1,6 +1,7 @@
 //! What every function does with its arguments, and with what it came to.
 
 use alluvium::{Class, Key, KeyGroup, State, StateId};
+use alluvium_ffi::copied::{Copied, CopiedKey};
 use alluvium_ffi::handles::{self, Handle};
 use alluvium_ffi::{Failure, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -142,8 +143,13 @@ pub fn memory<'a>(address: jlong, len: jint) -> Result<&'a mut [u8], Misuse> {
 
 #[inline]
 fn checked(address: jlong, len: jint) -> Result<usize, Misuse> {
-    let len = usize::try_from(len).map_err(|_| Misuse::Argument("a length below 0"))?;
+    let len = len_of(len)?;
     if len > 0 && address == 0 { Err(Misuse::Null("an address")) } else { Ok(len) }
+}
+
+#[inline]
+fn len_of(len: jint) -> Result<usize, Misuse> {
+    usize::try_from(len).map_err(|_| Misuse::Argument("a length below 0"))
 }
 
 /// Where a call puts the handle that it makes.
@@ -170,15 +176,31 @@ pub fn state(number: jint) -> Result<State, Misuse> {
     Ok(State::numbered(StateId(number)))
 }
 
-/// A key, which its namespace follows in memory; below 0, `group` is that of the key's hash.
+/// Bytes of the caller's that are looked at more than once, copied: whatever another thread of the host writes there meanwhile.
 #[inline]
-pub fn key<'a>(key_groups: u32, group: jint, address: jlong, key_len: jint, ns_len: jint) -> Result<Key<'a>, Misuse> {
-    if key_len < 0 || ns_len < 0 {
-        return Err(Misuse::Argument("a length below 0"));
+pub fn copied_bytes(address: jlong, len: jint) -> Result<Copied, Misuse> {
+    let len = checked(address, len)?;
+    // SAFETY: the contract of the crate's head.
+    Ok(unsafe { Copied::of(address as *const u8, len) })
+}
+
+/// A key, which its namespace and, of an entry, its user key follow in memory, copied.
+#[inline]
+pub fn copied_key(address: jlong, key_len: jint, ns_len: jint, user_len: jint) -> Result<CopiedKey, Failure> {
+    let (key_len, ns_len, user_len) = (len_of(key_len)?, len_of(ns_len)?, len_of(user_len)?);
+    let bytes = key_len + ns_len + user_len;
+    CopiedKey::check_len(bytes)?;
+    if bytes > 0 && address == 0 {
+        return Err(Misuse::Null("an address").into());
     }
-    let len = key_len.checked_add(ns_len).ok_or(Misuse::Argument("a key that is too long"))?;
-    let (key, namespace) = bytes(address, len)?.split_at(key_len as usize);
-    key_of(key_groups, group, key, namespace)
+    // SAFETY: the contract of the crate's head.
+    Ok(unsafe { CopiedKey::of(address as *const u8, key_len, ns_len, user_len) })
+}
+
+/// The key of a copy; below 0, `group` is that of the key's hash.
+#[inline]
+pub fn key(key_groups: u32, group: jint, copied: &CopiedKey) -> Result<Key<'_>, Misuse> {
+    key_of(key_groups, group, copied.key(), copied.namespace())
 }
 
 /// The same of parts.

@@ -7,8 +7,10 @@
 //! above), `NOT_FOUND`, `PENDING`, or a status below 0, whose words `entry` keeps until Java asks for them.
 //!
 //! The contract of every function is the same, so it is written down once: an address that isn't 0 has as many bytes as the length
-//! beside it says, and nobody else changes or frees them during the call. `io.alluvium` sees to that for its own memory; its
-//! users do where they pass addresses themselves. Everything else that a caller can do wrong is answered with a status.
+//! beside it says, and nobody frees them during the call. `io.alluvium` sees to that for its own memory; its users do where they pass
+//! addresses themselves. Other threads of the host may write to it meanwhile, though nobody promises them anything sensible then: what is
+//! looked at more than once, keys above all, is copied first (`copied_bytes` and `copied_key` of `entry`), and a length or an entry of an index
+//! is looked at once. Everything else that a caller can do wrong is answered with a status.
 #![expect(unsafe_code, reason = "an interface of addresses")]
 #![expect(non_snake_case, reason = "names as Java has them")]
 

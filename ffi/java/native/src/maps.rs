@@ -1,19 +1,12 @@
 //! Maps. A user key follows its key and namespace in memory; entries are packed as cursors' records are.
 
-use crate::entry::{NOT_FOUND, answer, bytes, count, key, natives, state, value};
+use crate::entry::{NOT_FOUND, answer, bytes, copied_key, count, key, natives, state, value};
 use crate::wire::Request;
 use crate::writer::of;
 use alluvium::packed;
 use alluvium::{KeyGroup, PackedRecord};
 use alluvium_ffi::Misuse;
 use jni::sys::{jint, jlong};
-
-/// The user key behind a key and its namespace.
-#[inline]
-pub fn user_key<'a>(address: jlong, key_len: jint, ns_len: jint, len: jint) -> Result<&'a [u8], Misuse> {
-    let before = key_len.checked_add(ns_len).ok_or(Misuse::Argument("a key that is too long"))?;
-    bytes(address.wrapping_add(before.into()), len)
-}
 
 /// Adds an entry, as a cursor does, with what it doesn't say empty.
 fn push(out: &mut Vec<u8>, user_key: &[u8], value: &[u8]) {
@@ -26,20 +19,20 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        let user_key = user_key(key_, key_len, ns_len, user_len)?;
-        object.writer.map_read(state(state_)?, key, user_key, |found| value(found, into, capacity))?
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        object.writer.map_read(state(state_)?, key, copied.user_key(), |found| value(found, into, capacity))?
     }
 
     /// Whether there is an entry, 0 or 1; below 0, `user_len` asks for any.
     fn writerMapContains(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len.max(0))?;
+        let key = key(object.key_groups, group, &copied)?;
         if user_len < 0 {
             return Ok((!object.writer.map_is_empty(state(state_)?, key)?).into());
         }
-        let user_key = user_key(key_, key_len, ns_len, user_len)?;
-        Ok(object.writer.map_contains(state(state_)?, key, user_key)?.into())
+        Ok(object.writer.map_contains(state(state_)?, key, copied.user_key())?.into())
     }
 
     /// Puts an entry.
@@ -47,25 +40,26 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, value: jlong, len: jint,
     ) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        let user_key = user_key(key_, key_len, ns_len, user_len)?;
-        object.writer.map_put(state(state_)?, key, user_key, bytes(value, len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        object.writer.map_put(state(state_)?, key, copied.user_key(), bytes(value, len)?)?;
         Ok(0)
     }
 
     /// Deletes an entry.
     fn writerMapDelete(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        let user_key = user_key(key_, key_len, ns_len, user_len)?;
-        object.writer.map_delete(state(state_)?, key, user_key)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        object.writer.map_delete(state(state_)?, key, copied.user_key())?;
         Ok(0)
     }
 
     /// Deletes the entries in a range.
     fn writerMapDeleteRange(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, range: jlong, len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         let range = Request(bytes(range, len)?).map_range()?;
         object.writer.map_delete_range(state(state_)?, key, &range)?;
         Ok(0)
@@ -74,7 +68,8 @@ natives! {
     /// Deletes the entries whose time is below `before`.
     fn writerMapExpire(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, before: jlong) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.map_expire(state(state_)?, key, count(before)? as u64)?;
         Ok(0)
     }
@@ -82,7 +77,8 @@ natives! {
     /// Deletes all entries.
     fn writerMapClear(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.map_clear(state(state_)?, key)?;
         Ok(0)
     }
@@ -92,7 +88,8 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, which: jint, into: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let (key, state) = (key(object.key_groups, group, key_, key_len, ns_len)?, state(state_)?);
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let (key, state) = (key(object.key_groups, group, &copied)?, state(state_)?);
         let found = match which {
             0 => object.writer.map_first(state, key)?,
             1 => object.writer.map_last(state, key)?,
@@ -110,10 +107,10 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        let below = user_key(key_, key_len, ns_len, user_len)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
         let mut out = Vec::new();
-        let popped = object.writer.map_pop_below(state(state_)?, key, below, |user_key, value| push(&mut out, user_key, value));
+        let popped = object.writer.map_pop_below(state(state_)?, key, copied.user_key(), |user_key, value| push(&mut out, user_key, value));
         // What was taken out must reach the caller. What stopped it stops the next call too, which has nothing to lose.
         if out.is_empty() {
             popped?;

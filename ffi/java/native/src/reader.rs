@@ -1,7 +1,6 @@
 //! Readers and snapshots: reads beside the writers, from any thread.
 
-use crate::entry::{NOT_FOUND, Outcome, Place, answer, count, flag, key, natives, state, value};
-use crate::maps::user_key;
+use crate::entry::{NOT_FOUND, Outcome, Place, answer, copied_key, count, flag, key, natives, state, value};
 use crate::store::StoreObject;
 use crate::wire::Response;
 use alluvium::{Reader, Snapshot};
@@ -65,14 +64,16 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn readerGet(reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<ReaderObject>(reader as Handle)?;
-        let found = object.reader.get(state(state_)?, key(object.key_groups, group, key_, key_len, ns_len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let found = object.reader.get(state(state_)?, key(object.key_groups, group, &copied)?)?;
         value(found.as_deref(), into, capacity)
     }
 
     /// The elements of a list.
     fn readerList(reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<ReaderObject>(reader as Handle)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         list(&object.reader.list(state(state_)?, key)?, into, capacity)
     }
 
@@ -81,8 +82,9 @@ natives! {
         reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let object = handles::get::<ReaderObject>(reader as Handle)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        let found = object.reader.map_get(state(state_)?, key, user_key(key_, key_len, ns_len, user_len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        let found = object.reader.map_get(state(state_)?, key, copied.user_key())?;
         value(found.as_deref(), into, capacity)
     }
 
@@ -103,14 +105,16 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn snapshotGet(snapshot: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<SnapshotObject>(snapshot as Handle)?;
-        let found = object.snapshot.get(state(state_)?, key(object.key_groups, group, key_, key_len, ns_len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let found = object.snapshot.get(state(state_)?, key(object.key_groups, group, &copied)?)?;
         value(found.as_deref(), into, capacity)
     }
 
     /// The elements of a list.
     fn snapshotList(snapshot: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<SnapshotObject>(snapshot as Handle)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         list(&object.snapshot.list(state(state_)?, key)?, into, capacity)
     }
 
@@ -120,8 +124,9 @@ natives! {
         capacity: jint,
     ) {
         let object = handles::get::<SnapshotObject>(snapshot as Handle)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
-        let found = object.snapshot.map_get(state(state_)?, key, user_key(key_, key_len, ns_len, user_len)?)?;
+        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        let found = object.snapshot.map_get(state(state_)?, key, copied.user_key())?;
         value(found.as_deref(), into, capacity)
     }
 }

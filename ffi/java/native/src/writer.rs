@@ -1,6 +1,6 @@
 //! Writers: values, one key at a time, and whose thread they are.
 
-use crate::entry::{Outcome, Place, bytes, count, key, natives, state, value};
+use crate::entry::{Outcome, Place, bytes, copied_key, count, key, natives, state, value};
 use crate::store::StoreObject;
 use crate::wire::range;
 use alluvium::Writer;
@@ -67,14 +67,16 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn writerGet(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.read(state(state_)?, key, |found| value(found, into, capacity))?
     }
 
     /// Puts a value.
     fn writerPut(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, value: jlong, len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.put(state(state_)?, key, bytes(value, len)?)?;
         DONE
     }
@@ -82,7 +84,8 @@ natives! {
     /// Deletes a value or list.
     fn writerDelete(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.delete(state(state_)?, key)?;
         DONE
     }
@@ -90,7 +93,8 @@ natives! {
     /// Merges an operand into a value.
     fn writerMerge(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, operand: jlong, len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.merge(state(state_)?, key, bytes(operand, len)?)?;
         DONE
     }
@@ -98,7 +102,8 @@ natives! {
     /// Appends an element to a list.
     fn writerAppend(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, element: jlong, len: jint) {
         let mut object = of(writer)?;
-        let key = key(object.key_groups, group, key_, key_len, ns_len)?;
+        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
         object.writer.append(state(state_)?, key, bytes(element, len)?)?;
         DONE
     }

@@ -40,7 +40,7 @@ public final class BulkLoad extends NativeObject {
     /** Loads a list, which isn't empty. */
     public synchronized void putList(State state, Key key, List<byte[]> elements) {
         scratch.end = 0;
-        elements.forEach(scratch::putBytes);
+        scratch.putAll(elements);
         Memory keys = key.memory();
         Memory values = scratch.in;
         Failures.check(Native.bulkPutList(

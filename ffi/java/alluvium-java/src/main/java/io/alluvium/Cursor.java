@@ -121,7 +121,7 @@ public final class Cursor extends NativeObject {
         int len = (int) (result >>> 1);
         if (len > memory.capacity) {
             memory = memory.grown(0, len);
-            Failures.check(Native.keptAnswer(memory.address, memory.capacity));
+            Failures.kept(memory, len);
             batch = memory;
         }
         memory.keep();

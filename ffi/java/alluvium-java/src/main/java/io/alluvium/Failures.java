@@ -14,6 +14,16 @@ final class Failures {
         return result;
     }
 
+    /**
+     * Fetches an answer of so many bytes that the thread's last call kept, as it was too long for the memory that it was to go to. A virtual thread
+     * that had to wait for memory may have another carrier since, which has another answer or none: that is told, not taken for this one.
+     */
+    static void kept(Memory into, long bytes) {
+        if (check(Native.keptAnswer(into.address, into.capacity)) != bytes) {
+            throw new AlluviumException(Status.OTHER, ErrorClass.FAIL, "an answer was lost");
+        }
+    }
+
     /** Whether a call was refused for how it was called: then nothing happened. */
     static boolean isMisuse(long result) {
         return result <= -1 && result >= Status.ABI.code();

@@ -1,6 +1,7 @@
 package io.alluvium;
 
 import java.nio.ByteBuffer;
+import java.util.Objects;
 
 /**
  * A key, in a namespace, of a key group: set, used, and set again, without allocating.
@@ -39,6 +40,7 @@ public final class Key {
 
     /** Sets the key to part of an array. Its namespace becomes empty, its group that of its hash. */
     public Key set(byte[] key, int offset, int len) {
+        Objects.checkFromIndexSize(offset, len, key.length);
         reserve(0, len);
         memory.copyIn(0, key, offset, len);
         return reset(len);

@@ -127,6 +127,18 @@ final class Memory {
         }
     }
 
+    /** Copies what lies here at the beginning into a buffer, whose position moves behind it. */
+    void copyOut(int len, ByteBuffer into) {
+        ByteBuffer source = buffer;
+        source.limit(len).position(0);
+        try {
+            into.put(source);
+        } finally {
+            // Also where the buffer can't be written to: later calls read all of this memory.
+            source.clear();
+        }
+    }
+
     /** The length of a part of a key that lies here. */
     int part(int len) {
         return Math.min(len, third);

@@ -2,6 +2,7 @@ package io.alluvium;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
 
 /**
@@ -72,6 +73,13 @@ final class Scratch {
         return this;
     }
 
+    Scratch putAll(List<byte[]> parts) {
+        for (byte[] part : parts) {
+            putBytes(part);
+        }
+        return this;
+    }
+
     Scratch putText(String text) {
         return putBytes(text.getBytes(StandardCharsets.UTF_8));
     }
@@ -113,7 +121,7 @@ final class Scratch {
         limit = (int) result;
         if (limit > out.capacity) {
             out = out.grown(0, limit);
-            Failures.check(Native.keptAnswer(out.address, out.capacity));
+            Failures.kept(out, limit);
         }
         return true;
     }

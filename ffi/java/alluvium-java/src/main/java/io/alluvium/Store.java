@@ -86,8 +86,7 @@ public final class Store extends NativeObject {
      */
     public static Store restoreAbsent(Engine engine, Path path, List<byte[]> manifests, StoreOptions options) {
         return open(engine, RESTORE_ABSENT, path, options, scratch -> {
-            scratch.putInt(manifests.size());
-            manifests.forEach(scratch::putBytes);
+            scratch.putInt(manifests.size()).putAll(manifests);
         });
     }
 

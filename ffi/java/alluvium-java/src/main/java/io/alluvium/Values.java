@@ -176,7 +176,7 @@ public final class Values {
         Memory memory = dataMemory;
         if (bytes > memory.capacity) {
             memory = memory.grown(0, bytes);
-            Failures.check(Native.keptAnswer(memory.address, memory.capacity));
+            Failures.kept(memory, bytes);
             dataMemory = memory;
         }
         found.copyOut(0, index, count);

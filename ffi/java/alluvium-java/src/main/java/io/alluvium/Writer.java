@@ -97,10 +97,7 @@ public final class Writer extends CuttingObject {
         try {
             int len = find(state, key, into.remaining());
             if (0 < len && len <= into.remaining()) {
-                ByteBuffer found = scratch.out.buffer;
-                found.limit(len).position(0);
-                into.put(found);
-                found.clear();
+                scratch.out.copyOut(len, into);
             }
             return len;
         } finally {
@@ -182,7 +179,8 @@ public final class Writer extends CuttingObject {
         try {
             scratch.end = 0;
             int begin = scratch.putRaw(value);
-            putIn(state, key, scratch.in, begin, value.remaining());
+            // What remains in it by now is another thread's affair.
+            putIn(state, key, scratch.in, begin, scratch.end - begin);
         } finally {
             leave(locked);
         }
@@ -343,8 +341,7 @@ public final class Writer extends CuttingObject {
 
     private Scratch packed(List<byte[]> parts) {
         scratch.end = 0;
-        parts.forEach(scratch::putBytes);
-        return scratch;
+        return scratch.putAll(parts);
     }
 
     /** Replaces a list; an empty one deletes it. */

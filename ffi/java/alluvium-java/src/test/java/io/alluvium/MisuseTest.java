@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.ByteBuffer;
+import java.nio.ReadOnlyBufferException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -220,6 +222,59 @@ class MisuseTest {
         fixture.store = Store.create(fixture.engine, fixture.directory.resolve("new"), new StoreOptions());
     }
 
+    /** A call that fails leaves the memory of a writer and of a key as the next one expects it. */
+    @Test
+    void argumentsThatFailHalfwayLeaveNoTrace() {
+        try (Writer writer = fixture.store.writer()) {
+            Key key = Key.of(bytes("short"));
+            writer.put(values, key, bytes("s"));
+            ByteBuffer readOnly = ByteBuffer.allocate(100).asReadOnlyBuffer();
+            assertThrows(ReadOnlyBufferException.class, () -> writer.get(values, key, readOnly));
+            writer.put(values, bytes("longer"), bytes("a longer value"));
+            byte[] into = new byte[14];
+            assertEquals(14, writer.get(values, bytes("longer"), into));
+            assertEquals("a longer value", text(into));
+
+            byte[] four = bytes("four");
+            for (int[] part : new int[][] {{0, 5}, {4, 1}, {0, -1}, {-1, 2}, {2, -5}, {Integer.MAX_VALUE, 1}, {1, Integer.MAX_VALUE}}) {
+                assertThrows(IndexOutOfBoundsException.class, () -> key.set(four, part[0], part[1]));
+                assertEquals("s", text(writer.get(values, key)));
+            }
+            List<byte[]> withNull = new ArrayList<>(List.of(bytes("a")));
+            withNull.add(null);
+            State lists = fixture.store.state(StateOptions.list("lists of nothing"));
+            assertThrows(NullPointerException.class, () -> writer.putList(lists, key, withNull));
+            assertEquals(List.of(), writer.list(lists, key));
+            assertThrows(NullPointerException.class, () -> writer.put(values, key, (byte[]) null));
+            assertThrows(NullPointerException.class, () -> writer.mapPut(values, key, null, four));
+            assertEquals("s", text(writer.get(values, key)));
+        }
+    }
+
+    /** What was asked is read before the answer is written over it. */
+    @Test
+    void anAnswerMayGoWhereItsKeyLies() {
+        try (Writer writer = fixture.store.writer()) {
+            Memory memory = Memory.allocate(64);
+            byte[] value = bytes("12345678901234567890");
+            for (int number = 0; number < 100; number++) {
+                writer.put(values, bytes("k" + number), value);
+            }
+            for (int number = 0; number < 100; number++) {
+                byte[] name = bytes("k" + number);
+                memory.copyIn(0, name, 0, name.length);
+                assertEquals(20, writer.getAt(values, -1, memory.address, name.length, 0, memory.address, 64));
+                assertEquals(text(value), text(memory.bytes(0, 20)));
+                memory.copyIn(0, name, 0, name.length);
+                // The value that is put is its own key, and more.
+                writer.putAt(values, -1, memory.address, name.length, 0, memory.address, 20);
+                assertEquals(text(memory.bytes(0, 20)), text(writer.get(values, name)));
+                writer.put(values, name, value);
+            }
+            memory.keep();
+        }
+    }
+
     @Test
     void handlesThatWereNeverGivenOutAreNone() {
         Memory memory = Memory.allocate(8);
@@ -238,7 +293,7 @@ class MisuseTest {
             long handle = writer.handle();
             assertEquals(Status.NULL.code(), Native.writerGet(handle, 0, -1, 0, 8, 0, memory.address, 8));
             assertEquals(Status.ARGUMENT.code(), Native.writerGet(handle, 0, -1, memory.address, -1, 0, memory.address, 8));
-            assertEquals(Status.ARGUMENT.code(), Native.writerGet(handle, 0, -1, memory.address, Integer.MAX_VALUE, 1, 0, 0));
+            assertEquals(Status.TOO_LONG.code(), Native.writerGet(handle, 0, -1, memory.address, Integer.MAX_VALUE, 1, 0, 0));
             assertEquals(Status.ARGUMENT.code(), Native.writerGet(handle, -1, -1, memory.address, 8, 0, memory.address, 8));
             assertEquals(Status.STATE.code(), Native.writerGet(handle, 9, -1, memory.address, 8, 0, memory.address, 8));
             assertEquals(Status.ARGUMENT.code(), Native.writerApply(handle, memory.address, 8));

@@ -7,12 +7,18 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -185,6 +191,165 @@ class ThreadsTest {
                 });
                 writer.put(values, bytes("k"), bytes("all is well"));
                 assertEquals("all is well", text(reader.get(values, bytes("k"))));
+            }
+        }
+    }
+
+    /** Fills a map, and says what is in it. */
+    private static Map<Integer, String> untouched(Writer writer, State maps, State values) {
+        Map<Integer, String> content = new TreeMap<>();
+        Key key = Key.of(bytes("untouched"));
+        for (int number = 0; number < 500; number++) {
+            int place = number * 7 % 500;
+            content.put(place, "value " + place);
+            writer.mapPut(maps, key, ByteBuffer.allocate(4).putInt(place).array(), bytes("value " + place));
+            writer.put(values, bytes("untouched " + place), bytes("value " + place));
+        }
+        return content;
+    }
+
+    /**
+     * The engine hashes a key, goes down a tree with it and keeps it. Were it to see another one each time, as it did once, the tree would be out of
+     * order, and later calls would search it without end, or break down.
+     */
+    @Test
+    void keysAreWrittenOverWhileTheyAreUsed() throws Exception {
+        try (Fixture fixture = new Fixture()) {
+            State values = fixture.store.state(StateOptions.value("values"));
+            State maps = fixture.store.state(StateOptions.map("maps"));
+            State lists = fixture.store.state(StateOptions.list("lists"));
+            State sums = fixture.store.state(StateOptions.merging("sums", StateOptions.Operator.U64_ADD));
+            // Short ones, and some that are not.
+            for (int userLen : new int[] {3, 12, 200}) {
+                Key key = new Key();
+                Keys keys = new Keys();
+                Values found = new Values();
+                Values given = new Values();
+                for (int number = 0; number < 50; number++) {
+                    keys.add(bytes("key " + number));
+                    given.add(bytes("12345678"));
+                }
+                byte[] userKey = new byte[userLen];
+                Random random = new Random(userLen);
+                AtomicBoolean done = new AtomicBoolean();
+                try (Writer writer = fixture.store.writer(); Reader reader = fixture.store.reader()) {
+                    key.set(bytes("m")).namespace(bytes("n"));
+                    key.withUserKey(userKey);
+                    keys.index();
+                    Memory one = key.memory();
+                    Memory many = keys.data();
+                    Thread scribbler = new Thread(() -> {
+                        long state = userLen;
+                        while (!done.get()) {
+                            for (int step = 0; step < 100; step++) {
+                                state = state * 6_364_136_223_846_793_005L + 1_442_695_040_888_963_407L;
+                                // What follows "mn", and of the others their last digits.
+                                one.buffer.put(2 + (int) (state >>> 33) % userLen, (byte) (state >>> 60));
+                                many.buffer.put((int) (state >>> 33) % 250, (byte) ('0' + (state >>> 61)));
+                            }
+                        }
+                    });
+                    Map<Integer, String> content = untouched(writer, maps, values);
+                    scribbler.start();
+                    try {
+                        for (int step = 0; step < 30_000; step++) {
+                            random.nextBytes(userKey);
+                            writer.mapPut(maps, key, userKey, userKey);
+                            writer.mapGet(maps, key, userKey);
+                            writer.mapContains(maps, key, userKey);
+                            if (step % 3 == 0) {
+                                writer.mapDelete(maps, key, userKey);
+                                reader.mapGet(maps, key, userKey);
+                            }
+                            if (step % 1_000 == 0) {
+                                writer.mapPopBelow(maps, key, new byte[] {(byte) (step / 1_000 % 8)});
+                                writer.mapPopFirst(maps, key);
+                                fixture.store.compact();
+                            }
+                            if (step % 16 == 0) {
+                                writer.putMany(values, keys, given);
+                                writer.getMany(values, keys, found);
+                                writer.appendMany(lists, keys, given);
+                                writer.mergeMany(sums, keys, given);
+                                writer.deleteMany(lists, keys);
+                                writer.prefetch(values, keys);
+                            }
+                            if (step % 10_000 == 5_000) {
+                                fixture.checkpoint(userLen * 10 + step / 10_000 + 1);
+                            }
+                        }
+                    } finally {
+                        done.set(true);
+                        scribbler.join();
+                    }
+                    // Whatever came to be in it: a walk finds it in order, and a search what the walk found.
+                    TreeMap<byte[], byte[]> entries = new TreeMap<>(Arrays::compareUnsigned);
+                    byte[] before = null;
+                    try (Cursor cursor = writer.entries(maps, key, MapRange.all())) {
+                        while (cursor.next()) {
+                            assertTrue(before == null || Arrays.compareUnsigned(before, cursor.userKey()) < 0);
+                            before = cursor.userKey();
+                            entries.put(before, cursor.value());
+                        }
+                    }
+                    assertTrue(entries.size() > 10, "there is something to walk through");
+                    for (Map.Entry<byte[], byte[]> entry : entries.entrySet()) {
+                        assertArrayEquals(entry.getValue(), writer.mapGet(maps, key, entry.getKey()));
+                    }
+                    for (byte[] entry : entries.keySet()) {
+                        assertArrayEquals(entry, writer.mapPopFirst(maps, key).userKey());
+                    }
+                    assertTrue(writer.mapIsEmpty(maps, key));
+
+                    Key other = Key.of(bytes("untouched"));
+                    Map<Integer, String> seen = new TreeMap<>();
+                    try (Cursor cursor = writer.entries(maps, other, MapRange.all())) {
+                        while (cursor.next()) {
+                            seen.put(ByteBuffer.wrap(cursor.userKey()).getInt(), text(cursor.value()));
+                        }
+                    }
+                    assertEquals(content, seen);
+                    for (int number : content.keySet()) {
+                        assertEquals(content.get(number), text(writer.get(values, bytes("untouched " + number))));
+                    }
+                }
+                fixture.checkpoint(userLen * 10 + 9);
+                fixture.reopen(new StoreOptions());
+                values = fixture.store.state(StateOptions.value("values"));
+                maps = fixture.store.state(StateOptions.map("maps"));
+                lists = fixture.store.state(StateOptions.list("lists"));
+                sums = fixture.store.state(StateOptions.merging("sums", StateOptions.Operator.U64_ADD));
+                try (Reader reader = fixture.store.reader()) {
+                    assertEquals("value 499", text(reader.get(values, bytes("untouched 499"))));
+                }
+            }
+        }
+    }
+
+    /** A buffer that is given may change its length while it is: no more is read than was copied. */
+    @Test
+    void aBufferGrowsWhileItIsPut() throws Exception {
+        try (Fixture fixture = new Fixture(); Writer writer = fixture.store.writer()) {
+            State values = fixture.store.state(StateOptions.value("values"));
+            ByteBuffer value = ByteBuffer.allocate(1 << 20);
+            AtomicBoolean done = new AtomicBoolean();
+            Thread changer = new Thread(() -> {
+                while (!done.get()) {
+                    value.limit(1);
+                    value.limit(1 << 20);
+                }
+            });
+            changer.start();
+            Key key = Key.of(bytes("k"));
+            try {
+                for (int step = 0; step < 2_000; step++) {
+                    nonsense(() -> writer.put(values, key, value));
+                    byte[] found = writer.get(values, key);
+                    assertTrue(found == null || found.length == 1 || found.length == 1 << 20, "as long as it was at some time");
+                }
+            } finally {
+                done.set(true);
+                changer.join();
             }
         }
     }
