@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 5] = [
     (
         "api",
-        &["engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "state", "inspect"],
+        &[
+            "engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "state", "inspect",
+            "remote",
+        ],
     ),
     (
         "flows",
