@@ -4,7 +4,7 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
-//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`]); flows, one verb a file (`write`,
+//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`], and `remote` with the feature `object-store`); flows, one verb a file (`write`,
 //! `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `delete_range`, `barrier`, [`commit`], `flush`,
 //! `compact`, [`migrate`], [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a
 //! folder (`hot`, [`segment`], [`manifest`], `cache`, `stack`, `merged`, `mask`, `shard`); base; [`platform`].
@@ -31,6 +31,8 @@ pub mod events;
 pub mod inspect;
 #[cfg(not(loom))]
 pub mod reader;
+#[cfg(all(feature = "object-store", not(loom)))]
+pub mod remote;
 #[cfg(not(loom))]
 pub mod snapshot;
 #[cfg(not(loom))]

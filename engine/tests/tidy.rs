@@ -14,7 +14,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
         "api",
         &[
             "engine", "store", "writer", "reader", "snapshot", "batch", "cursor", "ticket", "bulk", "events", "state",
-            "inspect",
+            "inspect", "remote",
         ],
     ),
     (

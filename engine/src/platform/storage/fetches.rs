@@ -51,8 +51,11 @@ struct File {
     failures: Vec<u32>,
     present: usize,
     partial: Option<Arc<Partial>>,
-    /// What it said last.
+    /// What it said last, and what whoever reads is told for it.
     problem: String,
+    fault: Fault,
+    /// How often each chunk may fail before nobody is asked for it but on demand.
+    tries: u32,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +63,8 @@ struct State {
     files: HashMap<String, File>,
     /// What somebody waits for.
     demanded: VecDeque<FetchRequest>,
+    /// Chunks of files to be brought in the background before all others.
+    preferred: VecDeque<(String, std::ops::Range<usize>)>,
     /// Files to be brought in the background.
     rest: VecDeque<String>,
     /// What the host was asked for, by id.
@@ -99,7 +104,8 @@ impl Fetches {
         let mut state = self.state.lock();
         let chunks = vec![Chunk::Absent; len.div_ceil(CHUNK_BYTES) as usize];
         let failures = vec![0; chunks.len()];
-        let file = File { len, chunks, failures, present: 0, partial: None, problem: String::new() };
+        let (partial, problem, fault, tries) = (None, String::new(), Fault::Absent, TRIES_MAX);
+        let file = File { len, chunks, failures, present: 0, partial, problem, fault, tries };
         if state.files.insert(name.to_owned(), file).is_none() {
             state.rest.push_back(name.to_owned());
         }
@@ -123,6 +129,29 @@ impl Fetches {
         self.state.lock().files.len()
     }
 
+    /// How many bytes are not here yet, of all files; what came of a chunk counts when all of it is here.
+    pub fn bytes_absent(&self) -> u64 {
+        self.state.lock().files.values().map(|file| file.len.saturating_sub(file.present as u64 * CHUNK_BYTES)).sum()
+    }
+
+    /// Whether the store was closed: it wants nothing any more.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Has these bytes of a file brought in the background before what was not preferred, in the order of these calls, and also
+    /// where the host failed to bring them before. No matter where the file is here, or none of the store's.
+    pub fn prefer(&self, name: &str, offset: u64, len: u64) {
+        let mut state = self.state.lock();
+        let Some(file) = state.files.get_mut(name) else { return };
+        let end = offset.saturating_add(len).min(file.len);
+        let chunks = (offset / CHUNK_BYTES) as usize..end.div_ceil(CHUNK_BYTES) as usize;
+        file.tries = file.failures.iter().max().map_or(TRIES_MAX, |failures| failures + TRIES_MAX);
+        state.preferred.push_back((name.to_owned(), chunks));
+        drop(state);
+        self.wanted.notify_all();
+    }
+
     /// What is wanted now, at most so many requests: what somebody waits for first. Each is given out once.
     pub fn poll(&self, requests_max: usize) -> Vec<FetchRequest> {
         self.state.lock().take(requests_max)
@@ -139,6 +168,22 @@ impl Fetches {
         state.take(requests_max)
     }
 
+    /// As [`Fetches::wait`], but gives out only what somebody waits for: for a host that brings the rest more slowly.
+    pub fn wait_demanded(&self, requests_max: usize, timeout: Duration) -> Vec<FetchRequest> {
+        let mut state = self.state.lock();
+        let requests = state.take_demanded(requests_max);
+        if !requests.is_empty() || state.closed {
+            return requests;
+        }
+        self.wanted.wait_for(&mut state, timeout);
+        state.take_demanded(requests_max)
+    }
+
+    /// Has the host's threads that wait for something to be wanted return, with or without anything.
+    pub fn wake(&self) {
+        self.wanted.notify_all();
+    }
+
     /// Brings what a request asked for: all of it. An id that was answered before, or whose file nothing refers to any
     /// more, and a store that is closed are no matter. The store checks what it reads of it, as it does with all files.
     ///
@@ -149,7 +194,7 @@ impl Fetches {
         let Some(request) = self.answered(id) else { return Ok(()) };
         let outcome = self.put(&request, bytes);
         if let Err(error) = &outcome {
-            self.give_up(&request, &error.detail);
+            self.give_up(&request, Fault::Absent, &error.detail);
         }
         self.landed.notify_all();
         outcome
@@ -181,8 +226,14 @@ impl Fetches {
     /// Says that the host can't bring what a request asked for: whoever waits for it fails with [`Fault::Absent`], and it
     /// is asked for again when it is needed again.
     pub fn fail(&self, id: u64, problem: &str) {
+        self.refuse(id, Fault::Absent, problem);
+    }
+
+    /// As [`Fetches::fail`], where the host knows that it will never have it as it was: whoever waits fails with this fault
+    /// ([`Fault::Missing`], [`Fault::Length`], [`Fault::Corrupt`]).
+    pub fn refuse(&self, id: u64, fault: Fault, problem: &str) {
         if let Some(request) = self.answered(id) {
-            self.give_up(&request, problem);
+            self.give_up(&request, fault, problem);
         }
     }
 
@@ -223,15 +274,15 @@ impl Fetches {
         let Some(failures) = state.files.get(name).map(|file| file.failed(offset, len)) else { return Ok(None) };
         loop {
             let Some(file) = state.files.get(name) else { return Ok(None) };
-            let absent = |problem: &str| StorageError::new(Fault::Absent, self.root.join(name), offset, problem);
+            let failed = |fault, problem: &str| StorageError::new(fault, self.root.join(name), offset, problem);
             if !whole && chunks_of(offset, len).all(|chunk| file.chunks.get(chunk) == Some(&Chunk::Present)) {
                 return self.partial(&mut state, name).map(Some);
             }
             if state.cancelled != cancelled || state.closed {
-                return Err(absent("the wait for it was called off"));
+                return Err(failed(Fault::Absent, "the wait for it was called off"));
             }
             if file.failed(offset, len) != failures {
-                return Err(absent(&file.problem));
+                return Err(failed(file.fault, &file.problem));
             }
             state.demand(name, offset, len);
             self.wanted.notify_all();
@@ -258,7 +309,7 @@ impl Fetches {
 
     /// Has what a request asked for asked for again: later, if nobody waits for it. All of it, also what came and could not
     /// be kept.
-    fn give_up(&self, request: &FetchRequest, problem: &str) {
+    fn give_up(&self, request: &FetchRequest, fault: Fault, problem: &str) {
         let mut state = self.state.lock();
         if let Some(file) = state.files.get_mut(&request.file) {
             for chunk in chunks_of(request.offset, request.len) {
@@ -267,6 +318,7 @@ impl Fetches {
                 file.failures[chunk] += 1;
             }
             problem.clone_into(&mut file.problem);
+            file.fault = fault;
             state.rest.retain(|name| *name != request.file);
             state.rest.push_back(request.file.clone());
         }
@@ -294,9 +346,19 @@ impl State {
     }
 
     fn take(&mut self, requests_max: usize) -> Vec<FetchRequest> {
+        let mut requests = self.take_demanded(requests_max);
+        while requests.len() < requests_max {
+            let Some(request) = self.background() else { break };
+            self.asked.insert(request.id, request.clone());
+            requests.push(request);
+        }
+        requests
+    }
+
+    fn take_demanded(&mut self, requests_max: usize) -> Vec<FetchRequest> {
         let mut requests = Vec::new();
         while requests.len() < requests_max {
-            let Some(request) = self.demanded.pop_front().or_else(|| self.background()) else { break };
+            let Some(request) = self.demanded.pop_front() else { break };
             if self.files.contains_key(&request.file) {
                 self.asked.insert(request.id, request.clone());
                 requests.push(request);
@@ -307,18 +369,30 @@ impl State {
 
     /// The next request that nobody waits for. What the host failed to bring a few times is left until it is needed.
     fn background(&mut self) -> Option<FetchRequest> {
+        while let Some((name, chunks)) = self.preferred.front().cloned() {
+            if let Some(request) = self.next_of(&name, chunks) {
+                return Some(request);
+            }
+            self.preferred.pop_front();
+        }
         while let Some(name) = self.rest.front().cloned() {
-            if let Some(file) = self.files.get_mut(&name)
-                && let Some(first) = (0..file.chunks.len()).find(|&chunk| file.is_due(chunk))
-            {
-                let end = (first..file.chunks.len()).find(|&chunk| !file.is_due(chunk));
-                let request = file.ask(&name, first, end.unwrap_or(file.chunks.len()), self.next_id, false);
-                self.next_id += 1;
+            if let Some(request) = self.next_of(&name, 0..usize::MAX) {
                 return Some(request);
             }
             self.rest.pop_front();
         }
         None
+    }
+
+    /// The next request for these chunks of a file.
+    fn next_of(&mut self, name: &str, chunks: std::ops::Range<usize>) -> Option<FetchRequest> {
+        let file = self.files.get_mut(name)?;
+        let end = chunks.end.min(file.chunks.len());
+        let first = (chunks.start..end).find(|&chunk| file.is_due(chunk))?;
+        let until = (first..end).find(|&chunk| !file.is_due(chunk)).unwrap_or(end);
+        let request = file.ask(name, first, until, self.next_id, false);
+        self.next_id += 1;
+        Some(request)
     }
 }
 
@@ -330,7 +404,7 @@ impl File {
     }
 
     fn is_due(&self, chunk: usize) -> bool {
-        self.chunks[chunk] == Chunk::Absent && self.failures[chunk] < TRIES_MAX
+        self.chunks[chunk] == Chunk::Absent && self.failures[chunk] < self.tries
     }
 
     /// A request for the absent chunks from `first` on, up to one that isn't, or to `end`.
@@ -398,6 +472,48 @@ mod tests {
         let whole = std::fs::read(directory.path().join("a.segment")).unwrap();
         assert!(whole == content(0, LEN as usize));
         assert_eq!(fetches.absent("a.segment"), None);
+    }
+
+    #[test]
+    fn what_is_preferred_comes_before_the_rest_and_what_is_demanded_before_both() {
+        let directory = tempfile::tempdir().unwrap();
+        let fetches = Fetches::new(directory.path(), false);
+        fetches.register("a.segment", LEN);
+        fetches.register("b.segment", LEN);
+        fetches.prefer("none.segment", 0, 9);
+        fetches.prefer("b.segment", LEN - 1, 1);
+        fetches.prefer("b.segment", CHUNK_BYTES + 1, 2 * CHUNK_BYTES);
+        assert_eq!(fetches.bytes_absent(), 2 * LEN);
+        assert!(fetches.wait_demanded(1, Duration::ZERO).is_empty(), "nobody waits");
+        let asked = fetches.poll(3);
+        let places: Vec<_> = asked.iter().map(|asked| (&*asked.file, asked.offset, asked.len as u64)).collect();
+        let wanted =
+            [("b.segment", 5 * CHUNK_BYTES, 17), ("b.segment", CHUNK_BYTES, 3 * CHUNK_BYTES), ("a.segment", 0, LEN)];
+        assert_eq!(places, wanted);
+        fetches.complete(asked[0].id, &content(5 * CHUNK_BYTES, 17)).unwrap();
+        fetches.complete(asked[1].id, &content(CHUNK_BYTES, asked[1].len)).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetches.need("b.segment", 0, 1));
+            let mut demanded = Vec::new();
+            while demanded.is_empty() {
+                demanded = fetches.wait_demanded(9, Duration::from_millis(1));
+            }
+            fetches.refuse(demanded[0].id, Fault::Corrupt, "altered");
+            assert_eq!(waiting.join().unwrap().unwrap_err().fault, Fault::Corrupt);
+        });
+        // What failed too often is asked for again where it is preferred again.
+        for _ in 1..TRIES_MAX {
+            let again = fetches.poll(1);
+            assert_eq!((&*again[0].file, again[0].offset), ("b.segment", 0));
+            fetches.fail(again[0].id, "no network");
+        }
+        fetches.fail(asked[2].id, "no network");
+        let again: Vec<_> = fetches.poll(9).into_iter().map(|asked| (asked.file, asked.offset)).collect();
+        assert_eq!(again, [("b.segment".to_owned(), 4 * CHUNK_BYTES), ("a.segment".to_owned(), 0)]);
+        fetches.prefer("b.segment", 0, LEN);
+        let again: Vec<_> = fetches.poll(9).into_iter().map(|asked| (asked.file, asked.offset)).collect();
+        assert_eq!(again, [("b.segment".to_owned(), 0)]);
+        assert!(!fetches.is_closed());
     }
 
     /// What could not be kept stayed asked for: nobody asked again, and who waited for it waited for ever.
