@@ -61,7 +61,6 @@ struct Content {
 }
 
 struct Subject {
-    store: Store,
     writer: Writer,
     handler: HandlerId,
     states: [State; 3],
@@ -103,7 +102,7 @@ fn subject(store: Store, mode: LogMode, draws: u64) -> Subject {
     let draws = Arc::new(Panes { version: 3, states, draws: AtomicU64::new(draws) });
     let handler = store.handler(Arc::clone(&draws) as Arc<dyn Handler>).unwrap();
     let writer = store.writer(store.range()).unwrap();
-    Subject { store, writer, handler, states, draws }
+    Subject { writer, handler, states, draws }
 }
 
 impl Subject {

@@ -304,6 +304,7 @@ pub mod tests {
             crashes: 1,
             seed: 42,
             checkpoint_interval_ms: 1_000,
+            commit_interval_ms: None,
         };
         let mut record = Record::new(settings).unwrap();
         let (mut event, mut written) = (0_u64, 0_u64);
