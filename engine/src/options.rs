@@ -71,7 +71,7 @@ pub enum Durability {
 /// How a store's changelog is written ([`Durability::Changelog`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChangelogOptions {
-    /// How long a commit may wait for others, of all stores of the engine, so that one sync makes them durable together.
+    /// How long a commit may wait for others, of all stores of the engine, so that one sync makes them durable together; at most an hour.
     pub delay: std::time::Duration,
     /// It waits no longer where so much is to be written, in bytes.
     pub bytes: usize,
@@ -191,6 +191,9 @@ impl StoreOptions {
         }
         if self.changelog.file_bytes < 1 << 20 || self.changelog.file_bytes > 1 << 40 {
             return problem("changelog.file_bytes", "not in 1 MiB to 1 TiB");
+        }
+        if self.changelog.delay > std::time::Duration::from_secs(3_600) {
+            return problem("changelog.delay", "more than an hour");
         }
         if self.changelog.bytes == 0 {
             return problem("changelog.bytes", "less than 1");

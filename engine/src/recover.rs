@@ -312,9 +312,9 @@ fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
 fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<String>) -> Store {
     let Described { tail, log_position, .. } = &described;
     let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
-    let there = tail.as_ref().map(|tail| tail.there.clone()).unwrap_or_default();
+    let (there, void) = tail.as_ref().map(|tail| (tail.there.clone(), tail.void.clone())).unwrap_or_default();
     let logs = options.durability == Durability::Changelog;
-    let files = Files::new(&described.located.storage, described.info.uuid, options.changelog.file_bytes, there);
+    let files = Files::new(&described.located.storage, described.info.uuid, options.changelog.file_bytes, there, void);
     let log = Changelog::new(logs.then(|| options.changelog.clone()), position, files);
     let last_commit = CommitInfo::restored(described.restored.as_ref(), tail.as_ref(), described.epoch, position);
     let inner = Arc::new(StoreInner {

@@ -52,12 +52,15 @@ impl Handler for Panes {
     }
 }
 
+/// User keys and values, in order.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a store should hold: sums by key and pane, lists by key, maps by key.
 #[derive(Clone, PartialEq, Default, Debug)]
 struct Content {
     sums: BTreeMap<(u8, u8), u64>,
     lists: BTreeMap<u8, Vec<Vec<u8>>>,
-    maps: BTreeMap<u8, Vec<(Vec<u8>, Vec<u8>)>>,
+    maps: BTreeMap<u8, Entries>,
 }
 
 struct Subject {

@@ -18,6 +18,8 @@ pub struct Files {
     file_bytes: u64,
     /// Number and first position of all files that there are, oldest first.
     there: Vec<(u64, u64)>,
+    /// Numbers of files that have nothing that was committed: they go before the next one is begun.
+    void: Vec<u64>,
     current: Option<Current>,
     next_number: u64,
     /// What is to be written next; kept for its memory.
@@ -35,11 +37,29 @@ struct Current {
 }
 
 impl Files {
-    /// The files of a store, of which `there` are (number and first position, oldest first). What is written goes to new ones.
-    pub fn new(storage: &Arc<dyn Storage>, store: u128, file_bytes: u64, there: Vec<(u64, u64)>) -> Self {
-        let next_number = there.last().map_or(1, |(number, _)| number + 1);
+    /// The files of a store, of which `there` are (number and first position, oldest first), and `void` ones (numbers). What is written goes
+    /// to new ones.
+    pub fn new(
+        storage: &Arc<dyn Storage>,
+        store: u128,
+        file_bytes: u64,
+        there: Vec<(u64, u64)>,
+        void: Vec<u64>,
+    ) -> Self {
+        let numbers = there.iter().map(|(number, _)| number).chain(&void);
+        let next_number = numbers.max().map_or(1, |number| number + 1);
         let (storage, buffer) = (Arc::clone(storage), Buffer::default());
-        Self { storage, store, file_bytes, there, current: None, next_number, buffer }
+        Self { storage, store, file_bytes, there, void, current: None, next_number, buffer }
+    }
+
+    /// Removes the void files, the newest first: were an older one gone alone, those behind it would seem to lack it.
+    fn remove_void(&mut self) -> Result<(), StorageError> {
+        self.void.sort_unstable();
+        while let Some(&number) = self.void.last() {
+            self.storage.remove(&names::changelog_name(number))?;
+            self.void.pop();
+        }
+        Ok(())
     }
 
     /// Makes blocks of what was taken, and sees to it that there is a file that they fit into.
@@ -71,6 +91,7 @@ impl Files {
             current.file.sync()?;
             current.dirty = false;
         }
+        self.remove_void()?;
         let (number, nonce) = (self.next_number, random());
         let header = FileHeader { store: self.store, number, first, nonce };
         let len = self.file_bytes.max(PAGE_BYTES as u64 + bytes);
@@ -114,6 +135,7 @@ impl Files {
     /// Removes all files: a checkpoint has everything, and nothing will be appended.
     pub fn remove_all(&mut self) -> Result<(), StorageError> {
         self.current = None;
+        self.remove_void()?;
         while let Some(&(number, _)) = self.there.first() {
             self.storage.remove(&names::changelog_name(number))?;
             self.there.remove(0);

@@ -30,8 +30,10 @@ pub struct Tail {
     pub handlers: Vec<(String, u32)>,
     /// What was undone, from a position up to another, ascending.
     voids: Vec<(u64, u64)>,
-    /// Number and first position of all files that there are, oldest first.
+    /// Number and first position of the files that there are, oldest first.
     pub there: Vec<(u64, u64)>,
+    /// The numbers of others, which have nothing that was committed.
+    pub void: Vec<u64>,
 }
 
 /// What is to be done again.
@@ -78,10 +80,17 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
         let header = header_of(&*file, number, store)?;
         opened.push(TailFile { file, header, blocks: Vec::new() });
     }
-    let Some(last) = opened.last() else { return Ok(None) };
-    if let Some(pair) = opened.windows(2).find(|pair| pair[0].header.first > pair[1].header.first) {
-        return Err(damaged(pair[1].file.path(), 40, "the file before it begins at a later position"));
+    // A file that begins behind where a later one does was begun after the last commit, and is void as a whole.
+    let mut void = Vec::new();
+    let mut sound: Vec<TailFile> = Vec::with_capacity(opened.len());
+    for file in opened {
+        while let Some(before) = sound.pop_if(|before| before.header.first > file.header.first) {
+            void.push(before.header.number);
+        }
+        sound.push(file);
     }
+    let mut opened = sound;
+    let Some(last) = opened.last() else { return Ok(None) };
     let there = opened.iter().map(|file| (file.header.number, file.header.first)).collect();
     let begin = opened.partition_point(|file| file.header.first <= from);
     let Some(begin) = begin.checked_sub(1) else {
@@ -102,11 +111,16 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
         handlers: Vec::new(),
         voids: Vec::new(),
         there,
+        void,
     };
     tail.find_end()?;
     tail.find_states()?;
     tail.find_handlers()?;
     tail.find_voids()?;
+    // So is one that begins behind the last commit; what is appended next goes in front of it.
+    let to = tail.to;
+    let begun: Vec<(u64, u64)> = tail.there.extract_if(.., |(_, first)| *first > to).collect();
+    tail.void.extend(begun.iter().map(|(number, _)| *number));
     Ok(Some(tail))
 }
 

@@ -37,7 +37,7 @@ impl World {
     fn new(group: LogGroup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let storage = open(directory.path());
-        let log = Changelog::new(Some(options()), 0, Files::new(&storage, STORE, 1 << 20, Vec::new()));
+        let log = Changelog::new(Some(options()), 0, Files::new(&storage, STORE, 1 << 20, Vec::new(), Vec::new()));
         Self { directory, storage, log, group, count: 0 }
     }
 
@@ -79,7 +79,7 @@ impl World {
     /// Goes on after a crash, as recovery does; what wasn't committed is lost.
     fn recover(&mut self, from: u64) {
         let tail = self.find(from).unwrap();
-        let files = Files::new(&self.storage, STORE, 1 << 20, tail.there.clone());
+        let files = Files::new(&self.storage, STORE, 1 << 20, tail.there.clone(), tail.void.clone());
         self.log = Changelog::new(Some(options()), tail.to, files);
         self.count = committed(&tail);
     }
@@ -190,6 +190,40 @@ fn a_torn_tail_is_cut_and_gone_on_from() {
             world.write();
             assert_replays(&world.find(0).unwrap(), 0, 1_000 + 10 * round);
         }
+    }
+}
+
+#[test]
+fn files_that_were_begun_behind_the_last_commit_are_void() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(100);
+    world.commit();
+    world.write();
+    for round in 1..=3 {
+        for _ in 0..6 {
+            world.change(20_000);
+            world.write();
+        }
+        assert!(world.storage.names().unwrap().len() >= 3);
+        let left: Vec<_> =
+            world.storage.names().unwrap().into_iter().map(|name| world.directory.path().join(name)).collect();
+        let left: Vec<_> = left.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+        world.recover(0);
+        assert_eq!(world.count, 90 + 10 * round);
+        world.change(10);
+        world.commit();
+        world.write();
+        assert_replays(&world.find(0).unwrap(), 0, 100 + 10 * round);
+        let names = world.storage.names().unwrap();
+        assert!(round > 1 || names.len() == 2, "void files are gone: {names:?}");
+        // Should they be there still, they are void all the same.
+        for (bytes, path) in left.iter().filter(|(_, path)| !path.exists()) {
+            std::fs::write(path, bytes).unwrap();
+        }
+        assert_replays(&world.find(0).unwrap(), 0, 100 + 10 * round);
+        left.iter().skip(1).for_each(|(_, path)| assert!(path.exists()));
+        world.recover(0);
+        world.change(0);
     }
 }
 
