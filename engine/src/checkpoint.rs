@@ -13,12 +13,12 @@ use crate::platform::storage::{Storage, names};
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::{StateDef, StateKind};
-use crate::store::StoreInner;
+use crate::store::{Mark, StoreInner};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What is known of a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,6 +58,8 @@ pub struct Request {
     purge_clock_ms: u64,
     started: Instant,
     shared: Arc<Shared>,
+    /// What the store's pacer knows it by.
+    paced: u64,
 }
 
 impl Drop for Request {
@@ -65,16 +67,19 @@ impl Drop for Request {
     fn drop(&mut self) {
         self.shared.finish(Err(Error::Background("a checkpoint was given up".into())));
         if let Some(store) = self.store.upgrade() {
+            store.paced.ended(self.paced);
             store.open_checkpoints.lock().retain(|open| !Arc::ptr_eq(&open.shared, &self.shared));
         }
     }
 }
 
 impl Request {
-    /// What `barrier` asked for, when the cut had reached `epoch` and the writers' clocks `purge_clock_ms`.
+    /// What `barrier` asked for, when the cut, which began at `mark`, had reached `epoch` and the writers' clocks
+    /// `purge_clock_ms`.
     pub(crate) fn new(
         store: &Arc<StoreInner>,
         barrier: Barrier,
+        mark: Mark,
         epoch: Epoch,
         purge_clock_ms: u64,
         started: Instant,
@@ -82,7 +87,8 @@ impl Request {
     ) -> Self {
         let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false, number: None };
         store.open_checkpoints.lock().push(open);
-        Self { store: Arc::downgrade(store), barrier, epoch, purge_clock_ms, started, shared }
+        let paced = store.paced.begun(mark);
+        Self { store: Arc::downgrade(store), barrier, epoch, purge_clock_ms, started, shared, paced }
     }
 
     /// It can't become complete.
@@ -180,7 +186,8 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             store.counts.checkpoint_ns.record(elapsed);
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
             let number = info.number;
-            if !request.shared.finish(Ok(info)) {
+            let paced = || store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
+            if !request.shared.finish_after(Ok(info.clone()), paced) {
                 // The host was told that it is aborted while it was being published: it goes before the one before it
                 // could.
                 tracing::info!(label, number, "taken back");

@@ -104,6 +104,7 @@ pub mod key;
 #[cfg(not(loom))]
 pub mod metrics;
 pub mod options;
+pub mod pacing;
 pub mod packed;
 mod spans;
 pub mod states;
@@ -140,6 +141,7 @@ pub use {
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
     options::{Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
+    pacing::Policy,
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
     states::{Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},

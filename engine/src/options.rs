@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
+use crate::pacing::Policy;
 use crate::platform::arena::Share;
 use crate::platform::storage::{SegmentSink, StorageChoice};
 use std::sync::Arc;
@@ -108,6 +109,9 @@ pub struct StoreOptions {
     pub range: KeyGroupRange,
     /// What makes a checkpoint complete.
     pub durability: Durability,
+    /// When checkpoints are due, for a host that asks ([`Store::next_checkpoint`](crate::Store::next_checkpoint)). The engine
+    /// takes none by itself.
+    pub checkpoint_policy: Policy,
     /// How many of the newest checkpoints are kept; at least 1. Others go once they are subsumed, unless retained.
     pub retained_checkpoints: usize,
     /// Whose word decides which are.
@@ -142,6 +146,7 @@ impl Default for StoreOptions {
             key_groups: 128,
             range: KeyGroupRange::new(0, 127),
             durability: Durability::Checkpoint,
+            checkpoint_policy: Policy::Manual,
             retained_checkpoints: 1,
             retention: Retention::Newest,
             compress: true,
@@ -169,6 +174,6 @@ impl StoreOptions {
         if self.retained_checkpoints == 0 {
             return problem("retained_checkpoints", "less than 1");
         }
-        Ok(())
+        self.checkpoint_policy.validate()
     }
 }

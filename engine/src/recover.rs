@@ -20,7 +20,7 @@ use crate::platform::storage::{self, DirLock, Fault, Fetches, Hosted, Storage, S
 use crate::rescale;
 use crate::stack::Version;
 use crate::states::StateDef;
-use crate::store::{CheckpointSource, Store, StoreInner, state_defs};
+use crate::store::{CheckpointSource, Paced, Store, StoreInner, state_defs};
 use crate::worker::Task;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
@@ -28,6 +28,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::Instant;
 
 /// A number that no other call, here or in another process, is likely to return.
 fn random() -> u64 {
@@ -90,6 +91,7 @@ fn none_in(directory: &Path, error: StorageError) -> Error {
 /// checkpoint left them, and nothing will ever name them.
 pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
     options.validate()?;
+    let started = Instant::now();
     let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
@@ -111,7 +113,7 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         restored: None,
     };
     let found = clear_up(&described, files)?;
-    Ok(go_live(engine, described, options, found))
+    Ok(go_live(engine, described, options, found, started))
 }
 
 fn refuse_occupied(storage: &dyn Storage, files: &[String]) -> Result<()> {
@@ -136,6 +138,7 @@ pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions
 /// A store at a checkpoint: the newest one, or the one with this label.
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
+    let started = Instant::now();
     let located = locate(engine, path, false, &options)?;
     let files = located.storage.names()?;
     let described = describe(engine, located, &files, label)?;
@@ -143,7 +146,7 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
     described.located.expect_absent(manifests, &files);
     let found = if label.is_none() { clear_up(&described, files)? } else { Vec::new() };
-    let store = go_live(engine, described, options, found);
+    let store = go_live(engine, described, options, found, started);
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
     Ok(store)
 }
@@ -236,8 +239,16 @@ fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// The store; the segments among the files `found` are to be deleted unless a manifest names them.
-fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<String>) -> Store {
+/// The store, which began to be opened at `started`; the segments among the files `found` are to be deleted unless a manifest
+/// names them.
+fn go_live(
+    engine: &Engine,
+    described: Described,
+    options: StoreOptions,
+    found: Vec<String>,
+    started: Instant,
+) -> Store {
+    let paced = Paced::new(options.checkpoint_policy, started);
     let inner = Arc::new(StoreInner {
         engine: engine.clone(),
         storage: described.located.storage,
@@ -267,6 +278,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         restored: described.restored,
+        paced,
         share: described.located.share,
         fetches: described.located.fetches,
         lock: Mutex::new(Some(described.located.lock)),
@@ -321,6 +333,7 @@ fn restore_combined(
     bring: impl Fn(&dyn Storage, SegmentId, usize) -> Result<()>,
 ) -> Result<Store> {
     options.validate()?;
+    let started = Instant::now();
     let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
@@ -348,7 +361,7 @@ fn restore_combined(
     let files = located.storage.names()?;
     located.expect_absent(std::iter::once(&manifest), &files);
     let described = describe(engine, located, &files, None)?;
-    Ok(go_live(engine, described, options, Vec::new()))
+    Ok(go_live(engine, described, options, Vec::new(), started))
 }
 
 fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {

@@ -4,7 +4,7 @@ use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, opti
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
 use crate::types::*;
-use alluvium::{CheckpointSource, Durability, Retention, SegmentSink, Store, StoreOptions};
+use alluvium::{CheckpointSource, Durability, Policy, Retention, SegmentSink, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -169,6 +169,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             ALLUVIUM_DURABILITY_HOST => Durability::Host,
             _ => return Err(Misuse::Argument("an unknown durability").into()),
         },
+        checkpoint_policy: Policy::Manual,
         retained_checkpoints: given.retained_checkpoints as usize,
         retention: if flag(given.host_retention)? {
             Retention::Host { unconfirmed_max: given.unconfirmed_max as usize }

@@ -4,7 +4,7 @@ use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
-use alluvium::{CheckpointSource, Durability, Retention, Store, StoreOptions};
+use alluvium::{CheckpointSource, Durability, Policy, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -58,6 +58,7 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
         key_groups,
         range,
         durability,
+        checkpoint_policy: Policy::Manual,
         retained_checkpoints,
         retention,
         compress,
