@@ -142,7 +142,7 @@ impl Plan {
             mtbf_s: 60.0,
             crashes: 240,
             until_s: f64::INFINITY,
-            look_s: Some(0.05),
+            look_s: Some(0.1),
             forgets: false,
             replays: 1,
             seed: 1,

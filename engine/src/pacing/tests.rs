@@ -132,7 +132,7 @@ fn fixed(plan: &Plan) -> (f64, f64, [f64; 3]) {
         let policy = Policy::Fixed(Duration::from_secs_f64(seconds));
         Plan { policy, look_s: None, ..*plan }.run().wasted_s()
     };
-    let intervals = (0..36).map(|step| 2.0 * 1.14_f64.powi(step));
+    let intervals = (0..18).map(|step| 8.0 * 1.16_f64.powi(step));
     let all = intervals.map(|seconds| (seconds, wasted(seconds)));
     let (seconds, best) = all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     (seconds, best, [1.0, 10.0, 60.0].map(wasted))
@@ -143,7 +143,7 @@ fn youngs_interval_wastes_hardly_more_than_the_best_fixed_one() {
     for (name, trace, machine) in traces() {
         let mtbf_s = 600.0;
         let policy = Policy::Young { mtbf: Duration::from_secs_f64(mtbf_s) };
-        let plan = Plan { machine, mtbf_s, crashes: 1_000, look_s: Some(0.5), seed: 7, ..Plan::new(policy, trace) };
+        let plan = Plan { machine, mtbf_s, crashes: 600, look_s: Some(1.0), seed: 7, ..Plan::new(policy, trace) };
         let outcome = plan.run();
         show(name, &plan, &outcome);
         let (seconds, best, others) = fixed(&plan);
