@@ -70,8 +70,16 @@ pub struct Shared {
 impl Shared {
     /// Says how it ended, unless that was said before: then nothing happens, and the answer is false.
     pub fn finish(&self, outcome: Result<CheckpointInfo>) -> bool {
+        self.finish_after(outcome, || {})
+    }
+
+    /// The same, after what whoever learns of it is to find done. That is not done where it was said before.
+    pub fn finish_after(&self, outcome: Result<CheckpointInfo>, before: impl FnOnce()) -> bool {
         let mut state = self.state.lock();
         let first = state.outcome.is_none();
+        if first {
+            before();
+        }
         state.outcome.get_or_insert(outcome);
         self.done.notify_all();
         first
@@ -174,6 +182,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     }
     let started = Instant::now();
     let sealing = store.queue.sealing.lock();
+    let mark = store.mark_work();
     let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
     let (label, mut barrier) = (barrier.label, barrier);
@@ -184,7 +193,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         (epoch, position) = (last.epoch, last.position);
     }
     let reached = (epoch, position, purge_clock_ms);
-    let request = Request::new(store, barrier, reached, started, Arc::clone(&shared));
+    let request = Request::new(store, barrier, mark, reached, started, Arc::clone(&shared));
     store.queue.push(store, Job { shards, request: Some(request), snapshot: None, _cut: flush::Cut::new(store) });
     drop(sealing);
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));

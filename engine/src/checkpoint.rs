@@ -13,12 +13,12 @@ use crate::platform::storage::{Storage, names};
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::{StateDef, StateKind};
-use crate::store::StoreInner;
+use crate::store::{Mark, StoreInner};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What is known of a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +59,8 @@ pub struct Request {
     purge_clock_ms: u64,
     started: Instant,
     shared: Arc<Shared>,
+    /// What the store's pacer knows it by.
+    paced: u64,
 }
 
 impl Drop for Request {
@@ -66,23 +68,27 @@ impl Drop for Request {
     fn drop(&mut self) {
         self.shared.finish(Err(Error::Background("a checkpoint was given up".into())));
         if let Some(store) = self.store.upgrade() {
+            store.paced.ended(self.paced);
             store.open_checkpoints.lock().retain(|open| !Arc::ptr_eq(&open.shared, &self.shared));
         }
     }
 }
 
 impl Request {
-    /// What `barrier` asked for, when the cut had reached an epoch, the changelog a position, and the writers' clocks a time in ms.
+    /// What `barrier` asked for, when the cut, which began at `mark`, had reached an epoch, the changelog a position, and the writers'
+    /// clocks a time in ms.
     pub(crate) fn new(
         store: &Arc<StoreInner>,
         barrier: Barrier,
+        mark: Mark,
         (epoch, log_position, purge_clock_ms): (Epoch, u64, u64),
         started: Instant,
         shared: Arc<Shared>,
     ) -> Self {
         let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false, number: None };
         store.open_checkpoints.lock().push(open);
-        Self { store: Arc::downgrade(store), barrier, epoch, log_position, purge_clock_ms, started, shared }
+        let paced = store.paced.begun(mark);
+        Self { store: Arc::downgrade(store), barrier, epoch, log_position, purge_clock_ms, started, shared, paced }
     }
 
     /// It can't become complete.
@@ -183,7 +189,8 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
             let number = info.number;
             log_is_covered(store, request.log_position);
-            if !request.shared.finish(Ok(info)) {
+            let paced = || store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
+            if !request.shared.finish_after(Ok(info.clone()), paced) {
                 // The host was told that it is aborted while it was being published: it goes before the one before it
                 // could.
                 tracing::info!(label, number, "taken back");

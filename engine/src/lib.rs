@@ -113,6 +113,7 @@ pub mod key;
 #[cfg(not(loom))]
 pub mod metrics;
 pub mod options;
+pub mod pacing;
 pub mod packed;
 mod spans;
 pub mod states;
@@ -150,6 +151,7 @@ pub use {
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
     options::{ChangelogOptions, Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
+    pacing::Policy,
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
     states::{LogMode, Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
+use crate::pacing::Policy;
 use crate::platform::arena::Share;
 use crate::platform::storage::{SegmentSink, StorageChoice};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub enum Durability {
 /// How a store's changelog is written ([`Durability::Changelog`]).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChangelogOptions {
-    /// How long a commit may wait for others, of all stores of the engine, so that one sync makes them durable together; at most an hour.
+    /// How long a commit may wait for others, of all stores of the engine, so that one sync makes them durable together.
     pub delay: std::time::Duration,
     /// It waits no longer where so much is to be written, in bytes.
     pub bytes: usize,
@@ -130,6 +131,9 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How the changelog is written, where there is one.
     pub changelog: ChangelogOptions,
+    /// When checkpoints are due, for a host that asks ([`Store::next_checkpoint`](crate::Store::next_checkpoint)). The engine
+    /// takes none by itself.
+    pub checkpoint_policy: Policy,
     /// How many of the newest checkpoints are kept; at least 1. Others go once they are subsumed, unless retained.
     pub retained_checkpoints: usize,
     /// Whose word decides which are.
@@ -165,6 +169,7 @@ impl Default for StoreOptions {
             range: KeyGroupRange::new(0, 127),
             durability: Durability::Checkpoint,
             changelog: ChangelogOptions::default(),
+            checkpoint_policy: Policy::Manual,
             retained_checkpoints: 1,
             retention: Retention::Newest,
             compress: true,
@@ -192,15 +197,12 @@ impl StoreOptions {
         if self.changelog.file_bytes < 1 << 20 || self.changelog.file_bytes > 1 << 40 {
             return problem("changelog.file_bytes", "not in 1 MiB to 1 TiB");
         }
-        if self.changelog.delay > std::time::Duration::from_secs(3_600) {
-            return problem("changelog.delay", "more than an hour");
-        }
         if self.changelog.bytes == 0 {
             return problem("changelog.bytes", "less than 1");
         }
         if self.retained_checkpoints == 0 {
             return problem("retained_checkpoints", "less than 1");
         }
-        Ok(())
+        self.checkpoint_policy.validate()
     }
 }

@@ -24,13 +24,14 @@ use crate::replay::Replay;
 use crate::rescale;
 use crate::stack::Version;
 use crate::states::StateDef;
-use crate::store::{CheckpointSource, Store, StoreInner, add_logged_state, state_defs};
+use crate::store::{CheckpointSource, Paced, Store, StoreInner, add_logged_state, state_defs};
 use crate::worker::Task;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::time::Instant;
 
 struct Located {
     storage: Arc<dyn Storage>,
@@ -91,6 +92,7 @@ fn none_in(directory: &Path, error: StorageError) -> Error {
 /// checkpoint left them, and nothing will ever name them.
 pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
     options.validate()?;
+    let started = Instant::now();
     let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
@@ -115,7 +117,7 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
     };
     let found = clear_up(&described, files)?;
     let described = if options.durability == Durability::Changelog { born(described)? } else { described };
-    Ok(go_live(engine, described, options, found))
+    Ok(go_live(engine, described, options, found, started))
 }
 
 /// A store whose commits last before it has a checkpoint begins with a manifest of nothing: recovery begins there.
@@ -166,6 +168,7 @@ pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions
 /// A store at a checkpoint: the newest one, or the one with this label.
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
+    let started = Instant::now();
     let located = locate(engine, path, false, &options)?;
     let mut files = located.storage.names()?;
     if let Some(label) = label
@@ -179,7 +182,7 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
     described.located.expect_absent(manifests, &files);
     let found = if label.is_none() { clear_up(&described, files)? } else { Vec::new() };
-    let store = go_live(engine, described, options, found);
+    let store = go_live(engine, described, options, found, started);
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
     Ok(store)
 }
@@ -308,8 +311,20 @@ fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// The store; the segments among the files `found` are to be deleted unless a manifest names them.
-fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: Vec<String>) -> Store {
+/// The store, which began to be opened at `started`; the segments among the files `found` are to be deleted unless a manifest
+/// names them.
+fn go_live(
+    engine: &Engine,
+    described: Described,
+    options: StoreOptions,
+    found: Vec<String>,
+    started: Instant,
+) -> Store {
+    let paced = Paced::new(options.checkpoint_policy, started);
+    if options.durability == Durability::Changelog {
+        let position = described.tail.as_ref().map_or(described.log_position, |tail| tail.to);
+        paced.opened_at(described.log_position, position);
+    }
     let Described { tail, log_position, .. } = &described;
     let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
     let (there, void) = tail.as_ref().map(|tail| (tail.there.clone(), tail.void.clone())).unwrap_or_default();
@@ -349,6 +364,7 @@ fn go_live(engine: &Engine, described: Described, options: StoreOptions, found: 
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         restored: described.restored,
+        paced,
         share: described.located.share,
         fetches: described.located.fetches,
         lock: Mutex::new(Some(described.located.lock)),
@@ -403,6 +419,7 @@ fn restore_combined(
     bring: impl Fn(&dyn Storage, SegmentId, usize) -> Result<()>,
 ) -> Result<Store> {
     options.validate()?;
+    let started = Instant::now();
     let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
@@ -430,7 +447,7 @@ fn restore_combined(
     let files = located.storage.names()?;
     located.expect_absent(std::iter::once(&manifest), &files);
     let described = describe(engine, located, &files, None)?;
-    Ok(go_live(engine, described, options, Vec::new()))
+    Ok(go_live(engine, described, options, Vec::new(), started))
 }
 
 fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {

@@ -199,6 +199,9 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Res
         writer.swap_log(log.take());
     }
     let (bytes, elapsed) = (tail.bytes(), started.elapsed());
+    if store.log.is_on() && outcome.is_ok() {
+        store.paced.replayed(bytes, elapsed);
+    }
     tracing::info!(path = %store.storage.root().display(), bytes, changes, ?elapsed, "changelog replayed");
     outcome
 }

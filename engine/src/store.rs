@@ -1,5 +1,9 @@
 //! A store: one directory of state.
 
+mod paced;
+
+pub(crate) use paced::{Mark, Paced};
+
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
 use crate::changelog::Changelog;
@@ -149,6 +153,8 @@ pub(crate) struct StoreInner {
     pub trouble: Mutex<Option<Error>>,
     pub closed: AtomicBool,
     pub restored: Option<CheckpointInfo>,
+    /// When checkpoints are due.
+    pub paced: Paced,
     /// Its part of the memory budget.
     pub share: Arc<Share>,
     /// What is elsewhere, if anything may be.

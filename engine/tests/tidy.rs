@@ -49,8 +49,8 @@ const LAYERS: [(&str, &[&str]); 5] = [
     (
         "base",
         &[
-            "checksum", "codec", "convert", "error", "ids", "key", "metrics", "options", "packed", "spans", "states",
-            "stats",
+            "checksum", "codec", "convert", "error", "ids", "key", "metrics", "options", "pacing", "packed", "spans",
+            "states", "stats",
         ],
     ),
     ("platform", &["platform"]),

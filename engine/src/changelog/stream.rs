@@ -17,6 +17,8 @@ pub const PENDING_BYTES_MAX: usize = 8 << 20;
 /// So many buffers are kept for the next ones, and none that is longer than this.
 const FREE_MAX: usize = 8;
 const FREE_BYTES_MAX: usize = 1 << 20;
+/// What is longer than any clock goes is looked at so often.
+const LONG: Duration = Duration::from_secs(3_600);
 /// How long a writer waits before it looks again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -210,7 +212,7 @@ impl Changelog {
         if stream.pending >= options.bytes || (stream.hurried && wants) {
             return Some(now);
         }
-        stream.wanted_since.filter(|_| wants).map(|since| since + options.delay)
+        stream.wanted_since.filter(|_| wants).map(|since| since.checked_add(options.delay).unwrap_or(now + LONG))
     }
 
     /// Takes what there is to be written, about `max` bytes.

@@ -91,7 +91,7 @@ impl Instance {
         let offsets = vec![(self.options.range, number.to_le_bytes().to_vec())];
         let commit = Commit { offsets, metadata: commit_name(number), lasting };
         let committed = match self.writers.first_mut() {
-            Some(writer) if number % 2 == 0 => writer.commit(commit).unwrap(),
+            Some(writer) if number.is_multiple_of(2) => writer.commit(commit).unwrap(),
             _ => self.store.commit(commit).unwrap(),
         };
         assert_eq!(committed.metadata, commit_name(number));

@@ -4,7 +4,7 @@ use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, opti
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
 use crate::types::*;
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, Retention, SegmentSink, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, Policy, Retention, SegmentSink, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -192,6 +192,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             bytes: usize::try_from(given.changelog_bytes).unwrap_or(usize::MAX),
             file_bytes: given.changelog_file_bytes,
         },
+        checkpoint_policy: Policy::Manual,
         retained_checkpoints: given.retained_checkpoints as usize,
         retention: if flag(given.host_retention)? {
             Retention::Host { unconfirmed_max: given.unconfirmed_max as usize }

@@ -4,7 +4,7 @@ use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, Retention, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, Policy, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -67,6 +67,7 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
         range,
         durability,
         changelog,
+        checkpoint_policy: Policy::Manual,
         retained_checkpoints,
         retention,
         compress,
