@@ -56,6 +56,9 @@ pub struct RunArguments {
     /// The time from one commit to the next, with a changelog
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "MS")]
     pub commit_interval_ms: u64,
+    /// How long a recovery may take, as 2s or 500ms: checkpoints are taken as seldom as that allows, not by the interval
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub recovery_target: Option<std::time::Duration>,
     /// The engine's background threads
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "COUNT")]
     pub threads: u16,
@@ -131,6 +134,22 @@ pub struct CheckArguments {
     pub scratch: PathBuf,
 }
 
+/// Reads `2s`, `1.5s`, `500ms`.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let wanted = || format!("{text:?} is not a time such as 2s or 500ms");
+    let (digits, unit_s) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, 1e-3),
+        (None, Some(digits)) => (digits, 1.0),
+        (None, None) => return Err(wanted()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| wanted())?;
+    let seconds = number * unit_s;
+    if !(1e-3..=86_400.0).contains(&seconds) {
+        return Err(wanted());
+    }
+    Ok(std::time::Duration::from_secs_f64(seconds))
+}
+
 /// Reads `64MiB`, `64M`, `1.5GiB`, `67108864`. K, M and G are powers of 1,024, also with an `iB` or `B` behind them.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let wanted = || format!("{text:?} is not a size such as 64MiB");
@@ -169,6 +188,15 @@ mod tests {
         assert_eq!((run.durability, run.commit_interval_ms), (Durability::Changelog, 20));
         assert!(Arguments::try_parse_from(["alluvium", "run", "--scale", "0"]).is_err());
         assert!(Arguments::try_parse_from(["alluvium", "run", "--memory", "lots"]).is_err());
+    }
+
+    #[test]
+    fn times_are_read() {
+        let ms = |text| parse_duration(text).map(|time| time.as_millis());
+        assert_eq!([ms("2s"), ms("1.5s"), ms("500ms")], [Ok(2_000), Ok(1_500), Ok(500)]);
+        for wrong in ["", "2", "s", "-1s", "1e9s", "NaNs", "2 minutes"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use alluvium::{
     Barrier, Commit, Committed, Durability, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator,
-    Metrics, Pending, Result, State, StateOptions, Store, StoreOptions, Writer, states,
+    Metrics, Pending, Policy, Result, State, StateOptions, Store, StoreOptions, Writer, states,
 };
 
 use crate::check::compare::{OwnedRow, Source};
@@ -59,9 +59,14 @@ pub fn open(directory: &Path, memory_bytes: u64, threads: usize) -> Outcome<Open
 }
 
 /// Opens the store in a directory at its newest checkpoint; where there is none yet, the store is created.
-pub fn open_or_create(directory: &Path, memory_bytes: u64, threads: usize, durability: Durability) -> Outcome<Opened> {
+pub fn open_or_create(
+    directory: &Path,
+    memory_bytes: u64,
+    threads: usize,
+    (durability, checkpoint_policy): (Durability, Policy),
+) -> Outcome<Opened> {
     let engine = open_engine(memory_bytes, threads)?;
-    let options = StoreOptions { durability, ..store_options() };
+    let options = StoreOptions { durability, checkpoint_policy, ..store_options() };
     let store = Store::open_or_create(&engine, directory, options)?;
     Opened::new(engine, store)
 }
@@ -97,6 +102,11 @@ impl Opened {
     pub fn barrier(&self, label: u64, next: u64) -> Result<Pending> {
         let offsets = vec![(RANGE, next.to_le_bytes().to_vec())];
         self.store.barrier(Barrier { offsets, ..Barrier::new(label) })
+    }
+
+    /// Whether a checkpoint is due by the store's policy.
+    pub fn is_checkpoint_due(&self) -> bool {
+        self.store.next_checkpoint().is_some_and(|next| next.is_due())
     }
 
     /// Commits what the job did before event `next`.

@@ -16,8 +16,7 @@ const MEMORY_BYTES: u64 = 32 << 20;
 fn run_job(directory: &Path, replay: &Replay, periods: u16) {
     let events = replay.period_events() * u64::from(periods);
     for (label, cut, lost) in [(1, events / 2, events / 10), (2, events, 0)] {
-        let opened =
-            engine_store::open_or_create(directory, MEMORY_BYTES, 1, alluvium::Durability::Checkpoint).unwrap();
+        let opened = engine_store::open_or_create(directory, MEMORY_BYTES, 1, Default::default()).unwrap();
         let mut job = Job::new(opened.writer().unwrap(), replay).unwrap();
         let first = opened.resume_at.unwrap_or(0);
         assert_eq!(Job::position(job.store_mut()).unwrap(), first);

@@ -46,6 +46,7 @@ pub fn run(arguments: &RunArguments) -> Outcome<u8> {
         threads: arguments.threads.into(),
         checkpoint_interval_ms: arguments.checkpoint_interval_ms,
         commit_interval_ms: commit_interval_ms(arguments),
+        recovery_target_ms: recovery_target_ms(arguments),
     };
     announce(&settings, &places.store);
     let plan = plan::crashes(settings.seed, settings.crashes, settings.events);
@@ -96,12 +97,18 @@ fn settings(arguments: &RunArguments) -> Outcome<Settings> {
         seed: arguments.seed.unwrap_or_else(plan::fresh_seed),
         checkpoint_interval_ms: arguments.checkpoint_interval_ms,
         commit_interval_ms: commit_interval_ms(arguments),
+        recovery_target_ms: recovery_target_ms(arguments),
     })
 }
 
 /// From one commit to the next, where the store has a changelog.
 fn commit_interval_ms(arguments: &RunArguments) -> Option<u64> {
     (arguments.durability == Durability::Changelog).then_some(arguments.commit_interval_ms)
+}
+
+/// How long a recovery may take.
+fn recovery_target_ms(arguments: &RunArguments) -> Option<u64> {
+    arguments.recovery_target.map(|target| u64::try_from(target.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn announce(settings: &Settings, store: &Path) {

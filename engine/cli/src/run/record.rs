@@ -28,6 +28,8 @@ pub struct Settings {
     pub checkpoint_interval_ms: u64,
     /// From one commit to the next; `None` without a changelog.
     pub commit_interval_ms: Option<u64>,
+    /// How long a recovery may take; `None` where checkpoints come by the interval.
+    pub recovery_target_ms: Option<u64>,
 }
 
 /// One moment of the timeline.
@@ -305,6 +307,7 @@ pub mod tests {
             seed: 42,
             checkpoint_interval_ms: 1_000,
             commit_interval_ms: None,
+            recovery_target_ms: None,
         };
         let mut record = Record::new(settings).unwrap();
         let (mut event, mut written) = (0_u64, 0_u64);

@@ -107,9 +107,10 @@ pub fn lines(record: &Record) -> Vec<[String; 3]> {
             "recoveries",
             thousands(record.recoveries.len() as u64),
             format!(
-                "from {}; first read after {:.1} ms at most",
+                "from {}; first read after {:.1} ms at most{}",
                 counted(record.crashes.len() as u64, "crash", "crashes"),
-                record.recovery_first_read_ms_max()
+                record.recovery_first_read_ms_max(),
+                record.settings.recovery_target_ms.map_or_else(String::new, |target| format!(", {target} ms allowed"))
             ),
         ),
         line(

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use alluvium::{Committed, Durability, Pending};
+use alluvium::{Committed, Durability, Pending, Policy};
 use serde::{Deserialize, Serialize};
 
 use super::message::{Message, Progress};
@@ -17,6 +17,10 @@ use crate::input::Replay;
 use crate::job::Job;
 use crate::meter::Metered;
 
+/// How often it is asked whether a checkpoint is due, where there is a target for recovery.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+/// What checkpoints may write for each byte that changes, where there is one.
+const WRITE_AMPLIFICATION_MAX: f64 = 20.0;
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// How many events go by between two looks at the clock.
 const EVENTS_BETWEEN_LOOKS: u64 = 64;
@@ -38,6 +42,8 @@ pub struct Task {
     pub checkpoint_interval_ms: u64,
     /// From one commit to the next; `None`: the store has no changelog.
     pub commit_interval_ms: Option<u64>,
+    /// How long a recovery may take, in ms; `None`: checkpoints come by the interval.
+    pub recovery_target_ms: Option<u64>,
 }
 
 /// A line to the parent. The parent's end can only be closed when it is gone, and then there is no use in going on.
@@ -61,6 +67,7 @@ pub fn run(task: &Task) -> Outcome<()> {
         commits: VecDeque::new(),
         interval: Duration::from_millis(task.checkpoint_interval_ms),
         commit_interval: task.commit_interval_ms.map(Duration::from_millis),
+        paced: task.recovery_target_ms.is_some(),
     };
     worker.run(&replay, next, events)?;
     opened.close()?;
@@ -72,7 +79,12 @@ pub fn run(task: &Task) -> Outcome<()> {
 fn recover(task: &Task) -> Outcome<(Opened, EngineStore, u64)> {
     let started = Instant::now();
     let durability = if task.commit_interval_ms.is_some() { Durability::Changelog } else { Durability::Checkpoint };
-    let opened = engine_store::open_or_create(&task.directory, task.memory_bytes, task.threads, durability)?;
+    let policy = task.recovery_target_ms.map_or(Policy::Manual, |target| Policy::RecoveryTime {
+        target: Duration::from_millis(target),
+        max_write_amplification: WRITE_AMPLIFICATION_MAX,
+    });
+    let last = (durability, policy);
+    let opened = engine_store::open_or_create(&task.directory, task.memory_bytes, task.threads, last)?;
     let mut store = opened.writer()?;
     let position = Job::position(&mut store)?;
     let first_read_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -102,6 +114,8 @@ struct Worker<'a> {
     interval: Duration,
     /// From one commit to the next, where there is a changelog.
     commit_interval: Option<Duration>,
+    /// Whether checkpoints come as a target for recovery wants them.
+    paced: bool,
 }
 
 impl Worker<'_> {
@@ -109,6 +123,7 @@ impl Worker<'_> {
         let mut next_report = Instant::now();
         let mut next_checkpoint = Instant::now() + self.interval;
         let mut next_commit = Instant::now();
+        let mut ask_at = Instant::now();
         for index in first..events {
             if index % EVENTS_BETWEEN_LOOKS == 0 {
                 let now = Instant::now();
@@ -123,7 +138,15 @@ impl Worker<'_> {
                     self.commits.push_back((index, now, self.opened.commit(index)?));
                     next_commit = now + interval;
                 }
-                if now >= next_checkpoint && self.pending.is_none() {
+                let is_due = match self.paced {
+                    true if now >= ask_at => {
+                        ask_at = now + ASK_EVERY;
+                        self.opened.is_checkpoint_due()
+                    }
+                    true => false,
+                    false => now >= next_checkpoint,
+                };
+                if is_due && self.pending.is_none() {
                     self.begin_checkpoint(index)?;
                     next_checkpoint = now + self.interval;
                 }
