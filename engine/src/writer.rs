@@ -220,13 +220,13 @@ impl Writer {
         match self.quick_update(state, key, change) {
             QuickUpdate::Done => Ok(()),
             QuickUpdate::Not(change) => self.full_update(state, key.group, key.key, key.namespace, Some(change), None),
-            QuickUpdate::Changed(value) => self.full_update::<_, fn(Option<&[u8]>) -> _>(
+            QuickUpdate::Changed(value, aborts) => self.full_update::<_, fn(Option<&[u8]>) -> _>(
                 state,
                 key.group,
                 key.key,
                 key.namespace,
                 None,
-                Some(value),
+                Some((value, aborts)),
             ),
         }
     }
@@ -241,16 +241,19 @@ impl Writer {
         key: &[u8],
         namespace: &[u8],
         change: Option<F>,
-        changed: Option<Option<V>>,
+        changed: Option<(Option<V>, u64)>,
     ) -> Result<()> {
         let key = Key { group, key, namespace };
         let (mut change, mut changed) = (change, changed);
         match self.quick_change(state, key, &mut change) {
             QuickUpdate::Done => return Ok(()),
             QuickUpdate::Not(()) => {}
-            QuickUpdate::Changed(value) => changed = Some(value),
+            QuickUpdate::Changed(value, aborts) => changed = Some((value, aborts)),
         }
+        let aborts = changed.as_ref().map(|(_, aborts)| *aborts);
+        let mut changed = changed.map(|(value, _)| value);
         self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
+            aborts.map_or(Ok(()), |aborts| write::check_aborts(core, aborts))?;
             change::update(core, def, key, probe, &mut change, &mut changed)
         })
     }

@@ -13,8 +13,9 @@ pub(super) enum QuickUpdate<V, F> {
     Done,
     /// Nothing: there is more to it.
     Not(F),
-    /// The value was changed to something that doesn't take the old one's place.
-    Changed(Option<V>),
+    /// The value was changed to something that doesn't take the old one's place, when so many transactions had been undone: if
+    /// another is before it is written, what it was made of is gone.
+    Changed(Option<V>, u64),
 }
 
 impl Writer {
@@ -46,7 +47,7 @@ impl Writer {
             found = quickened;
         }
         if let Err(value) = found.change(|old| change(Some(old))) {
-            return QuickUpdate::Changed(value);
+            return QuickUpdate::Changed(value, core.hot.aborts());
         }
         if let Some(log) = &mut core.log {
             log.word(state.0, key.group, key.key, found.value());
@@ -77,7 +78,7 @@ impl Writer {
         let Some(change) = change.take() else { return QuickUpdate::Not(()) };
         self.states.note_length(state, record.value_len());
         if let Err(value) = core.hot.change_quickly(record, |old| change(Some(old))) {
-            return QuickUpdate::Changed(value);
+            return QuickUpdate::Changed(value, core.hot.aborts());
         }
         if let Some(log) = &mut core.log {
             log.change(state.0, key, Change::Put(core.hot.value_of(record)), None);
