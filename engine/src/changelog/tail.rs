@@ -78,15 +78,13 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
         let header = header_of(&*file, number, store)?;
         opened.push(TailFile { file, header, blocks: Vec::new() });
     }
-    let Some(last) = opened.last() else { return Ok(None) };
-    if let Some(pair) = opened.windows(2).find(|pair| pair[0].header.first > pair[1].header.first) {
-        return Err(damaged(pair[1].file.path(), 40, "the file before it begins at a later position"));
-    }
+    let Some(last) = opened.last().map(|last| last.file.path().to_owned()) else { return Ok(None) };
     let there = opened.iter().map(|file| (file.header.number, file.header.first)).collect();
+    let mut opened = without_void(opened);
     let begin = opened.partition_point(|file| file.header.first <= from);
     let Some(begin) = begin.checked_sub(1) else {
         let detail = format!("the changelog begins at {} and the checkpoint at {from}", opened[0].header.first);
-        return Err(StorageError::new(Fault::Missing, last.file.path(), 0, detail).into());
+        return Err(StorageError::new(Fault::Missing, last, 0, detail).into());
     };
     let mut needed = opened.split_off(begin);
     let firsts: Vec<u64> = needed.iter().skip(1).map(|file| file.header.first).chain([u64::MAX]).collect();
@@ -108,6 +106,19 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
     tail.find_handlers()?;
     tail.find_voids()?;
     Ok(Some(tail))
+}
+
+/// The files that have something: a recovery goes back to the last commit, and what was begun behind that, whole files perhaps, is
+/// void once a later file begins there.
+fn without_void(files: Vec<TailFile>) -> Vec<TailFile> {
+    let mut kept: Vec<TailFile> = Vec::with_capacity(files.len());
+    for file in files.into_iter().rev() {
+        if kept.last().is_none_or(|later| file.header.first <= later.header.first) {
+            kept.push(file);
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 /// A position that is behind all that the files of a changelog can have.
