@@ -58,6 +58,8 @@ impl Barrier {
 struct State {
     outcome: Option<Result<CheckpointInfo>>,
     aborted: bool,
+    /// The number of its manifest, once that is there for good: too late to abort it.
+    published: Option<u64>,
 }
 
 /// The shared part of a [`Pending`].
@@ -68,21 +70,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Says how it ended, unless that was said before: then nothing happens, and the answer is false.
-    pub fn finish(&self, outcome: Result<CheckpointInfo>) -> bool {
-        self.finish_after(outcome, || {})
-    }
-
-    /// The same, after what whoever learns of it is to find done. That is not done where it was said before.
-    pub fn finish_after(&self, outcome: Result<CheckpointInfo>, before: impl FnOnce()) -> bool {
-        let mut state = self.state.lock();
-        let first = state.outcome.is_none();
-        if first {
-            before();
-        }
-        state.outcome.get_or_insert(outcome);
+    /// Says how it ended, unless that was said before: then nothing happens.
+    pub fn finish(&self, outcome: Result<CheckpointInfo>) {
+        self.state.lock().outcome.get_or_insert(outcome);
         self.done.notify_all();
-        first
     }
 
     fn wait(&self) -> Result<CheckpointInfo> {
@@ -95,15 +86,24 @@ impl Shared {
         }
     }
 
+    /// Says that its manifest is there, unless it was given up before: then the answer is false, and the manifest has to go.
+    pub fn is_published(&self, number: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.outcome.is_none() {
+            state.published = Some(number);
+        }
+        state.published.is_some()
+    }
+
     /// Gives it up; the number of the checkpoint if it is complete already.
     pub fn abort(&self, label: u64) -> Option<u64> {
         let mut state = self.state.lock();
         state.aborted = true;
-        if state.outcome.is_none() {
+        if state.outcome.is_none() && state.published.is_none() {
             state.outcome = Some(Err(aborted(label)));
             self.done.notify_all();
         }
-        state.outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).map(|info| info.number)
+        state.published
     }
 
     /// Whether the host gave it up.
@@ -196,6 +196,9 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     let request = Request::new(store, barrier, mark, reached, started, Arc::clone(&shared));
     store.queue.push(store, Job { shards, request: Some(request), snapshot: None, _cut: flush::Cut::new(store) });
     drop(sealing);
+    if store.log.is_full() {
+        store.engine.log(store);
+    }
     store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     Ok(Pending { label, shared, store: Arc::downgrade(store) })
 }

@@ -117,8 +117,6 @@ impl<'a> BulkLoad<'a> {
         if outputs.is_empty() {
             return Ok(());
         }
-        // The changelog will not have it.
-        self.store.log.skip();
         install_loaded(self.store, &outputs, &self.loaded, &self.lineages)
     }
 }

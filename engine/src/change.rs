@@ -165,8 +165,8 @@ pub(crate) fn append_frames(
     };
     let found = core.hot.join_committed(probe, found);
     core.hot.append_chain(probe, found, frames, None, below)?;
-    if let Some(log) = &mut core.log {
-        log.change(def.id, key, Change::Append(&frames.concat()), None);
+    if core.log.is_some() {
+        core.log(def.id, key, Change::Append(&frames.concat()), None);
     }
     Ok(())
 }

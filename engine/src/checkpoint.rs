@@ -159,6 +159,11 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Lets go of the manifest that the store began with, if it is still there: a checkpoint takes its place.
+    fn doom_birth(&mut self) {
+        self.doomed.extend(self.birth.take());
+    }
+
     pub(crate) fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
         let found = self.kept.values_mut().rev().find(|kept| kept.info.label == label);
         found.ok_or_else(|| unknown(label))
@@ -188,9 +193,13 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             store.counts.checkpoint_ns.record(elapsed);
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
             let number = info.number;
-            log_is_covered(store, request.log_position);
-            let paced = || store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
-            if !request.shared.finish_after(Ok(info.clone()), paced) {
+            if request.shared.is_published(number) {
+                // Not before: what it makes superfluous is needed again where it is taken back.
+                store.catalogue.lock().doom_birth();
+                log_is_covered(store, request.log_position);
+                store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
+                request.shared.finish(Ok(info));
+            } else {
                 // The host was told that it is aborted while it was being published: it goes before the one before it
                 // could.
                 tracing::info!(label, number, "taken back");
@@ -260,10 +269,6 @@ fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo>
         standalone: request.barrier.standalone,
     };
     catalogue.kept.insert(number, kept);
-    // A store that was made with a changelog began with a manifest of nothing.
-    if let Some(birth) = catalogue.birth.take() {
-        catalogue.doomed.push(birth);
-    }
     Ok(info)
 }
 

@@ -159,6 +159,11 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     if let Err(invalid) = check_host(store.info.range, &commit.offsets, &commit.metadata) {
         return Err(Error::Options { option: "commit", problem: invalid.to_string() });
     }
+    if store.log.is_behind() {
+        // Commits come faster than the disk takes them, however little each one is.
+        store.engine.log(store);
+        store.engine.hurry(|| store.log.catch_up())?;
+    }
     let started = Instant::now();
     // No epoch is cut off, and none begun, between the first shard and the last.
     let sealing = loop {
@@ -187,7 +192,7 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     let info = Arc::new(CommitInfo { epoch, offsets, metadata, position });
     *store.last_commit.lock() = Arc::clone(&info);
     drop(sealing);
-    if logs && soon {
+    if logs && (soon || store.log.is_full()) {
         store.engine.log(store);
     }
     store.counts.commits.fetch_add(1, Ordering::Relaxed);

@@ -148,3 +148,13 @@ impl Error {
 
 /// A result of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Runs work that may come to code of the host (a merge operator): a panic there fails the store, not the thread that
+/// all stores share.
+pub(crate) fn catch<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Error::Background(format!("it panicked: {said}")))
+    })
+}

@@ -231,7 +231,7 @@ pub fn run_next(store: &Arc<StoreInner>) {
 
 fn run_job(store: &Arc<StoreInner>, mut job: Job) {
     let shards: Vec<Arc<Shard>> = job.shards.iter().map(|(shard, _)| Arc::clone(shard)).collect();
-    let outcome = crate::worker::catch(|| run(store, &mut job));
+    let outcome = crate::error::catch(|| run(store, &mut job));
     let mut again = false;
     if let Err(error) = outcome {
         job.fail(&error);

@@ -69,6 +69,10 @@ fn write(group: &mut LogGroup, stores: &[&Arc<StoreInner>]) {
     let mut batches: Vec<Batch<'_>> = Vec::with_capacity(stores.len());
     for store in stores {
         let mut files = store.log.files();
+        if store.log.has_ended() {
+            // Its directory may be another's as soon as we let go of its files.
+            continue;
+        }
         let taken = store.log.take(TAKEN_BYTES);
         match files.prepare(&taken) {
             Ok(()) => batches.push(Batch { store, files, taken }),

@@ -196,7 +196,7 @@ impl Shared {
         drop(state);
         if let Some(callback) = callback {
             // A host's panic is the host's: it must not take the thread along that all stores read by.
-            drop(crate::worker::catch(|| {
+            drop(crate::error::catch(|| {
                 callback();
                 Ok(())
             }));
@@ -253,7 +253,7 @@ impl Reads {
 /// Takes what is in line to its end; on the engine's reading thread.
 pub fn run(store: &Arc<StoreInner>) {
     let mut turn = Turn { store, under_way: HashMap::new(), next: 0 };
-    let outcome = crate::worker::catch(|| {
+    let outcome = crate::error::catch(|| {
         let blocks_read = cold::run(&*store.storage, &mut turn);
         store.counts.blocks_read.fetch_add(blocks_read, Ordering::Relaxed);
         Ok(())
@@ -312,7 +312,7 @@ impl Lookups for Turn<'_> {
         let answer = match outcome {
             Err(error) => failed(miss, &error),
             // The operator is the host's code, and may panic.
-            Ok(lookup) => match crate::worker::catch(|| Ok(answer(&miss, lookup))) {
+            Ok(lookup) => match crate::error::catch(|| Ok(answer(&miss, lookup))) {
                 Ok((value, cold)) => Answered { index: miss.index, value: Ok(value), def: miss.def, cold },
                 Err(error) => failed(miss, &error),
             },

@@ -46,6 +46,8 @@ pub enum FileRole {
     Orphan,
     /// A file that was never completed.
     Temporary,
+    /// A file of the changelog: what was committed since the newest checkpoint.
+    Changelog,
     /// The file that is locked while a store is open.
     Lock,
     /// No file of a store.
@@ -204,6 +206,7 @@ fn classify(file: FileEntry, named: &BTreeSet<SegmentId>) -> FileReport {
         Some(_) => FileRole::Orphan,
         None if names::parse_manifest_name(&file.name).is_some() => FileRole::Manifest,
         None if names::is_temporary_name(&file.name) => FileRole::Temporary,
+        None if names::parse_changelog_name(&file.name).is_some() => FileRole::Changelog,
         None if file.name == names::LOCK => FileRole::Lock,
         None => FileRole::Other,
     };
@@ -233,7 +236,7 @@ pub fn verify(directory: &Path) -> Result<Vec<Finding>> {
             FileRole::Orphan => "a segment that no manifest names",
             FileRole::Temporary => "a file that was never completed",
             FileRole::Other => "not a file of a store",
-            FileRole::Manifest | FileRole::Segment | FileRole::Lock => continue,
+            FileRole::Manifest | FileRole::Segment | FileRole::Changelog | FileRole::Lock => continue,
         };
         let path = report.path.join(&file.name);
         findings.push(Finding { severity: Severity::Note, path, offset: 0, problem: problem.to_owned() });

@@ -172,7 +172,8 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     let located = locate(engine, path, false, &options)?;
     let mut files = located.storage.names()?;
     if let Some(label) = label
-        && files.iter().any(|name| names::parse_changelog_name(name).is_some())
+        && (options.durability == Durability::Changelog
+            || files.iter().any(|name| names::parse_changelog_name(name).is_some()))
     {
         rebase(&*located.storage, &files, label)?;
         files = located.storage.names()?;
@@ -245,10 +246,13 @@ fn is_birth(manifest: &Manifest) -> bool {
 fn rebase(storage: &dyn Storage, files: &[String], label: u64) -> Result<()> {
     let numbers = manifest::reader::numbers_among(files);
     let file = manifest::reader::checkpoint(storage, &numbers, label)?.ok_or_else(|| unknown(label))?;
-    let log_position = changelog::tail::bound(storage, files)?;
-    if file.manifest.log_position >= log_position {
+    let bound = changelog::tail::bound(storage, files)?;
+    if numbers.last() == Some(&file.manifest.number) && file.manifest.log_position >= bound {
         return Ok(());
     }
+    // Also behind what the others have: the changelog's last positions may never have been written.
+    let heads = manifest::reader::heads(storage)?.into_iter().filter_map(|(_, head)| head.ok());
+    let log_position = heads.map(|head| head.log_position).fold(bound, u64::max);
     let number = numbers.last().map_or(1, |number| number + 1);
     let parent = Some(manifest::Parent { number: file.manifest.number, digest: file.digest });
     let manifest = Manifest { number, parent, log_position, ..(*file.manifest).clone() };

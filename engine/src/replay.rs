@@ -7,6 +7,7 @@
 use crate::changelog::Tail;
 use crate::changelog::tail::Redo;
 use crate::commit;
+use crate::error::catch;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::ids::KeyGroupRange;
@@ -24,6 +25,19 @@ pub struct Replay {
     active: AtomicBool,
     state: Mutex<State>,
     moved: Condvar,
+    /// Held by who claims a range only to have it replayed: somebody else may want a writer of it meanwhile.
+    helping: Mutex<()>,
+}
+
+/// How replaying some ranges ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// They were replayed.
+    Done,
+    /// Nothing was done; another may begin with them.
+    Again,
+    /// Half of it is there: the store failed, and nobody gets to see it.
+    Failed,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +47,7 @@ struct State {
     pending: Vec<KeyGroupRange>,
     /// Ranges that are being replayed.
     running: Vec<KeyGroupRange>,
+    has_failed: bool,
 }
 
 impl Replay {
@@ -41,7 +56,8 @@ impl Replay {
         let tail = tail.filter(|tail| !tail.is_empty()).map(Arc::new);
         let active = AtomicBool::new(tail.is_some());
         let pending = if tail.is_some() { vec![range] } else { Vec::new() };
-        Self { active, state: Mutex::new(State { tail, pending, running: Vec::new() }), moved: Condvar::new() }
+        let state = Mutex::new(State { tail, pending, ..State::default() });
+        Self { active, state, moved: Condvar::new(), helping: Mutex::new(()) }
     }
 
     /// Whether something is still to be replayed.
@@ -79,14 +95,16 @@ impl Replay {
         (!mine.is_empty()).then_some((tail, mine))
     }
 
-    /// Says that ranges were replayed, or are to be replayed by another.
-    fn ended(&self, ranges: &[KeyGroupRange], again: bool) {
+    /// Says how replaying ranges ended.
+    fn ended(&self, ranges: &[KeyGroupRange], end: End) {
         let mut state = self.state.lock();
         state.running.retain(|range| !ranges.contains(range));
-        if again {
-            state.pending.extend(ranges);
+        match end {
+            End::Done => {}
+            End::Again => state.pending.extend(ranges),
+            End::Failed => state.has_failed = true,
         }
-        if state.pending.is_empty() && state.running.is_empty() {
+        if state.pending.is_empty() && state.running.is_empty() && !state.has_failed {
             state.tail = None;
             self.active.store(false, Ordering::Release);
         }
@@ -113,69 +131,101 @@ impl Replay {
 pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
     while store.replay.is_active() {
         store.check()?;
-        let Some(range) = store.replay.next() else { return Ok(()) };
-        match store.claim(range) {
+        let Some(range) = store.replay.next() else { return store.check() };
+        let helping = store.replay.helping.lock();
+        match claim_active(store, range) {
             Ok(writer) => drop(writer),
             // Its writer replays it, or was faster.
-            Err(Error::RangeClaimed { .. }) => std::thread::yield_now(),
+            Err(Error::RangeClaimed { .. }) => {
+                drop(helping);
+                std::thread::yield_now();
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Replays what a writer's range is still to have. Of a transactional store all of it: a commit is of the whole store.
-pub(crate) fn range_of(store: &Arc<StoreInner>, writer: &mut Writer) -> Result<()> {
-    if !store.replay.is_active() {
-        return Ok(());
+/// A writer of a range, with everything in it that was committed.
+pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
+    // A transactional store is replayed as a whole: one at a time.
+    if !(store.options.transactional && store.replay.is_active()) {
+        match claim_active(store, range) {
+            Err(Error::RangeClaimed { .. }) => {}
+            outcome => return outcome,
+        }
     }
-    let transactional = store.options.transactional;
-    let Some((tail, ranges)) = store.replay.begin(writer.range(), transactional) else {
-        return if transactional { wait_for_others(store) } else { Ok(()) };
-    };
-    let outcome = check_host(store, &tail);
-    if let Err(error) = outcome {
-        store.replay.ended(&ranges, true);
-        return Err(error);
-    }
-    let outcome = if transactional { whole(store, &tail, writer, &ranges) } else { run(store, &tail, &mut [writer]) };
-    if let Err(error) = &outcome {
-        // Half of it is there: reopening the store begins anew.
-        store.fail(error);
-    }
-    store.replay.ended(&ranges, false);
-    outcome
+    // Perhaps it is claimed only by who has it replayed for a reader, say: that is nobody's business.
+    let _helping = store.replay.helping.lock();
+    claim_active(store, range)
 }
 
-fn wait_for_others(store: &StoreInner) -> Result<()> {
-    while store.replay.next().is_some() {
-        std::thread::yield_now();
+fn claim_active(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
+    if store.options.transactional {
+        return claim_after_all(store, range);
     }
-    store.check()
+    let mut writer = write::claim(store, range)?;
+    let Some((tail, ranges)) = store.replay.begin(range, false) else { return Ok(writer) };
+    if let Err(error) = check_host(store, &tail) {
+        store.replay.ended(&ranges, End::Again);
+        return Err(error);
+    }
+    finish(store, &ranges, || run(store, &tail, &mut [&mut writer]))?;
+    Ok(writer)
+}
+
+/// Of a transactional store everything is replayed before anybody gets a writer: a commit is of the whole store. The caller holds
+/// [`Replay::helping`] where something is still to be replayed.
+fn claim_after_all(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
+    let Some((tail, ranges)) = store.replay.begin(range, true) else {
+        store.check()?;
+        return write::claim(store, range);
+    };
+    let claimed = check_host(store, &tail).and_then(|()| claim_whole(store, range));
+    let (mut own, mut others) = match claimed {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            store.replay.ended(&ranges, End::Again);
+            return Err(error);
+        }
+    };
+    finish(store, &ranges, || {
+        let mut writers: Vec<&mut Writer> = others.iter_mut().chain([&mut own]).collect();
+        run(store, &tail, &mut writers)?;
+        commit::commit_replayed(store, &tail);
+        Ok(())
+    })?;
+    Ok(own)
+}
+
+/// Claims a range, and all others of the store beside it.
+fn claim_whole(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<(Writer, Vec<Writer>)> {
+    let (own, all) = (write::claim(store, range)?, store.info.range);
+    let mut others = Vec::new();
+    if all.first() < range.first() {
+        others.push(write::claim(store, KeyGroupRange::new(all.first(), range.first() - 1))?);
+    }
+    if range.last() < all.last() {
+        others.push(write::claim(store, KeyGroupRange::new(range.last() + 1, all.last()))?);
+    }
+    Ok((own, others))
+}
+
+/// Runs what replays ranges, code of the host included, and says how it ended.
+fn finish(store: &StoreInner, ranges: &[KeyGroupRange], replay: impl FnOnce() -> Result<()>) -> Result<()> {
+    let outcome = catch(replay);
+    if let Err(error) = &outcome {
+        // Reopening the store begins anew.
+        store.fail(error);
+    }
+    store.replay.ended(ranges, if outcome.is_ok() { End::Done } else { End::Failed });
+    outcome
 }
 
 /// Operators of the host have to be there, as operands may have to be folded, and handlers in the version that applied the events.
 fn check_host(store: &StoreInner, tail: &Tail) -> Result<()> {
     store.states.read().iter().try_for_each(|def| def.check_operator())?;
     tail.handlers.iter().try_for_each(|(name, version)| events::find(store, name, *version).map(drop))
-}
-
-/// Replays a transactional store, and commits what was replayed.
-fn whole(store: &Arc<StoreInner>, tail: &Tail, own: &mut Writer, ranges: &[KeyGroupRange]) -> Result<()> {
-    let mut others = Vec::new();
-    for range in ranges {
-        let (first, last, of) = (range.first(), range.last(), own.range());
-        if first < of.first() {
-            others.push(write::claim(store, KeyGroupRange::new(first, last.min(of.first() - 1)))?);
-        }
-        if last > of.last() {
-            others.push(write::claim(store, KeyGroupRange::new(first.max(of.last() + 1), last))?);
-        }
-    }
-    let mut writers: Vec<&mut Writer> = others.iter_mut().chain([own]).collect();
-    run(store, tail, &mut writers)?;
-    commit::commit_replayed(store, tail);
-    Ok(())
 }
 
 /// Replays the changes of some writers' key groups, in order.

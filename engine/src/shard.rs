@@ -5,6 +5,7 @@
 //! (which segments there are, and up to which epoch everything is in them) is replaced as a whole in one step.
 
 use crate::changelog::LogBuffer;
+use crate::changelog::buffer::HELD_BYTES_MAX;
 use crate::changelog::record::Change;
 use crate::hot::commits::Commits;
 use crate::hot::table::Head;
@@ -234,6 +235,15 @@ impl Core {
     pub fn log(&mut self, state: StateId, key: Key<'_>, change: Change<'_>, expiry_ms: Option<u64>) {
         if let Some(log) = &mut self.log {
             log.change(state, key, change, expiry_ms);
+        }
+        self.heed_log();
+    }
+
+    /// Has the next operation look after a buffer of the changelog that grew long: a few long values are enough for that.
+    pub fn heed_log(&mut self) {
+        if self.log.as_ref().is_some_and(|log| log.len() >= HELD_BYTES_MAX) {
+            // As if there were a newer view.
+            self.view_number = u64::MAX;
         }
     }
 

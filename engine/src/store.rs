@@ -31,7 +31,7 @@ use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
 use crate::writer::Writer;
-use crate::{checkpoint, recover, replay, write};
+use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -529,9 +529,7 @@ impl StoreInner {
 
     /// A writer of a range, with everything in it that was committed.
     pub fn claim(self: &Arc<Self>, range: KeyGroupRange) -> Result<Writer> {
-        let mut writer = write::claim(self, range)?;
-        replay::range_of(self, &mut writer)?;
-        Ok(writer)
+        replay::claim(self, range)
     }
 
     /// Memory for a shard, of this store's share.
@@ -688,6 +686,8 @@ impl StoreInner {
         }
         let synced = self.log.finish(|| self.engine.log(self));
         self.log.end(Error::Closed);
+        // What is just being written is the last of it: then the directory may be another's.
+        drop(self.log.files());
         synced
     }
 }

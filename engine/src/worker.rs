@@ -9,7 +9,6 @@ use crate::store::StoreInner;
 use crate::{compact, flush, group_commit, inflight, reclaim};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
@@ -173,16 +172,6 @@ fn run(queue: &Receiver<Task>) {
             Task::Stop => return,
         }
     }
-}
-
-/// Runs work that may come to code of the host (a merge operator): a panic there fails the store, not the thread that
-/// all stores share.
-pub(crate) fn catch<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
-        let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(Error::Background(format!("it panicked: {said}")))
-    })
 }
 
 impl Drop for Workers {

@@ -4,7 +4,7 @@
 //! makes room (evicts what is clean, spills what is dirty), leaves the gate while it waits for the flush, and tries
 //! again.
 
-use crate::changelog::buffer::FULL_BYTES as LOG_BYTES_FULL;
+use crate::changelog::buffer::{FULL_BYTES as LOG_BYTES_FULL, HELD_BYTES_MAX as LOG_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::flush::Job;
 use crate::hot::OutOfMemory;
@@ -145,7 +145,8 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
 #[inline]
 pub(crate) fn check_staged(store: &StoreInner, token: &mut OwnerToken<Core>) -> Result<()> {
     let max_bytes = store.options.staged_bytes_max;
-    if max_bytes == usize::MAX {
+    // What is replayed is committed already.
+    if max_bytes == usize::MAX || store.replay.is_active() {
         return Ok(());
     }
     let bytes = token.enter().hot.staged_bytes();
@@ -220,9 +221,6 @@ fn run_with_care<R>(
     }
     outcome
 }
-
-/// A buffer of the changelog that is so long holds its writer up until it can be moved, in bytes.
-const LOG_BYTES_MAX: usize = 4 << 20;
 
 /// Moves what was appended to the changelog on, where it is time to. The writer waits where the disk takes less than it writes. The
 /// caller is outside the gate.

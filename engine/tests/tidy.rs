@@ -119,7 +119,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("worker", "compact", "it launches them"),
     ("worker", "reclaim", "it launches them"),
     ("worker", "inflight", "it launches them"),
-    ("inflight", "worker", "`catch`: the host's operators and callbacks may panic"),
     ("inflight", "cold", "the stream that its lookups go through"),
     ("recover", "inflight", "an empty `Reads` for a new store"),
     ("recover", "worker", "`Task`: what a crash left behind goes in the background"),

@@ -290,6 +290,7 @@ fn files(report: &DirectoryReport) -> Vec<File> {
         FileRole::Segment => "segment",
         FileRole::Orphan => "orphan",
         FileRole::Temporary => "temporary",
+        FileRole::Changelog => "changelog",
         FileRole::Lock => "lock",
         FileRole::Other => "other",
     };

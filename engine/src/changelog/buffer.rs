@@ -6,6 +6,8 @@ use crate::key::Key;
 
 /// A buffer that holds so much is to be moved to the stream, in bytes.
 pub const FULL_BYTES: usize = 256 << 10;
+/// A buffer that holds so much holds its writer up until it can be moved, in bytes.
+pub const HELD_BYTES_MAX: usize = 4 << 20;
 
 /// A shard's buffer; it lies inside the shard's gate.
 #[derive(Debug, Default)]

@@ -10,6 +10,9 @@ use crate::platform::random::random;
 use crate::platform::storage::{Buffer, Fault, LogFile, LogWrite, Storage, StorageError, names};
 use std::sync::Arc;
 
+/// A buffer that is longer isn't kept for the next writes.
+const BUFFER_BYTES_KEPT: usize = 16 << 20;
+
 /// The files of a store's changelog, the last of which is being written.
 #[derive(Debug)]
 pub struct Files {
@@ -119,6 +122,10 @@ impl Files {
             current.dirty = !sync && (current.dirty || !self.buffer.is_empty());
         }
         self.buffer.clear();
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            // It was for one very long value.
+            self.buffer = Buffer::default();
+        }
     }
 
     /// Removes the files of which nothing from `position` on is needed. What can't be removed is tried again the next time.

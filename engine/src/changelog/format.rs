@@ -23,8 +23,8 @@ pub const FILE_HEADER_BYTES: usize = 64;
 pub const PAGE_BYTES: usize = ALIGNMENT;
 /// The length of a block's header, in bytes.
 pub const BLOCK_HEADER_BYTES: usize = 64;
-/// The longest payload of a block, in bytes. Only one record makes it longer than [`BLOCK_BYTES`].
-pub const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+/// The longest payload of a block, in bytes: the longest value, with all that may stand before it in a writer's buffer.
+pub const PAYLOAD_BYTES_MAX: usize = (1 << 30) + (1 << 29);
 /// How long a payload is made where there is more, about, in bytes.
 pub const BLOCK_BYTES: usize = 1 << 20;
 

@@ -4,6 +4,7 @@
 //! each key group's changes in their order, and a commit stands behind all that it commits.
 
 use super::files::Files;
+use super::format::BLOCK_BYTES;
 use super::record;
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
@@ -72,8 +73,8 @@ struct Stream {
     /// Since when.
     wanted_since: Option<Instant>,
     hurried: bool,
-    /// From here on the stream doesn't have all changes: a load, say, that only a checkpoint has.
-    unlogged_at: Option<u64>,
+    /// Where the first and the last change belong that the stream doesn't have: of a load, say, that only a checkpoint has.
+    unlogged: Option<(u64, u64)>,
     waiting: Vec<(u64, Durable)>,
     /// It can't be written any more.
     failure: Option<Error>,
@@ -137,14 +138,24 @@ impl Changelog {
         stream.appended += bytes.len() as u64;
         stream.pending += bytes.len();
         stream.chunks.push_back(Chunk { bytes, position, has_events, ..Chunk::default() });
-        self.options.as_ref().is_some_and(|options| stream.pending >= options.bytes)
+        self.options.as_ref().is_some_and(|options| stream.is_full(options))
+    }
+
+    /// Whether it is time to write, commit or not.
+    pub fn is_full(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| self.stream.lock().is_full(options))
+    }
+
+    /// Whether it was ended.
+    pub fn has_ended(&self) -> bool {
+        self.stream.lock().failure.is_some()
     }
 
     /// Appends a commit of everything before it; the position behind it, and whether it stands in the stream: it doesn't while the stream
     /// lacks changes. With `durable` it is to become so.
     pub fn commit(&self, offsets: &[(KeyGroupRange, Vec<u8>)], metadata: &[u8], durable: bool, now: Instant) -> u64 {
         let mut stream = self.stream.lock();
-        if stream.unlogged_at.is_some() {
+        if stream.unlogged.is_some() {
             // So that no two commits have one position.
             stream.control(record::push_nothing);
             return stream.appended;
@@ -171,19 +182,28 @@ impl Changelog {
         stream.control(|out| record::push_state(out, described)).has_states = true;
     }
 
-    /// Says that something was changed that the stream will not have: until a checkpoint has it, no commit is appended.
+    /// Says that something was changed that the stream will not have: until a checkpoint has it, no commit is appended. The caller
+    /// holds the `sealing` lock: what is cut off later has it, what was cut off before has not.
     pub fn skip(&self) {
+        if !self.is_on() {
+            return;
+        }
         let mut stream = self.stream.lock();
         let at = stream.appended;
-        stream.unlogged_at.get_or_insert(at);
+        // So that what is cut off from now on stands behind it.
+        stream.control(record::push_nothing);
+        let first = stream.unlogged.map_or(at, |(first, _)| first);
+        stream.unlogged = Some((first, at));
     }
 
     /// Says that a checkpoint is durable which has everything before `position`.
     pub fn checkpointed(&self, position: u64) {
         let mut stream = self.stream.lock();
-        if stream.unlogged_at.is_some_and(|at| at < position) {
-            stream.unlogged_at = None;
-        }
+        stream.unlogged = match stream.unlogged {
+            Some((_, last)) if last < position => None,
+            Some((first, last)) if first < position => Some((last, last)),
+            unlogged => unlogged,
+        };
         let durable = stream.durable.max(position);
         self.reached(stream, durable);
     }
@@ -195,7 +215,7 @@ impl Changelog {
         drop(stream);
         self.moved.notify_all();
         let done: Vec<(u64, Durable)> = done;
-        done.into_iter().for_each(|(_, call)| call(Ok(())));
+        done.into_iter().for_each(|(_, call)| tell(call, Ok(())));
     }
 
     /// When it is to be written, if not `now`; `None` where nothing has to be.
@@ -207,9 +227,9 @@ impl Changelog {
         }
         let wants = stream.wants();
         if let Some((_, again)) = &stream.trouble {
-            return (wants || stream.pending >= options.bytes).then_some(*again);
+            return (wants || stream.is_full(options)).then_some(*again);
         }
-        if stream.pending >= options.bytes || (stream.hurried && wants) {
+        if stream.is_full(options) || (stream.hurried && wants) {
             return Some(now);
         }
         stream.wanted_since.filter(|_| wants).map(|since| since.checked_add(options.delay).unwrap_or(now + LONG))
@@ -246,7 +266,7 @@ impl Changelog {
                 }
                 if taken.sync {
                     stream.synced = stream.synced.max(taken.end);
-                    let logged = stream.unlogged_at.map_or(taken.end, |at| at.min(taken.end));
+                    let logged = stream.unlogged.map_or(taken.end, |(first, _)| first.min(taken.end));
                     let durable = stream.durable.max(logged);
                     return self.reached(stream, durable);
                 }
@@ -293,7 +313,7 @@ impl Changelog {
         let waiting = std::mem::take(&mut stream.waiting);
         drop(stream);
         self.moved.notify_all();
-        waiting.into_iter().for_each(|(_, call)| call(Err(error.clone())));
+        waiting.into_iter().for_each(|(_, call)| tell(call, Err(error.clone())));
     }
 
     /// Whether everything before a position is durable; an error where it can't become so, or couldn't so far.
@@ -305,15 +325,16 @@ impl Changelog {
     /// Waits until it is, and hurries it.
     pub fn wait(&self, position: u64, hurry: impl FnOnce()) -> Result<()> {
         let mut stream = self.stream.lock();
-        if let Some(outcome) = stream.look(position) {
-            return outcome;
+        if stream.durable >= position {
+            return Ok(());
         }
-        if stream.unlogged_at.is_some_and(|at| at < position) {
+        if stream.unlogged.is_some_and(|(first, _)| first < position) {
             // It would wait for ever where nobody asks for one.
             return Err(Error::Busy {
                 problem: "a load or a migration lasts with the next checkpoint, and what came after it",
             });
         }
+        // Also where it couldn't be written so far: it is tried again only for what is wanted.
         stream.hurried = true;
         stream.wanted = stream.wanted.max(position.min(stream.appended));
         drop(stream);
@@ -363,10 +384,21 @@ impl Changelog {
     }
 }
 
+/// Calls what the host gave. A panic in it would end the thread that writes all changelogs.
+fn tell(call: Durable, outcome: Result<()>) {
+    let told = crate::error::catch(|| {
+        call(outcome);
+        Ok(())
+    });
+    if let Err(error) = told {
+        tracing::error!(%error, "telling what became of a commit");
+    }
+}
+
 impl Stream {
     /// Adds a record to the last chunk.
     fn control(&mut self, push: impl FnOnce(&mut Vec<u8>)) -> &mut Chunk {
-        if self.chunks.is_empty() {
+        if self.chunks.back().is_none_or(|last| last.bytes.len() >= BLOCK_BYTES) {
             let (bytes, position) = (self.free.pop().unwrap_or_default(), self.appended);
             self.chunks.push_back(Chunk { bytes, position, ..Chunk::default() });
         }
@@ -383,6 +415,11 @@ impl Stream {
     /// Why it isn't written.
     fn obstacle(&self) -> Option<Error> {
         self.failure.clone().or_else(|| self.trouble.as_ref().map(|(error, _)| error.clone()))
+    }
+
+    /// Whether it is time to write, commit or not: never later than writers wait for it.
+    fn is_full(&self, options: &ChangelogOptions) -> bool {
+        self.pending >= options.bytes.min(PENDING_BYTES_MAX)
     }
 
     /// Whether a commit is to become durable that syncing can make so.

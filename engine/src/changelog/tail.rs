@@ -90,12 +90,12 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
         sound.push(file);
     }
     let mut opened = sound;
-    let Some(last) = opened.last() else { return Ok(None) };
+    let Some(last) = opened.last().map(|last| last.file.path().to_owned()) else { return Ok(None) };
     let there = opened.iter().map(|file| (file.header.number, file.header.first)).collect();
     let begin = opened.partition_point(|file| file.header.first <= from);
     let Some(begin) = begin.checked_sub(1) else {
         let detail = format!("the changelog begins at {} and the checkpoint at {from}", opened[0].header.first);
-        return Err(StorageError::new(Fault::Missing, last.file.path(), 0, detail).into());
+        return Err(StorageError::new(Fault::Missing, last, 0, detail).into());
     };
     let mut needed = opened.split_off(begin);
     let firsts: Vec<u64> = needed.iter().skip(1).map(|file| file.header.first).chain([u64::MAX]).collect();

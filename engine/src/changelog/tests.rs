@@ -324,6 +324,24 @@ fn commits_behind_what_the_stream_lacks_wait_for_a_checkpoint() {
     assert_eq!(committed(&world.find(0).unwrap()), 16);
 }
 
+/// A checkpoint that was cut before the second of two loads was has the first one alone.
+#[test]
+fn a_checkpoint_makes_up_for_what_was_left_out_before_it_alone() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(1);
+    world.log.skip();
+    let cut = world.log.position();
+    world.log.skip();
+    world.log.checkpointed(cut);
+    let commit = world.commit();
+    world.write();
+    assert!(world.log.poll(commit).is_none());
+    world.log.checkpointed(world.log.position());
+    let commit = world.commit();
+    world.write();
+    assert!(matches!(world.log.poll(commit), Some(Ok(()))));
+}
+
 #[test]
 fn who_waits_is_told() {
     let mut world = World::new(LogGroup::posix());

@@ -24,7 +24,10 @@ pub(crate) fn install_loaded(
     let outcome = alone(store, || {
         let states = store.states.read().clone();
         check_lineages(&states, lineages)?;
-        install(store, outputs, loaded, &states)
+        install(store, outputs, loaded, &states)?;
+        // The changelog will not have it.
+        store.log.skip();
+        Ok(())
     });
     if outcome.is_err() {
         outputs.iter().for_each(|output| remove(store, output));

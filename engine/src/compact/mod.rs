@@ -108,7 +108,7 @@ pub(crate) fn consider(store: &Arc<StoreInner>) {
 /// Compacts until nothing is left to be done; on a thread of the engine.
 pub(crate) fn run(store: &Arc<StoreInner>) {
     let running = Running(&store.compaction);
-    let outcome = crate::worker::catch(|| compact(store, false));
+    let outcome = crate::error::catch(|| compact(store, false));
     drop(running);
     if let Err(error) = outcome {
         if error.class() == Class::Retry {

@@ -83,6 +83,7 @@ impl Writer {
         if let Some(log) = &mut core.log {
             log.change(state.0, key, Change::Put(core.hot.value_of(record)), None);
         }
+        core.heed_log();
         core.counts.operations += 1;
         core.counts.hits += 1;
         QuickUpdate::Done
