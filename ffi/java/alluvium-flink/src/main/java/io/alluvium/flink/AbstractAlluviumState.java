@@ -26,10 +26,13 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
     final AlluviumKeyedStateBackend<K> backend;
     final Writer writer;
     final State state;
-    final DataOutputSerializer out = new DataOutputSerializer(128);
+    private DataOutputSerializer out = new DataOutputSerializer(128);
     final DataInputDeserializer in = new DataInputDeserializer();
     TypeSerializer<N> namespaceSerializer;
     TypeSerializer<V> valueSerializer;
+    /** For keys that are not the current one. */
+    final Key other = new Key();
+
     private V defaultValue;
     private N currentNamespace;
     private byte[] buffer = new byte[128];
@@ -95,6 +98,15 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
         return Failure.of(state.name(), cause);
     }
 
+    /** An empty buffer to serialize into: the same one, unless it has become large. */
+    final DataOutputSerializer out() {
+        if (out.getSharedBuffer().length > KEPT_BYTES_MAX) {
+            out = new DataOutputSerializer(128);
+        }
+        out.clear();
+        return out;
+    }
+
     /** The value of a key; null where there is none. Other threads than the task's may read, too, if they wait for each other. */
     V read(Key key) throws IOException {
         if (!backend.openStore().isOwner()) {
@@ -130,10 +142,10 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
 
     /** Puts a value. */
     void put(Key key, V value) throws IOException {
-        out.clear();
-        valueSerializer.serialize(value, out);
+        DataOutputSerializer cleared = out();
+        valueSerializer.serialize(value, cleared);
         try {
-            writer.put(state, key, out.wrapAsByteBuffer());
+            writer.put(state, key, cleared.wrapAsByteBuffer());
         } catch (AlluviumException e) {
             throw failure(e);
         }
@@ -189,16 +201,16 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
     }
 
     /** What a key holds, or of a large map a part; null where there is none. The key is any, not the current one. */
-    V visit(Key key) throws IOException {
-        return read(key);
+    V visit(StoredKey key) throws IOException {
+        return read(key.in(other));
     }
 
     /** Changes what a key was {@linkplain #visit found} to hold; null: to nothing. */
-    void revise(Key key, V before, V after) throws IOException {
+    void revise(StoredKey key, V before, V after) throws IOException {
         if (after == null) {
-            delete(key);
+            delete(key.in(other));
         } else {
-            put(key, after);
+            put(key.in(other), after);
         }
     }
 }
