@@ -1,15 +1,18 @@
 package io.alluvium.flink;
 
 import io.alluvium.AlluviumException;
+import io.alluvium.Batch;
 import io.alluvium.Key;
 import io.alluvium.State;
 import io.alluvium.Writer;
 import java.io.IOException;
+import java.util.function.Supplier;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.core.memory.DataInputDeserializer;
 import org.apache.flink.core.memory.DataOutputSerializer;
 import org.apache.flink.queryablestate.client.state.serialization.KvStateSerializer;
+import org.apache.flink.runtime.asyncprocessing.StateRequest;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.runtime.state.internal.InternalKvState;
 import org.apache.flink.util.FlinkRuntimeException;
@@ -148,6 +151,60 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
             writer.put(state, key, cleared.wrapAsByteBuffer());
         } catch (AlluviumException e) {
             throw failure(e);
+        }
+    }
+
+    /**
+     * Puts a request of a state of single values into a batch, as {@link AsyncState#add} says. The serializer is that of the thread which takes
+     * the answer.
+     */
+    @SuppressWarnings("unchecked")
+    final AsyncState.Result add(
+            StateRequest<K, N, ?, ?> request, Key key, Batch batch, Supplier<TypeSerializer<V>> serializer)
+            throws IOException {
+        switch (request.getRequestType()) {
+            case VALUE_GET:
+            case REDUCING_GET:
+            case AGGREGATING_GET:
+                batch.get(state, key);
+                return answer -> {
+                    byte[] stored = answer.value();
+                    return stored == null ? null : serializer.get().deserialize(new DataInputDeserializer(stored));
+                };
+            default:
+                V value = (V) request.getPayload();
+                if (value == null) {
+                    batch.delete(state, key);
+                } else {
+                    DataOutputSerializer cleared = out();
+                    valueSerializer.serialize(value, cleared);
+                    batch.put(state, key, cleared.getCopyOfBuffer());
+                }
+                return AsyncState.WRITTEN;
+        }
+    }
+
+    /** Does a request of a state of single values at once. */
+    @SuppressWarnings("unchecked")
+    final Object run(StateRequest<K, N, ?, ?> request) throws IOException {
+        switch (request.getRequestType()) {
+            case VALUE_GET:
+            case REDUCING_GET:
+            case AGGREGATING_GET:
+                return read(key());
+            case VALUE_UPDATE:
+            case REDUCING_ADD:
+            case AGGREGATING_ADD:
+            case CLEAR:
+                V value = (V) request.getPayload();
+                if (value == null) {
+                    delete(key());
+                } else {
+                    put(key(), value);
+                }
+                return null;
+            default:
+                throw AsyncState.unknown(request);
         }
     }
 

@@ -23,6 +23,7 @@ import org.apache.flink.runtime.memory.OpaqueMemoryResource;
 import org.apache.flink.runtime.memory.SharedResources.ResourceAndSize;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
 import org.apache.flink.runtime.state.AbstractManagedMemoryStateBackend;
+import org.apache.flink.runtime.state.AsyncKeyedStateBackend;
 import org.apache.flink.runtime.state.ConfigurableStateBackend;
 import org.apache.flink.runtime.state.DefaultOperatorStateBackendBuilder;
 import org.apache.flink.runtime.state.OperatorStateBackend;
@@ -206,6 +207,17 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
     public <K> AbstractKeyedStateBackend<K> createKeyedStateBackend(KeyedStateBackendParameters<K> parameters)
             throws IOException {
         return builder(parameters).build();
+    }
+
+    @Override
+    public boolean supportsAsyncKeyedStateBackend() {
+        return true;
+    }
+
+    @Override
+    public <K> AsyncKeyedStateBackend<K> createAsyncKeyedStateBackend(KeyedStateBackendParameters<K> parameters)
+            throws IOException {
+        return new AlluviumAsyncKeyedStateBackend<>(builder(parameters).build());
     }
 
     private <K> AlluviumKeyedStateBackendBuilder<K> builder(KeyedStateBackendParameters<K> parameters) throws IOException {
