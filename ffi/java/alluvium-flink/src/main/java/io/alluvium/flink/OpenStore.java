@@ -79,6 +79,11 @@ final class OpenStore implements AutoCloseable {
         return storeDirectory;
     }
 
+    /** What the store lives in. */
+    SlotEngine engine() {
+        return engine.getResourceHandle();
+    }
+
     /** Takes over what brings the files that are not here. */
     void bringing(Bringing taken) {
         bringing = taken;

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.concurrent.RunnableFuture;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.typeutils.base.IntSerializer;
+import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
@@ -30,6 +31,7 @@ import org.apache.flink.runtime.state.StateBackend.KeyedStateBackendParameters;
 import org.apache.flink.runtime.state.TestTaskStateManager;
 import org.apache.flink.runtime.state.LocalRecoveryConfig;
 import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
+import org.apache.flink.runtime.util.TestingTaskManagerRuntimeInfo;
 
 /** Subtasks of a job with 16 key groups and integer keys, in one slot. */
 final class Tasks implements AutoCloseable {
@@ -45,7 +47,12 @@ final class Tasks implements AutoCloseable {
     private final List<AbstractKeyedStateBackend<Integer>> backends = new ArrayList<>();
 
     Tasks(Path directory, LocalRecoveryConfig localRecovery) throws Exception {
+        this(directory, localRecovery, new Configuration());
+    }
+
+    Tasks(Path directory, LocalRecoveryConfig localRecovery, Configuration taskManager) throws Exception {
         env = MockEnvironment.builder()
+                .setTaskManagerRuntimeInfo(new TestingTaskManagerRuntimeInfo(taskManager, directory.toFile()))
                 .setTaskStateManager(
                         TestTaskStateManager.builder().setLocalRecoveryConfig(localRecovery).build())
                 .build();
