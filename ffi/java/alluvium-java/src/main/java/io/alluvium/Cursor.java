@@ -2,6 +2,7 @@ package io.alluvium;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.concurrent.atomic.AtomicReference;
 
 /**
  * A place among the keys of a state or the entries of a map, which moves on while the store does. It gives what the writer, reader or
@@ -24,8 +25,15 @@ public final class Cursor extends NativeObject {
     private static final int KEYS_AND_NAMESPACES = 2;
     private static final int ENTRIES = 3;
 
+    private static final int BATCH_BYTES = 1 << 14;
+    /** Memory that grew beyond this is not left for the next cursor. */
+    private static final int LEFT_BYTES_MAX = 1 << 17;
+
     private final View view;
-    private Memory batch = Memory.allocate(1 << 14);
+    /** Null once it is closed. */
+    private Memory batch;
+    /** Whether somebody may still look at the memory after this is closed. */
+    private boolean isShown;
     private int bytes;
     private boolean more = true;
     /** Where the record's parts begin, each of which ends where the next begins. */
@@ -36,9 +44,24 @@ public final class Cursor extends NativeObject {
     private int valueAt;
     private int recordEnd;
 
-    /** What a cursor goes through. */
-    interface View {
+    /** Gets a cursor's next batch. */
+    interface Fetch {
         long fetch(long cursor, long into, int capacity);
+    }
+
+    /** What cursors go through, with the memory that the last one left for the next: taking new memory is dear. */
+    static final class View {
+        private final Fetch fetch;
+        private final AtomicReference<Memory> idle = new AtomicReference<>();
+
+        View(Fetch fetch) {
+            this.fetch = fetch;
+        }
+
+        private Memory take() {
+            Memory left = idle.getAndSet(null);
+            return left == null ? Memory.allocate(BATCH_BYTES) : left;
+        }
     }
 
     private interface What {
@@ -48,6 +71,26 @@ public final class Cursor extends NativeObject {
     private Cursor(long handle, NativeObject of, View view) {
         super(CURSOR, handle, of);
         this.view = view;
+        batch = view.take();
+    }
+
+    /** Closes it. Closing twice does nothing. */
+    @Override
+    public void close() {
+        super.close();
+        leaveMemory();
+    }
+
+    /** Once, whoever closes it. From here on it is at no record. */
+    private synchronized void leaveMemory() {
+        Memory left = batch;
+        bytes = 0;
+        recordEnd = 0;
+        keyAt = 0;
+        batch = null;
+        if (left != null && !isShown && left.capacity <= LEFT_BYTES_MAX) {
+            view.idle.set(left);
+        }
     }
 
     private static Cursor open(Store store, NativeObject of, View view, int what, State state, What arguments) {
@@ -109,15 +152,15 @@ public final class Cursor extends NativeObject {
         recordEnd = 0;
         bytes = 0;
         keyAt = 0;
-        if (!more) {
-            if (isClosed()) {
-                throw new ClosedException(Status.HANDLE, "the cursor is closed");
-            }
+        if (!more && !isClosed()) {
             return false;
         }
         // Where and how long have to be of the same memory, whoever puts another one there.
         Memory memory = batch;
-        long result = Failures.check(view.fetch(handle(), memory.address, memory.capacity));
+        if (memory == null) {
+            throw new ClosedException(Status.HANDLE, "the cursor is closed");
+        }
+        long result = Failures.check(view.fetch.fetch(handle(), memory.address, memory.capacity));
         int len = (int) (result >>> 1);
         if (len > memory.capacity) {
             memory = memory.grown(0, len);
@@ -141,10 +184,11 @@ public final class Cursor extends NativeObject {
                 return null;
             }
         } while (bytes == 0);
-        ByteBuffer view = batch.buffer.asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
-        view.limit(bytes).position(0);
+        isShown = true;
+        ByteBuffer shown = batch.buffer.asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
+        shown.limit(bytes).position(0);
         recordEnd = bytes;
-        return view;
+        return shown;
     }
 
     private void check() {

@@ -3,9 +3,15 @@ package io.alluvium;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 
 /** What a store wants of its host: bytes of segments that are elsewhere. Any thread may use it; usually one of the host's serves it. */
 public final class Fetches extends NativeObject {
+    private static final int IDLE_BYTES_MAX = 1 << 20;
+
+    /** Memory that nobody uses: bytes that are brought go through it. */
+    private final AtomicReference<Memory> idle = new AtomicReference<>();
+
     /** Bytes of a file that a store wants. */
     public static final class Request {
         private final long id;
@@ -70,10 +76,17 @@ public final class Fetches extends NativeObject {
 
     /** Brings what a request asked for, all of it. */
     public void complete(Request request, byte[] bytes) {
-        Memory memory = Memory.allocate(Math.max(1, bytes.length));
+        Memory memory = idle.getAndSet(null);
+        if (memory == null || memory.capacity < bytes.length) {
+            memory = Memory.allocate(Math.max(1, bytes.length));
+        }
         memory.copyIn(0, bytes, 0, bytes.length);
-        Failures.check(Native.fetchesComplete(handle(), request.id, memory.address, bytes.length));
+        long result = Native.fetchesComplete(handle(), request.id, memory.address, bytes.length);
         memory.keep();
+        if (memory.capacity <= IDLE_BYTES_MAX) {
+            idle.set(memory);
+        }
+        Failures.check(result);
     }
 
     /** Says that the host can't bring what a request asked for: who waits for it gets {@link Status#ABSENT}. */

@@ -8,6 +8,7 @@ abstract class ReadView extends NativeObject {
     private final Store store;
     /** Memory for one call; a second one at the same time makes its own. */
     private final AtomicReference<Calls> idle = new AtomicReference<>();
+    private final Cursor.View view = new Cursor.View(this::fetch);
 
     private static final class Calls {
         final Key key = new Key();
@@ -142,21 +143,21 @@ abstract class ReadView extends NativeObject {
 
     /** A cursor of the keys of a state in a range of key groups, each once, whatever namespaces it has. */
     public Cursor keys(State state, KeyGroupRange range) {
-        return Cursor.keys(store, this, this::fetch, state, range);
+        return Cursor.keys(store, this, view, state, range);
     }
 
     /** A cursor of the keys that a state has in one namespace. */
     public Cursor keys(State state, KeyGroupRange range, byte[] namespace) {
-        return Cursor.keysIn(store, this, this::fetch, state, range, namespace);
+        return Cursor.keysIn(store, this, view, state, range, namespace);
     }
 
     /** A cursor of the pairs of key and namespace of a state. */
     public Cursor keysAndNamespaces(State state, KeyGroupRange range) {
-        return Cursor.keysAndNamespaces(store, this, this::fetch, state, range);
+        return Cursor.keysAndNamespaces(store, this, view, state, range);
     }
 
     /** A cursor of the entries of a map. */
     public Cursor entries(State state, Key key, MapRange range) {
-        return Cursor.entries(store, this, this::fetch, state, key, range);
+        return Cursor.entries(store, this, view, state, key, range);
     }
 }

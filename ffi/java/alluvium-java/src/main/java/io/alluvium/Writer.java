@@ -30,6 +30,7 @@ public final class Writer extends CuttingObject {
     private static final int NONE = -1;
 
     private final Key own = new Key();
+    private final Cursor.View view = new Cursor.View(this::fetch);
     private Updates updates;
 
     Writer(long handle, Store store) {
@@ -732,21 +733,21 @@ public final class Writer extends CuttingObject {
 
     /** A cursor of the keys of a state in a range of key groups, each once, whatever namespaces it has. */
     public Cursor keys(State state, KeyGroupRange range) {
-        return Cursor.keys(store, this, this::fetch, state, range);
+        return Cursor.keys(store, this, view, state, range);
     }
 
     /** A cursor of the keys that a state has in one namespace. */
     public Cursor keys(State state, KeyGroupRange range, byte[] namespace) {
-        return Cursor.keysIn(store, this, this::fetch, state, range, namespace);
+        return Cursor.keysIn(store, this, view, state, range, namespace);
     }
 
     /** A cursor of the pairs of key and namespace of a state. */
     public Cursor keysAndNamespaces(State state, KeyGroupRange range) {
-        return Cursor.keysAndNamespaces(store, this, this::fetch, state, range);
+        return Cursor.keysAndNamespaces(store, this, view, state, range);
     }
 
     /** A cursor of the entries of a map. */
     public Cursor entries(State state, Key key, MapRange range) {
-        return Cursor.entries(store, this, this::fetch, state, key, range);
+        return Cursor.entries(store, this, view, state, key, range);
     }
 }

@@ -1,15 +1,18 @@
 package io.alluvium.flink;
 
 import io.alluvium.AlluviumException;
+import io.alluvium.Batch;
 import io.alluvium.Key;
 import io.alluvium.State;
 import io.alluvium.Writer;
 import java.io.IOException;
+import java.util.function.Supplier;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.core.memory.DataInputDeserializer;
 import org.apache.flink.core.memory.DataOutputSerializer;
 import org.apache.flink.queryablestate.client.state.serialization.KvStateSerializer;
+import org.apache.flink.runtime.asyncprocessing.StateRequest;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.runtime.state.internal.InternalKvState;
 import org.apache.flink.util.FlinkRuntimeException;
@@ -26,10 +29,13 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
     final AlluviumKeyedStateBackend<K> backend;
     final Writer writer;
     final State state;
-    final DataOutputSerializer out = new DataOutputSerializer(128);
+    private DataOutputSerializer out = new DataOutputSerializer(128);
     final DataInputDeserializer in = new DataInputDeserializer();
     TypeSerializer<N> namespaceSerializer;
     TypeSerializer<V> valueSerializer;
+    /** For keys that are not the current one. */
+    final Key other = new Key();
+
     private V defaultValue;
     private N currentNamespace;
     private byte[] buffer = new byte[128];
@@ -95,6 +101,15 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
         return Failure.of(state.name(), cause);
     }
 
+    /** An empty buffer to serialize into: the same one, unless it has become large. */
+    final DataOutputSerializer out() {
+        if (out.getSharedBuffer().length > KEPT_BYTES_MAX) {
+            out = new DataOutputSerializer(128);
+        }
+        out.clear();
+        return out;
+    }
+
     /** The value of a key; null where there is none. Other threads than the task's may read, too, if they wait for each other. */
     V read(Key key) throws IOException {
         if (!backend.openStore().isOwner()) {
@@ -130,12 +145,66 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
 
     /** Puts a value. */
     void put(Key key, V value) throws IOException {
-        out.clear();
-        valueSerializer.serialize(value, out);
+        DataOutputSerializer cleared = out();
+        valueSerializer.serialize(value, cleared);
         try {
-            writer.put(state, key, out.wrapAsByteBuffer());
+            writer.put(state, key, cleared.wrapAsByteBuffer());
         } catch (AlluviumException e) {
             throw failure(e);
+        }
+    }
+
+    /**
+     * Puts a request of a state of single values into a batch, as {@link AsyncState#add} says. The serializer is that of the thread which takes
+     * the answer.
+     */
+    @SuppressWarnings("unchecked")
+    final AsyncState.Result add(
+            StateRequest<K, N, ?, ?> request, Key key, Batch batch, Supplier<TypeSerializer<V>> serializer)
+            throws IOException {
+        switch (request.getRequestType()) {
+            case VALUE_GET:
+            case REDUCING_GET:
+            case AGGREGATING_GET:
+                batch.get(state, key);
+                return answer -> {
+                    byte[] stored = answer.value();
+                    return stored == null ? null : serializer.get().deserialize(new DataInputDeserializer(stored));
+                };
+            default:
+                V value = (V) request.getPayload();
+                if (value == null) {
+                    batch.delete(state, key);
+                } else {
+                    DataOutputSerializer cleared = out();
+                    valueSerializer.serialize(value, cleared);
+                    batch.put(state, key, cleared.getCopyOfBuffer());
+                }
+                return AsyncState.WRITTEN;
+        }
+    }
+
+    /** Does a request of a state of single values at once. */
+    @SuppressWarnings("unchecked")
+    final Object run(StateRequest<K, N, ?, ?> request) throws IOException {
+        switch (request.getRequestType()) {
+            case VALUE_GET:
+            case REDUCING_GET:
+            case AGGREGATING_GET:
+                return read(key());
+            case VALUE_UPDATE:
+            case REDUCING_ADD:
+            case AGGREGATING_ADD:
+            case CLEAR:
+                V value = (V) request.getPayload();
+                if (value == null) {
+                    delete(key());
+                } else {
+                    put(key(), value);
+                }
+                return null;
+            default:
+                throw AsyncState.unknown(request);
         }
     }
 
@@ -189,16 +258,16 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
     }
 
     /** What a key holds, or of a large map a part; null where there is none. The key is any, not the current one. */
-    V visit(Key key) throws IOException {
-        return read(key);
+    V visit(StoredKey key) throws IOException {
+        return read(key.in(other));
     }
 
     /** Changes what a key was {@linkplain #visit found} to hold; null: to nothing. */
-    void revise(Key key, V before, V after) throws IOException {
+    void revise(StoredKey key, V before, V after) throws IOException {
         if (after == null) {
-            delete(key);
+            delete(key.in(other));
         } else {
-            put(key, after);
+            put(key.in(other), after);
         }
     }
 }

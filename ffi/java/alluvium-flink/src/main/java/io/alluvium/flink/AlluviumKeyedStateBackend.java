@@ -49,6 +49,7 @@ import org.apache.flink.util.ResourceGuard;
  * <p>The task's thread made it and alone uses it, but for the asynchronous parts of snapshots, and for queries of state from elsewhere.
  */
 public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBackend<K> {
+    private final ExecutionConfig executionConfig;
     private final OpenStore store;
     private final CurrentKey<K> currentKey;
     private final Map<String, RegisteredState> registered;
@@ -96,6 +97,7 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
                 cancelStreamRegistry,
                 compression,
                 keyContext);
+        this.executionConfig = executionConfig;
         store = restored.store;
         registered = restored.states;
         history = restored.history;
@@ -114,6 +116,14 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
 
     OpenStore openStore() {
         return store;
+    }
+
+    ExecutionConfig executionConfig() {
+        return executionConfig;
+    }
+
+    TtlTimeProvider ttlClock() {
+        return ttlTimeProvider;
     }
 
     CurrentKey<K> currentKey() {
@@ -215,14 +225,21 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
 
     @Override
     public SavepointResources<K> savepoint() throws IOException {
-        CanonicalResources<K> resources = new CanonicalResources<>(
-                store,
-                checkpoints.cut(-1, true),
-                registered,
-                heapTimers == null ? Collections.emptyMap() : heapTimers.queues(),
-                this,
-                keyGroupCompressionDecorator);
-        return new SavepointResources<>(resources, SnapshotExecutionType.ASYNCHRONOUS);
+        Checkpoints.Cut cut = checkpoints.cut(-1, true);
+        try {
+            CanonicalResources<K> resources = new CanonicalResources<>(
+                    store,
+                    cut,
+                    registered,
+                    heapTimers == null ? Collections.emptyMap() : heapTimers.queues(),
+                    this,
+                    keyGroupCompressionDecorator);
+            return new SavepointResources<>(resources, SnapshotExecutionType.ASYNCHRONOUS);
+        } catch (Throwable e) {
+            // Disposal waits for it.
+            cut.release();
+            throw e;
+        }
     }
 
     @Override
@@ -280,8 +297,9 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
         int count = 0;
         for (RegisteredState of : registered.values()) {
             try (Cursor cursor = store.writer.keysAndNamespaces(of.state, store.range)) {
+                Key key = new Key();
                 while (cursor.next()) {
-                    count += of.isMap() ? entries(of, CurrentKey.key(cursor.key(), cursor.namespace(), cursor.group())) : 1;
+                    count += of.isMap() ? entries(of, StoredKey.of(cursor).in(key)) : 1;
                 }
             } catch (AlluviumException e) {
                 throw Failure.of(of.metaInfo.getName(), e);
@@ -292,7 +310,7 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
 
     private int entries(RegisteredState of, Key container) {
         int count = 0;
-        for (EntryPages pages = new EntryPages(store.writer, of.state, container); pages.hasNext(); pages.next()) {
+        for (EntryPages pages = new EntryPages(store.writer, of.state, () -> container); pages.hasNext(); pages.next()) {
             count++;
         }
         return count;

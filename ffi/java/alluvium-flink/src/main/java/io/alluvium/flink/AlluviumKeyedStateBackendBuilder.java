@@ -3,21 +3,25 @@ package io.alluvium.flink;
 import io.alluvium.AlluviumException;
 import io.alluvium.Store;
 import io.alluvium.flink.AlluviumOptions.TimerService;
+import java.io.Closeable;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.TimeUnit;
 import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.runtime.execution.CancelTaskException;
 import org.apache.flink.runtime.memory.OpaqueMemoryResource;
+import org.apache.flink.runtime.metrics.MetricNames;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackendBuilder;
 import org.apache.flink.runtime.state.AbstractStateBackend;
 import org.apache.flink.runtime.state.BackendBuildingException;
 import org.apache.flink.runtime.state.IncrementalKeyedStateHandle;
 import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.LocalRecoveryConfig;
+import org.apache.flink.runtime.state.StateBackend.CustomInitializationMetrics;
 import org.apache.flink.runtime.state.StateBackend.KeyedStateBackendParameters;
 import org.apache.flink.runtime.state.InternalKeyContextImpl;
 import org.apache.flink.runtime.state.metrics.LatencyTrackingStateConfig;
@@ -30,6 +34,8 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
     private final Path directory;
     private final OpaqueMemoryResource<SlotEngine> engine;
     private final LocalRecoveryConfig localRecovery;
+    private final MetricGroup metrics;
+    private final CustomInitializationMetrics durations;
 
     AlluviumKeyedStateBackendBuilder(
             KeyedStateBackendParameters<K> parameters,
@@ -55,6 +61,8 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
         this.directory = directory;
         this.engine = engine;
         localRecovery = parameters.getEnv().getTaskStateManager().createLocalRecoveryConfig();
+        metrics = parameters.getMetricGroup();
+        durations = parameters.getCustomInitializationMetrics();
     }
 
     @Override
@@ -70,8 +78,12 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
                 options.timerService() == TimerService.HEAP ? new HeapTimers(keyGroupRange, numberOfKeyGroups) : null;
         CloseableRegistry backendRegistry = new CloseableRegistry();
         try {
-            Files.createDirectories(directory);
+            long begin = System.nanoTime();
             restore(restored, transfer, heapTimers);
+            tell(MetricNames.RESTORE_STATE_DURATION, System.nanoTime() - begin);
+            if (options.reportsMetrics()) {
+                restored.store.report(metrics);
+            }
             if (restored.store.bringing() != null) {
                 // A task that is cancelled must not wait for files.
                 backendRegistry.registerCloseable(restored.store.bringing()::cancel);
@@ -116,15 +128,32 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
                             transfer,
                             options.restoresOnDemand() ? options.transferThreads() : 0,
                             cancelStreamRegistry)
-                    .run(handles);
+                    .run(handles, ns -> tell(MetricNames.DOWNLOAD_STATE_DURATION, ns));
             if (heapTimers != null) {
-                heapTimers.takeFrom(restored);
+                takeTimers(restored, heapTimers);
             }
         } else {
             create(restored);
             new CanonicalRestore<>(
                             restored, heapTimers, keyGroupRange, userCodeClassLoader, handles, keySerializerProvider)
                     .run();
+        }
+    }
+
+    private void tell(String duration, long ns) {
+        if (!restoreStateHandles.isEmpty()) {
+            durations.addMetric(duration, TimeUnit.NANOSECONDS.toMillis(ns));
+        }
+    }
+
+    /** Reads them, which may wait for files; a task that is cancelled meanwhile must not. */
+    private void takeTimers(Restored restored, HeapTimers heapTimers) throws IOException {
+        Bringing bringing = restored.store.bringing();
+        Closeable cancel = bringing == null ? () -> {} : bringing::cancel;
+        try (Closeable ignored = cancelStreamRegistry.registerCloseableTemporarily(cancel)) {
+            heapTimers.takeFrom(restored);
+        } catch (AlluviumException e) {
+            throw Failure.io("timers that are in the store", e);
         }
     }
 

@@ -8,12 +8,13 @@ import java.util.Collection;
 import java.util.List;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.base.ListSerializer;
+import org.apache.flink.core.memory.DataOutputSerializer;
 import org.apache.flink.runtime.state.internal.InternalListState;
 import org.apache.flink.util.Preconditions;
 
 /** A list for each key and namespace, appended to without being read. Each element is an element of the store's list. */
 final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<V>> implements InternalListState<K, N, V> {
-    private TypeSerializer<V> elementSerializer;
+    TypeSerializer<V> elementSerializer;
 
     AlluviumListState(AlluviumKeyedStateBackend<K> backend, RegisteredState registered, List<V> defaultValue) {
         super(backend, registered, defaultValue);
@@ -32,11 +33,15 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
 
     @Override
     public List<V> getInternal() throws IOException {
-        return visit(key());
+        return elements(key());
     }
 
     @Override
-    List<V> visit(Key key) throws IOException {
+    List<V> visit(StoredKey key) throws IOException {
+        return elements(key.in(other));
+    }
+
+    private List<V> elements(Key key) throws IOException {
         List<byte[]> stored;
         try {
             OpenStore store = backend.openStore();
@@ -55,9 +60,9 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
         return elements;
     }
 
-    private byte[] bytes(V element) throws IOException {
+    byte[] bytes(V element) throws IOException {
         Preconditions.checkNotNull(element, "You cannot add null to a ListState.");
-        out.clear();
+        DataOutputSerializer out = out();
         elementSerializer.serialize(element, out);
         return out.getCopyOfBuffer();
     }
@@ -72,7 +77,7 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
         }
     }
 
-    private List<byte[]> bytes(List<V> values) throws IOException {
+    List<byte[]> bytes(List<V> values) throws IOException {
         Preconditions.checkNotNull(values, "List of values to add cannot be null.");
         List<byte[]> elements = new ArrayList<>(values.size());
         for (V value : values) {
@@ -111,11 +116,11 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
     }
 
     @Override
-    void revise(Key key, List<V> before, List<V> after) throws IOException {
+    void revise(StoredKey key, List<V> before, List<V> after) throws IOException {
         if (after == null) {
-            delete(key);
+            delete(key.in(other));
         } else {
-            writer.putList(state, key, bytes(after));
+            writer.putList(state, key.in(other), bytes(after));
         }
     }
 

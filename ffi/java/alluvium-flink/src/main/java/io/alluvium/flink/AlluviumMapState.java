@@ -14,6 +14,7 @@ import java.util.function.Function;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.base.MapSerializer;
 import org.apache.flink.core.memory.DataInputDeserializer;
+import org.apache.flink.core.memory.DataOutputSerializer;
 import org.apache.flink.queryablestate.client.state.serialization.KvStateSerializer;
 import org.apache.flink.runtime.state.internal.InternalMapState;
 import org.apache.flink.util.FlinkRuntimeException;
@@ -27,8 +28,8 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
     /** A cleanup that does a little at each access doesn't go through more of one map. */
     private static final int VISITED_MAX = 1024;
 
-    private TypeSerializer<UK> userKeySerializer;
-    private TypeSerializer<UV> userValueSerializer;
+    TypeSerializer<UK> userKeySerializer;
+    TypeSerializer<UV> userValueSerializer;
     private byte[] entry = new byte[128];
 
     AlluviumMapState(AlluviumKeyedStateBackend<K> backend, RegisteredState registered, Map<UK, UV> defaultValue) {
@@ -43,14 +44,14 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
         userValueSerializer = serializer.getValueSerializer();
     }
 
-    private byte[] userKey(UK userKey) throws IOException {
-        out.clear();
+    byte[] userKey(UK userKey) throws IOException {
+        DataOutputSerializer out = out();
         userKeySerializer.serialize(userKey, out);
         return out.getCopyOfBuffer();
     }
 
-    private byte[] userValue(UV value) throws IOException {
-        out.clear();
+    byte[] userValue(UV value) throws IOException {
+        DataOutputSerializer out = out();
         out.writeBoolean(value == null);
         if (value != null) {
             userValueSerializer.serialize(value, out);
@@ -58,7 +59,7 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
         return out.getCopyOfBuffer();
     }
 
-    private static <UV> UV userValue(DataInputDeserializer in, TypeSerializer<UV> serializer) throws IOException {
+    static <UV> UV userValue(DataInputDeserializer in, TypeSerializer<UV> serializer) throws IOException {
         return in.readBoolean() ? null : serializer.deserialize(in);
     }
 
@@ -148,8 +149,8 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
         }
     }
 
-    private <T> Iterator<T> iterator(Key container, Function<StoredEntry, T> what) {
-        EntryPages pages = new EntryPages(writer, state, container);
+    private <T> Iterator<T> iterator(StoredKey container, Function<StoredEntry, T> what) {
+        EntryPages pages = new EntryPages(writer, state, () -> container.in(other));
         return new Iterator<T>() {
             private StoredEntry last;
 
@@ -166,7 +167,7 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
             public T next() {
                 // What comes next is read first, so that it fails as an operation of the state.
                 hasNext();
-                last = new StoredEntry(pages.container(), pages.next());
+                last = new StoredEntry(container, pages.next());
                 return what.apply(last);
             }
 
@@ -176,15 +177,23 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
                     throw new IllegalStateException("no entry to be removed: next comes first");
                 }
                 last.removed = true;
-                AlluviumMapState.this.remove(last.container, last.userKeyBytes);
+                AlluviumMapState.this.remove(container.in(other), last.userKeyBytes);
             }
         };
     }
 
+    /** The current map's entries above a user key, null: all of them, up to a page of them. */
+    EntryPages.Page page(byte[] above) {
+        try {
+            return EntryPages.page(writer, state, key(), above);
+        } catch (AlluviumException e) {
+            throw failure(e);
+        }
+    }
+
     /** The container as it is now, as the current key moves on. */
-    private Key container() {
-        Key key = key();
-        return CurrentKey.key(key.key(), key.namespace(), key.group());
+    private StoredKey container() {
+        return StoredKey.of(key());
     }
 
     @Override
@@ -199,20 +208,20 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
 
     @Override
     public Iterable<UK> keys() {
-        Key container = container();
+        StoredKey container = container();
         return () -> iterator(container, StoredEntry::getKey);
     }
 
     @Override
     public Iterable<UV> values() {
-        Key container = container();
+        StoredKey container = container();
         return () -> iterator(container, StoredEntry::getValue);
     }
 
     @Override
-    Map<UK, UV> visit(Key key) throws IOException {
+    Map<UK, UV> visit(StoredKey key) throws IOException {
         Map<UK, UV> visited = new LinkedHashMap<>();
-        EntryPages pages = new EntryPages(writer, state, key);
+        EntryPages pages = new EntryPages(writer, state, () -> key.in(other));
         while (visited.size() < VISITED_MAX && pages.hasNext()) {
             StoredEntry stored = new StoredEntry(key, pages.next());
             visited.put(stored.getKey(), stored.getValue());
@@ -222,10 +231,10 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
 
     /** Entries go or stay; none is changed. */
     @Override
-    void revise(Key key, Map<UK, UV> before, Map<UK, UV> after) throws IOException {
+    void revise(StoredKey key, Map<UK, UV> before, Map<UK, UV> after) throws IOException {
         for (UK userKey : before.keySet()) {
             if (after == null || !after.containsKey(userKey)) {
-                remove(key, userKey(userKey));
+                remove(key.in(other), userKey(userKey));
             }
         }
     }
@@ -254,14 +263,14 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
 
     /** An entry that an iterator gave, read from its bytes when it is asked for. Setting its value changes the map. */
     private final class StoredEntry implements Map.Entry<UK, UV> {
-        private final Key container;
+        private final StoredKey container;
         private final byte[] userKeyBytes;
         private byte[] valueBytes;
         private UK userKey;
         private UV value;
         private boolean removed;
 
-        StoredEntry(Key container, EntryPages.Stored stored) {
+        StoredEntry(StoredKey container, EntryPages.Stored stored) {
             this.container = container;
             userKeyBytes = stored.userKey;
             valueBytes = stored.value;
@@ -301,7 +310,7 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
             }
             UV old = getValue();
             try {
-                put(container, userKeyBytes, userValue(newValue));
+                put(container.in(other), userKeyBytes, userValue(newValue));
             } catch (IOException e) {
                 throw new FlinkRuntimeException("a user value of the state " + state.name(), e);
             }

@@ -41,6 +41,14 @@ public final class AlluviumOptions {
                     .noDefaultValue()
                     .withDescription("The memory of a slot's stores, in place of a share of Flink's managed memory.");
 
+    /** How much memory the stores of a whole task manager have together. */
+    public static final ConfigOption<MemorySize> FIXED_PER_TASK_MANAGER =
+            ConfigOptions.key("state.backend.alluvium.memory.fixed-per-tm")
+                    .memoryType()
+                    .noDefaultValue()
+                    .withDescription("The memory of all stores of a task manager together, where neither is Flink's managed"
+                            + " memory used nor the memory of a slot fixed. It is read from the task manager's configuration.");
+
     /** Background threads of a slot. */
     public static final ConfigOption<Integer> THREADS = ConfigOptions.key("state.backend.alluvium.threads")
             .intType()
@@ -67,6 +75,12 @@ public final class AlluviumOptions {
                     .defaultValue(false)
                     .withDescription("Whether a task that is restored begins at once, and what it reads is downloaded before"
                             + " the rest; otherwise all of its files are downloaded first.");
+
+    /** Whether what the engine counts is among Flink's metrics. */
+    public static final ConfigOption<Boolean> METRICS = ConfigOptions.key("state.backend.alluvium.metrics")
+            .booleanType()
+            .defaultValue(false)
+            .withDescription("Whether what the stores count and how much memory they have is reported with Flink's metrics.");
 
     private AlluviumOptions() {}
 }

@@ -3,10 +3,13 @@ package io.alluvium.flink;
 import io.alluvium.flink.AlluviumOptions.TimerService;
 import java.io.File;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.ThreadLocalRandom;
 import org.apache.flink.configuration.CheckpointingOptions;
@@ -17,12 +20,19 @@ import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.runtime.execution.Environment;
 import org.apache.flink.runtime.memory.OpaqueMemoryResource;
+import org.apache.flink.runtime.memory.SharedResources.ResourceAndSize;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
 import org.apache.flink.runtime.state.AbstractManagedMemoryStateBackend;
+import org.apache.flink.runtime.state.AsyncKeyedStateBackend;
 import org.apache.flink.runtime.state.ConfigurableStateBackend;
 import org.apache.flink.runtime.state.DefaultOperatorStateBackendBuilder;
 import org.apache.flink.runtime.state.OperatorStateBackend;
+import org.apache.flink.runtime.state.metrics.LatencyTrackingStateConfig;
+import org.apache.flink.runtime.state.metrics.SizeTrackingStateConfig;
+import org.apache.flink.util.IOUtils;
 import org.apache.flink.util.function.LongFunctionWithException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Keeps keyed state in Alluvium stores: one for each keyed operator's subtask, in a local directory that needs not last, all of a slot in one
@@ -33,6 +43,7 @@ import org.apache.flink.util.function.LongFunctionWithException;
 public final class AlluviumStateBackend extends AbstractManagedMemoryStateBackend implements ConfigurableStateBackend {
     private static final long serialVersionUID = 1;
     private static final long UNMANAGED_BYTES = 256L << 20;
+    private static final Logger LOG = LoggerFactory.getLogger(AlluviumStateBackend.class);
 
     // Null: not settled yet.
     private String localDirectories;
@@ -41,6 +52,7 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
     private Boolean incremental;
     private Boolean compress;
     private Boolean restoreOnDemand;
+    private Boolean metrics;
     private MemorySize fixedPerSlot;
     private Integer threads;
     private Integer transferThreads;
@@ -54,6 +66,7 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
         managedMemory = settled(original.managedMemory, config, AlluviumOptions.MANAGED_MEMORY);
         compress = settled(original.compress, config, AlluviumOptions.COMPRESS);
         restoreOnDemand = settled(original.restoreOnDemand, config, AlluviumOptions.RESTORE_ON_DEMAND);
+        metrics = settled(original.metrics, config, AlluviumOptions.METRICS);
         fixedPerSlot = settled(original.fixedPerSlot, config, AlluviumOptions.FIXED_PER_SLOT);
         threads = settled(original.threads, config, AlluviumOptions.THREADS);
         transferThreads = settled(original.transferThreads, config, AlluviumOptions.TRANSFER_THREADS);
@@ -117,6 +130,12 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
         return this;
     }
 
+    /** Sets whether what the engine counts is among Flink's metrics. */
+    public AlluviumStateBackend setMetrics(boolean metrics) {
+        this.metrics = metrics;
+        return this;
+    }
+
     /** Sets how much memory a slot's stores have, in place of a share of Flink's managed memory. */
     public AlluviumStateBackend setFixedMemoryPerSlot(MemorySize bytes) {
         fixedPerSlot = bytes;
@@ -153,6 +172,10 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
         return or(restoreOnDemand, AlluviumOptions.RESTORE_ON_DEMAND.defaultValue());
     }
 
+    boolean reportsMetrics() {
+        return or(metrics, AlluviumOptions.METRICS.defaultValue());
+    }
+
     private List<Path> localDirectories() {
         List<Path> directories = new ArrayList<>();
         if (localDirectories != null) {
@@ -183,23 +206,43 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
     @Override
     public <K> AbstractKeyedStateBackend<K> createKeyedStateBackend(KeyedStateBackendParameters<K> parameters)
             throws IOException {
+        return builder(parameters).build();
+    }
+
+    @Override
+    public boolean supportsAsyncKeyedStateBackend() {
+        return true;
+    }
+
+    @Override
+    public <K> AsyncKeyedStateBackend<K> createAsyncKeyedStateBackend(KeyedStateBackendParameters<K> parameters)
+            throws IOException {
+        return new AlluviumAsyncKeyedStateBackend<>(builder(parameters).build());
+    }
+
+    private <K> AlluviumKeyedStateBackendBuilder<K> builder(KeyedStateBackendParameters<K> parameters) throws IOException {
+        Path directory = directory(parameters);
+        LatencyTrackingStateConfig latency =
+                latencyTrackingConfigBuilder.setMetricGroup(parameters.getMetricGroup()).build();
+        SizeTrackingStateConfig size =
+                sizeTrackingConfigBuilder.setMetricGroup(parameters.getMetricGroup()).build();
         OpaqueMemoryResource<SlotEngine> engine;
         try {
             engine = engine(parameters.getEnv(), parameters.getManagedMemoryFraction());
         } catch (Exception e) {
+            OpenStore.delete(directory);
             throw new IOException("no engine for the state of " + parameters.getOperatorIdentifier(), e);
         }
-        return new AlluviumKeyedStateBackendBuilder<>(
-                        parameters,
-                        this,
-                        directory(parameters),
-                        engine,
-                        latencyTrackingConfigBuilder.setMetricGroup(parameters.getMetricGroup()).build(),
-                        sizeTrackingConfigBuilder.setMetricGroup(parameters.getMetricGroup()).build())
-                .build();
+        try {
+            return new AlluviumKeyedStateBackendBuilder<>(parameters, this, directory, engine, latency, size);
+        } catch (Throwable e) {
+            IOUtils.closeQuietly(engine);
+            OpenStore.delete(directory);
+            throw e;
+        }
     }
 
-    /** The slot's engine. Whoever comes first opens it. */
+    /** The engine of the slot, or of the task manager. Whoever comes first opens it. */
     private OpaqueMemoryResource<SlotEngine> engine(Environment env, double fraction) throws Exception {
         int engineThreads = threads();
         LongFunctionWithException<SlotEngine, Exception> open = bytes -> new SlotEngine(bytes, engineThreads);
@@ -207,16 +250,42 @@ public final class AlluviumStateBackend extends AbstractManagedMemoryStateBacken
             return env.getMemoryManager()
                     .getSharedMemoryResourceForManagedMemory("state-alluvium-managed-memory", open, fraction);
         }
+        Optional<MemorySize> perTaskManager =
+                env.getTaskManagerInfo().getConfiguration().getOptional(AlluviumOptions.FIXED_PER_TASK_MANAGER);
+        if (fixedPerSlot == null && perTaskManager.isPresent()) {
+            String name = "state-alluvium-task-manager-memory";
+            Object lease = new Object();
+            ResourceAndSize<SlotEngine> shared = env.getSharedResources()
+                    .getOrAllocateSharedResource(name, lease, open, perTaskManager.get().getBytes());
+            return new OpaqueMemoryResource<>(
+                    shared.resourceHandle(),
+                    shared.size(),
+                    () -> env.getSharedResources().release(name, lease, bytes -> {}));
+        }
         long bytes = fixedPerSlot == null ? UNMANAGED_BYTES : fixedPerSlot.getBytes();
         return env.getMemoryManager().getExternalSharedMemoryResource("state-alluvium-fixed-memory", open, bytes);
     }
 
-    /** A directory that nobody has had. */
-    private Path directory(KeyedStateBackendParameters<?> parameters) {
+    /** A directory that nobody has had, in one of those that can be written to. */
+    private Path directory(KeyedStateBackendParameters<?> parameters) throws IOException {
         List<Path> directories = localDirectories();
-        Path root = directories.isEmpty()
-                ? parameters.getEnv().getTaskManagerInfo().getTmpWorkingDirectory().toPath()
-                : directories.get(ThreadLocalRandom.current().nextInt(directories.size()));
+        if (directories.isEmpty()) {
+            directories.add(parameters.getEnv().getTaskManagerInfo().getTmpWorkingDirectory().toPath());
+        }
+        Collections.shuffle(directories, ThreadLocalRandom.current());
+        IOException failure = new IOException("no directory for stores can be written to: " + directories);
+        for (Path root : directories) {
+            try {
+                return Files.createDirectories(named(root, parameters));
+            } catch (IOException e) {
+                LOG.warn("No store can be put into {}", root, e);
+                failure.addSuppressed(e);
+            }
+        }
+        throw failure;
+    }
+
+    private static Path named(Path root, KeyedStateBackendParameters<?> parameters) {
         String operator = parameters.getOperatorIdentifier().replaceAll("[^a-zA-Z0-9\\-]", "_");
         String job = parameters.getJobID().toString();
         return root.toAbsolutePath().resolve("alluvium_job_" + job + "_op_" + operator + "_" + UUID.randomUUID());

@@ -64,8 +64,10 @@ final class Bringing implements Closeable {
                     bring(request, source);
                 }
             }
-        } catch (AlluviumException e) {
+        } catch (Throwable e) {
             LOG.warn("Files that are elsewhere are not brought any more", e);
+            // Nobody must wait for what nobody brings.
+            cancel();
         } finally {
             source.close();
         }
@@ -77,7 +79,8 @@ final class Bringing implements Closeable {
                 throw new IOException("the task is cancelled");
             }
             fetches.complete(request, source.read(request));
-        } catch (IOException | RuntimeException e) {
+        } catch (Throwable e) {
+            // Whatever it is, memory that is short included: it has to be answered, as somebody may wait.
             source.close();
             LOG.debug("{} was not brought", request.file(), e);
             fetches.fail(request, String.valueOf(e.getMessage()));
@@ -132,7 +135,11 @@ final class Bringing implements Closeable {
         // Those that are just opening one.
         threads.forEach(Thread::interrupt);
         if (!closed) {
-            fetches.cancelWaits();
+            try {
+                fetches.cancelWaits();
+            } catch (AlluviumException e) {
+                LOG.warn("Those who wait for files that are elsewhere were not told", e);
+            }
         }
     }
 

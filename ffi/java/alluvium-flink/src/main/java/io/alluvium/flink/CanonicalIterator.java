@@ -64,6 +64,9 @@ final class CanonicalIterator implements KeyValueStateIterator {
         } catch (AlluviumException e) {
             items.close();
             throw Failure.io("a checkpoint that a savepoint is written from", e);
+        } catch (Throwable e) {
+            items.close();
+            throw e;
         }
     }
 

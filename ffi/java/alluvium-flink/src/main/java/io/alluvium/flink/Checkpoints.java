@@ -48,7 +48,7 @@ final class Checkpoints {
         } catch (AlluviumException e) {
             lease.close();
             throw Failure.io("the checkpoint " + checkpoint + " was not cut", e);
-        } catch (RuntimeException e) {
+        } catch (Throwable e) {
             lease.close();
             throw e;
         }

@@ -18,6 +18,7 @@ final class CurrentKey<K> {
     private final TypeSerializer<K> serializer;
     private final DataOutputSerializer out = new DataOutputSerializer(64);
     private final Key key = new Key();
+    private boolean isSet;
 
     CurrentKey(TypeSerializer<K> serializer) {
         this.serializer = serializer;
@@ -31,10 +32,14 @@ final class CurrentKey<K> {
             throw new FlinkRuntimeException("no bytes of the key " + value + " by " + serializer, e);
         }
         key.set(out.getSharedBuffer(), 0, out.length()).group(group);
+        isSet = true;
     }
 
     /** The key, in a namespace. It changes with the next call. */
     <N> Key in(N namespace, TypeSerializer<N> namespaceSerializer) {
+        if (!isSet) {
+            throw new FlinkRuntimeException("no key is set: state with keys can't be used outside of the processing of a record");
+        }
         if (namespaceSerializer instanceof VoidNamespaceSerializer) {
             return key.namespace(Bytes.NONE);
         }

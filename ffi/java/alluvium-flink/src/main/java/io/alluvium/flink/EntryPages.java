@@ -8,6 +8,7 @@ import io.alluvium.Writer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.function.Supplier;
 
 /**
  * Goes through a map's entries a page at a time. Nothing stays open between two pages, as an iterator of Flink's may be left alone, and the map
@@ -33,21 +34,17 @@ final class EntryPages {
 
     private final Writer writer;
     private final State state;
-    private final Key container;
-    private final List<Stored> page = new ArrayList<>();
+    private final Supplier<Key> container;
+    private List<Stored> page = new ArrayList<>();
     private int at;
     private boolean begun;
     private boolean ended;
 
-    /** The container must not change while this is used. */
-    EntryPages(Writer writer, State state, Key container) {
+    /** The container is asked for before each page, and is the same each time. */
+    EntryPages(Writer writer, State state, Supplier<Key> container) {
         this.writer = writer;
         this.state = state;
         this.container = container;
-    }
-
-    Key container() {
-        return container;
     }
 
     boolean hasNext() {
@@ -65,23 +62,38 @@ final class EntryPages {
     }
 
     private void fetch() {
-        MapRange range = begun ? MapRange.all().above(page.get(page.size() - 1).userKey) : MapRange.all();
-        int records = begun ? PAGE : FIRST_PAGE;
-        page.clear();
+        Page next = page(writer, state, container.get(), begun ? page.get(page.size() - 1).userKey : null);
+        page = next.entries;
+        ended = next.isLast;
         at = 0;
         begun = true;
+    }
+
+    /** Entries that lie together in a map. */
+    static final class Page {
+        final List<Stored> entries = new ArrayList<>();
+        /** Whether there are none behind them. */
+        boolean isLast;
+    }
+
+    /** The entries above a user key, up to a page of them; null: from the first on. */
+    static Page page(Writer writer, State state, Key container, byte[] above) {
+        MapRange range = above == null ? MapRange.all() : MapRange.all().above(above);
+        int records = above == null ? FIRST_PAGE : PAGE;
+        Page page = new Page();
         try (Cursor cursor = writer.entries(state, container, range)) {
             cursor.setBatch(records, PAGE_BYTES);
             int bytes = 0;
-            while (page.size() < records && bytes < PAGE_BYTES) {
+            while (page.entries.size() < records && bytes < PAGE_BYTES) {
                 if (!cursor.next()) {
-                    ended = true;
+                    page.isLast = true;
                     break;
                 }
                 Stored stored = new Stored(cursor.userKey(), cursor.value());
                 bytes += stored.userKey.length + stored.value.length;
-                page.add(stored);
+                page.entries.add(stored);
             }
         }
+        return page;
     }
 }

@@ -2,7 +2,6 @@ package io.alluvium.flink;
 
 import io.alluvium.AlluviumException;
 import io.alluvium.Cursor;
-import io.alluvium.Key;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -33,10 +32,10 @@ final class EntryVisitor<K, N, V> implements StateIncrementalVisitor<K, N, V> {
     /** What a key holds in a namespace. */
     private static final class Visited<K, N, V> implements StateEntry<K, N, V> {
         private final AbstractAlluviumState<K, N, V> of;
-        private final Key key;
+        private final StoredKey key;
         private final V value;
 
-        Visited(AbstractAlluviumState<K, N, V> of, Key key, V value) {
+        Visited(AbstractAlluviumState<K, N, V> of, StoredKey key, V value) {
             this.of = of;
             this.key = key;
             this.value = value;
@@ -44,12 +43,12 @@ final class EntryVisitor<K, N, V> implements StateIncrementalVisitor<K, N, V> {
 
         @Override
         public K getKey() {
-            return Bytes.object(key.key(), of.getKeySerializer());
+            return Bytes.object(key.key, of.getKeySerializer());
         }
 
         @Override
         public N getNamespace() {
-            return CurrentKey.namespaceOf(key.namespace(), of.getNamespaceSerializer());
+            return CurrentKey.namespaceOf(key.namespace, of.getNamespaceSerializer());
         }
 
         @Override
@@ -89,7 +88,7 @@ final class EntryVisitor<K, N, V> implements StateIncrementalVisitor<K, N, V> {
         try {
             while (entries.size() < entriesMax && hasNext()) {
                 isAtNext = false;
-                Key key = CurrentKey.key(cursor.key(), cursor.namespace(), cursor.group());
+                StoredKey key = StoredKey.of(cursor);
                 V value = state.visit(key);
                 if (value != null) {
                     entries.add(new Visited<>(state, key, value));

@@ -81,7 +81,7 @@ final class HeapTimers {
             TypeSerializer<HeapPriorityQueueElement> serializer = queue.getMetaInfo().getElementSerializer();
             for (int group = range.getStartKeyGroup(); group <= range.getEndKeyGroup(); group++) {
                 Key container = CurrentKey.key(Bytes.NONE, Bytes.NONE, group);
-                EntryPages pages = new EntryPages(restored.store.writer, registered.state, container);
+                EntryPages pages = new EntryPages(restored.store.writer, registered.state, () -> container);
                 while (pages.hasNext()) {
                     in.setBuffer(pages.next().userKey);
                     queue.getPriorityQueue().add(serializer.deserialize(in));

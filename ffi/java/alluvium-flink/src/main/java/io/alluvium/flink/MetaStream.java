@@ -1,5 +1,6 @@
 package io.alluvium.flink;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.util.List;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
@@ -18,6 +19,7 @@ import org.apache.flink.util.StateMigrationException;
 final class MetaStream {
     private static final int MAGIC = 0x414c4c55;
     private static final int VERSION = 1;
+    private static final int CHUNK_BYTES = 64 << 10;
 
     final List<StateMetaInfoSnapshot> states;
     final String manifestName;
@@ -63,9 +65,22 @@ final class MetaStream {
             throw new IOException("The checkpoint is of the version " + version + ", this backend reads " + VERSION + ".");
         }
         String name = in.readUTF();
-        byte[] manifest = new byte[in.readInt()];
-        in.readFully(manifest);
-        return new MetaStream(proxy.getStateMetaInfoSnapshots(), name, manifest);
+        return new MetaStream(proxy.getStateMetaInfoSnapshots(), name, bytes(in, in.readInt()));
+    }
+
+    /** Takes no more memory than there are bytes, as a damaged length may be any. */
+    private static byte[] bytes(DataInputView in, int len) throws IOException {
+        if (len < 0) {
+            throw new IOException("The checkpoint's manifest has the length " + len + ".");
+        }
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream(Math.min(len, CHUNK_BYTES));
+        byte[] chunk = new byte[Math.min(len, CHUNK_BYTES)];
+        while (bytes.size() < len) {
+            int next = Math.min(chunk.length, len - bytes.size());
+            in.readFully(chunk, 0, next);
+            bytes.write(chunk, 0, next);
+        }
+        return bytes.toByteArray();
     }
 
     private static <K> void check(KeyedBackendSerializationProxy<K> proxy, StateSerializerProvider<K> provider)

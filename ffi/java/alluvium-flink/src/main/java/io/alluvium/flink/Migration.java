@@ -102,7 +102,7 @@ final class Migration<T> {
     }
 
     private void map(Writer writer, State state, Key key) throws IOException {
-        EntryPages pages = new EntryPages(writer, state, key);
+        EntryPages pages = new EntryPages(writer, state, () -> key);
         while (pages.hasNext()) {
             EntryPages.Stored stored = pages.next();
             in.setBuffer(stored.value);

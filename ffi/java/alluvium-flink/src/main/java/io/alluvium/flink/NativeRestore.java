@@ -5,6 +5,7 @@ import io.alluvium.Checkpoint;
 import io.alluvium.CheckpointFiles;
 import io.alluvium.CheckpointSource;
 import io.alluvium.Engine;
+import io.alluvium.Fetches;
 import io.alluvium.KeyGroupRange;
 import io.alluvium.PendingCheckpoint;
 import io.alluvium.Store;
@@ -21,6 +22,8 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.function.LongConsumer;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.core.memory.DataInputViewStreamWrapper;
 import org.apache.flink.runtime.state.IncrementalKeyedStateHandle;
@@ -68,8 +71,8 @@ final class NativeRestore<K> {
         this.registry = registry;
     }
 
-    /** Restores from these handles, and leaves the store open. */
-    void run(Collection<KeyedStateHandle> handles) throws Exception {
+    /** Restores from these handles, and leaves the store open. Tells how long the download took, in ns, unless files are brought later. */
+    void run(Collection<KeyedStateHandle> handles, LongConsumer downloadNs) throws Exception {
         Path brought = restored.directory.resolve("restore");
         Files.createDirectories(brought);
         try {
@@ -85,7 +88,9 @@ final class NativeRestore<K> {
             }
             boolean onDemand = onDemandThreads > 0 && !downloads.isEmpty();
             if (!onDemand) {
+                long begin = System.nanoTime();
                 transfer.download(downloads, registry);
+                downloadNs.accept(System.nanoTime() - begin);
             }
             fillGaps(brought);
             open(onDemand);
@@ -103,8 +108,11 @@ final class NativeRestore<K> {
                     ? Store.restoreAbsent(engine, path, manifests, options)
                     : Store.restore(engine, path, sources, options);
             restored.store = new OpenStore(store, path, restored.directory, restored.engine);
-            store.fetches()
-                    .ifPresent(fetches -> restored.store.bringing(new Bringing(fetches, elsewhere, onDemandThreads)));
+            Optional<Fetches> fetches = store.fetches();
+            if (fetches.isPresent()) {
+                Bringing bringing = new Bringing(fetches.get(), elsewhere, onDemandThreads);
+                restored.store.bringing(bringing);
+            }
             states.forEach(restored::register);
         } catch (AlluviumException e) {
             throw Failure.io("the store in " + restored.storeDirectory() + " was not restored", e);
@@ -122,6 +130,8 @@ final class NativeRestore<K> {
             covered.add(KeyGroupRange.of(
                     handle.getKeyGroupRange().getStartKeyGroup(), handle.getKeyGroupRange().getEndKeyGroup()));
             return meta;
+        } catch (IOException | RuntimeException e) {
+            throw new IOException("the metadata of a checkpoint was not read: " + handle.getMetaDataStateHandle(), e);
         }
     }
 

@@ -10,8 +10,10 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.Set;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.runtime.memory.OpaqueMemoryResource;
 import org.apache.flink.util.FileUtils;
+import org.apache.flink.util.IOUtils;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -37,6 +39,9 @@ final class OpenStore implements AutoCloseable {
     /** Null where all files were here from the start. */
     private Bringing bringing;
 
+    /** Null where nobody wants them. */
+    private StoreMetrics metrics;
+
     private final Thread owner = Thread.currentThread();
     private boolean closed;
 
@@ -47,8 +52,16 @@ final class OpenStore implements AutoCloseable {
         this.directory = directory;
         this.engine = engine;
         range = store.range();
-        writer = store.writer();
-        reader = store.reader();
+        Writer opened = null;
+        try {
+            opened = store.writer();
+            reader = store.reader();
+        } catch (Throwable e) {
+            // Nobody else knows of them yet.
+            IOUtils.closeAllQuietly(opened, store);
+            throw e;
+        }
+        writer = opened;
     }
 
     /** Whether the calling thread is the task's, which the writer belongs to. */
@@ -66,6 +79,11 @@ final class OpenStore implements AutoCloseable {
         return storeDirectory;
     }
 
+    /** What the store lives in. */
+    SlotEngine engine() {
+        return engine.getResourceHandle();
+    }
+
     /** Takes over what brings the files that are not here. */
     void bringing(Bringing taken) {
         bringing = taken;
@@ -74,6 +92,11 @@ final class OpenStore implements AutoCloseable {
     /** What brings the files that are not here; null where all of them were from the start. */
     Bringing bringing() {
         return bringing;
+    }
+
+    /** Reports what the store counts until it is closed. */
+    void report(MetricGroup group) {
+        metrics = StoreMetrics.register(store, engine.getResourceHandle().engine(), group);
     }
 
     /** Has a cursor closed with the store, if not before. */
@@ -94,8 +117,11 @@ final class OpenStore implements AutoCloseable {
             return;
         }
         closed = true;
-        cursors.forEach(Cursor::close);
+        cursors.forEach(cursor -> quietly("cursor", cursor));
         cursors.clear();
+        if (metrics != null) {
+            metrics.close();
+        }
         if (bringing != null) {
             quietly("bringing of files", bringing);
         }

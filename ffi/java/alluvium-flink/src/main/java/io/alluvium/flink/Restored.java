@@ -14,6 +14,8 @@ import org.apache.flink.runtime.state.metainfo.StateMetaInfoSnapshot;
 final class Restored {
     /** Checkpoints that Flink never says anything of, as it lost interest, are kept up to so many. */
     private static final int UNCONFIRMED_MAX = 64;
+    /** As many as Flink allows. Each key comes with its group, so how many groups a job has is nothing to the store. */
+    private static final int KEY_GROUPS_MAX = 1 << 15;
 
     final OpaqueMemoryResource<SlotEngine> engine;
     final Path directory;
@@ -45,7 +47,7 @@ final class Restored {
     /** The options of a store of these key groups. */
     StoreOptions options(KeyGroupRange of) {
         return new StoreOptions()
-                .keyGroups(keyGroups)
+                .keyGroups(KEY_GROUPS_MAX)
                 .range(of)
                 .hostDurability(true)
                 .hostRetention(UNCONFIRMED_MAX)

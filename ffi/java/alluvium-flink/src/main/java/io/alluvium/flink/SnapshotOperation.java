@@ -81,16 +81,23 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
         final Checkpoints.Cut cut;
         final List<StateMetaInfoSnapshot> states;
         final Map<String, StreamStateHandle> base;
+        private final Runnable end;
 
+        /** {@code end}: what is to be done when it is written, or given up. */
         private Prepared(
-                Checkpoints.Cut cut, List<StateMetaInfoSnapshot> states, Map<String, StreamStateHandle> base) {
+                Checkpoints.Cut cut,
+                List<StateMetaInfoSnapshot> states,
+                Map<String, StreamStateHandle> base,
+                Runnable end) {
             this.cut = cut;
             this.states = states;
             this.base = base;
+            this.end = end;
         }
 
         @Override
         public void release() {
+            end.run();
             if (cut != null) {
                 cut.release();
             }
@@ -117,13 +124,15 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
         List<StateMetaInfoSnapshot> states = new ArrayList<>();
         registered.values().forEach(state -> states.add(state.metaInfo.snapshot()));
         if (states.isEmpty()) {
-            return new Prepared(null, states, Collections.emptyMap());
+            return new Prepared(null, states, Collections.emptyMap(), () -> {});
         }
-        Map<String, StreamStateHandle> base =
-                isShared() && sharing == SharingFilesStrategy.FORWARD_BACKWARD
-                        ? shared.history.base()
-                        : Collections.emptyMap();
-        return new Prepared(shared.checkpoints.cut(checkpoint, !isShared()), states, base);
+        Checkpoints.Cut cut = shared.checkpoints.cut(checkpoint, !isShared());
+        if (!isShared()) {
+            return new Prepared(cut, states, Collections.emptyMap(), () -> {});
+        }
+        boolean reuses = sharing == SharingFilesStrategy.FORWARD_BACKWARD;
+        return new Prepared(
+                cut, states, shared.history.cut(checkpoint, reuses), () -> shared.history.ended(checkpoint));
     }
 
     @Override
@@ -165,14 +174,19 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
                 SnapshotResult<KeyedStateHandle> result = write();
                 prepared.cut.keep();
                 return result;
-            } catch (Exception e) {
-                Exception told = e instanceof AlluviumException
-                        ? Failure.io("the checkpoint " + checkpoint, (AlluviumException) e)
-                        : e;
-                uploaded.forEach(handle -> Transfer.discard(handle, told));
-                discardLocal(told);
+            } catch (AlluviumException e) {
+                IOException told = Failure.io("the checkpoint " + checkpoint, e);
+                discard(told);
                 throw told;
+            } catch (Throwable e) {
+                discard(e);
+                throw e;
             }
+        }
+
+        private void discard(Throwable why) {
+            uploaded.forEach(handle -> Transfer.discard(handle, why));
+            discardLocal(why);
         }
 
         private void await() throws IOException {
@@ -206,11 +220,12 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
                     own ? files : new ArrayList<>(),
                     meta.getJobManagerOwnedSnapshot(),
                     size);
-            if (isShared()) {
-                shared.history.written(checkpoint, known);
-            }
             factory.reusePreviousStateHandle(reused);
             KeyedStateHandle local = local(meta.getTaskLocalSnapshot());
+            if (isShared()) {
+                // Last: what fails is discarded.
+                shared.history.written(checkpoint, known);
+            }
             return local == null ? SnapshotResult.of(remote) : SnapshotResult.withLocalState(remote, local);
         }
 
@@ -311,7 +326,7 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
                     files);
         }
 
-        private void discardLocal(Exception why) {
+        private void discardLocal(Throwable why) {
             if (localDirectory != null) {
                 try {
                     localDirectory.cleanup();

@@ -23,6 +23,8 @@ import org.apache.flink.util.FlinkRuntimeException;
  * <p>The head alone is kept here, with whether it is known.
  */
 final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements InternalPriorityQueue<E> {
+    private static final int UNKNOWN = -1;
+
     private final Writer writer;
     private final State state;
     private final Key group;
@@ -35,6 +37,9 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
     private byte[] headBytes;
 
     private E head;
+
+    /** How many there are; below 0 until somebody asks, as to count them costs each addition a read. */
+    private int size = UNKNOWN;
 
     /** The buffers may be shared with other queues of the task. */
     TimerQueue(
@@ -98,6 +103,7 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
     public E poll() {
         E first = peek();
         if (first != null) {
+            counted(-1);
             delete(headBytes);
             forgetHead();
         }
@@ -108,6 +114,20 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
         isHeadKnown = false;
         headBytes = null;
         head = null;
+    }
+
+    private void counted(int change) {
+        if (size != UNKNOWN) {
+            size += change;
+        }
+    }
+
+    private boolean has(byte[] bytes) {
+        try {
+            return writer.mapContains(state, group, bytes);
+        } catch (AlluviumException e) {
+            throw Failure.of(state.name(), e);
+        }
     }
 
     private void delete(byte[] bytes) {
@@ -122,6 +142,9 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
     public boolean add(E toAdd) {
         byte[] bytes = bytes(toAdd);
         byte[] first = headBytes();
+        if (size != UNKNOWN && !has(bytes)) {
+            size++;
+        }
         try {
             writer.mapPut(state, group, bytes, Bytes.NONE);
         } catch (AlluviumException e) {
@@ -143,6 +166,9 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
         if (first == null) {
             return false;
         }
+        if (size != UNKNOWN && has(bytes)) {
+            size--;
+        }
         delete(bytes);
         if (!Arrays.equals(first, bytes)) {
             return false;
@@ -156,12 +182,15 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
         return headBytes() == null;
     }
 
-    /** Goes through all of them: for tests and metrics. */
+    /** Goes through all of them the first time, and from then on counts. */
     @Override
     public int size() {
-        int size = 0;
-        for (EntryPages pages = new EntryPages(writer, state, group); pages.hasNext(); pages.next()) {
-            size++;
+        if (size == UNKNOWN) {
+            int count = 0;
+            for (EntryPages pages = new EntryPages(writer, state, () -> group); pages.hasNext(); pages.next()) {
+                count++;
+            }
+            size = count;
         }
         return size;
     }
@@ -175,7 +204,7 @@ final class TimerQueue<E> extends AbstractHeapPriorityQueueElement implements In
 
     @Override
     public CloseableIterator<E> iterator() {
-        EntryPages pages = new EntryPages(writer, state, group);
+        EntryPages pages = new EntryPages(writer, state, () -> group);
         return new CloseableIterator<E>() {
             @Override
             public boolean hasNext() {

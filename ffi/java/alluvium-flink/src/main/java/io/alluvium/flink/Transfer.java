@@ -10,16 +10,18 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicReference;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.runtime.state.CheckpointStateOutputStream;
 import org.apache.flink.runtime.state.CheckpointStreamFactory;
 import org.apache.flink.runtime.state.CheckpointedStateScope;
 import org.apache.flink.runtime.state.StreamStateHandle;
+import org.apache.flink.util.ExceptionUtils;
 import org.apache.flink.util.IOUtils;
 import org.apache.flink.util.concurrent.ExecutorThreadFactory;
 
@@ -58,13 +60,14 @@ final class Transfer implements AutoCloseable {
             List<Upload> files, CheckpointStreamFactory factory, CheckpointedStateScope scope, CloseableRegistry registry)
             throws Exception {
         List<Callable<StreamStateHandle>> tasks = new ArrayList<>();
+        Failing failing = new Failing();
         for (Upload file : files) {
-            tasks.add(() -> upload(file, factory, scope, registry));
+            tasks.add(() -> upload(file, factory, scope, registry, failing));
         }
         List<StreamStateHandle> handles = new ArrayList<>();
         try {
-            run(tasks, handles);
-        } catch (Exception e) {
+            run(tasks, handles, failing);
+        } catch (Throwable e) {
             for (StreamStateHandle handle : handles) {
                 discard(handle, e);
             }
@@ -74,7 +77,7 @@ final class Transfer implements AutoCloseable {
     }
 
     /** Discards what nobody will know of, because of a failure. */
-    static void discard(StreamStateHandle handle, Exception why) {
+    static void discard(StreamStateHandle handle, Throwable why) {
         try {
             handle.discardState();
         } catch (Exception e) {
@@ -83,12 +86,16 @@ final class Transfer implements AutoCloseable {
     }
 
     private static StreamStateHandle upload(
-            Upload file, CheckpointStreamFactory factory, CheckpointedStateScope scope, CloseableRegistry registry)
+            Upload file,
+            CheckpointStreamFactory factory,
+            CheckpointedStateScope scope,
+            CloseableRegistry registry,
+            Failing failing)
             throws IOException {
         CheckpointStateOutputStream out = factory.createCheckpointStateOutputStream(scope);
         try (InputStream in = file.open()) {
             registry.registerCloseable(out);
-            copy(in, out);
+            failing.copy(in, out);
             if (!registry.unregisterCloseable(out)) {
                 throw new IOException("The upload of " + file.name + " was cancelled.");
             }
@@ -97,17 +104,10 @@ final class Transfer implements AutoCloseable {
                 throw new IOException("The upload of " + file.name + " came to nothing.");
             }
             return handle;
-        } catch (IOException e) {
+        } catch (Throwable e) {
             registry.unregisterCloseable(out);
             IOUtils.closeQuietly(out);
             throw e;
-        }
-    }
-
-    private static void copy(InputStream in, OutputStream out) throws IOException {
-        byte[] buffer = new byte[BUFFER_BYTES];
-        for (int len = in.read(buffer); len >= 0; len = in.read(buffer)) {
-            out.write(buffer, 0, len);
         }
     }
 
@@ -125,23 +125,30 @@ final class Transfer implements AutoCloseable {
     /** Downloads files into directories that are there. */
     void download(List<Download> downloads, CloseableRegistry registry) throws Exception {
         List<Callable<Path>> tasks = new ArrayList<>();
+        Failing failing = new Failing();
         for (Download download : downloads) {
-            tasks.add(() -> download(download, registry));
+            tasks.add(() -> download(download, registry, failing));
         }
-        run(tasks, new ArrayList<>());
+        run(tasks, new ArrayList<>(), failing);
     }
 
-    private static Path download(Download download, CloseableRegistry registry) throws IOException {
+    private static Path download(Download download, CloseableRegistry registry, Failing failing)
+            throws IOException {
         try (InputStream in = download.handle.openInputStream();
                 Closeable ignored = registry.registerCloseableTemporarily(in);
                 OutputStream out = Files.newOutputStream(download.file, StandardOpenOption.CREATE_NEW)) {
-            copy(in, out);
+            failing.copy(in, out);
+        } catch (IOException e) {
+            throw new IOException(download.file.getFileName() + " was not downloaded: " + download.handle, e);
         }
         return download.file;
     }
 
-    /** Runs tasks, each of which ends before this does, and collects what comes out of those that succeed. */
-    private <T> void run(List<Callable<T>> tasks, List<T> results) throws Exception {
+    /**
+     * Runs tasks, each of which ends before this does, and collects what comes out of those that succeed. After a failure those that still
+     * copy are told; nobody is interrupted, as what a task uploaded has to be known until the end.
+     */
+    private <T> void run(List<Callable<T>> tasks, List<T> results, Failing failing) throws Exception {
         if (threads == 1 || tasks.size() <= 1) {
             for (Callable<T> task : tasks) {
                 results.add(task.call());
@@ -149,42 +156,72 @@ final class Transfer implements AutoCloseable {
             return;
         }
         List<Future<T>> futures = new ArrayList<>();
-        for (Callable<T> task : tasks) {
-            futures.add(executor().submit(task));
-        }
-        Exception failure = null;
-        for (Future<T> future : futures) {
-            failure = await(future, results, failure);
-            if (failure != null) {
-                futures.forEach(other -> other.cancel(true));
+        try {
+            for (Callable<T> task : tasks) {
+                futures.add(executor().submit(() -> failing.call(task)));
             }
+        } catch (RejectedExecutionException e) {
+            failing.because(e);
         }
-        if (failure instanceof InterruptedException) {
+        boolean interrupted = false;
+        for (Future<T> future : futures) {
+            interrupted |= await(future, results, failing);
+        }
+        if (interrupted) {
             Thread.currentThread().interrupt();
         }
-        if (failure != null) {
-            throw failure;
+        failing.check();
+    }
+
+    /** Waits for a task, whatever happens; says whether this thread was interrupted meanwhile. */
+    private static <T> boolean await(Future<T> future, List<T> results, Failing failing) {
+        boolean interrupted = false;
+        while (true) {
+            try {
+                results.add(future.get());
+                return interrupted;
+            } catch (InterruptedException e) {
+                interrupted = true;
+                failing.because(e);
+            } catch (ExecutionException e) {
+                failing.because(e.getCause());
+                return interrupted;
+            }
         }
     }
 
-    private static <T> Exception await(Future<T> future, List<T> results, Exception before) {
-        boolean interrupted = false;
-        try {
-            while (true) {
-                try {
-                    results.add(future.get());
-                    return interrupted ? new InterruptedException("while files were copied") : before;
-                } catch (InterruptedException e) {
-                    // Its files have to be known, so that they can be discarded.
-                    interrupted = true;
-                }
+    /** What the copies of one call have in common: the first failure of any of them, by which the others stop. */
+    private static final class Failing {
+        private final AtomicReference<Throwable> first = new AtomicReference<>();
+
+        void because(Throwable cause) {
+            first.compareAndSet(null, cause);
+        }
+
+        <T> T call(Callable<T> task) throws Exception {
+            try {
+                return task.call();
+            } catch (Throwable e) {
+                because(e);
+                throw e;
             }
-        } catch (CancellationException e) {
-            return before != null ? before : e;
-        } catch (ExecutionException e) {
-            Throwable cause = e.getCause();
-            Exception problem = cause instanceof Exception ? (Exception) cause : e;
-            return before != null ? before : problem;
+        }
+
+        void copy(InputStream in, OutputStream out) throws IOException {
+            byte[] buffer = new byte[BUFFER_BYTES];
+            for (int len = in.read(buffer); len >= 0; len = in.read(buffer)) {
+                if (first.get() != null) {
+                    throw new IOException("Another file was not copied.");
+                }
+                out.write(buffer, 0, len);
+            }
+        }
+
+        void check() throws Exception {
+            Throwable cause = first.get();
+            if (cause != null) {
+                ExceptionUtils.rethrowException(cause);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 import static org.assertj.core.api.Assertions.assertThat;
 
 /** Flink's suite for keyed state backends. */
-@ExtendWith(ParameterizedTestExtension.class)
+@ExtendWith({ParameterizedTestExtension.class, Skips.class})
 class AlluviumStateBackendTest extends StateBackendTestBase<AlluviumStateBackend> {
     @TempDir
     static Path directory;

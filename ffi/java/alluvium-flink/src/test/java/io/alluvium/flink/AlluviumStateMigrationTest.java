@@ -11,7 +11,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Flink's suite for state whose serializers change. */
-@ExtendWith(ParameterizedTestExtension.class)
+@ExtendWith({ParameterizedTestExtension.class, Skips.class})
 class AlluviumStateMigrationTest extends StateBackendMigrationTestBase<AlluviumStateBackend> {
     @TempDir
     static Path directory;

@@ -64,15 +64,19 @@ class SnapshotsTest {
                     KeyGroupedInternalPriorityQueue<TimerHeapInternalTimer<Integer, VoidNamespace>>>
             queues = new HashMap<>();
 
+    private long before;
+
     @BeforeEach
     void begin() throws Exception {
+        // Others in this process may have left some.
+        before = Engine.openObjects();
         tasks = new Tasks(directory, LocalRecoveryConfig.BACKUP_AND_RECOVERY_DISABLED);
     }
 
     @AfterEach
     void end() throws Exception {
         tasks.close();
-        assertThat(Engine.openObjects()).isZero();
+        assertThat(Engine.openObjects()).isLessThanOrEqualTo(before);
         try (Stream<Path> left = Files.list(directory.resolve("stores"))) {
             assertThat(left).isEmpty();
         } catch (java.nio.file.NoSuchFileException e) {

@@ -2,11 +2,15 @@ package io.alluvium.flink;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.RunnableFuture;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.typeutils.base.IntSerializer;
+import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.fs.CloseableRegistry;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.metrics.groups.UnregisteredMetricsGroup;
 import org.apache.flink.runtime.checkpoint.CheckpointOptions;
 import org.apache.flink.runtime.checkpoint.CheckpointType;
@@ -21,10 +25,13 @@ import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.SharedStateRegistry;
 import org.apache.flink.runtime.state.SharedStateRegistryImpl;
 import org.apache.flink.runtime.state.SnapshotResult;
+import org.apache.flink.runtime.state.Snapshotable;
 import org.apache.flink.runtime.state.StateBackend;
+import org.apache.flink.runtime.state.StateBackend.KeyedStateBackendParameters;
 import org.apache.flink.runtime.state.TestTaskStateManager;
 import org.apache.flink.runtime.state.LocalRecoveryConfig;
 import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
+import org.apache.flink.runtime.util.TestingTaskManagerRuntimeInfo;
 
 /** Subtasks of a job with 16 key groups and integer keys, in one slot. */
 final class Tasks implements AutoCloseable {
@@ -33,10 +40,19 @@ final class Tasks implements AutoCloseable {
     final MockEnvironment env;
     final SharedStateRegistry registry = new SharedStateRegistryImpl();
     final CheckpointStreamFactory factory;
+    TtlTimeProvider clock = TtlTimeProvider.DEFAULT;
+    MetricGroup metrics = new UnregisteredMetricsGroup();
+    /** What restoring took, in ms, by Flink's names. */
+    final Map<String, Long> durations = new HashMap<>();
     private final List<AbstractKeyedStateBackend<Integer>> backends = new ArrayList<>();
 
     Tasks(Path directory, LocalRecoveryConfig localRecovery) throws Exception {
+        this(directory, localRecovery, new Configuration());
+    }
+
+    Tasks(Path directory, LocalRecoveryConfig localRecovery, Configuration taskManager) throws Exception {
         env = MockEnvironment.builder()
+                .setTaskManagerRuntimeInfo(new TestingTaskManagerRuntimeInfo(taskManager, directory.toFile()))
                 .setTaskStateManager(
                         TestTaskStateManager.builder().setLocalRecoveryConfig(localRecovery).build())
                 .build();
@@ -49,26 +65,31 @@ final class Tasks implements AutoCloseable {
     AbstractKeyedStateBackend<Integer> open(StateBackend backend, int first, int last, KeyedStateHandle... handles)
             throws Exception {
         AbstractKeyedStateBackend<Integer> opened = (AbstractKeyedStateBackend<Integer>)
-                backend.createKeyedStateBackend(new KeyedStateBackendParametersImpl<>(
-                        env,
-                        new JobID(),
-                        "operator",
-                        IntSerializer.INSTANCE,
-                        KEY_GROUPS,
-                        new KeyGroupRange(first, last),
-                        env.getTaskKvStateRegistry(),
-                        TtlTimeProvider.DEFAULT,
-                        new UnregisteredMetricsGroup(),
-                        (key, value) -> {},
-                        List.of(handles),
-                        new CloseableRegistry(),
-                        1.0));
+                backend.createKeyedStateBackend(parameters(first, last, handles));
         backends.add(opened);
         return opened;
     }
 
-    SnapshotResult<KeyedStateHandle> snapshot(AbstractKeyedStateBackend<?> backend, long checkpoint, SnapshotType type)
-            throws Exception {
+    /** What a subtask of these key groups opens its backend with. */
+    KeyedStateBackendParameters<Integer> parameters(int first, int last, KeyedStateHandle... handles) {
+        return new KeyedStateBackendParametersImpl<>(
+                env,
+                new JobID(),
+                "operator",
+                IntSerializer.INSTANCE,
+                KEY_GROUPS,
+                new KeyGroupRange(first, last),
+                env.getTaskKvStateRegistry(),
+                clock,
+                metrics,
+                durations::put,
+                List.of(handles),
+                new CloseableRegistry(),
+                1.0);
+    }
+
+    SnapshotResult<KeyedStateHandle> snapshot(
+            Snapshotable<SnapshotResult<KeyedStateHandle>> backend, long checkpoint, SnapshotType type) throws Exception {
         RunnableFuture<SnapshotResult<KeyedStateHandle>> future = backend.snapshot(
                 checkpoint,
                 checkpoint,

@@ -12,9 +12,11 @@ import org.apache.flink.runtime.state.InternalPriorityQueueTestBase;
 import org.apache.flink.runtime.state.heap.KeyGroupPartitionedPriorityQueue;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Flink's suite for priority queues, on timers that are in a store. */
+@ExtendWith(Skips.class)
 class TimerQueueTest extends InternalPriorityQueueTestBase {
     @TempDir
     Path directory;
