@@ -241,7 +241,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::State`] where `options` contradict what is known of the state, or a limit: names of 1 to 1,024 bytes, a
-    /// time to live of at least 1 ms, 65,536 states, [`STATES_BYTES_MAX`].
+    /// time to live of at least 1 ms, 65,536 states, [`STATES_BYTES_MAX`](crate::states::STATES_BYTES_MAX).
     pub fn state(&self, options: StateOptions) -> Result<State> {
         options.validate()?;
         let brings = !options.conversions.is_empty();

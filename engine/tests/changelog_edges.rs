@@ -86,7 +86,10 @@ fn files_that_were_begun_without_a_commit_are_void_after_a_recovery() {
     drop((writer, store));
     let report = alluvium::inspect::describe(directory.path()).unwrap();
     assert!(report.bytes_of(alluvium::inspect::FileRole::Changelog) > 3 << 20);
-    assert_eq!(alluvium::inspect::verify(directory.path()).unwrap(), [], "of a store that has no checkpoint yet");
+    // A file may just have been being made.
+    let faults = alluvium::inspect::verify(directory.path()).unwrap().into_iter();
+    let faults: Vec<_> = faults.filter(|finding| finding.severity == alluvium::inspect::Severity::Fault).collect();
+    assert_eq!(faults, [], "of a store that has no checkpoint yet");
     for round in 2..5 {
         let store = open(&engine, directory.path(), &options());
         let state = values(&store);
