@@ -200,7 +200,8 @@ mod tests {
         let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
         let mut promised = "result events events_per_s state_ops_per_s latency_ns_p50 latency_ns_p99 latency_ns_p999 \
                             barrier_ns_p50 barrier_ns_p999 barrier_ns_max checkpoints checkpoint_bytes_over_changed \
-                            recoveries recovery_first_read_ms_max memory_budget_bytes rss_anon_bytes_max \
+                            recoveries recovery_first_read_ms_max commits_lasting commit_us_p50 commit_us_p99 \
+                            events_repeated memory_budget_bytes rss_anon_bytes_max \
                             rss_file_bytes_max state_bytes disk_bytes write_amplification seed"
             .split_whitespace()
             .collect::<Vec<_>>();
