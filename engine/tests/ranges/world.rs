@@ -19,7 +19,13 @@ fn key(at: &At) -> Key<'_> {
 }
 
 fn options() -> StoreOptions {
-    StoreOptions { key_groups: u32::from(GROUPS), range: KeyGroupRange::new(0, GROUPS - 1), ..Default::default() }
+    StoreOptions {
+        key_groups: u32::from(GROUPS),
+        range: KeyGroupRange::new(0, GROUPS - 1),
+        // The one before is still there when a story asks to keep it, however soon the next is complete.
+        retained_checkpoints: 2,
+        ..Default::default()
+    }
 }
 
 struct Open {
