@@ -4,10 +4,10 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
-//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`state`], [`inspect`], and `remote` with the feature `object-store`); flows, one verb a file (`write`,
-//! `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `delete_range`, `barrier`, [`commit`], `flush`,
+//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`events`], [`state`], [`inspect`], and `remote` with the feature `object-store`); flows, one verb a file (`write`,
+//! `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `delete_range`, `barrier`, [`commit`], `group_commit`, `replay`, `flush`,
 //! `compact`, [`migrate`], [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a
-//! folder (`hot`, [`segment`], [`manifest`], `cache`, `stack`, `merged`, `mask`, `shard`); base; [`platform`].
+//! folder (`hot`, [`segment`], [`manifest`], [`changelog`], `cache`, `stack`, `merged`, `mask`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 #![cfg_attr(loom, expect(dead_code, reason = "loom builds the lock-free parts without those who call them"))]
 

@@ -149,11 +149,6 @@ impl Files {
         }
         Ok(())
     }
-
-    /// The room that the files take, about, in bytes.
-    pub fn total_bytes(&self) -> u64 {
-        self.there.len() as u64 * self.file_bytes
-    }
 }
 
 /// The chunks, by block: as many as make a long one, or one that is longer.

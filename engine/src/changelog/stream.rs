@@ -377,11 +377,6 @@ impl Changelog {
         }
         Ok(())
     }
-
-    /// What wasn't written yet, in bytes.
-    pub fn pending_bytes(&self) -> usize {
-        self.stream.lock().pending
-    }
 }
 
 /// Calls what the host gave. A panic in it would end the thread that writes all changelogs.

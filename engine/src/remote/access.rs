@@ -9,12 +9,12 @@
 use super::error::{RemoteError, RemoteFault, RemoteResult};
 use super::format::first_difference;
 use super::options::{RemoteOptions, RetryOptions};
+use crate::platform::random::random;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::{Path, PathPart};
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -289,7 +289,5 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// From half of a pause to all of it, so that those that failed together don't come back together.
 pub(super) fn jittered(pause: Duration) -> Duration {
-    // The standard library's hasher keys come from the operating system.
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    pause.mul_f64(0.5 + 0.5 * (random % 1_024) as f64 / 1_024.0)
+    pause.mul_f64(0.5 + 0.5 * (random() % 1_024) as f64 / 1_024.0)
 }

@@ -4,6 +4,7 @@ use super::access::{Access, CHECKPOINTS, SEGMENTS, WRITERS, may_come_right, pars
 use super::error::{RemoteError, RemoteFault, RemoteResult};
 use super::format::{self, Checkpoint, HEADS_BYTES};
 use super::{Inner, RemoteCheckpoint};
+use crate::platform::random::random;
 use crate::platform::storage::names;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -103,8 +104,7 @@ impl Ledger {
         let meta = loop {
             let object = access.writer(number);
             // A name of ours alone, so that another's claim is never taken for ours.
-            let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), number);
-            let bytes = [CLAIM, &random.to_le_bytes()].concat();
+            let bytes = [CLAIM, &random().to_le_bytes()].concat();
             match access.put_new(&object, Bytes::from(bytes)).await {
                 Ok(()) => break access.head(&object).await?,
                 Err(error) if error.fault() == Some(RemoteFault::Exists) && number < highest.saturating_add(16) => {

@@ -54,14 +54,6 @@ impl LogGroup {
         Self::default()
     }
 
-    /// Whether writes go through io_uring.
-    pub fn has_ring(&self) -> bool {
-        #[cfg(target_os = "linux")]
-        return matches!(self.ring, Ring::Open(_));
-        #[cfg(not(target_os = "linux"))]
-        false
-    }
-
     /// Does all writes, and leaves each one's outcome in it.
     pub fn write(&mut self, writes: &mut [LogWrite<'_>]) {
         #[cfg(target_os = "linux")]
