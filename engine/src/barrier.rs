@@ -13,7 +13,7 @@ use crate::platform::sync::gate::OwnerToken;
 use crate::replay;
 use crate::shard::{Core, Shard};
 use crate::store::StoreInner;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -181,7 +181,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         store.reads.wait_idle();
     }
     let started = Instant::now();
-    let sealing = store.queue.sealing.lock();
+    let sealing = lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Shard::is_in_event);
     let mark = store.mark_work();
     let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
@@ -203,6 +203,29 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     Ok(Pending { label, shared, store: Arc::downgrade(store) })
 }
 
+/// How long to wait before looking again whether another writer has ended what has to be whole.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Locks [`Queue::sealing`](crate::flush::Queue::sealing) when `is_busy` says of no shard, that of the caller aside, that its writer is in the
+/// middle of what has to be whole. Events that are known by their ids begin under this lock.
+pub(crate) fn lock_sealing<'a>(
+    store: &'a StoreInner,
+    own: Option<&Arc<Shard>>,
+    is_busy: impl Fn(&Shard) -> bool,
+) -> MutexGuard<'a, ()> {
+    loop {
+        let sealing = store.queue.sealing.lock();
+        let shards = store.shards.lock().clone();
+        let mut others = shards.iter().filter(|shard| own.is_none_or(|own| !Arc::ptr_eq(own, shard)));
+        if !others.any(|shard| is_busy(shard)) {
+            return sealing;
+        }
+        // It may have to spill, which takes what we hold.
+        drop(sealing);
+        store.engine.hurry(|| std::thread::sleep(PAUSE));
+    }
+}
+
 /// What was cut off of each shard.
 type Cut = Vec<(Arc<Shard>, Sealed)>;
 
@@ -210,7 +233,7 @@ type Cut = Vec<(Arc<Shard>, Sealed)>;
 pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     store.check_cut()?;
     replay::all(store)?;
-    let _sealing = store.queue.sealing.lock();
+    let _sealing = lock_sealing(store, None, Shard::is_in_event);
     let (shards, _) = seal_all(store, &mut None)?;
     let taking = Arc::new(Taking::up_to(store.committed_epoch()));
     let snapshot = Some(Arc::clone(&taking));

@@ -218,6 +218,7 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
 /// A durable checkpoint has everything that the changelog has before a position.
 fn log_is_covered(store: &StoreInner, position: u64) {
     store.log.checkpointed(position);
+    store.log.trace().cut(position);
     let mut files = store.log.files();
     let cut = if store.log.is_on() { files.cut(position) } else { files.remove_all() };
     if let Err(error) = cut {

@@ -6,7 +6,7 @@
 //! away what lies above. What has been spilled of a transaction lies in segments of its own on top of the stacks, which
 //! checkpoints, committed reads and merges leave out by that number.
 
-use crate::barrier::Own;
+use crate::barrier::{self, Own};
 use crate::changelog::{Changelog, Tail};
 use crate::checkpoint::CheckpointInfo;
 use crate::error::{Error, Result};
@@ -166,17 +166,9 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     }
     let started = Instant::now();
     // No epoch is cut off, and none begun, between the first shard and the last.
-    let sealing = loop {
-        let sealing = store.queue.sealing.lock();
-        store.check()?;
-        let own = own.as_ref().map(|(shard, _)| Arc::clone(shard));
-        if !is_unfinished(store, own.as_ref()) {
-            break sealing;
-        }
-        // It may have to spill, which takes what we hold.
-        drop(sealing);
-        store.engine.hurry(|| std::thread::sleep(PAUSE));
-    };
+    let is_busy = |shard: &Shard| shard.is_in_event() || shard.cell.borrow().hot.is_unfinished();
+    let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), is_busy);
+    store.check()?;
     let epoch = crate::store::epoch_of(store);
     let shards = store.shards.lock().clone();
     for shard in shards {
@@ -221,16 +213,6 @@ pub(crate) fn commit_replayed(store: &Arc<StoreInner>, tail: &Tail) {
     *store.last_commit.lock() = Arc::new(info);
 }
 
-/// How long a commit waits before it looks again whether another writer's operation has ended that waits for memory.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
-
-/// Whether a writer, the caller aside, is between two steps of one operation.
-fn is_unfinished(store: &StoreInner, own: Option<&Arc<Shard>>) -> bool {
-    let shards = store.shards.lock().clone();
-    let mut others = shards.iter().filter(|shard| own.is_none_or(|own| !Arc::ptr_eq(own, shard)));
-    others.any(|shard| shard.cell.borrow().hot.is_unfinished())
-}
-
 /// A shard's core, however it was come by.
 enum Inside<'a> {
     Own(CellGuard<'a, Core>),
@@ -249,7 +231,7 @@ impl Inside<'_> {
 /// Undoes what is staged in all shards.
 pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result<()> {
     check_transactional(store)?;
-    let _sealing = store.queue.sealing.lock();
+    let _sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Shard::is_in_event);
     store.check_open()?;
     let shards = store.shards.lock().clone();
     for shard in &shards {

@@ -5,10 +5,11 @@
 //! what it asks of [`Applying`], whose answers are logged. This is command logging (Malviya et al., "Rethinking main memory OLTP
 //! recovery", ICDE 2014), chosen for each event as adaptive logging does (Yao et al., SIGMOD 2016): here by the bytes that either takes.
 
+use crate::changelog::access::{Access, AccessKind, Accesses, cell_hash, entry_hash};
 use crate::changelog::buffer::Mark;
 use crate::changelog::record::Event;
 use crate::error::{Error, Result};
-use crate::ids::KeyGroup;
+use crate::ids::{EventId, KeyGroup, StateId};
 use crate::key::Key;
 use crate::scan::MapRange;
 use crate::states::LogMode;
@@ -52,6 +53,64 @@ pub struct Applying<'a> {
     /// When it is applied the first time: what is to be logged.
     drawn: Vec<u8>,
     modes: Modes,
+    trace: Trace,
+    watch: Option<&'a mut (dyn Watch + 'static)>,
+}
+
+/// Who is told what a handler is about to read or write.
+pub(crate) trait Watch: Debug {
+    /// Of a key, and what of it: the writer is that of the handler.
+    fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()>;
+}
+
+/// What a handler is about to do with a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Touched<'a> {
+    /// The value or list.
+    Cell(AccessKind),
+    /// A map's entry, of this user key.
+    Entry(&'a [u8], AccessKind),
+    /// A map's entries, as a range.
+    Range(AccessKind),
+    /// What other namespaces hold is moved to it.
+    Namespaces(&'a [&'a [u8]]),
+}
+
+/// What an event read and wrote of the states that are traced.
+#[derive(Default, Debug)]
+struct Trace {
+    accesses: Vec<Access>,
+    scratch: Vec<u8>,
+}
+
+/// So many accesses are looked through for one that is there already; more of the same do no harm.
+const LOOKED_THROUGH: usize = 16;
+
+impl Trace {
+    fn enter(&mut self, access: Access) {
+        let from = self.accesses.len().saturating_sub(LOOKED_THROUGH);
+        if !self.accesses[from..].contains(&access) {
+            self.accesses.push(access);
+        }
+    }
+
+    fn touch(&mut self, state: StateId, key: Key<'_>, touched: Touched<'_>) {
+        let cell = cell_hash(&mut self.scratch, state, key);
+        match touched {
+            Touched::Cell(kind) | Touched::Range(kind) => self.enter(Access::of(kind, cell)),
+            Touched::Entry(user_key, kind) => {
+                let entry = entry_hash(&mut self.scratch, state, key, user_key);
+                self.enter(Access::of_entry(kind, entry, cell));
+            }
+            Touched::Namespaces(sources) => {
+                self.enter(Access::of(AccessKind::Update, cell));
+                for source in sources {
+                    let source = cell_hash(&mut self.scratch, state, key.in_namespace(source));
+                    self.enter(Access::of(AccessKind::Update, source));
+                }
+            }
+        }
+    }
 }
 
 /// What the states that were changed say of how that is to be logged.
@@ -62,15 +121,37 @@ struct Modes {
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $out:ty, $changes:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $out:ty, $touched:expr;)*) => {
         $(
             $(#[$doc])*
             pub fn $name(&mut self, state: State, key: Key<'_>, $($arg: $type),*) -> Result<$out> {
-                self.check(state, key, $changes)?;
+                self.check(state, key, $touched)?;
                 self.writer.$name(state, key, $($arg),*)
             }
         )*
     };
+}
+
+impl Touched<'_> {
+    const fn changes(self) -> bool {
+        match self {
+            Self::Cell(kind) | Self::Entry(_, kind) | Self::Range(kind) => kind.writes(),
+            Self::Namespaces(_) => true,
+        }
+    }
+}
+
+impl<'a> Applying<'a> {
+    fn new(
+        writer: &'a mut Writer,
+        group: KeyGroup,
+        now_ms: u64,
+        logged: Option<&'a [u8]>,
+        watch: Option<&'a mut (dyn Watch + 'static)>,
+    ) -> Self {
+        let (drawn, modes, trace) = (Vec::new(), Modes::default(), Trace::default());
+        Self { writer, group, now_ms, logged, drawn, modes, trace, watch }
+    }
 }
 
 impl Applying<'_> {
@@ -101,54 +182,69 @@ impl Applying<'_> {
         Ok(drawn)
     }
 
-    fn check(&mut self, state: State, key: Key<'_>, changes: bool) -> Result<()> {
+    fn check(&mut self, state: State, key: Key<'_>, touched: Touched<'_>) -> Result<()> {
         if key.group != self.group {
             let range = crate::ids::KeyGroupRange::new(self.group.0, self.group.0);
             return Err(Error::OutsideRange { group: key.group, range });
         }
-        if changes {
-            match self.writer.log_mode(state)? {
+        let def = self.writer.definition(state)?;
+        let touched = match touched {
+            // Its expiry moves.
+            Touched::Cell(AccessKind::Read) if def.refreshes() => Touched::Cell(AccessKind::Update),
+            Touched::Entry(user_key, AccessKind::Read) if def.refreshes() => {
+                Touched::Entry(user_key, AccessKind::Update)
+            }
+            touched => touched,
+        };
+        if touched.changes() {
+            match def.log {
                 LogMode::State => self.modes.state = true,
                 LogMode::Auto => self.modes.auto = true,
                 LogMode::Event => {}
             }
         }
-        Ok(())
+        if def.traced {
+            self.trace.touch(state.id(), key, touched);
+        }
+        match &mut self.watch {
+            Some(watch) => watch.touch(self.writer, state, key, touched),
+            None => Ok(()),
+        }
     }
 
     operations! {
         /// [`Writer::get`].
-        get() -> Option<Vec<u8>>, false;
+        get() -> Option<Vec<u8>>, Touched::Cell(AccessKind::Read);
         /// [`Writer::put`].
-        put(value: &[u8]) -> (), true;
+        put(value: &[u8]) -> (), Touched::Cell(AccessKind::Write);
         /// [`Writer::delete`].
-        delete() -> (), true;
+        delete() -> (), Touched::Cell(AccessKind::Write);
         /// [`Writer::append`].
-        append(element: &[u8]) -> (), true;
+        append(element: &[u8]) -> (), Touched::Cell(AccessKind::Add);
         /// [`Writer::list`].
-        list() -> Vec<Vec<u8>>, false;
+        list() -> Vec<Vec<u8>>, Touched::Cell(AccessKind::Read);
         /// [`Writer::put_list`].
-        put_list(elements: &[&[u8]]) -> (), true;
+        put_list(elements: &[&[u8]]) -> (), Touched::Cell(AccessKind::Write);
         /// [`Writer::merge`].
-        merge(operand: &[u8]) -> (), true;
+        merge(operand: &[u8]) -> (), Touched::Cell(AccessKind::Add);
         /// [`Writer::merge_namespaces`].
-        merge_namespaces(sources: &[&[u8]]) -> (), true;
+        merge_namespaces(sources: &[&[u8]]) -> (), Touched::Namespaces(sources);
         /// [`Writer::map_get`].
-        map_get(user_key: &[u8]) -> Option<Vec<u8>>, false;
+        map_get(user_key: &[u8]) -> Option<Vec<u8>>, Touched::Entry(user_key, AccessKind::Read);
         /// [`Writer::map_contains`].
-        map_contains(user_key: &[u8]) -> bool, false;
+        map_contains(user_key: &[u8]) -> bool, Touched::Entry(user_key, AccessKind::Read);
         /// [`Writer::map_put`].
-        map_put(user_key: &[u8], value: &[u8]) -> (), true;
+        map_put(user_key: &[u8], value: &[u8]) -> (), Touched::Entry(user_key, AccessKind::Write);
         /// [`Writer::map_delete`].
-        map_delete(user_key: &[u8]) -> (), true;
+        map_delete(user_key: &[u8]) -> (), Touched::Entry(user_key, AccessKind::Write);
         /// [`Writer::map_delete_range`].
-        map_delete_range(range: &MapRange<'_>) -> (), true;
+        map_delete_range(range: &MapRange<'_>) -> (), Touched::Range(AccessKind::RangeWrite);
         /// [`Writer::map_clear`].
-        map_clear() -> (), true;
+        map_clear() -> (), Touched::Range(AccessKind::RangeWrite);
         /// [`Writer::map_first`].
-        map_first() -> Option<(Vec<u8>, Vec<u8>)>, false;
+        map_first() -> Option<(Vec<u8>, Vec<u8>)>, Touched::Range(AccessKind::RangeRead);
         /// [`Writer::map_pop_first`].
-        map_pop_first() -> Option<(Vec<u8>, Vec<u8>)>, true;
+        map_pop_first() -> Option<(Vec<u8>, Vec<u8>)>, Touched::Range(AccessKind::RangeUpdate);
     }
 
     /// [`Writer::update`].
@@ -158,7 +254,7 @@ impl Applying<'_> {
         key: Key<'_>,
         change: impl FnOnce(Option<&[u8]>) -> Option<V>,
     ) -> Result<()> {
-        self.check(state, key, true)?;
+        self.check(state, key, Touched::Cell(AccessKind::Update))?;
         self.writer.update(state, key, change)
     }
 
@@ -170,7 +266,7 @@ impl Applying<'_> {
         range: &MapRange<'_>,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.check(state, key, false)?;
+        self.check(state, key, Touched::Range(AccessKind::RangeRead))?;
         self.writer.map_scan(state, key, range, visit)
     }
 }
@@ -194,13 +290,10 @@ pub(crate) fn register(store: &StoreInner, handler: Arc<dyn Handler>) -> Result<
 
 /// Has a handler apply an event, and logs whatever of both is shorter.
 pub(crate) fn apply(writer: &mut Writer, id: HandlerId, group: KeyGroup, event: &[u8]) -> Result<()> {
-    let store = Arc::clone(writer.store());
-    let handler = store.handlers.read().get(id.0 as usize).cloned();
-    let handler = handler.ok_or_else(|| unknown(&format!("number {}", id.0)))?;
+    let handler = numbered(writer.store(), id)?;
     let mark = writer.log_mark();
     let now_ms = writer.time_ms();
-    let (drawn, modes) = (Vec::new(), Modes::default());
-    let mut applying = Applying { writer, group, now_ms, logged: None, drawn, modes };
+    let mut applying = Applying::new(writer, group, now_ms, None, None);
     let outcome = handler.apply(event, &mut applying);
     let Applying { drawn, modes, .. } = applying;
     if let (Some(mark), Ok(())) = (mark, &outcome) {
@@ -212,22 +305,75 @@ pub(crate) fn apply(writer: &mut Writer, id: HandlerId, group: KeyGroup, event: 
     outcome
 }
 
+/// The same with an event that is known by its id: once, whole, and logged with what it read and wrote. False where it was applied before.
+pub(crate) fn apply_once(
+    writer: &mut Writer,
+    (handler_id, handler): (HandlerId, &dyn Handler),
+    group: KeyGroup,
+    id: EventId,
+    event: &[u8],
+) -> Result<bool> {
+    let applied = writer.store().applied_state()?;
+    if is_applied(writer, applied, group, id)? {
+        return Ok(false);
+    }
+    let mark = writer.begin_event()?;
+    let now_ms = writer.time_ms();
+    let mut applying = Applying::new(writer, group, now_ms, None, None);
+    let outcome = crate::error::catch(|| handler.apply(event, &mut applying));
+    let Applying { drawn, modes, trace, .. } = applying;
+    let outcome = outcome.and_then(|()| note_applied(writer, applied, group, id));
+    if outcome.is_ok() && (!modes.state || !trace.accesses.is_empty()) {
+        let mut accesses = trace.scratch;
+        accesses.clear();
+        trace.accesses.iter().for_each(|access| access.push(&mut accesses));
+        let accesses = Accesses::new(&accesses).unwrap_or_default();
+        let event = Event { handler: handler_id.0, group, now_ms, event, determinants: &drawn };
+        writer.log_traced(mark, (handler.name(), handler.version()), (id, event), accesses);
+    }
+    writer.end_event();
+    outcome.map(|()| true)
+}
+
+/// Whether an event was applied, as far as its key group knows: it, or one behind it.
+pub(crate) fn is_applied(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<bool> {
+    let source = id.source.to_be_bytes();
+    let last = writer.read(applied, Key::new(group, &source), |last| last.and_then(|last| last.try_into().ok()))?;
+    Ok(last.is_some_and(|last| id.offset <= u64::from_le_bytes(last)))
+}
+
+fn note_applied(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<()> {
+    writer.put(applied, Key::new(group, &id.source.to_be_bytes()), &id.offset.to_le_bytes())
+}
+
+/// The handler of a number.
+pub(crate) fn numbered(store: &StoreInner, id: HandlerId) -> Result<Arc<dyn Handler>> {
+    let handler = store.handlers.read().get(id.0 as usize).cloned();
+    handler.ok_or_else(|| unknown(&format!("number {}", id.0)))
+}
+
 /// Applies an event again, as the changelog has it.
-pub(crate) fn again(writer: &mut Writer, (name, version): (&str, u32), event: Event<'_>) -> Result<()> {
-    let store = Arc::clone(writer.store());
-    let handler = find(&store, name, version)?;
+pub(crate) fn again(
+    writer: &mut Writer,
+    handler: &dyn Handler,
+    id: Option<EventId>,
+    event: Event<'_>,
+    watch: Option<&mut (dyn Watch + 'static)>,
+) -> Result<()> {
     writer.set_time_ms(event.now_ms);
     let Event { group, now_ms, event, determinants, .. } = event;
-    let (drawn, modes) = (Vec::new(), Modes::default());
-    let mut applying = Applying { writer, group, now_ms, logged: Some(determinants), drawn, modes };
+    let mut applying = Applying::new(writer, group, now_ms, Some(determinants), watch);
     let outcome = handler.apply(event, &mut applying);
     let left = applying.logged.is_some_and(|left| !left.is_empty());
     writer.set_time_ms(0);
     outcome?;
     if left {
+        let name = handler.name();
         return Err(Error::Background(format!("handler {name:?} asks for less than it did before")));
     }
-    Ok(())
+    let Some(id) = id else { return Ok(()) };
+    let applied = writer.store().applied_state()?;
+    note_applied(writer, applied, group, id)
 }
 
 /// A handler of this name and version.

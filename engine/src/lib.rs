@@ -148,7 +148,7 @@ pub use {
 pub use {
     convert::Convert,
     error::{Class, Error, Result},
-    ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
+    ids::{Epoch, EventId, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
     options::{ChangelogOptions, Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
     pacing::Policy,

@@ -339,6 +339,7 @@ fn go_live(
     let inner = Arc::new(StoreInner {
         log: Arc::new(log),
         handlers: RwLock::default(),
+        applied: std::sync::OnceLock::new(),
         replay: Replay::new(described.tail, described.info.range),
         engine: engine.clone(),
         storage: described.located.storage,

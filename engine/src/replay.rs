@@ -242,7 +242,10 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Res
         changes += 1;
         match redo {
             Redo::Change { state, key, change, expiry_ms } => writer.redo(state, key, change, expiry_ms),
-            Redo::Event { handler, version, event } => events::again(writer, (handler, version), event),
+            Redo::Event { handler, version, id, event } => {
+                let handler = events::find(store, handler, version)?;
+                events::again(writer, &*handler, id, event, None)
+            }
         }
     });
     for (writer, log) in writers.iter_mut().zip(&mut logs) {

@@ -5,7 +5,7 @@
 //! (which segments there are, and up to which epoch everything is in them) is replaced as a whole in one step.
 
 use crate::changelog::LogBuffer;
-use crate::changelog::buffer::HELD_BYTES_MAX;
+use crate::changelog::buffer::{Contents, HELD_BYTES_MAX};
 use crate::changelog::record::Change;
 use crate::hot::commits::Commits;
 use crate::hot::table::Head;
@@ -76,6 +76,8 @@ pub struct Core {
     pub counts: crate::metrics::OwnerCounts,
     /// What was changed and is not in the changelog's stream yet; none without a changelog.
     pub log: Option<Box<LogBuffer>>,
+    /// The owner is at an event that is known by its id.
+    pub in_event: bool,
 }
 
 /// One writer's key groups.
@@ -91,6 +93,8 @@ pub struct Shard {
     pub commits: Option<Arc<Commits>>,
     heads: RwLock<Vec<StateHeads>>,
     heads_number: AtomicU64,
+    /// The owner is at an event that is known by its id.
+    in_event: AtomicBool,
     /// Set when its state went to disk and the shard left its store, as another range was claimed.
     gone: AtomicBool,
     /// How long operations took, by kind; one in 64 is timed.
@@ -128,6 +132,7 @@ impl Shard {
             scratch: Vec::new(),
             counts: crate::metrics::OwnerCounts::default(),
             log: logs.then(Box::default),
+            in_event: false,
         };
         Self {
             range,
@@ -137,6 +142,7 @@ impl Shard {
             commits,
             heads: RwLock::new(Vec::new()),
             heads_number: AtomicU64::new(0),
+            in_event: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             latency: std::array::from_fn(|_| Histogram::new()),
             progress: Mutex::new(0),
@@ -172,6 +178,19 @@ impl Shard {
     /// The number of [`Shard::heads`].
     pub fn heads_number(&self) -> u64 {
         self.heads_number.load(Ordering::Acquire)
+    }
+
+    /// Says that the owner begins with an event, whose changes are committed and cut off together or not at all, or has ended it. The caller
+    /// holds the `sealing` lock where it begins.
+    pub fn set_in_event(&self, core: &mut Core, in_event: bool) {
+        core.in_event = in_event;
+        // Pairs with `is_in_event`: who sees the end of one cuts off what it changed.
+        self.in_event.store(in_event, Ordering::Release);
+    }
+
+    /// Whether the owner is at an event.
+    pub fn is_in_event(&self) -> bool {
+        self.in_event.load(Ordering::Acquire)
     }
 
     /// Says that the shard left its store.
@@ -247,11 +266,11 @@ impl Core {
         }
     }
 
-    /// Takes what was appended to the changelog, and whether it has events; leaves an empty buffer in its place.
-    pub fn take_log(&mut self, empty: Vec<u8>) -> (Vec<u8>, bool) {
+    /// Takes what was appended to the changelog; leaves an empty buffer in its place.
+    pub fn take_log(&mut self, empty: Vec<u8>) -> Contents {
         match &mut self.log {
             Some(log) => log.take(empty),
-            None => (empty, false),
+            None => Contents { bytes: empty, ..Contents::default() },
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// The longest name of a state or of a merge operator, in bytes.
 pub const STATE_NAME_BYTES_MAX: usize = 1_024;
+/// What the names of the engine's own states begin with.
+pub(crate) const RESERVED_PREFIX: &str = "alluvium.";
 /// How long the names and schemas of all states of a store may be together, in bytes (64 MiB): each manifest holds them.
 pub const STATES_BYTES_MAX: usize = 64 << 20;
 
@@ -247,6 +249,7 @@ pub struct StateOptions {
     pub(crate) merge: Option<MergeOperator>,
     pub(crate) user: Vec<u8>,
     pub(crate) log: LogMode,
+    pub(crate) traced: bool,
     pub(crate) conversions: Vec<Arc<dyn Convert>>,
 }
 
@@ -266,13 +269,20 @@ pub enum LogMode {
 impl StateOptions {
     fn new(name: &str, kind: StateKind) -> Self {
         let (name, user, conversions) = (name.to_owned(), Vec::new(), Vec::new());
-        Self { name, kind, ttl: None, purge: None, merge: None, user, log: LogMode::State, conversions }
+        Self { name, kind, ttl: None, purge: None, merge: None, user, log: LogMode::State, traced: false, conversions }
     }
 
     /// How changes that a handler makes for an event are logged.
     #[must_use]
     pub fn log(self, log: LogMode) -> Self {
         Self { log, ..self }
+    }
+
+    /// Which events read and wrote its keys is logged ([`Writer::apply_event_once`](crate::Writer::apply_event_once)): some bytes for each
+    /// event, by which it can be found out what depends on it.
+    #[must_use]
+    pub fn traced(self) -> Self {
+        Self { traced: true, ..self }
     }
 
     /// One value per (key, namespace).
@@ -342,6 +352,9 @@ impl StateOptions {
                 return refused("a merge operator of the host's own has the name of a built-in one");
             }
         }
+        if self.name.starts_with(RESERVED_PREFIX) {
+            return refused("names that begin with \"alluvium.\" are the engine's own");
+        }
         if self.ttl.is_some_and(|ttl| ttl.duration_ms == 0) {
             return refused("a time to live is at least 1 ms");
         }
@@ -376,6 +389,8 @@ pub struct StateDef {
     pub user: Vec<u8>,
     /// How changes that handlers make are logged; as registered last since the store was opened.
     pub log: LogMode,
+    /// Whether it is logged which events read and wrote its keys; as registered last since the store was opened.
+    pub traced: bool,
     /// Which conversions led to its schema: 0 for none, else equal only where they were the same
     /// ([`lineage_of`](crate::convert::lineage_of)).
     pub lineage: u64,
@@ -383,9 +398,9 @@ pub struct StateDef {
 
 /// The definition of a state that is registered for the first time.
 pub(crate) fn definition(id: StateId, options: StateOptions) -> StateDef {
-    let StateOptions { name, kind, ttl, purge, merge, user, log, conversions: _ } = options;
+    let StateOptions { name, kind, ttl, purge, merge, user, log, traced, conversions: _ } = options;
     let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
-    StateDef { id, name, kind, ttl, purge, merge, merge_name, user, log, lineage: 0 }
+    StateDef { id, name, kind, ttl, purge, merge, merge_name, user, log, traced, lineage: 0 }
 }
 
 impl StateDef {
@@ -393,6 +408,12 @@ impl StateDef {
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.kind == StateKind::Value && self.ttl.is_none()
+    }
+
+    /// Whether reading a value moves its expiry.
+    #[inline]
+    pub(crate) fn refreshes(&self) -> bool {
+        self.ttl.is_some_and(|ttl| ttl.refresh_on_read)
     }
 
     /// How long its names and schema are together, in bytes.
@@ -588,6 +609,7 @@ mod tests {
             merge_name: String::new(),
             user: Vec::new(),
             log: LogMode::State,
+            traced: false,
             lineage: 0,
         };
         assert!(def.check_operator().is_err() && def.check_operand(b"12345678").is_err());
@@ -610,6 +632,7 @@ mod tests {
             merge_name: String::new(),
             user: Vec::new(),
             log: LogMode::State,
+            traced: false,
             lineage: 0,
         };
         let part = |element: &[u8], at| [frame(element, Some(at)).as_bytes(), element].concat();

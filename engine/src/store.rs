@@ -34,8 +34,8 @@ use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 mod registry;
 
@@ -130,6 +130,8 @@ pub(crate) struct StoreInner {
     pub log: Arc<Changelog>,
     /// What the host does with events.
     pub handlers: RwLock<Vec<Arc<dyn Handler>>>,
+    /// See [`StoreInner::applied_state`].
+    pub applied: OnceLock<State>,
     /// What of it is still to be replayed.
     pub replay: crate::replay::Replay,
     /// What was committed last, in a transactional store or in the changelog.
@@ -572,9 +574,10 @@ impl StoreInner {
             let user = if options.user.is_empty() { &known.user } else { &options.user };
             let brought = merge.is_some() != known.merge.is_some();
             let expiry = (options.ttl, options.purge);
-            if (known.ttl, known.purge) != expiry || brought || known.user != *user || known.log != options.log {
-                let ((ttl, purge), user, log) = (expiry, user.clone(), options.log);
-                let def = StateDef { ttl, purge, merge, user, log, ..(**known).clone() };
+            let logged = (known.log, known.traced) != (options.log, options.traced);
+            if (known.ttl, known.purge) != expiry || brought || known.user != *user || logged {
+                let ((ttl, purge), user, log, traced) = (expiry, user.clone(), options.log, options.traced);
+                let def = StateDef { ttl, purge, merge, user, log, traced, ..(**known).clone() };
                 check_room(&states, &def)?;
                 self.log_state(&def);
                 states[at] = Arc::new(def);
@@ -594,6 +597,15 @@ impl StoreInner {
         }
         self.states_number.fetch_add(1, Ordering::Release);
         Ok(State(id))
+    }
+
+    /// Which event of each source was applied last to each key group: a state of the engine's own, made when it is first needed.
+    pub fn applied_state(&self) -> Result<State> {
+        if let Some(state) = self.applied.get() {
+            return Ok(*state);
+        }
+        let state = self.register(StateOptions::value("alluvium.applied"))?;
+        Ok(*self.applied.get_or_init(|| state))
     }
 
     fn log_state(&self, def: &StateDef) {

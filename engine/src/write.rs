@@ -225,7 +225,11 @@ fn run_with_care<R>(
 /// Moves what was appended to the changelog on, where it is time to. The writer waits where the disk takes less than it writes. The
 /// caller is outside the gate.
 fn move_log(store: &Arc<StoreInner>, token: &mut OwnerToken<Core>) -> Result<()> {
-    let bytes = token.enter().log.as_ref().map_or(0, |log| log.len());
+    let bytes = {
+        let core = token.enter();
+        // What an event changed is moved on with its record.
+        if core.in_event { 0 } else { core.log.as_ref().map_or(0, |log| log.len()) }
+    };
     if bytes < LOG_BYTES_FULL {
         return Ok(());
     }

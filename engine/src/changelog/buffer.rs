@@ -1,7 +1,9 @@
 //! What a shard's owner appended to the changelog and nobody has taken yet.
 
+use super::access::Accesses;
 use super::record::{self, Change, Event};
-use crate::ids::{KeyGroup, StateId};
+use super::trace::Gathered;
+use crate::ids::{EventId, KeyGroup, StateId};
 use crate::key::Key;
 
 /// A buffer that holds so much is to be moved to the stream, in bytes.
@@ -19,6 +21,19 @@ pub struct LogBuffer {
     named: Vec<u32>,
     /// For events that are weighed.
     scratch: Vec<u8>,
+    /// Of the traced events.
+    gathered: Gathered,
+}
+
+/// What was taken out of a buffer.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Whole records.
+    pub bytes: Vec<u8>,
+    /// Whether there are events among them.
+    pub has_events: bool,
+    /// Of the traced events among them.
+    pub gathered: Gathered,
 }
 
 /// A place in a buffer.
@@ -73,12 +88,33 @@ impl LogBuffer {
         }
     }
 
-    /// Takes what was appended, and whether it has events; leaves an empty buffer in its place.
-    pub fn take(&mut self, empty: Vec<u8>) -> (Vec<u8>, bool) {
+    /// Appends a traced event in place of what it changed, which was appended since `mark`. Where some of that was taken meanwhile it stays,
+    /// and the event follows it: whoever does it again comes to the same.
+    pub fn traced(
+        &mut self,
+        mark: Mark,
+        (name, version): (&str, u32),
+        (id, event): (EventId, Event<'_>),
+        accesses: Accesses<'_>,
+    ) {
+        if mark.taken == self.taken {
+            self.bytes.truncate(mark.len);
+        }
+        if !self.named.contains(&event.handler) {
+            record::push_handler(&mut self.bytes, event.handler, version, name);
+            self.named.push(event.handler);
+        }
+        record::push_traced(&mut self.bytes, id, event, accesses);
+        self.gathered.add(id, accesses);
+    }
+
+    /// Takes what was appended; leaves an empty buffer in its place.
+    pub fn take(&mut self, empty: Vec<u8>) -> Contents {
         let has_events = !self.named.is_empty();
         self.taken += 1;
         self.named.clear();
-        (std::mem::replace(&mut self.bytes, empty), has_events)
+        let (bytes, gathered) = (std::mem::replace(&mut self.bytes, empty), std::mem::take(&mut self.gathered));
+        Contents { bytes, has_events, gathered }
     }
 
     /// Whether nothing was appended.

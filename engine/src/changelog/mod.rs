@@ -22,6 +22,7 @@
 //!   was never wholly written: if any later block claims that it was durable, it is damage, and recovery refuses it;
 //! - no commit stands in the stream behind changes that the stream doesn't have (a bulk load, a migration), until a checkpoint has them.
 
+pub mod access;
 pub mod buffer;
 pub mod files;
 pub mod format;
@@ -30,6 +31,7 @@ pub mod stream;
 pub mod tail;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 pub use buffer::LogBuffer;
 pub use stream::{Changelog, Durable};

@@ -7,14 +7,16 @@
 //! abort     kind; so is what says nothing
 //! handler   kind | number | version | len, name: whose the events of this number are that follow
 //! event     kind | number | key group u16 | clock | len(event) | len(determinants) | both
+//! traced    as an event, with its id (source, offset) before the clock, and behind it all what it read and wrote, its length before
 //! ```
 //!
 //! `[..]` stands for what the kind has; expiries and lengths are varints. Changes say what became of the state, not how: an update is
 //! the value that it left and when it expires, so replaying needs neither the host's code nor its clock. Those that add to what is
 //! there without reading it (elements, an operand) stay what they are. Pure: no I/O, no clock, and no panic on any input.
 
+use super::access::Accesses;
 use crate::codec::{DecodeError, Reader, push_varint};
-use crate::ids::{KeyGroup, KeyGroupRange, StateId};
+use crate::ids::{EventId, KeyGroup, KeyGroupRange, StateId};
 use crate::key::Key;
 
 const PUT: u8 = 1;
@@ -34,6 +36,7 @@ const ABORT: u8 = 26;
 const NOTHING: u8 = 27;
 const HANDLER: u8 = 28;
 const EVENT: u8 = 29;
+const TRACED: u8 = 32;
 /// The key has a namespace.
 const NAMESPACED: u8 = 0x80;
 /// What is written expires.
@@ -100,6 +103,8 @@ pub enum Record<'a> {
     },
     /// An event, in place of what it changed.
     Event(Event<'a>),
+    /// One that is known by its id, and what it read and wrote.
+    Traced(EventId, Event<'a>, Accesses<'a>),
 }
 
 /// An event that was applied.
@@ -229,6 +234,35 @@ pub fn push_event(out: &mut Vec<u8>, event: Event<'_>) {
     out.extend_from_slice(determinants);
 }
 
+/// Appends an event with its id, and what it read and wrote.
+pub fn push_traced(out: &mut Vec<u8>, id: EventId, event: Event<'_>, accesses: Accesses<'_>) {
+    let Event { handler, group, now_ms, event, determinants } = event;
+    out.push(TRACED);
+    push_varint(out, u64::from(handler));
+    out.extend_from_slice(&group.0.to_le_bytes());
+    push_varint(out, u64::from(id.source));
+    push_varint(out, id.offset);
+    push_varint(out, now_ms);
+    push_varint(out, event.len() as u64);
+    push_varint(out, determinants.len() as u64);
+    push_varint(out, accesses.bytes().len() as u64);
+    out.extend_from_slice(event);
+    out.extend_from_slice(determinants);
+    out.extend_from_slice(accesses.bytes());
+}
+
+fn take_traced<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
+    let handler = small(reader)?;
+    let group = KeyGroup(reader.u16()?);
+    let id = EventId { source: small(reader)?, offset: reader.varint()? };
+    let now_ms = reader.varint()?;
+    let (event, determinants, accesses) = (count(reader)?, count(reader)?, count(reader)?);
+    let (event, determinants) = (reader.bytes(event)?, reader.bytes(determinants)?);
+    let accesses = reader.bytes(accesses)?;
+    let accesses = Accesses::new(accesses).ok_or_else(|| reader.error("what an event read and wrote is cut off"))?;
+    Ok(Record::Traced(id, Event { handler, group, now_ms, event, determinants }, accesses))
+}
+
 fn take_handler<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
     let (number, version) = (small(reader)?, small(reader)?);
     let name = std::str::from_utf8(part(reader)?).map_err(|_| reader.error("a name that isn't UTF-8"))?;
@@ -292,6 +326,7 @@ pub fn take<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         NOTHING => return Ok(Record::Nothing),
         HANDLER => return take_handler(reader),
         EVENT => return take_event(reader),
+        TRACED => return take_traced(reader),
         _ => {}
     }
     let (namespaced, expiring) = (kind & NAMESPACED != 0, kind & EXPIRING != 0);
@@ -336,6 +371,7 @@ pub fn take<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
 
 #[cfg(test)]
 mod unit {
+    use super::super::access::{Access, AccessKind};
     use super::*;
 
     #[test]
@@ -372,6 +408,10 @@ mod unit {
         let event =
             Event { handler: 300, group: KeyGroup(7), now_ms: 1 << 40, event: b"event", determinants: b"\x011" };
         push_event(&mut bytes, event);
+        let mut accessed = Vec::new();
+        Access::of(AccessKind::Update, 1 << 39).push(&mut accessed);
+        let id = EventId { source: u32::MAX, offset: u64::MAX };
+        push_traced(&mut bytes, id, event, Accesses::new(&accessed).unwrap());
 
         let reader = &mut Reader::new(&bytes);
         for (key, expiry_ms) in [(plain, None), (spaced, Some(u64::MAX)), (plain, Some(0)), (spaced, None)] {
@@ -394,6 +434,9 @@ mod unit {
         assert_eq!(take(reader), Ok(Record::Nothing));
         assert_eq!(take(reader), Ok(Record::Handler { number: 300, version: u32::MAX, name: "panes" }));
         assert_eq!(take(reader), Ok(Record::Event(event)));
+        let Ok(Record::Traced(found, traced, accesses)) = take(reader) else { panic!("a traced event") };
+        assert_eq!((found, traced), (id, event));
+        assert_eq!(accesses.iter().collect::<Vec<_>>(), [Access::of(AccessKind::Update, 1 << 39)]);
         assert_eq!(reader.remaining(), 0);
     }
 

@@ -3,9 +3,11 @@
 //! Appending is moving a buffer; nobody waits for the disk in it. Whoever appends holds the store's `sealing` lock, so the stream has
 //! each key group's changes in their order, and a commit stands behind all that it commits.
 
+use super::buffer::Contents;
 use super::files::Files;
 use super::format::BLOCK_BYTES;
 use super::record;
+use super::trace::{Gathered, TraceIndex};
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
 use crate::options::ChangelogOptions;
@@ -38,6 +40,8 @@ pub struct Chunk {
     pub has_aborts: bool,
     /// Whether there are events.
     pub has_events: bool,
+    /// Of the traced events.
+    pub gathered: Gathered,
 }
 
 /// What was taken to be written.
@@ -99,13 +103,15 @@ pub struct Changelog {
     stream: Mutex<Stream>,
     moved: Condvar,
     files: Mutex<Files>,
+    trace: Mutex<TraceIndex>,
 }
 
 impl Changelog {
     /// A changelog whose next byte is at `position`, behind the files that are there. Without options nothing is appended to it.
     pub fn new(options: Option<ChangelogOptions>, position: u64, files: Files) -> Self {
         let stream = Stream { appended: position, synced: position, durable: position, ..Stream::default() };
-        Self { options, stream: Mutex::new(stream), moved: Condvar::new(), files: Mutex::new(files) }
+        let trace = Mutex::new(TraceIndex::new(position));
+        Self { options, stream: Mutex::new(stream), moved: Condvar::new(), files: Mutex::new(files), trace }
     }
 
     /// Whether changes are appended.
@@ -119,17 +125,30 @@ impl Changelog {
         self.stream.lock().appended
     }
 
+    /// Where its events are.
+    pub fn trace(&self) -> MutexGuard<'_, TraceIndex> {
+        self.trace.lock()
+    }
+
+    /// Enters in the index what was just written. Not under the stream's lock: it is sorted first.
+    fn index(&self, chunks: &mut [Chunk]) {
+        for chunk in chunks.iter_mut().filter(|chunk| !chunk.gathered.is_empty()) {
+            let end = chunk.position + chunk.bytes.len() as u64;
+            let run = std::mem::take(&mut chunk.gathered).into_run(chunk.position, end);
+            self.trace.lock().push(run);
+        }
+    }
+
     /// Its files, for those who write and cut it.
     pub fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock()
     }
 
-    /// Moves a buffer to the end of the stream; says whether it is time to write. `swap` takes the buffer out, says whether it has events, and
-    /// leaves an empty one.
-    pub fn append(&self, swap: impl FnOnce(Vec<u8>) -> (Vec<u8>, bool)) -> bool {
+    /// Moves a buffer to the end of the stream; says whether it is time to write. `swap` takes the buffer out, and leaves an empty one.
+    pub fn append(&self, swap: impl FnOnce(Vec<u8>) -> Contents) -> bool {
         let mut stream = self.stream.lock();
         let free = stream.free.pop().unwrap_or_default();
-        let (bytes, has_events) = swap(free);
+        let Contents { bytes, has_events, gathered } = swap(free);
         if bytes.is_empty() {
             stream.recycle(bytes);
             return false;
@@ -137,7 +156,7 @@ impl Changelog {
         let position = stream.appended;
         stream.appended += bytes.len() as u64;
         stream.pending += bytes.len();
-        stream.chunks.push_back(Chunk { bytes, position, has_events, ..Chunk::default() });
+        stream.chunks.push_back(Chunk { bytes, position, has_events, gathered, ..Chunk::default() });
         self.options.as_ref().is_some_and(|options| stream.is_full(options))
     }
 
@@ -255,13 +274,17 @@ impl Changelog {
     }
 
     /// Says what became of what was taken.
-    pub fn wrote(&self, taken: Taken, outcome: Result<()>) {
+    pub fn wrote(&self, mut taken: Taken, outcome: Result<()>) {
+        if outcome.is_ok() {
+            self.index(&mut taken.chunks);
+        }
         let mut stream = self.stream.lock();
         match outcome {
             Ok(()) => {
                 stream.trouble = None;
                 for chunk in taken.chunks {
                     stream.pending -= chunk.bytes.len();
+                    debug_assert!(chunk.gathered.is_empty(), "it is in the index");
                     stream.recycle(chunk.bytes);
                 }
                 if taken.sync {

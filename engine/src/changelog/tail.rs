@@ -5,7 +5,7 @@ use super::format::{BLOCK_HEADER_BYTES, Bad, BlockHeader, FILE_HEADER_BYTES, Fil
 use super::record::{self, Change, CommitParts, Event, Record};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::ids::StateId;
+use crate::ids::{EventId, StateId};
 use crate::key::Key;
 use crate::platform::storage::{Fault, ReadFile, Storage, StorageError, names};
 use std::collections::HashMap;
@@ -56,6 +56,8 @@ pub enum Redo<'a> {
         handler: &'a str,
         /// The version that applied it.
         version: u32,
+        /// Its id, where it is known by one.
+        id: Option<EventId>,
         /// The event.
         event: Event<'a>,
     },
@@ -383,11 +385,12 @@ impl Tail {
                     Record::Change { state, key, change, expiry_ms } if wanted => {
                         each(Redo::Change { state, key, change, expiry_ms })?;
                     }
-                    Record::Event(event) if wanted => {
+                    Record::Event(event) | Record::Traced(_, event, _) if wanted => {
+                        let id = if let Record::Traced(id, ..) = taken { Some(id) } else { None };
                         let unnamed =
                             || Error::Background("an event in the changelog whose handler isn't named".into());
                         let (name, version) = handlers.get(&event.handler).ok_or_else(unnamed)?;
-                        each(Redo::Event { handler: name, version: *version, event })?;
+                        each(Redo::Event { handler: name, version: *version, id, event })?;
                     }
                     _ => {}
                 }

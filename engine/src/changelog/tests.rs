@@ -1,5 +1,6 @@
 //! Changelogs on a real disk: what is found again of what was written, cut short and damaged.
 
+use super::buffer::Contents;
 use super::files::Files;
 use super::format::PAGE_BYTES;
 use super::record::{self, Change};
@@ -50,7 +51,7 @@ impl World {
             record::push_change(&mut bytes, StateId(0), key, Change::Put(&n.to_le_bytes()), None);
         }
         self.count += count;
-        self.log.append(|_| (bytes, false));
+        self.log.append(|_| Contents { bytes, ..Contents::default() });
     }
 
     fn commit(&mut self) -> u64 {

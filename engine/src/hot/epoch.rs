@@ -108,6 +108,8 @@ pub struct Hot {
     /// Every record with a stamp up to this is committed, and not changed in place; 0 where nothing has to be committed.
     pub(super) committed: u32,
     pub(super) departing: VecDeque<Departing>,
+    /// An operation of many steps found no memory after some of them, and is about to go on: nothing is committed or cut off before.
+    pub(super) unfinished: bool,
     /// The caller's clock, in ms.
     pub now_ms: u64,
     /// How many records were copied because their epoch was being flushed.
@@ -141,6 +143,7 @@ impl Hot {
             transaction: None,
             committed: 0,
             departing: VecDeque::new(),
+            unfinished: false,
             now_ms: 0,
             copies: 0,
             deletions: 0,

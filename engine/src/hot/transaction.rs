@@ -47,8 +47,6 @@ pub struct Transaction {
     number: u32,
     /// How many were undone.
     aborts: u64,
-    /// An operation of many steps found no memory after some of them, and is about to go on: nothing is committed before.
-    unfinished: bool,
     /// About how many bytes are staged and not cut off.
     pub(super) dirty_bytes: usize,
     /// About how many are cut off.
@@ -91,7 +89,6 @@ impl Hot {
             cut: BTreeSet::new(),
             number: 1,
             aborts: 0,
-            unfinished: false,
             dirty_bytes: 0,
             cut_bytes: 0,
         }));
@@ -108,15 +105,13 @@ impl Hot {
     }
 
     /// Whether an operation stopped between two of its steps for want of memory.
-    pub fn is_unfinished(&self) -> bool {
-        self.transaction.as_ref().is_some_and(|transaction| transaction.unfinished)
+    pub const fn is_unfinished(&self) -> bool {
+        self.unfinished
     }
 
     /// Says so, or that it has ended.
-    pub fn set_unfinished(&mut self, unfinished: bool) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.unfinished = unfinished;
-        }
+    pub const fn set_unfinished(&mut self, unfinished: bool) {
+        self.unfinished = unfinished;
     }
 
     /// Whether something is staged.

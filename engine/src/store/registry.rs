@@ -82,6 +82,7 @@ fn state_def(info: &StateInfo) -> Result<Arc<StateDef>> {
         merge_name: info.merge.clone(),
         user: info.user.clone(),
         log: LogMode::State,
+        traced: false,
         lineage: info.lineage,
     }))
 }

@@ -2,14 +2,15 @@
 
 use crate::change;
 use crate::changelog::LogBuffer;
+use crate::changelog::access::Accesses;
 use crate::changelog::record::{Change, Event};
 use crate::error::{Error, Result};
 use crate::events::{self, HandlerId, LogMark};
-use crate::ids::{KeyGroup, StateId};
+use crate::ids::{EventId, KeyGroup, StateId};
 use crate::key::Key;
 use crate::metrics::OperationKind;
 use crate::read;
-use crate::states::{LogMode, StateDef, StateKind};
+use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
 use crate::writer::Writer;
 use std::sync::Arc;
@@ -65,6 +66,26 @@ impl Writer {
         events::apply(self, handler, group, event)
     }
 
+    /// The same with an event that is known by its id, and that happens once: false where it, or one of its source behind it, was applied to
+    /// this key group before, as after a rollback or a restart the host may begin at an earlier place. Its changes are in a commit or a
+    /// checkpoint together. What it read and wrote of the states that are [traced](crate::StateOptions::traced) is logged, so that it
+    /// can be found out what depends on it, and it can be taken back ([`Writer::repair`]). If it changes a traced state it is logged as the event,
+    /// whatever the states' [`LogMode`](crate::LogMode).
+    ///
+    /// What the handler changed before it fails stays, and the event doesn't count as applied.
+    ///
+    /// # Errors
+    /// As [`Writer::apply_event`]; [`Error::Options`] where the store has no changelog.
+    pub fn apply_event_once(&mut self, handler: HandlerId, group: KeyGroup, id: EventId, event: &[u8]) -> Result<bool> {
+        read::check_key(Key { group, key: &[], namespace: &[] }, self.shard.range)?;
+        change::check_value(event)?;
+        if !self.store.log.is_on() {
+            return Err(no_changelog());
+        }
+        let does = events::numbered(&self.store, handler)?;
+        events::apply_once(self, (handler, &*does), group, id, event)
+    }
+
     pub(crate) const fn store(&self) -> &Arc<StoreInner> {
         &self.store
     }
@@ -73,9 +94,40 @@ impl Writer {
         self.token.enter().hot.now_ms
     }
 
-    /// How changes of a state by handlers are logged.
-    pub(crate) fn log_mode(&mut self, state: State) -> Result<LogMode> {
-        Ok(self.states.get(&self.store, state)?.log)
+    /// A state's definition.
+    pub(crate) fn definition(&mut self, state: State) -> Result<&StateDef> {
+        self.states.get(&self.store, state)
+    }
+
+    /// Begins with an event whose changes are committed and cut off together; where the changelog's buffer stands.
+    pub(crate) fn begin_event(&mut self) -> Result<LogMark> {
+        // Who holds it has seen that no event is under way.
+        let sealing = self.store.queue.sealing.lock();
+        let mut core = self.token.enter();
+        self.shard.set_in_event(&mut core, true);
+        drop(sealing);
+        core.log.as_ref().map(|log| log.mark()).ok_or_else(no_changelog)
+    }
+
+    /// Ends it.
+    pub(crate) fn end_event(&mut self) {
+        let mut core = self.token.enter();
+        self.shard.set_in_event(&mut core, false);
+    }
+
+    /// Logs an event that is known by its id in place of what it changed, which stands in the buffer behind `mark`.
+    pub(crate) fn log_traced(
+        &mut self,
+        mark: LogMark,
+        handler: (&str, u32),
+        event: (EventId, Event<'_>),
+        accesses: Accesses<'_>,
+    ) {
+        let mut core = self.token.enter();
+        if let Some(log) = &mut core.log {
+            log.traced(mark, handler, event, accesses);
+        }
+        core.heed_log();
     }
 
     /// Where the changelog's buffer stands; `None` without a changelog.
@@ -119,6 +171,10 @@ impl Writer {
             _ => Ok(()),
         }
     }
+}
+
+fn no_changelog() -> Error {
+    Error::Options { option: "durability", problem: "events that are known by their ids need a changelog".into() }
 }
 
 /// Checks that a state is of a kind that can have been changed so.

@@ -1,0 +1,167 @@
+//! Where the changelog has which events, and which keys they read and wrote: an index in memory, four bytes for each key of each run.
+//!
+//! A run is a stretch of the stream, about as long as a writer's buffer. The thread that writes the stream sorts what the writer gathered
+//! of it; what lies before the index begins (the store was opened since) is gathered from the files when it is asked for.
+
+use super::access::Accesses;
+use crate::ids::EventId;
+use std::collections::VecDeque;
+
+/// What a writer gathered of the events in its buffer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Gathered {
+    /// Of each access's hashes.
+    prints: Vec<u32>,
+    /// The lowest and the highest offset of each source.
+    sources: Vec<(u32, u64, u64)>,
+    events: u32,
+}
+
+/// The part of a hash that the index has.
+const fn print_of(hash: u64) -> u32 {
+    hash as u32
+}
+
+impl Gathered {
+    /// Takes an event in.
+    pub fn add(&mut self, id: EventId, accesses: Accesses<'_>) {
+        self.events += 1;
+        self.prints.extend(accesses.iter().flat_map(|access| access.hashes()).map(print_of));
+        match self.sources.iter_mut().find(|(source, ..)| *source == id.source) {
+            Some((_, low, high)) => (*low, *high) = ((*low).min(id.offset), (*high).max(id.offset)),
+            None => self.sources.push((id.source, id.offset, id.offset)),
+        }
+    }
+
+    /// Whether there was no event.
+    pub const fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// The run that it is of.
+    pub fn into_run(mut self, position: u64, end: u64) -> Run {
+        self.prints.sort_unstable();
+        self.prints.dedup();
+        let prints = self.prints.into_boxed_slice();
+        Run { position, end, prints, sources: self.sources, events: self.events }
+    }
+}
+
+/// A stretch of the stream that has traced events.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Where it begins: at a record.
+    pub position: u64,
+    /// The position behind it.
+    pub end: u64,
+    /// How many traced events it has.
+    pub events: u32,
+    /// Ascending, each once.
+    prints: Box<[u32]>,
+    sources: Vec<(u32, u64, u64)>,
+}
+
+impl Run {
+    /// Whether it may have an access of this hash.
+    pub fn may_have(&self, hash: u64) -> bool {
+        self.prints.binary_search(&print_of(hash)).is_ok()
+    }
+
+    /// Whether it may have this event.
+    pub fn may_have_event(&self, id: EventId) -> bool {
+        self.sources.iter().any(|&(source, low, high)| source == id.source && (low..=high).contains(&id.offset))
+    }
+}
+
+/// The runs of a changelog.
+#[derive(Debug, Default)]
+pub struct TraceIndex {
+    /// All runs from this position on are in it.
+    from: u64,
+    runs: VecDeque<std::sync::Arc<Run>>,
+}
+
+impl TraceIndex {
+    /// One that begins at a position.
+    pub const fn new(from: u64) -> Self {
+        Self { from, runs: VecDeque::new() }
+    }
+
+    /// The position that it has all runs from.
+    pub const fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Adds the next run.
+    pub fn push(&mut self, run: Run) {
+        self.runs.push_back(std::sync::Arc::new(run));
+    }
+
+    /// Adds the runs between a position and what it has.
+    pub fn complete(&mut self, from: u64, runs: Vec<Run>) {
+        for run in runs.into_iter().rev() {
+            self.runs.push_front(std::sync::Arc::new(run));
+        }
+        self.from = from;
+    }
+
+    /// Forgets what lies before a position.
+    pub fn cut(&mut self, position: u64) {
+        while self.runs.front().is_some_and(|run| run.end <= position) {
+            self.runs.pop_front();
+        }
+        self.from = self.from.max(position);
+    }
+
+    /// The runs that end behind a position, in order.
+    pub fn behind(&self, position: u64) -> Vec<std::sync::Arc<Run>> {
+        let first = self.runs.partition_point(|run| run.end <= position);
+        self.runs.range(first..).cloned().collect()
+    }
+
+    /// How much memory it takes, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| size_of::<Run>() + 4 * run.prints.len() + 24 * run.sources.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::super::access::{Access, AccessKind};
+    use super::*;
+
+    fn run(ids: &[(u32, u64)], hashes: &[u64], position: u64, end: u64) -> Run {
+        let mut gathered = Gathered::default();
+        for &(source, offset) in ids {
+            let mut bytes = Vec::new();
+            hashes.iter().for_each(|&hash| Access::of(AccessKind::Read, hash).push(&mut bytes));
+            gathered.add(EventId { source, offset }, Accesses::new(&bytes).unwrap());
+        }
+        gathered.into_run(position, end)
+    }
+
+    #[test]
+    fn runs_are_found_by_key_and_by_event() {
+        let one = run(&[(1, 5), (2, 9), (1, 7)], &[3, 1 << 35, 3], 100, 200);
+        assert_eq!((one.events, one.prints.len()), (3, 2));
+        assert!(one.may_have(3) && one.may_have(1 << 35) && !one.may_have(4));
+        let event = |source, offset| one.may_have_event(EventId { source, offset });
+        assert!(event(1, 5) && event(1, 6) && event(2, 9) && !event(1, 8) && !event(2, 5) && !event(3, 5));
+    }
+
+    #[test]
+    fn an_index_is_cut_and_completed() {
+        let mut index = TraceIndex::new(100);
+        for position in [100, 200, 300] {
+            index.push(run(&[(1, position)], &[position], position, position + 100));
+        }
+        index.complete(0, vec![run(&[(1, 0)], &[0], 0, 50), run(&[(1, 50)], &[50], 50, 100)]);
+        let begins =
+            |index: &TraceIndex, behind| index.behind(behind).iter().map(|run| run.position).collect::<Vec<_>>();
+        assert_eq!(begins(&index, 0), [0, 50, 100, 200, 300]);
+        assert_eq!(begins(&index, 200), [200, 300]);
+        index.cut(250);
+        assert_eq!((begins(&index, 0), index.from()), (vec![200, 300], 250));
+        assert!(index.bytes() > 0);
+    }
+}
