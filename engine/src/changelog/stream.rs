@@ -72,6 +72,10 @@ struct Stream {
     durable: u64,
     /// Where the last commit in the stream ends.
     committed: u64,
+    /// Up to where the files have it, synced or not.
+    written: u64,
+    /// Somebody wants to read the files up to here.
+    asked: u64,
     /// A commit up to here is to be durable.
     wanted: u64,
     /// Since when.
@@ -109,7 +113,7 @@ pub struct Changelog {
 impl Changelog {
     /// A changelog whose next byte is at `position`, behind the files that are there. Without options nothing is appended to it.
     pub fn new(options: Option<ChangelogOptions>, position: u64, files: Files) -> Self {
-        let stream = Stream { appended: position, synced: position, durable: position, ..Stream::default() };
+        let stream = Stream { appended: position, synced: position, written: position, durable: position, ..Stream::default() };
         let trace = Mutex::new(TraceIndex::new(position));
         Self { options, stream: Mutex::new(stream), moved: Condvar::new(), files: Mutex::new(files), trace }
     }
@@ -244,11 +248,11 @@ impl Changelog {
         if stream.failure.is_some() {
             return None;
         }
-        let wants = stream.wants();
+        let (wants, asked) = (stream.wants(), stream.asked > stream.written);
         if let Some((_, again)) = &stream.trouble {
-            return (wants || stream.is_full(options)).then_some(*again);
+            return (wants || asked || stream.is_full(options)).then_some(*again);
         }
-        if stream.is_full(options) || (stream.hurried && wants) {
+        if stream.is_full(options) || asked || (stream.hurried && wants) {
             return Some(now);
         }
         stream.wanted_since.filter(|_| wants).map(|since| since.checked_add(options.delay).unwrap_or(now + LONG))
@@ -282,6 +286,7 @@ impl Changelog {
         match outcome {
             Ok(()) => {
                 stream.trouble = None;
+                stream.written = stream.written.max(taken.end);
                 for chunk in taken.chunks {
                     stream.pending -= chunk.bytes.len();
                     debug_assert!(chunk.gathered.is_empty(), "it is in the index");
@@ -321,6 +326,25 @@ impl Changelog {
         hurry();
         let mut stream = self.stream.lock();
         while stream.wants() {
+            if let Some(error) = stream.obstacle() {
+                return Err(error);
+            }
+            self.moved.wait_for(&mut stream, PATIENCE);
+        }
+        Ok(())
+    }
+
+    /// Waits until the files have all that was appended before a position, synced or not.
+    pub fn write_out(&self, position: u64, hurry: impl FnOnce()) -> Result<()> {
+        let mut stream = self.stream.lock();
+        if stream.written >= position {
+            return Ok(());
+        }
+        stream.asked = stream.asked.max(position.min(stream.appended));
+        drop(stream);
+        hurry();
+        let mut stream = self.stream.lock();
+        while stream.written < position {
             if let Some(error) = stream.obstacle() {
                 return Err(error);
             }

@@ -43,7 +43,7 @@ impl Gathered {
         self.prints.sort_unstable();
         self.prints.dedup();
         let prints = self.prints.into_boxed_slice();
-        Run { position, end, prints, sources: self.sources, events: self.events }
+        Run { position, end, events: self.events, named: Vec::new(), prints, sources: self.sources }
     }
 }
 
@@ -56,6 +56,8 @@ pub struct Run {
     pub end: u64,
     /// How many traced events it has.
     pub events: u32,
+    /// The handlers that were named before it, where it may not name all of its own: number, name, version.
+    pub named: Vec<(u32, String, u32)>,
     /// Ascending, each once.
     prints: Box<[u32]>,
     sources: Vec<(u32, u64, u64)>,

@@ -1,0 +1,140 @@
+//! Causality: which events depend on which, by what the changelog has of their reads and writes.
+//!
+//! An event depends on another if it read what that one wrote, or what depends on it: Lamport's happened-before, cut down to the data that
+//! passed between them (as lineage does: Warp, Chandra and others, SOSP 2011; GeneaLog, Palyvos-Giannas and others, Middleware 2018).
+//! Reads of what isn't there count, and so do reads of ranges. Who overwrites without reading ends a chain, and who only adds (an operand,
+//! an element) doesn't join one. What is found is never too little; it is too much where two keys share a hash, and where a range of a map was
+//! read or deleted, which counts as all of it.
+//!
+//! Whoever looks goes once through the stream from the first bad event on, and skips the stretches that have none of the keys in
+//! question ([`TraceIndex`](crate::changelog::trace::TraceIndex)).
+
+mod history;
+mod taint;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use history::{Events, Logged, Past};
+pub(crate) use taint::Taints;
+
+use crate::error::{Error, Result};
+use crate::ids::{EventId, KeyGroup};
+use crate::store::StoreInner;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// An event and where the changelog has it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EventAt {
+    /// The position of its record.
+    pub position: u64,
+    /// Its id.
+    pub id: EventId,
+    /// Its key group.
+    pub group: KeyGroup,
+}
+
+/// What depends on some events.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Closure {
+    /// The events themselves and those that depend on them, in the order in which they were applied.
+    pub events: Vec<EventAt>,
+    /// How many cells and map entries they wrote, deletions of ranges counted as one each.
+    pub keys: usize,
+    /// How many traced events the changelog has from the first of them on, about: those that came in a stretch of the changelog together
+    /// with it are counted, too.
+    pub suffix_events: u64,
+}
+
+impl Closure {
+    /// The share of what came since the first of the events that depends on them: 0.0 to 1.0.
+    pub fn share(&self) -> f64 {
+        if self.suffix_events == 0 { 0.0 } else { self.events.len() as f64 / self.suffix_events as f64 }
+    }
+}
+
+/// Where the changelog has some events; an error where it doesn't have one of them.
+pub(crate) fn find(past: &mut Past, ids: &[EventId]) -> Result<Vec<EventAt>> {
+    let mut wanted: HashSet<EventId> = ids.iter().copied().collect();
+    let mut found = Vec::with_capacity(wanted.len());
+    for run in past.runs(0) {
+        if wanted.is_empty() {
+            break;
+        }
+        if !wanted.iter().any(|id| run.may_have_event(*id)) {
+            continue;
+        }
+        for event in past.events(&run)?.iter() {
+            if wanted.contains(&event.id) {
+                found.push(EventAt { position: event.position, id: event.id, group: event.group });
+            }
+        }
+        found.iter().for_each(|event| drop(wanted.remove(&event.id)));
+    }
+    if let Some(id) = wanted.into_iter().min() {
+        return Err(unknown(id));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn unknown(id: EventId) -> Error {
+    let problem = "the changelog doesn't have it: it changed no traced state, was never applied, or lies before the repair frontier";
+    Error::Event { event: id, problem: problem.into() }
+}
+
+/// What depends on `bad` events, which are given in order. Events in `void` were taken back before: they wrote nothing.
+pub(crate) fn closure(past: &mut Past, bad: &[EventAt], void: &HashSet<EventId>) -> Result<(Closure, Taints)> {
+    let (mut taints, mut found) = (Taints::default(), Closure::default());
+    let Some(first) = bad.first() else { return Ok((found, taints)) };
+    let bad_ids: HashSet<EventId> = bad.iter().map(|event| event.id).collect();
+    for run in past.runs(first.position) {
+        found.suffix_events += u64::from(run.events);
+        let has_bad = bad.iter().any(|event| run.position <= event.position && event.position < run.end);
+        if !has_bad && !taints.may_touch(&run) {
+            continue;
+        }
+        let events: Arc<Events> = past.events(&run)?;
+        for event in events.iter().filter(|event| event.position >= first.position) {
+            let is_bad = bad_ids.contains(&event.id);
+            if !is_bad && void.contains(&event.id) {
+                continue;
+            }
+            if is_bad || taints.reaches(event.accesses) {
+                taints.spread(event.accesses);
+                found.events.push(EventAt { position: event.position, id: event.id, group: event.group });
+            } else {
+                taints.overwritten(event.accesses);
+            }
+        }
+    }
+    found.keys = taints.written();
+    Ok((found, taints))
+}
+
+/// [`Store::closure`](crate::Store::closure).
+pub(crate) fn closure_of(store: &Arc<StoreInner>, ids: &[EventId]) -> Result<Closure> {
+    let mut past = Past::open(store, None)?;
+    let bad = find(&mut past, ids)?;
+    closure(&mut past, &bad, &HashSet::new()).map(|(closure, _)| closure)
+}
+
+/// [`Store::provenance`](crate::Store::provenance): the events that a key's content comes from, in the order in which they were applied.
+pub(crate) fn provenance(store: &Arc<StoreInner>, hash: u64, container: u64) -> Result<Vec<EventAt>> {
+    let mut past = Past::open(store, None)?;
+    let (mut wanted, mut found) = (Taints::of(hash, container), Vec::new());
+    for run in past.runs(0).into_iter().rev() {
+        if !wanted.may_touch(&run) {
+            continue;
+        }
+        let events: Arc<Events> = past.events(&run)?;
+        for event in events.iter().rev() {
+            if wanted.is_made_by(event.accesses) {
+                wanted.made_from(event.accesses);
+                found.push(EventAt { position: event.position, id: event.id, group: event.group });
+            }
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
