@@ -121,6 +121,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// The changelog can't say how the store was at a position of it, or something of it can't be put back so.
+    #[error("position {position} of the changelog: {problem}")]
+    Position {
+        /// The position.
+        position: u64,
+        /// What is wrong.
+        problem: String,
+    },
     /// The store or engine was closed.
     #[error("the store is closed")]
     Closed,

@@ -150,7 +150,7 @@ pub use {
     error::{Class, Error, Result},
     ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
-    options::{ChangelogOptions, Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
+    options::{ChangelogOptions, Durability, EngineOptions, History, MemoryShare, Retention, StoreOptions},
     pacing::Policy,
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},

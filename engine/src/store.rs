@@ -414,7 +414,8 @@ impl Store {
         self.inner.catalogue.lock().retain(label)
     }
 
-    /// Lets go of a checkpoint. The newest one always stays. [`Error::Checkpoint`] where there is none of this label.
+    /// Lets go of a checkpoint. The newest one always stays, and those that the history begins at
+    /// ([`StoreOptions::history`]) for now. [`Error::Checkpoint`] where there is none of this label.
     pub fn release(&self, label: u64) -> Result<()> {
         checkpoint::release(&self.inner, label)
     }
