@@ -135,6 +135,8 @@ pub struct Catalogue {
     pub(crate) garbage: HashMap<SegmentId, Weak<LazySegment>>,
     /// Checkpoints that are gone, but that somebody may still be reading: whoever does holds the manifest.
     pub(crate) gone: Vec<Weak<Manifest>>,
+    /// Checkpoints from which on the changelog is being read: it isn't cut behind one that is held.
+    pub(crate) read: Vec<Weak<Manifest>>,
     /// Manifests that were let go of and whose files may still be there: as long as one is, no segment is deleted.
     pub(crate) doomed: Vec<u64>,
 }
@@ -157,6 +159,19 @@ impl Catalogue {
     pub fn retain(&mut self, label: u64) -> Result<()> {
         self.find_mut(label)?.retained = true;
         Ok(())
+    }
+
+    /// The newest checkpoints, which the store's history begins at: newest first.
+    pub(crate) fn history(&self, checkpoints: usize) -> impl Iterator<Item = &Kept> {
+        self.kept.values().rev().take(checkpoints)
+    }
+
+    /// The position from which on the changelog is needed, where a checkpoint has everything before `covered`.
+    fn frontier(&mut self, checkpoints: usize, covered: u64) -> u64 {
+        self.read.retain(|manifest| manifest.strong_count() > 0);
+        let read = self.read.iter().filter_map(Weak::upgrade).map(|manifest| manifest.log_position);
+        let kept = self.history(checkpoints).map(|kept| kept.manifest.log_position);
+        read.chain(kept).fold(covered, u64::min)
     }
 
     /// Lets go of the manifest that the store began with, if it is still there: a checkpoint takes its place.
@@ -218,9 +233,10 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
 /// A durable checkpoint has everything that the changelog has before a position.
 fn log_is_covered(store: &StoreInner, position: u64) {
     store.log.checkpointed(position);
-    store.log.trace().cut(position);
+    let frontier = store.catalogue.lock().frontier(store.options.history.checkpoints, position);
+    store.log.trace().cut(frontier);
     let mut files = store.log.files();
-    let cut = if store.log.is_on() { files.cut(position) } else { files.remove_all() };
+    let cut = if store.log.is_on() { files.cut(frontier) } else { files.remove_all() };
     if let Err(error) = cut {
         tracing::warn!(%error, "a file of the changelog could not be removed");
     }
@@ -426,16 +442,18 @@ pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     release_number(store, number)
 }
 
-/// Lets go of a checkpoint, which may be gone already; the newest one, and one that is being exported, stay until the
-/// next is complete.
+/// Lets go of a checkpoint, which may be gone already; the newest one, those that the history begins at, and one that is being exported,
+/// stay until they aren't so any more and the next is complete.
 pub(crate) fn release_number(store: &Arc<StoreInner>, number: u64) -> Result<()> {
     store.check_open()?;
     {
         let mut catalogue = store.catalogue.lock();
-        let newest = catalogue.kept.last_key_value().map(|(&number, _)| number);
+        // The newest in any case.
+        let needed = store.options.history.checkpoints.max(1);
+        let is_needed = catalogue.history(needed).any(|kept| kept.info.number == number);
         let Some(kept) = catalogue.kept.get_mut(&number) else { return Ok(()) };
         kept.give_up();
-        if newest == Some(number) || kept.exports > 0 {
+        if is_needed || kept.exports > 0 {
             return Ok(());
         }
         let version = Arc::clone(&store.version.lock());

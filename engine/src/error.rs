@@ -1,6 +1,6 @@
 //! The engine's errors: what failed, and what a caller can do about it.
 
-use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::ids::{EventId, KeyGroup, KeyGroupRange};
 use crate::platform::storage::{Fault, StorageError};
 use std::path::PathBuf;
 
@@ -118,6 +118,22 @@ pub enum Error {
     Checkpoint {
         /// The host's label.
         label: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The changelog can't say how the store was at a position of it, or something of it can't be put back so.
+    #[error("position {position} of the changelog: {problem}")]
+    Position {
+        /// The position.
+        position: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An event that can't be looked for or taken back, and why it can't.
+    #[error("event {event}: {problem}")]
+    Event {
+        /// The event.
+        event: EventId,
         /// What is wrong.
         problem: String,
     },

@@ -34,6 +34,8 @@ pub mod reader;
 #[cfg(all(feature = "object-store", not(loom)))]
 pub mod remote;
 #[cfg(not(loom))]
+pub mod repair;
+#[cfg(not(loom))]
 pub mod snapshot;
 #[cfg(not(loom))]
 pub mod state;
@@ -47,6 +49,8 @@ pub mod writer;
 // flows
 #[cfg(not(loom))]
 mod barrier;
+#[cfg(not(loom))]
+pub mod causality;
 #[cfg(not(loom))]
 mod change;
 #[cfg(not(loom))]
@@ -112,6 +116,7 @@ pub mod ids;
 pub mod key;
 #[cfg(not(loom))]
 pub mod metrics;
+pub mod multiset;
 pub mod options;
 pub mod pacing;
 pub mod packed;
@@ -130,6 +135,7 @@ pub use {
     barrier::{Barrier, Pending, ReadsInFlight},
     batch::{Batch, Operation},
     bulk::BulkLoad,
+    causality::{Closure, EventAt},
     checkpoint::CheckpointInfo,
     commit::{Commit, CommitInfo, Committed, Lasting},
     cursor::Cursor,
@@ -139,6 +145,7 @@ pub use {
     metrics::Metrics,
     migrate::Migration,
     reader::Reader,
+    repair::{Content, GroupRepair, Repaired, Retraction, Way},
     scan::MapRange,
     snapshot::Snapshot,
     store::{CheckpointSource, State, Store},
@@ -150,7 +157,7 @@ pub use {
     error::{Class, Error, Result},
     ids::{Epoch, EventId, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
-    options::{ChangelogOptions, Durability, EngineOptions, MemoryShare, Retention, StoreOptions},
+    options::{ChangelogOptions, Durability, EngineOptions, History, MemoryShare, Retention, StoreOptions},
     pacing::Policy,
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},

@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 /// The checkpoints that nothing needs any more, by the host's word or by their age. The newest one always stays.
 pub(crate) fn superfluous(catalogue: &Catalogue, options: &StoreOptions) -> Vec<u64> {
-    let Some((&newest, _)) = catalogue.kept.last_key_value() else { return Vec::new() };
-    let mut wanted: HashSet<u64> = HashSet::from([newest]);
+    // One after another, so that nothing is missing between a checkpoint and the changelog behind it.
+    let newest = catalogue.history(options.history.checkpoints.max(1));
+    let mut wanted: HashSet<u64> = newest.map(|kept| kept.info.number).collect();
     let joint = || catalogue.kept.iter().rev().filter(|(_, kept)| !kept.standalone && !kept.given_up);
     match options.retention {
         Retention::Newest => wanted.extend(joint().take(options.retained_checkpoints).map(|(&number, _)| number)),

@@ -86,6 +86,15 @@ impl Default for ChangelogOptions {
     }
 }
 
+/// How far back the past of a store can be read and brought back, by position of its changelog
+/// ([`Store::as_of_position`](crate::Store::as_of_position)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    /// So many of the newest complete checkpoints are kept, whatever becomes of them otherwise, and the changelog from the oldest of
+    /// them on; 0: none. Nothing is kept longer than without it where it is 1.
+    pub checkpoints: usize,
+}
+
 /// A part of an engine's memory budget, for a group of stores: a slot's, say
 /// ([`Engine::memory_share`](crate::Engine::memory_share)). Cheap to clone; it is given back when the last clone and the last
 /// store in it are gone.
@@ -131,6 +140,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How the changelog is written, where there is one.
     pub changelog: ChangelogOptions,
+    /// How far back the past can be read by position; needs a changelog.
+    pub history: History,
     /// When checkpoints are due, for a host that asks ([`Store::next_checkpoint`](crate::Store::next_checkpoint)). The engine
     /// takes none by itself.
     pub checkpoint_policy: Policy,
@@ -169,6 +180,7 @@ impl Default for StoreOptions {
             range: KeyGroupRange::new(0, 127),
             durability: Durability::Checkpoint,
             changelog: ChangelogOptions::default(),
+            history: History::default(),
             checkpoint_policy: Policy::Manual,
             retained_checkpoints: 1,
             retention: Retention::Newest,
@@ -199,6 +211,9 @@ impl StoreOptions {
         }
         if self.changelog.bytes == 0 {
             return problem("changelog.bytes", "less than 1");
+        }
+        if self.history.checkpoints > 0 && self.durability != Durability::Changelog {
+            return problem("history", "there is no changelog to keep");
         }
         if self.retained_checkpoints == 0 {
             return problem("retained_checkpoints", "less than 1");

@@ -340,6 +340,7 @@ fn go_live(
         log: Arc::new(log),
         handlers: RwLock::default(),
         applied: std::sync::OnceLock::new(),
+        repairs: std::sync::OnceLock::new(),
         replay: Replay::new(described.tail, described.info.range),
         engine: engine.clone(),
         storage: described.located.storage,

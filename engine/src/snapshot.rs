@@ -68,6 +68,11 @@ impl Snapshot {
         Ok(Self { inner: Arc::new(Inner { store, taking, now_ms }) })
     }
 
+    pub(crate) fn of_checkpoint(store: &Arc<StoreInner>, label: u64) -> Result<Self> {
+        let _ = (store, label);
+        Err(Error::Closed)
+    }
+
     /// Sets the clock that decides what is expired, in ms, for this snapshot and its clones; it begins at 0.
     pub fn set_time_ms(&self, now_ms: u64) {
         self.inner.now_ms.store(now_ms, Ordering::Relaxed);

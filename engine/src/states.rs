@@ -3,6 +3,7 @@
 use crate::convert::{Convert, is_name};
 use crate::error::{Error, Result};
 use crate::ids::StateId;
+use crate::multiset;
 use std::fmt;
 use std::sync::Arc;
 
@@ -139,6 +140,17 @@ pub trait Merge: Send + Sync {
 
     /// `older` and then `newer`, into one operand. Either may be a full value. `out` is empty.
     fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>);
+
+    /// The operand that takes away what `operand` added, at any place in the order of operands; `None` where there is none. With one, a bad
+    /// event that only added is taken back by adding it ([`Way::Inverse`](crate::Way::Inverse)).
+    fn invert(&self, _operand: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether a value says no more than no value: then it goes when all that was added is taken away.
+    fn is_identity(&self, _value: &[u8]) -> bool {
+        false
+    }
 }
 
 /// How operands combine.
@@ -162,6 +174,8 @@ pub enum MergeOperator {
     F64Min,
     /// Greatest little-endian f64 (NaN loses).
     F64Max,
+    /// Counts of elements; operands and values are [multisets](crate::multiset).
+    Multiset,
     /// A host's own.
     User(Arc<dyn Merge>),
 }
@@ -185,6 +199,7 @@ impl MergeOperator {
             Self::F64Add => "f64-add",
             Self::F64Min => "f64-min",
             Self::F64Max => "f64-max",
+            Self::Multiset => "multiset",
             Self::User(operator) => operator.name(),
         }
     }
@@ -201,20 +216,51 @@ impl MergeOperator {
             Self::F64Add,
             Self::F64Min,
             Self::F64Max,
+            Self::Multiset,
         ];
         all.into_iter().find(|operator| operator.name() == name)
     }
 
-    /// Whether an operand has a form that the operator takes: built-in ones take 8 bytes.
+    /// Whether an operand has a form that the operator takes: multisets, or 8 bytes for the other built-in ones.
     pub fn accepts(&self, operand: &[u8]) -> bool {
-        matches!(self, Self::User(_)) || operand.len() == 8
+        match self {
+            Self::User(_) => true,
+            Self::Multiset => multiset::elements(operand).is_ok(),
+            _ => operand.len() == 8,
+        }
+    }
+
+    /// The operand that takes away what another added; `None` where there is none. Sums of floating point numbers have none: they depend on
+    /// the order of addition.
+    pub fn invert(&self, operand: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::U64Add | Self::I64Add => {
+                let operand = i64::from_le_bytes(*operand.first_chunk::<8>()?);
+                Some(operand.wrapping_neg().to_le_bytes().to_vec())
+            }
+            Self::Multiset => multiset::inverse(operand),
+            Self::User(operator) => operator.invert(operand),
+            _ => None,
+        }
+    }
+
+    /// Whether a value says no more than no value: a sum of 0, an empty multiset.
+    pub fn is_identity(&self, value: &[u8]) -> bool {
+        match self {
+            Self::U64Add | Self::I64Add => value == [0; 8],
+            Self::Multiset => value.is_empty(),
+            Self::User(operator) => operator.is_identity(value),
+            _ => false,
+        }
     }
 
     /// `older` and then `newer` into `out`, which is empty. What comes of bytes that the operator doesn't accept is no
     /// value.
     pub fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
-        if let Self::User(operator) = self {
-            return operator.merge(older, newer, out);
+        match self {
+            Self::User(operator) => return operator.merge(older, newer, out),
+            Self::Multiset => return multiset::merge(older, newer, out),
+            _ => {}
         }
         let (Some(&a), Some(&b)) = (older.first_chunk::<8>(), newer.first_chunk::<8>()) else {
             // `StateDef::check_operand` lets nothing else into a store.
@@ -233,7 +279,7 @@ impl MergeOperator {
             Self::I64Max => ia.max(ib).to_le_bytes(),
             Self::F64Add => (fa + fb).to_le_bytes(),
             Self::F64Min => fa.min(fb).to_le_bytes(),
-            Self::F64Max | Self::User(_) => fa.max(fb).to_le_bytes(),
+            Self::F64Max | Self::Multiset | Self::User(_) => fa.max(fb).to_le_bytes(),
         };
         out.extend_from_slice(&merged);
     }
@@ -442,7 +488,8 @@ impl StateDef {
         if operator.accepts(operand) {
             return Ok(());
         }
-        let problem = format!("{operator:?} takes values and operands of 8 bytes, not of {}", operand.len());
+        let form = if matches!(operator, MergeOperator::Multiset) { "that are multisets" } else { "of 8 bytes" };
+        let problem = format!("{operator:?} takes values and operands {form}, not these {} bytes", operand.len());
         Err(Error::State { state: self.name.clone(), problem })
     }
 

@@ -6,7 +6,9 @@ pub(crate) use paced::{Mark, Paced};
 
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
+use crate::causality::{self, Closure, EventAt};
 use crate::changelog::Changelog;
+use crate::changelog::access::{cell_hash, entry_hash};
 use crate::checkpoint::{Catalogue, CheckpointInfo};
 use crate::commit::{self, Commit, CommitInfo, Committed};
 use crate::convert::{Conversions, Convert};
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Handler, HandlerId};
 use crate::flush::Queue;
 use crate::hot::Memory;
-use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
+use crate::ids::{Epoch, EventId, KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
 use crate::life_cycle::{self, CheckpointFiles};
 use crate::manifest::format::encode_state;
@@ -44,7 +46,7 @@ use registry::{check_same, new_state, state_info};
 
 /// A state of a store, as [`Store::state`] returns it. Only good for the store (and its writers and readers) that it
 /// comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct State(pub(crate) StateId);
 
 impl State {
@@ -132,6 +134,8 @@ pub(crate) struct StoreInner {
     pub handlers: RwLock<Vec<Arc<dyn Handler>>>,
     /// See [`StoreInner::applied_state`].
     pub applied: OnceLock<State>,
+    /// See [`StoreInner::repairs_state`].
+    pub repairs: OnceLock<State>,
     /// What of it is still to be replayed.
     pub replay: crate::replay::Replay,
     /// What was committed last, in a transactional store or in the changelog.
@@ -296,6 +300,33 @@ impl Store {
         events::register(&self.inner, handler)
     }
 
+    /// Whether an event, or one of its source behind it, was applied to a key group
+    /// ([`Writer::apply_event_once`](crate::Writer::apply_event_once)).
+    pub fn already_applied(&self, group: KeyGroup, id: EventId) -> Result<bool> {
+        let applied = self.inner.applied_state()?;
+        let last = self.reader().get(applied, Key::new(group, &id.source.to_be_bytes()))?;
+        let last = last.and_then(|last| last.try_into().ok()).map(u64::from_le_bytes);
+        Ok(last.is_some_and(|last| id.offset <= last))
+    }
+
+    /// The events that depend on some events, these included, and how much they wrote: of the states that are
+    /// [traced](crate::StateOptions::traced), as far back as the changelog goes ([`StoreOptions::history`]).
+    ///
+    /// # Errors
+    /// [`Error::Event`] where the changelog doesn't have one of them; [`Error::Options`] where the store has no changelog.
+    pub fn closure(&self, events: &[EventId]) -> Result<Closure> {
+        causality::closure_of(&self.inner, events)
+    }
+
+    /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in
+    /// which they were applied: the last that wrote it is among them. Of a map, those of an entry, or with no `user_key` of all entries.
+    pub fn provenance(&self, state: State, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Vec<EventAt>> {
+        let scratch = &mut Vec::new();
+        let cell = cell_hash(scratch, state.0, key);
+        let hash = user_key.map_or(cell, |user_key| entry_hash(scratch, state.0, key, user_key));
+        causality::provenance(&self.inner, hash, cell)
+    }
+
     /// The states, in the order of their numbers.
     pub fn states(&self) -> Vec<Arc<StateDef>> {
         self.inner.states.read().clone()
@@ -416,7 +447,8 @@ impl Store {
         self.inner.catalogue.lock().retain(label)
     }
 
-    /// Lets go of a checkpoint. The newest one always stays. [`Error::Checkpoint`] where there is none of this label.
+    /// Lets go of a checkpoint. The newest one always stays, and those that the history begins at
+    /// ([`StoreOptions::history`]) for now. [`Error::Checkpoint`] where there is none of this label.
     pub fn release(&self, label: u64) -> Result<()> {
         checkpoint::release(&self.inner, label)
     }
@@ -563,7 +595,7 @@ impl StoreInner {
         self.counts.flushes.load(Ordering::Relaxed) > 0
     }
 
-    fn register(&self, options: StateOptions) -> Result<State> {
+    pub fn register(&self, options: StateOptions) -> Result<State> {
         let mut states = self.states.write();
         if let Some(at) = states.iter().position(|state| state.name == options.name) {
             let known = &states[at];
@@ -606,6 +638,15 @@ impl StoreInner {
         }
         let state = self.register(StateOptions::value("alluvium.applied"))?;
         Ok(*self.applied.get_or_init(|| state))
+    }
+
+    /// Which events were taken back: a map of the engine's own, made when it is first needed.
+    pub fn repairs_state(&self) -> Result<State> {
+        if let Some(state) = self.repairs.get() {
+            return Ok(*state);
+        }
+        let state = self.register(StateOptions::map("alluvium.repairs"))?;
+        Ok(*self.repairs.get_or_init(|| state))
     }
 
     fn log_state(&self, def: &StateDef) {

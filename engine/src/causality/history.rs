@@ -83,7 +83,14 @@ impl Events {
                 determinants: &bytes[place.determinants.clone()],
             };
             let accesses = Accesses::new(&bytes[place.accesses.clone()]).unwrap_or_default();
-            Logged { position: place.position, id: place.id, group: place.group, handler: (name, *version), event, accesses }
+            Logged {
+                position: place.position,
+                id: place.id,
+                group: place.group,
+                handler: (name, *version),
+                event,
+                accesses,
+            }
         })
     }
 }
@@ -115,6 +122,16 @@ impl Past {
     /// The position that it goes up to.
     pub const fn end(&self) -> u64 {
         self.log.to()
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &Arc<StoreInner> {
+        &self.store
+    }
+
+    /// The first position that it has.
+    pub const fn begin(&self) -> u64 {
+        self.log.from()
     }
 
     /// The runs behind a position.
@@ -211,5 +228,10 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
 }
 
 fn finished(gathered: Gathered, begin: u64, end: u64, named: Vec<(u32, String, u32)>) -> Option<Run> {
-    (!gathered.is_empty()).then(|| Run { named, ..gathered.into_run(begin, end) })
+    if gathered.is_empty() {
+        return None;
+    }
+    let mut run = gathered.into_run(begin, end);
+    run.named = named;
+    Some(run)
 }

@@ -11,11 +11,9 @@
 
 mod history;
 mod taint;
-#[cfg(test)]
-mod tests;
 
-pub(crate) use history::{Events, Logged, Past};
-pub(crate) use taint::Taints;
+pub(crate) use history::{Events, Past};
+pub(crate) use taint::{Taints, unit};
 
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
@@ -69,7 +67,7 @@ pub(crate) fn find(past: &mut Past, ids: &[EventId]) -> Result<Vec<EventAt>> {
                 found.push(EventAt { position: event.position, id: event.id, group: event.group });
             }
         }
-        found.iter().for_each(|event| drop(wanted.remove(&event.id)));
+        wanted.retain(|id| found.iter().all(|event| event.id != *id));
     }
     if let Some(id) = wanted.into_iter().min() {
         return Err(unknown(id));

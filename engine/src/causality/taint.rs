@@ -110,6 +110,11 @@ impl Taints {
         &self.units
     }
 
+    /// Whether a cell is in question now.
+    pub fn is_in_question(&self, hash: u64) -> bool {
+        self.has(hash, CELL)
+    }
+
     /// Whether an event, met on the way back, wrote any of them.
     pub fn is_made_by(&self, accesses: Accesses<'_>) -> bool {
         accesses.iter().filter(|access| access.kind.writes()).any(|access| {

@@ -128,6 +128,11 @@ impl Files {
         }
     }
 
+    /// Number and first position of all files that there are, oldest first.
+    pub fn there(&self) -> &[(u64, u64)] {
+        &self.there
+    }
+
     /// Removes the files of which nothing from `position` on is needed. What can't be removed is tried again the next time.
     pub fn cut(&mut self, position: u64) -> Result<(), StorageError> {
         while let [(number, _), (_, next), ..] = self.there[..]

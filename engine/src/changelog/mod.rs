@@ -11,6 +11,7 @@
 //! log thread  packs what is in the stream into blocks, writes and syncs them, with
 //!             those of all other stores that want it about then (group commit)          files, format
 //! recovery    finds the end of what is whole                                            tail
+//! the past    is read back from files that are kept for it                             history
 //! ```
 //!
 //! Files are named by a number that rises, have their room taken when they are made, and hold blocks of whole pages. A block is never
@@ -26,6 +27,7 @@ pub mod access;
 pub mod buffer;
 pub mod files;
 pub mod format;
+pub mod history;
 pub mod record;
 pub mod stream;
 pub mod tail;
@@ -34,5 +36,6 @@ mod tests;
 pub mod trace;
 
 pub use buffer::LogBuffer;
+pub use history::History;
 pub use stream::{Changelog, Durable};
 pub use tail::Tail;

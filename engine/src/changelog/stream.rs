@@ -113,7 +113,8 @@ pub struct Changelog {
 impl Changelog {
     /// A changelog whose next byte is at `position`, behind the files that are there. Without options nothing is appended to it.
     pub fn new(options: Option<ChangelogOptions>, position: u64, files: Files) -> Self {
-        let stream = Stream { appended: position, synced: position, written: position, durable: position, ..Stream::default() };
+        let stream =
+            Stream { appended: position, synced: position, written: position, durable: position, ..Stream::default() };
         let trace = Mutex::new(TraceIndex::new(position));
         Self { options, stream: Mutex::new(stream), moved: Condvar::new(), files: Mutex::new(files), trace }
     }

@@ -139,7 +139,7 @@ pub fn bound(storage: &dyn Storage, files: &[String]) -> Result<u64> {
     Ok(bound)
 }
 
-fn header_of(file: &dyn ReadFile, number: u64, store: u128) -> Result<FileHeader> {
+pub(super) fn header_of(file: &dyn ReadFile, number: u64, store: u128) -> Result<FileHeader> {
     let bytes = file.read_at(0, FILE_HEADER_BYTES)?;
     let refuse = |fault, detail: String| Err(StorageError::new(fault, file.path(), 0, detail).into());
     match FileHeader::decode(&bytes) {

@@ -3,7 +3,8 @@
 use super::buffer::Contents;
 use super::files::Files;
 use super::format::PAGE_BYTES;
-use super::record::{self, Change};
+use super::history::History;
+use super::record::{self, Change, Record};
 use super::stream::Changelog;
 use super::tail::{self, Redo, Tail};
 use crate::error::Error;
@@ -85,6 +86,11 @@ impl World {
         self.count = committed(&tail);
     }
 
+    fn history(&self, from: u64, to: u64) -> Result<History, Error> {
+        let there = self.log.files().there().to_vec();
+        History::open(&*self.storage, STORE, &there, from, to)
+    }
+
     fn file(&self, number: u64) -> std::path::PathBuf {
         self.directory.path().join(names::changelog_name(number))
     }
@@ -109,6 +115,148 @@ fn assert_replays(tail: &Tail, from: u64, to: u64) {
     })
     .unwrap();
     assert_eq!(next, to);
+}
+
+/// The numbers of the changes between two positions, and the position behind each.
+fn changes(history: &History, from: u64, to: u64) -> Result<Vec<(u64, u64)>, Error> {
+    let mut found = Vec::new();
+    let mut at = from;
+    history.records(from, to, |record, begin, end| {
+        assert!(at <= begin && begin < end && end <= to, "{at} {begin} {end} {to}");
+        at = end;
+        if let Record::Change { key, change, .. } = record {
+            assert_eq!(change, Change::Put(&u64::from_be_bytes(key.key.try_into().unwrap()).to_le_bytes()));
+            found.push((u64::from_be_bytes(key.key.try_into().unwrap()), end));
+        }
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+fn numbers(history: &History, from: u64, to: u64) -> Vec<u64> {
+    changes(history, from, to).unwrap().into_iter().map(|(number, _)| number).collect()
+}
+
+#[test]
+fn the_past_is_read_between_any_two_positions() {
+    for group in groups() {
+        let mut world = World::new(group);
+        let mut commits = vec![0];
+        for _ in 0..40 {
+            world.change(5_000);
+            commits.push(world.commit());
+            world.write();
+        }
+        let end = world.log.position();
+        let all = changes(&world.history(0, end).unwrap(), 0, end).unwrap();
+        assert_eq!(all.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (0..200_000).collect::<Vec<_>>());
+        for (round, &from) in commits.iter().enumerate().step_by(9) {
+            let number = (round as u64 * 5_000 + 7_777).min(199_999);
+            let to = all[number as usize].1;
+            // To the end of a change, in the middle of the next one, and just short of it.
+            for (to, last) in [(to, number), (to + 1, number), (to - 1, number - 1)] {
+                let history = world.history(from, to.min(end)).unwrap();
+                let expected: Vec<u64> = (round as u64 * 5_000..=last).collect();
+                assert_eq!(numbers(&history, from, to.min(end)), expected);
+                let commit = commits.iter().rev().find(|commit| **commit <= to.min(end) && **commit > from);
+                assert_eq!(history.last_commit(to).unwrap().as_ref(), commit);
+            }
+        }
+        // Blocks that aren't wanted aren't looked into.
+        let history = world.history(0, end).unwrap();
+        let mut seen = 0;
+        history
+            .records_of(
+                0,
+                end,
+                |header| header.has_aborts,
+                |_, _, _| {
+                    seen += 1;
+                    Ok(true)
+                },
+            )
+            .unwrap();
+        assert_eq!(seen, 0);
+        world.log.files().cut(commits[20]).unwrap();
+        assert!(matches!(world.history(0, end), Err(Error::Position { position: 0, .. })));
+        assert_eq!(numbers(&world.history(commits[20], end).unwrap(), commits[20], end).len(), 100_000);
+    }
+}
+
+#[test]
+fn the_past_leaves_out_what_was_undone_and_what_was_lost() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(10);
+    world.commit();
+    world.change(5);
+    world.write();
+    world.log.abort();
+    world.count = 10;
+    world.change(3);
+    let second = world.commit();
+    world.change(9);
+    world.write();
+    let end = world.log.position();
+    assert_eq!(
+        numbers(&world.history(0, end).unwrap(), 0, end),
+        (0..10).chain(10..13).chain(13..22).collect::<Vec<_>>()
+    );
+    // What wasn't committed is lost, and its positions are used again.
+    world.recover(0);
+    assert_eq!((world.count, world.log.position()), (13, second));
+    assert_eq!(numbers(&world.history(0, second).unwrap(), 0, second), (0..13).collect::<Vec<_>>());
+    world.count = 100;
+    world.change(4);
+    world.commit();
+    world.write();
+    let end = world.log.position();
+    assert_eq!(numbers(&world.history(0, end).unwrap(), 0, end), (0..13).chain(100..104).collect::<Vec<_>>());
+    // The store was opened at an older checkpoint: it goes on behind all that there can be.
+    let files = world.log.files().there().to_vec();
+    let far = tail::bound(&*world.storage, &world.storage.names().unwrap()).unwrap();
+    world.log = Changelog::new(Some(options()), far, Files::new(&world.storage, STORE, 1 << 20, files, Vec::new()));
+    world.change(6);
+    world.commit();
+    world.write();
+    let new_end = world.log.position();
+    assert_eq!(numbers(&world.history(far, new_end).unwrap(), far, new_end), (104..110).collect::<Vec<_>>());
+    assert_eq!(numbers(&world.history(0, end).unwrap(), 0, end), (0..13).chain(100..104).collect::<Vec<_>>());
+    for to in [end + 1, far, new_end] {
+        assert!(matches!(world.history(0, to), Err(Error::Position { .. })), "{to}");
+    }
+}
+
+#[test]
+fn the_past_is_refused_where_it_is_damaged_or_missing() {
+    let mut world = World::new(LogGroup::posix());
+    let mut commits = Vec::new();
+    for _ in 0..6 {
+        world.change(200);
+        commits.push(world.commit());
+        world.write();
+    }
+    let (path, end) = (world.file(1), world.log.position());
+    let bytes = std::fs::read(&path).unwrap();
+    let used = (bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(PAGE_BYTES);
+    let mut refused = 0;
+    for at in (0..used).step_by(97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&path, &damaged).unwrap();
+        match world.history(0, end).and_then(|history| changes(&history, 0, end)) {
+            Err(Error::Storage(error)) => {
+                assert!(matches!(error.fault, Fault::Corrupt | Fault::Foreign), "{error}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+            Ok(found) => assert_eq!(found.len(), 1_200, "padding, which no one reads"),
+        }
+    }
+    assert!(refused > 0);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(numbers(&world.history(0, end).unwrap(), 0, end).len(), 1_200);
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(world.history(0, end), Err(Error::Storage(error)) if error.fault == Fault::Missing));
 }
 
 fn groups() -> [LogGroup; 2] {

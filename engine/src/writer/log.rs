@@ -90,6 +90,11 @@ impl Writer {
         &self.store
     }
 
+    /// For flows that enter this writer's shard themselves.
+    pub(crate) const fn own(&mut self) -> crate::barrier::Own<'_> {
+        (&self.shard, &mut self.token)
+    }
+
     pub(crate) fn time_ms(&mut self) -> u64 {
         self.token.enter().hot.now_ms
     }

@@ -314,6 +314,11 @@ pub fn open_lock_file(path: &Path) -> Result<OwnedFd, StorageError> {
     Ok(file.into())
 }
 
+/// Removes a directory and all that is in it.
+pub fn remove_directory(path: &Path) -> Result<(), StorageError> {
+    fs::remove_dir_all(path).map_err(|error| StorageError::from_io(&error, path, 0))
+}
+
 /// Makes a directory and its missing ancestors, each synced into its parent.
 fn create_directories(root: &Path) -> Result<(), StorageError> {
     let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);

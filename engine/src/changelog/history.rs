@@ -1,0 +1,240 @@
+//! Reading a changelog back: its records between two positions, while the store goes on.
+//!
+//! The blocks of the range are found once, by their headers; payloads are read, and checked, as often as their records are asked for,
+//! and only those of blocks that are wanted. What an abort undid is left out, and what lies behind the position that recovery went back to.
+
+use super::files::{damaged, is_payload};
+use super::format::{BLOCK_HEADER_BYTES, BlockHeader, PAGE_BYTES};
+use super::record::{self, Record};
+use super::tail::header_of;
+use crate::codec::Reader;
+use crate::error::{Error, Result};
+use crate::platform::storage::{ReadFile, Storage, names};
+use std::sync::Arc;
+
+/// What a changelog has from a position up to another.
+#[derive(Debug)]
+pub struct History {
+    from: u64,
+    to: u64,
+    parts: Vec<Part>,
+    /// What was undone, from a position up to another, ascending.
+    voids: Vec<(u64, u64)>,
+}
+
+/// What one file has of it.
+#[derive(Debug)]
+struct Part {
+    file: Arc<dyn ReadFile>,
+    nonce: u64,
+    /// Where the next file begins: what this one has from there on is void.
+    limit: u64,
+    /// Blocks and where they are.
+    blocks: Vec<(u64, BlockHeader)>,
+}
+
+impl History {
+    /// Finds what a store's changelog has from the position `from`, where a checkpoint or a commit ends, up to `to`, all of which is
+    /// written. `there` are number and first position of its files, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Position`] where the files don't have it: they were deleted, or the store was opened at an older checkpoint and what lies
+    /// in between was never written. [`Error::Storage`] where something of it is damaged or can't be read.
+    pub fn open(storage: &dyn Storage, store: u128, there: &[(u64, u64)], from: u64, to: u64) -> Result<Self> {
+        let mut history = Self { from, to, parts: Vec::new(), voids: Vec::new() };
+        if from >= to {
+            return Ok(history);
+        }
+        let begin = there.partition_point(|(_, first)| *first <= from).checked_sub(1);
+        let Some(begin) = begin else {
+            let first = there.first().map_or(to, |(_, first)| *first);
+            return Err(Error::Position { position: from, problem: format!("the changelog begins at {first}") });
+        };
+        for (at, &(number, first)) in there.iter().enumerate().skip(begin).filter(|(_, (_, first))| *first < to) {
+            let limit = there.get(at + 1).map_or(u64::MAX, |(_, first)| *first);
+            let file = storage.open(&names::changelog_name(number))?;
+            let header = header_of(&*file, number, store)?;
+            if header.first != first {
+                return Err(damaged(file.path(), 0, format!("it begins at {}, not at {first}", header.first)));
+            }
+            let mut part = Part { file, nonce: header.nonce, limit, blocks: Vec::new() };
+            part.find_blocks(first, from, to)?;
+            history.parts.push(part);
+        }
+        history.find_voids()?;
+        Ok(history)
+    }
+
+    /// Where it begins.
+    pub const fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Where it ends.
+    pub const fn to(&self) -> u64 {
+        self.to
+    }
+
+    /// Gives the records from a position up to another to `each`, in order, with the positions before and behind each, until it says no.
+    /// Both lie in this history; a record counts where all of it lies between them. Changes and events that were undone are left out.
+    pub fn records(&self, from: u64, to: u64, each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>) -> Result<()> {
+        self.records_of(from, to, |_| true, each)
+    }
+
+    /// The same of blocks alone whose headers `wanted` says; the others aren't read.
+    pub fn records_of(
+        &self,
+        from: u64,
+        to: u64,
+        wanted: impl Fn(&BlockHeader) -> bool,
+        mut each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>,
+    ) -> Result<()> {
+        let mut voids = self.voids.iter().peekable();
+        self.all(from, to, wanted, |taken, begin, end| {
+            while voids.next_if(|(_, to)| *to <= begin).is_some() {}
+            let is_void = voids.peek().is_some_and(|(from, _)| *from <= begin);
+            if is_void && matches!(taken, Record::Change { .. } | Record::Event(_) | Record::Traced(..)) {
+                return Ok(true);
+            }
+            each(taken, begin, end)
+        })
+    }
+
+    /// The position behind the last commit up to a position, if there is one.
+    pub fn last_commit(&self, up_to: u64) -> Result<Option<u64>> {
+        for part in self.parts.iter().rev() {
+            for (_, header) in part.blocks.iter().rev().filter(|(_, header)| header.commit_end > 0) {
+                let (block, mut found) = (header.position, None);
+                self.all(
+                    self.from,
+                    up_to.min(part.limit),
+                    |header| header.position == block,
+                    |taken, _, end| {
+                        if matches!(taken, Record::Commit(_)) {
+                            found = Some(end);
+                        }
+                        Ok(true)
+                    },
+                )?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// All records, undone or not.
+    fn all(
+        &self,
+        from: u64,
+        to: u64,
+        wanted: impl Fn(&BlockHeader) -> bool,
+        mut each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>,
+    ) -> Result<()> {
+        let (from, to) = (from.max(self.from), to.min(self.to));
+        for part in &self.parts {
+            for (at, header) in &part.blocks {
+                if header.end() <= from || header.position >= to || !wanted(header) {
+                    continue;
+                }
+                let payload = part.payload(*at, header)?;
+                let mut reader = Reader::new(&payload);
+                while reader.remaining() > 0 {
+                    let begin = header.position + reader.at() as u64;
+                    let taken = record::take(&mut reader).map_err(|error| {
+                        let place = at + (BLOCK_HEADER_BYTES + error.at) as u64;
+                        damaged(part.file.path(), place, error.problem)
+                    })?;
+                    let end = header.position + reader.at() as u64;
+                    if begin >= part.limit || end > to {
+                        break;
+                    }
+                    if begin >= from && !each(taken, begin, end)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What each abort made void: all since the commit before it.
+    fn find_voids(&mut self) -> Result<()> {
+        if !self.parts.iter().flat_map(|part| &part.blocks).any(|(_, header)| header.has_aborts) {
+            return Ok(());
+        }
+        let (mut voids, mut since) = (Vec::new(), self.from);
+        self.all(
+            self.from,
+            self.to,
+            |_| true,
+            |taken, _, end| {
+                match taken {
+                    Record::Commit(_) => since = end,
+                    Record::Abort => {
+                        voids.push((since, end));
+                        since = end;
+                    }
+                    _ => {}
+                }
+                Ok(true)
+            },
+        )?;
+        self.voids = voids;
+        Ok(())
+    }
+}
+
+impl Part {
+    /// Follows the blocks of a file that begins at the position `first`, and notes those of the range.
+    fn find_blocks(&mut self, first: u64, from: u64, to: u64) -> Result<()> {
+        let (mut at, mut position) = (PAGE_BYTES as u64, first);
+        let end = to.min(self.limit);
+        while position < end {
+            let Some(header) = self.header_at(at)?.filter(|header| header.position == position) else {
+                return Err(self.nothing(at, position, end)?);
+            };
+            if header.end() > from {
+                self.blocks.push((at, header));
+            }
+            at += header.file_bytes();
+            position = header.end();
+        }
+        Ok(())
+    }
+
+    fn header_at(&self, at: u64) -> Result<Option<BlockHeader>> {
+        if at + PAGE_BYTES as u64 > self.file.len() {
+            return Ok(None);
+        }
+        let page = self.file.read_at(at, PAGE_BYTES)?;
+        let header = BlockHeader::decode(&page, self.nonce, at);
+        Ok(header.filter(|header| at + header.file_bytes() <= self.file.len()))
+    }
+
+    /// Why there is no block where one is wanted: it is damaged, or the store was opened at an older checkpoint, and went on at a position
+    /// behind all that it could have written.
+    fn nothing(&self, at: u64, position: u64, end: u64) -> Result<Error> {
+        let mut is_last = self.limit < u64::MAX;
+        let mut later = at + PAGE_BYTES as u64;
+        while is_last && later + PAGE_BYTES as u64 <= self.file.len() {
+            is_last = self.header_at(later)?.is_none();
+            later += PAGE_BYTES as u64;
+        }
+        if is_last {
+            let problem = format!("the changelog has nothing between {position} and {end}");
+            return Ok(Error::Position { position: end, problem });
+        }
+        let detail = format!("the changes from position {position} are damaged or missing, up to {end}");
+        Ok(damaged(self.file.path(), at, detail))
+    }
+
+    fn payload(&self, at: u64, header: &BlockHeader) -> Result<crate::platform::storage::Buffer> {
+        let payload = self.file.read_at(at + BLOCK_HEADER_BYTES as u64, header.len as usize)?;
+        if is_payload(&payload, header, self.nonce, at) {
+            return Ok(payload);
+        }
+        Err(damaged(self.file.path(), at, "the block is damaged"))
+    }
+}

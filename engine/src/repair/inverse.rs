@@ -1,0 +1,224 @@
+//! Adding the inverse of what bad events added.
+
+use super::plan::{Scope, base_of};
+use super::reexecute::Scratch;
+use super::{Content, Outcome, Retraction};
+use crate::causality::{EventAt, Past, closure, unit};
+use crate::changelog::access::{AccessKind, cell_hash};
+use crate::error::{Error, Result};
+use crate::events::{self, Touched, Watch};
+use crate::ids::StateId;
+use crate::key::{Key, SortKey, push_sort_key};
+use crate::states::{StateDef, StateKind};
+use crate::store::State;
+use crate::writer::Writer;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why it isn't done.
+type Reason = String;
+
+/// What an event added, by sort key: an operand, or elements.
+type Added = BTreeMap<Vec<u8>, Content>;
+
+/// What changes by adding inverses; why not, where it isn't sure that this is what would be.
+pub fn run(writer: &mut Writer, past: &mut Past, scope: &Scope<'_>, dry: bool) -> Result<Result<Outcome, Reason>> {
+    if scope.closure.events.len() > scope.bad.len() {
+        return Ok(Err("other events read what came of it".into()));
+    }
+    let mut changed: BTreeMap<Vec<u8>, (Content, Option<Content>)> = BTreeMap::new();
+    for event in scope.bad {
+        let added = match added_by(writer, past, scope, event)? {
+            Ok(added) => added,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let (_, taints) = closure(past, std::slice::from_ref(event), scope.void)?;
+        for (name, content) in added {
+            let (state, key) = parts(&name)?;
+            if !taints.is_in_question(cell_hash(&mut Vec::new(), state, key)) {
+                // It was overwritten since.
+                continue;
+            }
+            let before = match changed.get(&name) {
+                Some((_, now)) => now.clone(),
+                None => content_of(writer, state, key)?,
+            };
+            let Some(now) = before else { return Ok(Err("what it added isn't there any more".into())) };
+            let def = writer.definition(State::numbered(state))?.clone();
+            let after = match without(&def, &now, &content) {
+                Ok(after) => after,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let first = changed.remove(&name).map_or(now, |(first, _)| first);
+            changed.insert(name, (first, Some(after)));
+        }
+    }
+    if dry {
+        return Ok(Ok(Outcome::default()));
+    }
+    for (name, (_, after)) in &mut changed {
+        if let Err(reason) = drop_if_nothing(writer, past, scope, name, after)? {
+            return Ok(Err(reason));
+        }
+    }
+    let retractions = changed.into_iter().map(|(name, (before, after))| retraction(&name, before, after));
+    Ok(Ok(Outcome { retractions: retractions.collect::<Result<_>>()? }))
+}
+
+/// What an event added, if it did nothing else: its handler is applied to nothing.
+fn added_by(writer: &Writer, past: &mut Past, scope: &Scope<'_>, event: &EventAt) -> Result<Result<Added, Reason>> {
+    let runs = past.runs(event.position);
+    let run = runs.first().ok_or_else(|| scope.refuse("the changelog doesn't have it any more"))?;
+    let events = past.events(run)?;
+    let logged = events.iter().find(|logged| logged.position == event.position);
+    let logged = logged.ok_or_else(|| scope.refuse("the changelog doesn't have it any more"))?;
+    if logged.accesses.iter().any(|access| access.kind != AccessKind::Add) {
+        return Ok(Err("it read or overwrote something, which has no inverse".into()));
+    }
+    let handler = events::find(past.store(), logged.handler.0, logged.handler.1)?;
+    let mut scratch = Scratch::new(writer.store(), scope, None, &None)?;
+    let mut names = Names::default();
+    events::again(scratch.writer()?, &*handler, None, logged.event, Some(&mut names))?;
+    if let Some(reason) = names.refused {
+        return Ok(Err(reason));
+    }
+    let mut added = Added::new();
+    for name in names.touched {
+        let (state, key) = parts(&name)?;
+        added.extend(content_of(scratch.writer()?, state, key)?.map(|content| (name, content)));
+    }
+    Ok(Ok(added))
+}
+
+/// The keys that a handler adds to.
+#[derive(Debug, Default)]
+struct Names {
+    touched: BTreeSet<Vec<u8>>,
+    refused: Option<Reason>,
+}
+
+impl Watch for Names {
+    fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()> {
+        let def = writer.definition(state)?;
+        if def.ttl.is_some() {
+            self.refused = Some(format!("values of state {:?} expire", def.name));
+        }
+        if !matches!(what, Touched::Cell(AccessKind::Add)) {
+            self.refused = Some("it reads or overwrites something, which has no inverse".into());
+        }
+        let mut name = Vec::new();
+        push_sort_key(&mut name, state.id(), key);
+        self.touched.insert(name);
+        Ok(())
+    }
+}
+
+/// What is left of a content without what was added to it.
+fn without(def: &StateDef, now: &Content, added: &Content) -> Result<Content, Reason> {
+    match (now, added) {
+        (Content::Value(now), Content::Value(operand)) => {
+            let none = || format!("operator {:?} of state {:?} has no inverse", def.merge_name, def.name);
+            let operator = def.merge.as_ref().ok_or_else(none)?;
+            let inverse = operator.invert(operand).ok_or_else(none)?;
+            let mut after = Vec::new();
+            operator.merge(now, &inverse, &mut after);
+            Ok(Content::Value(after))
+        }
+        (Content::List(now), Content::List(elements)) => {
+            let mut left = now.clone();
+            for element in elements {
+                let mut places = left.iter().enumerate().filter(|(_, there)| *there == element).map(|(at, _)| at);
+                match (places.next(), places.next()) {
+                    (Some(at), None) => drop(left.remove(at)),
+                    (None, _) => return Err("what it added isn't there any more".into()),
+                    _ => return Err("the list has several elements like the one that it added".into()),
+                }
+            }
+            Ok(Content::List(left))
+        }
+        _ => Err("what it added is of another kind than what is there".into()),
+    }
+}
+
+/// A value that says nothing is no value, unless something else added to it, too.
+fn drop_if_nothing(
+    writer: &mut Writer,
+    past: &mut Past,
+    scope: &Scope<'_>,
+    name: &[u8],
+    after: &mut Option<Content>,
+) -> Result<Result<(), Reason>> {
+    let (state, key) = parts(name)?;
+    let def = writer.definition(State::numbered(state))?.clone();
+    let says_nothing = match after {
+        Some(Content::List(elements)) => elements.is_empty(),
+        Some(Content::Value(value)) => def.merge.as_ref().is_some_and(|operator| operator.is_identity(value)),
+        None => false,
+    };
+    if !says_nothing {
+        return Ok(Ok(()));
+    }
+    if def.kind == StateKind::Merging {
+        let Ok(base) = base_of(writer.store(), past, scope) else {
+            return Ok(Err(
+                "it can't be told whether nothing is left, as no checkpoint from before it is retained".into()
+            ));
+        };
+        let was_there = match base.label {
+            Some(label) => {
+                let base = crate::snapshot::Snapshot::of_checkpoint(writer.store(), label)?;
+                base.get(State::numbered(state), key)?.is_some()
+            }
+            None => false,
+        };
+        if was_there || is_written_by_others(past, scope, base.position, cell_hash(&mut Vec::new(), state, key))? {
+            return Ok(Ok(()));
+        }
+    }
+    *after = None;
+    Ok(Ok(()))
+}
+
+/// Whether other events than the bad ones wrote a key since a position.
+fn is_written_by_others(past: &mut Past, scope: &Scope<'_>, position: u64, key: u64) -> Result<bool> {
+    for run in past.runs(position) {
+        if !run.may_have(key) {
+            continue;
+        }
+        for event in past.events(&run)?.iter().filter(|event| event.position >= position) {
+            let counts = event.group == scope.group && !scope.is_bad(event.id) && !scope.void.contains(&event.id);
+            let mut writes = event.accesses.iter().filter(|access| access.kind.writes());
+            if counts && writes.any(|access| unit(access) == key) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
+    let parts = SortKey::decode(name).map(|parts| (parts.state, parts.key));
+    parts.ok_or_else(|| Error::Background("a key that is none".into()))
+}
+
+/// What a value, a merging state's value or a list is now.
+fn content_of(writer: &mut Writer, state: StateId, key: Key<'_>) -> Result<Option<Content>> {
+    let state = State::numbered(state);
+    if writer.definition(state)?.kind == StateKind::List {
+        let elements = writer.list(state, key)?;
+        return Ok((!elements.is_empty()).then_some(Content::List(elements)));
+    }
+    Ok(writer.get(state, key)?.map(Content::Value))
+}
+
+fn retraction(name: &[u8], before: Content, after: Option<Content>) -> Result<Retraction> {
+    let (state, key) = parts(name)?;
+    Ok(Retraction {
+        state: State::numbered(state),
+        group: key.group,
+        key: key.key.to_vec(),
+        namespace: key.namespace.to_vec(),
+        user_key: None,
+        before: Some(before),
+        after,
+    })
+}

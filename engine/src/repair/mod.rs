@@ -1,0 +1,262 @@
+//! Repair: taking bad events back, with all that came of them, while the store goes on.
+//!
+//! What a bad event and those that depend on it wrote ([causality](crate::causality)) is made what it would be had the bad
+//! event never come. Two ways lead there, and for each key group the cheaper one is taken that is sure:
+//! - **inverse**: where a bad event only added (operands of an invertible operator, elements of a list) and nobody read what came of it,
+//!   the inverse is added now: in the time of one event, however long ago it was. This is logical undo, as compensation log records do it
+//!   (Mohan and others, ARIES, TODS 1992, section 4);
+//! - **reexecute**: else the keys in question go back to the newest checkpoint before the bad event, in a scratch store, and the events that
+//!   touched them since are applied again without it, with the clocks and draws that they had (Warp, Chandra and others, SOSP 2011, calls that
+//!   selective re-execution). The keys are those that depend on it, and those that an event reads which writes one of them: so nothing
+//!   that is read in the scratch store lacks anything. Where that comes to most of the key group, all of its events are applied again.
+//!   First everything is applied again *with* the bad events: what that comes to must be what the store holds, byte by byte, or
+//!   nothing is repaired.
+//!
+//! What changed is written as one event of its own: it is in a commit or a checkpoint as a whole or not at all, together with a record
+//! that the bad event was taken back, which lies in a state of the engine's own and so goes wherever the key group goes. Who was told
+//! of values that aren't so any more learns of it by [`Retraction`]s, which that record keeps until the host has said that it has them.
+
+mod inverse;
+mod plan;
+pub mod record;
+mod reexecute;
+
+use crate::causality::{Closure, EventAt, Past, closure, find};
+use crate::error::{Error, Result};
+use crate::ids::{EventId, KeyGroup};
+use crate::key::Key;
+use crate::store::State;
+use crate::writer::Writer;
+use record::Record;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// How bad events are to be taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    /// Whichever is the cheaper of those that are sure, for each key group.
+    #[default]
+    Auto,
+    /// By adding the inverse of what they added; refused where that isn't sure.
+    Inverse,
+    /// By applying again what came after.
+    Reexecute,
+}
+
+/// What a key, or a map's entry, holds.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Content {
+    /// A value, of a value or merging state or of a map's entry.
+    Value(Vec<u8>),
+    /// A list's elements.
+    List(Vec<Vec<u8>>),
+}
+
+/// What changed at a key, or a map's entry: what whoever was told of `before` has to hear.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Retraction {
+    /// The state.
+    pub state: State,
+    /// The key group.
+    pub group: KeyGroup,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The namespace.
+    pub namespace: Vec<u8>,
+    /// The user key of a map's entry.
+    pub user_key: Option<Vec<u8>>,
+    /// What it held; `None` for nothing.
+    pub before: Option<Content>,
+    /// What it holds since.
+    pub after: Option<Content>,
+}
+
+/// What a repair did, or would do, in a key group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupRepair {
+    /// The key group.
+    pub group: KeyGroup,
+    /// How.
+    pub way: Way,
+    /// The bad events in it, but for those that were taken back before.
+    pub bad: Vec<EventId>,
+    /// How many events depend on them.
+    pub dependents: usize,
+    /// How many events are applied again, the bad ones aside.
+    pub applied_again: usize,
+    /// Whether these are all of the key group since the checkpoint.
+    pub is_whole_group: bool,
+    /// The label of the checkpoint that it begins at; `None` where it begins with nothing, or needs none.
+    pub from: Option<u64>,
+}
+
+/// What a repair came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Repaired {
+    /// What depends on the bad events, those that were taken back before aside.
+    pub closure: Closure,
+    /// By key group.
+    pub groups: Vec<GroupRepair>,
+    /// What changed, in the order of key groups, states and keys; of a dry run nothing.
+    pub retractions: Vec<Retraction>,
+    /// The events that had been taken back before: nothing was done about them.
+    pub before: Vec<EventId>,
+}
+
+/// What is to be written where an event is taken back.
+#[derive(Debug, Default)]
+struct Outcome {
+    retractions: Vec<Retraction>,
+}
+
+impl Writer {
+    /// Takes bad events back: what they and the events that depend on them wrote becomes what it would be had they never come. See
+    /// [`Way`] for how; with [`Way::Auto`] what is cheap where it is sure. Once for each event: one that was taken back is passed over.
+    ///
+    /// It lasts with the next commit or checkpoint; a crash before goes back to what was, as a whole. The events have to be in this writer's
+    /// key groups, and to have changed [traced](crate::StateOptions::traced) states alone, which nothing else changes than events that are
+    /// known by their ids ([`Writer::apply_event_once`]).
+    ///
+    /// Takes the time to apply again what has to be, at least; meanwhile this writer does nothing else, and other writers go on.
+    ///
+    /// # Errors
+    /// [`Error::Event`] where the changelog doesn't have one of the events any more, where no checkpoint is left from before it, where the way
+    /// that was asked for isn't sure, or where applying the events again doesn't come to what is there: in all of these cases nothing has
+    /// changed. [`Error::Handler`] where a handler isn't there in the version that applied them.
+    pub fn repair(&mut self, bad: &[EventId], way: Way) -> Result<Repaired> {
+        let (repaired, records) = prepare(self, bad, way, false)?;
+        write(self, &repaired.retractions, &records)?;
+        Ok(repaired)
+    }
+
+    /// What [`Writer::repair`] would do, without doing it: which events depend on the bad ones, and how many would be applied again. What
+    /// would change isn't known before.
+    pub fn plan_repair(&mut self, bad: &[EventId], way: Way) -> Result<Repaired> {
+        prepare(self, bad, way, true).map(|(repaired, _)| repaired)
+    }
+
+    /// What changed by repairs whose retractions the host hasn't said that it has, by the event that was taken back: of this writer's key
+    /// groups. A repair of several events of a key group has all of its retractions with the first of them.
+    pub fn retractions(&mut self) -> Result<Vec<(EventId, Vec<Retraction>)>> {
+        let mut found = Vec::new();
+        for group in self.range().iter() {
+            for record in records_of(self, group)? {
+                if !record.retractions.is_empty() {
+                    found.push((record.id, record.retractions));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Says that the host has the retractions of an event that was taken back in a key group: they aren't kept any longer than until the
+    /// next commit or checkpoint.
+    pub fn acknowledge(&mut self, group: KeyGroup, event: EventId) -> Result<()> {
+        let mut records = records_of(self, group)?;
+        let Some(record) = records.iter_mut().find(|record| record.id == event) else {
+            return Err(Error::Event { event, problem: "it was not taken back".into() });
+        };
+        record.retractions.clear();
+        put_record(self, group, record)
+    }
+}
+
+/// What is to be done: the retractions are what is to be written.
+fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<(Repaired, Vec<(KeyGroup, Record)>)> {
+    let store = Arc::clone(writer.store());
+    let mut past = Past::open(&store, Some(writer.own()))?;
+    let mut repaired = Repaired::default();
+    let bad = find(&mut past, bad)?;
+    let mut groups: BTreeMap<KeyGroup, Vec<EventAt>> = BTreeMap::new();
+    for event in bad {
+        crate::read::check_key(Key::new(event.group, &[]), writer.range())?;
+        groups.entry(event.group).or_default().push(event);
+    }
+    let mut records = Vec::new();
+    for (group, mut bad) in groups {
+        let earlier = records_of(writer, group)?;
+        let void: HashSet<EventId> = earlier.iter().map(|record| record.id).collect();
+        repaired.before.extend(bad.extract_if(.., |event| void.contains(&event.id)).map(|event| event.id));
+        if bad.is_empty() {
+            continue;
+        }
+        let (found, taints) = closure(&mut past, &bad, &void)?;
+        let scope = plan::Scope { group, bad: &bad, closure: &found, taints: &taints, earlier: &earlier, void: &void };
+        let (done, outcome) = plan::run(writer, &mut past, &scope, way, dry)?;
+        let at = past.end();
+        let mut outcome = outcome.retractions;
+        records.extend(bad.iter().map(|event| {
+            let retractions = std::mem::take(&mut outcome);
+            repaired.retractions.extend(retractions.iter().cloned());
+            (group, Record { id: event.id, position: event.position, at, retractions })
+        }));
+        repaired.groups.push(done);
+        repaired.closure.events.extend(found.events);
+        repaired.closure.keys += found.keys;
+        repaired.closure.suffix_events = repaired.closure.suffix_events.max(found.suffix_events);
+    }
+    repaired.closure.events.sort_unstable();
+    Ok((repaired, records))
+}
+
+/// Writes what a repair comes to, as a whole.
+fn write(writer: &mut Writer, retractions: &[Retraction], records: &[(KeyGroup, Record)]) -> Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    // Registered before: nothing else comes between the two.
+    writer.store().repairs_state()?;
+    writer.begin_event()?;
+    let written = retractions.iter().try_for_each(|retraction| set(writer, retraction));
+    let written =
+        written.and_then(|()| records.iter().try_for_each(|(group, record)| put_record(writer, *group, record)));
+    if let Err(error) = &written {
+        // Half of it is there, and nothing leads back: the store recovers from what was committed.
+        writer.store().fail(error);
+    }
+    writer.end_event();
+    written
+}
+
+fn set(writer: &mut Writer, retraction: &Retraction) -> Result<()> {
+    let Retraction { state, group, key, namespace, user_key, after, .. } = retraction;
+    let key = Key { group: *group, key, namespace };
+    match (user_key, after) {
+        (Some(user_key), Some(Content::Value(value))) => writer.map_put(*state, key, user_key, value),
+        (Some(user_key), _) => writer.map_delete(*state, key, user_key),
+        (None, Some(Content::Value(value))) => writer.put(*state, key, value),
+        (None, Some(Content::List(elements))) => {
+            let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+            writer.put_list(*state, key, &elements)
+        }
+        (None, None) => writer.delete(*state, key),
+    }
+}
+
+/// The container of a key group's records.
+fn records_key(group: KeyGroup) -> Key<'static> {
+    Key::new(group, &[])
+}
+
+/// The events that were taken back in a key group.
+fn records_of(writer: &mut Writer, group: KeyGroup) -> Result<Vec<Record>> {
+    let state = writer.store().repairs_state()?;
+    let (mut found, mut damaged) = (Vec::new(), None);
+    writer.map_scan(state, records_key(group), &crate::MapRange::all(), |user_key, value| {
+        match Record::decode(group, user_key, value) {
+            Ok(record) => found.push(record),
+            Err(error) => damaged = Some(error),
+        }
+        std::ops::ControlFlow::Continue(())
+    })?;
+    match damaged {
+        Some(error) => Err(Error::Background(format!("a record of a repair: {error}"))),
+        None => Ok(found),
+    }
+}
+
+fn put_record(writer: &mut Writer, group: KeyGroup, record: &Record) -> Result<()> {
+    let state = writer.store().repairs_state()?;
+    let (user_key, value) = record.encode();
+    writer.map_put(state, records_key(group), &user_key, &value)
+}

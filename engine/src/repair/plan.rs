@@ -1,0 +1,164 @@
+//! Which way a key group is repaired, and which keys and events it takes.
+
+use super::{GroupRepair, Outcome, Way, inverse, reexecute};
+use crate::causality::{Closure, EventAt, Past, Taints, unit};
+use crate::changelog::access::Accesses;
+use crate::error::{Error, Result};
+use crate::ids::{EventId, KeyGroup};
+use crate::repair::record::Record;
+use crate::store::StoreInner;
+use crate::writer::Writer;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Above so many keys all events of the key group are applied again: looking for those that matter would take longer.
+const UNITS_MAX: usize = 10_000;
+/// How often events may turn out to read, without the bad ones, what they didn't read with them, before all are applied again.
+const GROWN_MAX: usize = 16;
+
+/// What is to be repaired in a key group.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The key group.
+    pub group: KeyGroup,
+    /// The bad events in it, in order; at least one.
+    pub bad: &'a [EventAt],
+    /// What depends on them.
+    pub closure: &'a Closure,
+    /// What these wrote.
+    pub taints: &'a Taints,
+    /// What was taken back before.
+    pub earlier: &'a [Record],
+    /// The ids of that.
+    pub void: &'a HashSet<EventId>,
+}
+
+impl Scope<'_> {
+    /// Why it isn't repaired.
+    pub fn refuse(&self, problem: impl Into<String>) -> Error {
+        let event = self.bad.first().map_or(EventId { source: 0, offset: 0 }, |event| event.id);
+        Error::Event { event, problem: problem.into() }
+    }
+
+    /// Whether an event is one of the bad ones.
+    pub fn is_bad(&self, id: EventId) -> bool {
+        self.bad.iter().any(|event| event.id == id)
+    }
+}
+
+/// Where applying again begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Base {
+    /// The position that it has everything before.
+    pub position: u64,
+    /// The label of the checkpoint; `None` where it is the empty store.
+    pub label: Option<u64>,
+}
+
+/// The keys that are applied again: all of the key group where there is no set.
+pub type Units = Option<HashSet<u64>>;
+
+/// Repairs a key group, or says how it would be.
+pub fn run(
+    writer: &mut Writer,
+    past: &mut Past,
+    scope: &Scope<'_>,
+    way: Way,
+    dry: bool,
+) -> Result<(GroupRepair, Outcome)> {
+    let bad = scope.bad.iter().map(|event| event.id).collect();
+    let dependents = scope.closure.events.len() - scope.bad.len();
+    let done = |way, applied_again, is_whole_group, from| GroupRepair {
+        group: scope.group,
+        way,
+        bad,
+        dependents,
+        applied_again,
+        is_whole_group,
+        from,
+    };
+    if way != Way::Reexecute {
+        match inverse::run(writer, past, scope, dry)? {
+            Ok(outcome) => return Ok((done(Way::Inverse, 0, false, None), outcome)),
+            Err(reason) if way == Way::Inverse => return Err(scope.refuse(reason)),
+            Err(_) => {}
+        }
+    }
+    let base = base_of(writer.store(), past, scope)?;
+    let mut units = Some(scope.taints.units().clone());
+    for attempt in 0.. {
+        let again = gather(past, scope, base, &mut units)?;
+        if dry {
+            return Ok((done(Way::Reexecute, again, units.is_none(), base.label), Outcome::default()));
+        }
+        match reexecute::run(writer, past, scope, base, &units)? {
+            Ok(outcome) => return Ok((done(Way::Reexecute, again, units.is_none(), base.label), outcome)),
+            Err(grown) => match &mut units {
+                Some(units) if attempt < GROWN_MAX => units.extend(grown),
+                _ => units = None,
+            },
+        }
+    }
+    Err(scope.refuse("it can't be found out what has to be applied again"))
+}
+
+/// The newest checkpoint that has nothing of the bad events, nor of one that was taken back after the checkpoint.
+pub fn base_of(store: &Arc<StoreInner>, past: &Past, scope: &Scope<'_>) -> Result<Base> {
+    let mut before = scope.bad.first().map_or(0, |event| event.position);
+    loop {
+        let base = {
+            let catalogue = store.catalogue.lock();
+            let mut kept = catalogue.kept.values().filter(|kept| kept.manifest.label.is_some());
+            let newest = kept.rfind(|kept| kept.manifest.log_position <= before);
+            newest.map(|kept| Base { position: kept.manifest.log_position, label: kept.manifest.label })
+        };
+        let base = base.unwrap_or(Base { position: 0, label: None });
+        if base.position < past.begin() {
+            let problem = "no checkpoint from before it is retained, with the changelog from there on";
+            return Err(scope.refuse(problem));
+        }
+        let spoils = |record: &&Record| record.position < base.position && base.position <= record.at;
+        match scope.earlier.iter().filter(spoils).map(|record| record.position).min() {
+            Some(position) => before = position,
+            None => return Ok(base),
+        }
+    }
+}
+
+/// Adds to the keys what the events that write them read, until there is nothing more; how many events that are, the bad ones aside.
+fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> Result<usize> {
+    loop {
+        let (mut again, mut grown) = (0, HashSet::new());
+        for run in past.runs(base.position) {
+            if units.as_ref().is_some_and(|units| !units.iter().any(|unit| run.may_have(*unit))) {
+                continue;
+            }
+            for event in past.events(&run)?.iter() {
+                let counts = event.group == scope.group && event.position >= base.position;
+                if !counts || scope.void.contains(&event.id) || !concerns(units, event.accesses) {
+                    continue;
+                }
+                again += usize::from(!scope.is_bad(event.id));
+                if let Some(units) = units {
+                    let reads = event.accesses.iter().filter(|access| access.kind.reads()).map(unit);
+                    grown.extend(reads.filter(|unit| !units.contains(unit)));
+                }
+            }
+        }
+        match units {
+            Some(known) if !grown.is_empty() => {
+                known.extend(grown);
+                if known.len() > UNITS_MAX {
+                    *units = None;
+                }
+            }
+            _ => return Ok(again),
+        }
+    }
+}
+
+/// Whether an event writes any of the keys.
+pub fn concerns(units: &Units, accesses: Accesses<'_>) -> bool {
+    let Some(units) = units else { return true };
+    accesses.iter().filter(|access| access.kind.writes()).any(|access| units.contains(&unit(access)))
+}

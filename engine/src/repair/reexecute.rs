@@ -1,0 +1,316 @@
+//! Applying events again without the bad ones, in a scratch store.
+
+use super::plan::{Base, Scope, Units, concerns};
+use super::{Content, Outcome, Retraction};
+use crate::causality::Past;
+use crate::changelog::access::{AccessKind, cell_hash};
+use crate::cursor::Cursor;
+use crate::error::{Error, Result};
+use crate::events::{self, Touched, Watch};
+use crate::ids::{KeyGroupRange, StateId};
+use crate::key::{Key, SortKey, push_sort_key};
+use crate::packed::Packed;
+use crate::platform::random::random;
+use crate::platform::storage::remove_directory;
+use crate::snapshot::Snapshot;
+use crate::states::{StateDef, StateKind, StateOptions};
+use crate::store::{State, Store, StoreInner};
+use crate::writer::Writer;
+use crate::{MapRange, StoreOptions};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a cell or a map holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+enum Whole {
+    #[default]
+    Nothing,
+    One(Content),
+    Map(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+/// Sort keys, which name cells and maps.
+type Names = BTreeSet<Vec<u8>>;
+
+/// What changes by leaving the bad events out; the keys that are read without them and weren't with them, where there are any.
+pub fn run(
+    writer: &mut Writer,
+    past: &mut Past,
+    scope: &Scope<'_>,
+    base: Base,
+    units: &Units,
+) -> Result<Result<Outcome, HashSet<u64>>> {
+    let store = Arc::clone(writer.store());
+    let snapshot = base.label.map(|label| Snapshot::of_checkpoint(&store, label)).transpose()?;
+    let mut with = Scratch::new(&store, scope, snapshot.clone(), units)?;
+    let mut without = Scratch::new(&store, scope, snapshot, units)?;
+    for (scratch, leaves_bad_out) in [(&mut with, false), (&mut without, true)] {
+        if let Err(grown) = scratch.apply(past, scope, base, leaves_bad_out)? {
+            return Ok(Err(grown));
+        }
+    }
+    let names: Names = with.watch.loaded.union(&without.watch.loaded).cloned().collect();
+    let mut outcome = Outcome::default();
+    for name in &names {
+        let there = whole(writer, name)?;
+        if with.whole(name)? != there {
+            let problem = "applying the events again doesn't come to what is there: something else changed it, or a handler \
+                           doesn't do the same each time";
+            return Err(scope.refuse(problem));
+        }
+        retract(name, there, without.whole(name)?, &mut outcome.retractions)?;
+    }
+    Ok(Ok(outcome))
+}
+
+/// A store beside the store, for one key group, with the same states.
+#[derive(Debug)]
+pub struct Scratch {
+    // In this order: the writer goes before the store, and the directory last.
+    writer: Option<Writer>,
+    watch: Loader,
+    store: Option<Store>,
+    directory: PathBuf,
+}
+
+impl Scratch {
+    /// An empty one; what events are about to read comes from a checkpoint, if there is one.
+    pub fn new(store: &Arc<StoreInner>, scope: &Scope<'_>, base: Option<Snapshot>, units: &Units) -> Result<Self> {
+        let directory = store.storage.root().join(format!("scratch-{:016x}", random()));
+        let options = StoreOptions {
+            key_groups: store.info.key_groups,
+            range: KeyGroupRange::new(scope.group.0, scope.group.0),
+            memory_share: store.options.memory_share.clone(),
+            ..StoreOptions::default()
+        };
+        let defs = store.states.read().clone();
+        let watch = Loader { base, units: units.clone(), defs: defs.clone(), ..Loader::default() };
+        let mut scratch = Self { writer: None, watch, store: None, directory };
+        let made = Store::create(&store.engine, &scratch.directory, options)?;
+        for def in &defs {
+            made.inner.register(options_of(def))?;
+        }
+        scratch.writer = Some(made.writer(made.range())?);
+        scratch.store = Some(made);
+        Ok(scratch)
+    }
+
+    /// The writer of it.
+    pub fn writer(&mut self) -> Result<&mut Writer> {
+        self.writer.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Applies the events again that concern the keys, from the base on.
+    fn apply(
+        &mut self,
+        past: &mut Past,
+        scope: &Scope<'_>,
+        base: Base,
+        leaves_bad_out: bool,
+    ) -> Result<Result<(), HashSet<u64>>> {
+        let writer = self.writer.as_mut().ok_or(Error::Closed)?;
+        let units = self.watch.units.clone();
+        for run in past.runs(base.position) {
+            if units.as_ref().is_some_and(|units| !units.iter().any(|unit| run.may_have(*unit))) {
+                continue;
+            }
+            for event in past.events(&run)?.iter() {
+                let counts = event.group == scope.group && event.position >= base.position;
+                let is_out = scope.void.contains(&event.id) || (leaves_bad_out && scope.is_bad(event.id));
+                if !counts || is_out || !concerns(&units, event.accesses) {
+                    continue;
+                }
+                let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
+                let done = events::again(writer, &*handler, None, event.event, Some(&mut self.watch));
+                if !self.watch.grown.is_empty() {
+                    return Ok(Err(std::mem::take(&mut self.watch.grown)));
+                }
+                done?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// What it holds of a cell or map.
+    fn whole(&mut self, name: &[u8]) -> Result<Whole> {
+        let Self { writer, watch, .. } = self;
+        let writer = writer.as_mut().ok_or(Error::Closed)?;
+        // One that only the other pass came to is here what it was at the base.
+        watch.load(writer, name)?;
+        whole(writer, name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.writer = None;
+        if let Some(Err(error)) = self.store.take().map(Store::close) {
+            tracing::warn!(%error, "closing a scratch store");
+        }
+        if let Err(error) = remove_directory(&self.directory) {
+            tracing::warn!(%error, "a scratch store's directory is left");
+        }
+    }
+}
+
+/// How a state of the scratch store is registered.
+fn options_of(def: &StateDef) -> StateOptions {
+    StateOptions {
+        name: def.name.clone(),
+        kind: def.kind,
+        ttl: def.ttl,
+        purge: def.purge,
+        merge: def.merge.clone(),
+        user: def.user.clone(),
+        log: def.log,
+        traced: false,
+        conversions: Vec::new(),
+    }
+}
+
+/// Brings from the base what events are about to read or write.
+#[derive(Default, Debug)]
+struct Loader {
+    base: Option<Snapshot>,
+    units: Units,
+    defs: Vec<Arc<StateDef>>,
+    /// What was brought, or found to be nothing.
+    loaded: Names,
+    /// What is read and wasn't to be.
+    grown: HashSet<u64>,
+    scratch: Vec<u8>,
+}
+
+impl Watch for Loader {
+    fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()> {
+        let reads = match what {
+            Touched::Cell(kind) | Touched::Entry(_, kind) | Touched::Range(kind) => kind.reads(),
+            Touched::Namespaces(sources) => {
+                for source in sources {
+                    self.touch(writer, state, key.in_namespace(source), Touched::Cell(AccessKind::Update))?;
+                }
+                true
+            }
+        };
+        let unit = cell_hash(&mut self.scratch, state.id(), key);
+        if self.units.as_ref().is_some_and(|units| !units.contains(&unit)) {
+            if reads {
+                self.grown.insert(unit);
+                return Err(Error::Busy { problem: "more has to be applied again" });
+            }
+            // What is written of others is left as it is.
+            return Ok(());
+        }
+        let mut name = Vec::new();
+        push_sort_key(&mut name, state.id(), key);
+        self.load(writer, &name)
+    }
+}
+
+impl Loader {
+    fn load(&mut self, writer: &mut Writer, name: &[u8]) -> Result<()> {
+        if self.loaded.contains(name) {
+            return Ok(());
+        }
+        let (state, key) = parts(name)?;
+        let def = self.defs.get(usize::from(state.0)).cloned();
+        let def = def.ok_or_else(|| Error::Background("an event of a state that isn't there".into()))?;
+        let refuse = |problem: &str| Err(Error::State { state: def.name.clone(), problem: problem.into() });
+        if !def.traced {
+            return refuse("it isn't traced, and an event that is to be applied again reads or writes it");
+        }
+        if def.ttl.is_some() {
+            return refuse("its values expire: events of it can't be applied again");
+        }
+        self.loaded.insert(name.to_vec());
+        let Some(base) = &self.base else { return Ok(()) };
+        let state = State::numbered(state);
+        match def.kind {
+            StateKind::Value | StateKind::Merging => match base.get(state, key)? {
+                Some(value) => writer.put(state, key, &value),
+                None => Ok(()),
+            },
+            StateKind::List => {
+                let elements = base.list(state, key)?;
+                let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+                writer.put_list(state, key, &elements)
+            }
+            StateKind::Map => {
+                let (mut cursor, mut batch) = (Cursor::entries(state, key, &MapRange::all()), Packed::default());
+                while base.fetch(&mut cursor, &mut batch)? {
+                    for entry in batch.iter() {
+                        writer.map_put(state, key, entry.user_key, entry.value)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
+    let parts = SortKey::decode(name).map(|parts| (parts.state, parts.key));
+    parts.ok_or_else(|| Error::Background("a key that is none".into()))
+}
+
+/// What a cell or map holds.
+fn whole(writer: &mut Writer, name: &[u8]) -> Result<Whole> {
+    let (state, key) = parts(name)?;
+    let state = State::numbered(state);
+    match writer.definition(state)?.kind {
+        StateKind::Value | StateKind::Merging => {
+            let value = writer.get(state, key)?;
+            Ok(value.map_or(Whole::Nothing, |value| Whole::One(Content::Value(value))))
+        }
+        StateKind::List => {
+            let elements = writer.list(state, key)?;
+            Ok(if elements.is_empty() { Whole::Nothing } else { Whole::One(Content::List(elements)) })
+        }
+        StateKind::Map => {
+            let mut entries = BTreeMap::new();
+            writer.map_scan(state, key, &MapRange::all(), |user_key, value| {
+                entries.insert(user_key.to_vec(), value.to_vec());
+                ControlFlow::Continue(())
+            })?;
+            Ok(if entries.is_empty() { Whole::Nothing } else { Whole::Map(entries) })
+        }
+    }
+}
+
+/// What changes at a cell, or at the entries of a map.
+fn retract(name: &[u8], before: Whole, after: Whole, out: &mut Vec<Retraction>) -> Result<()> {
+    if before == after {
+        return Ok(());
+    }
+    let (state, key) = parts(name)?;
+    let retraction = |user_key: Option<&[u8]>, before, after| Retraction {
+        state: State::numbered(state),
+        group: key.group,
+        key: key.key.to_vec(),
+        namespace: key.namespace.to_vec(),
+        user_key: user_key.map(<[u8]>::to_vec),
+        before,
+        after,
+    };
+    let is_map = matches!(before, Whole::Map(_)) || matches!(after, Whole::Map(_));
+    let (one, entries) = (
+        |whole: Whole| if let Whole::One(content) = whole { Some(content) } else { None },
+        |whole: Whole| if let Whole::Map(entries) = whole { entries } else { BTreeMap::new() },
+    );
+    if !is_map {
+        out.push(retraction(None, one(before), one(after)));
+        return Ok(());
+    }
+    let (before, after) = (entries(before), entries(after));
+    let user_keys: BTreeSet<&Vec<u8>> = before.keys().chain(after.keys()).collect();
+    for user_key in user_keys {
+        let (old, new) = (before.get(user_key), after.get(user_key));
+        if old != new {
+            let content = |value: Option<&Vec<u8>>| value.map(|value| Content::Value(value.clone()));
+            out.push(retraction(Some(user_key), content(old), content(new)));
+        }
+    }
+    Ok(())
+}

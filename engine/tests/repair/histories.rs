@@ -1,0 +1,157 @@
+//! Random histories: what depends on what, and what is left without it.
+
+use crate::model::{Content, Event, GROUPS, KEYS, Step, World, engine, fold};
+use alluvium::{Barrier, Commit, EventId, Way};
+use std::collections::BTreeSet;
+
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    });
+    println!("ALLUVIUM_SEED={seed}");
+    seed
+}
+
+fn event(random: &mut Random, source: u32, offset: u64) -> Event {
+    let steps = (0..=random.below(3)).map(|_| {
+        let args = [random.below(KEYS.into()) as u8, random.below(200) as u8, random.below(200) as u8];
+        Step::new(random.below(Step::KINDS.into()) as u8, args)
+    });
+    let steps = steps.collect();
+    Event { group: random.below(GROUPS.into()) as u16, id: EventId { source, offset }, steps, drawn: Vec::new() }
+}
+
+/// Which events depend on the bad ones, key by key, by what the model saw them read and write.
+fn truth(events: &[Event], bad: &BTreeSet<EventId>, void: &BTreeSet<EventId>) -> BTreeSet<EventId> {
+    let mut contents = vec![Content::default(); GROUPS.into()];
+    let (mut tainted, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for event in events.iter().filter(|event| !void.contains(&event.id)) {
+        let touched = contents[usize::from(event.group)].apply(event);
+        let at = |place: &_| (event.group, *place);
+        if bad.contains(&event.id) || touched.reads.iter().any(|place| tainted.contains(&at(place))) {
+            found.insert(event.id);
+            tainted.extend(touched.writes.iter().map(at));
+        } else {
+            tainted.retain(|tainted| !touched.overwrites.iter().any(|place| at(place) == *tainted));
+        }
+    }
+    found
+}
+
+fn check(world: &mut World, events: &[Event], bad: &BTreeSet<EventId>, seed: u64) {
+    for (group, expected) in fold(events, bad).into_iter().enumerate() {
+        assert_eq!(world.content(group as u16), expected, "group {group}, seed {seed}");
+    }
+}
+
+/// One history: events, checkpoints, commits, repairs, crashes.
+fn history(seed: u64, steps: u64) {
+    let mut random = Random::new(seed);
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut world = World::open(&engine, directory.path(), 0, 3);
+    let (mut events, mut void): (Vec<Event>, BTreeSet<EventId>) = (Vec::new(), BTreeSet::new());
+    let (mut committed, mut label, mut oldest) = ((0, BTreeSet::new(), 0), 0, vec![0_usize]);
+    for _ in 0..steps {
+        match random.below(60) {
+            0..46 => {
+                let (source, offset) = (random.below(2) as u32, events.len() as u64);
+                let mut event = event(&mut random, source, offset);
+                world.apply(&mut event);
+                events.push(event);
+            }
+            46..50 => {
+                label += 1;
+                world.writer.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+                committed = (events.len(), void.clone(), label);
+                oldest.push(events.len());
+            }
+            50..53 => {
+                world.writer.commit(Commit::default()).unwrap().wait().unwrap();
+                committed = (events.len(), void.clone(), label);
+            }
+            53..55 => {
+                // Everything since the last commit is lost.
+                let draws = world.programs.draws.load(std::sync::atomic::Ordering::Relaxed);
+                drop(world);
+                world = reopen(&engine, directory.path(), draws);
+                events.truncate(committed.0);
+                void.clone_from(&committed.1);
+                check(&mut world, &events, &void, seed);
+            }
+            _ if events.is_empty() => {}
+            kind => {
+                let begin = oldest[oldest.len().saturating_sub(3)].min(events.len() - 1);
+                let bad: BTreeSet<EventId> = (0..=random.below(3))
+                    .map(|_| events[begin + random.below((events.len() - begin) as u64) as usize].id)
+                    .collect();
+                repair(&mut world, &events, &bad, &mut void, kind == 55, seed);
+            }
+        }
+    }
+    check(&mut world, &events, &void, seed);
+}
+
+fn reopen(engine: &alluvium::Engine, path: &std::path::Path, draws: u64) -> World {
+    for _ in 0..2_000 {
+        match alluvium::Store::open(engine, path, crate::model::options(3)) {
+            Err(error) if error.class() == alluvium::Class::Retry => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            outcome => {
+                outcome.unwrap().close().unwrap();
+                return World::open(engine, path, draws, 3);
+            }
+        }
+    }
+    panic!("the directory stayed locked");
+}
+
+fn repair(
+    world: &mut World,
+    events: &[Event],
+    bad: &BTreeSet<EventId>,
+    void: &mut BTreeSet<EventId>,
+    plan: bool,
+    seed: u64,
+) {
+    let ids: Vec<EventId> = bad.iter().copied().collect();
+    let fresh: BTreeSet<EventId> = bad.difference(void).copied().collect();
+    if plan {
+        let planned = world.writer.plan_repair(&ids, Way::Auto).unwrap();
+        assert!(planned.retractions.is_empty());
+        return check(world, events, void, seed);
+    }
+    let repaired = match world.writer.repair(&ids, Way::Auto) {
+        Ok(repaired) => repaired,
+        Err(error) => panic!("{error}, seed {seed}"),
+    };
+    let truth = truth(events, &fresh, void);
+    let found: BTreeSet<EventId> = repaired.closure.events.iter().map(|event| event.id).collect();
+    let missed: Vec<_> = truth.difference(&found).collect();
+    assert!(missed.is_empty(), "missed {missed:?}, seed {seed}");
+    void.extend(fresh);
+    check(world, events, void, seed);
+}
+
+#[test]
+fn random_histories_are_repaired() {
+    let seed = seed();
+    let rounds = std::env::var("ALLUVIUM_HISTORIES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(30);
+    for round in 0..rounds {
+        history(seed.wrapping_add(round), 150);
+    }
+}
