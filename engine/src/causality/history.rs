@@ -112,9 +112,7 @@ impl Past {
             return Err(Error::Options { option: "durability", problem });
         }
         let to = sync_log(store, own)?;
-        let there = store.log.files().there().to_vec();
-        let from = there.first().map_or(to, |(_, first)| *first);
-        let log = History::open(&*store.storage, store.info.uuid, &there, from, to)?;
+        let log = whole_history(store, to)?;
         complete(store, &log)?;
         Ok(Self { store: Arc::clone(store), log, kept: HashMap::new(), kept_bytes: 0 })
     }
@@ -174,6 +172,19 @@ impl Past {
         self.kept_bytes += events.bytes.len();
         self.kept.insert(run.position, Arc::clone(&events));
         Ok(events)
+    }
+}
+
+/// What the files have without a gap up to a position. There is one where the store was opened at a checkpoint that is newer than what of
+/// the stream was written by then.
+fn whole_history(store: &StoreInner, to: u64) -> Result<History> {
+    let there = store.log.files().there().to_vec();
+    let mut from = there.first().map_or(to, |(_, first)| *first);
+    loop {
+        match History::open(&*store.storage, store.info.uuid, &there, from, to) {
+            Err(Error::Position { position, .. }) if position > from => from = position,
+            outcome => return outcome,
+        }
     }
 }
 
