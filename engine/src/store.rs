@@ -4,6 +4,7 @@ mod paced;
 
 pub(crate) use paced::{Mark, Paced};
 
+use crate::as_of::Past;
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
 use crate::changelog::Changelog;
@@ -394,6 +395,35 @@ impl Store {
     /// [`Error::Busy`] where [`StoreOptions::snapshots_max`] of them live; else as [`Store::barrier`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         Snapshot::take(&self.inner)
+    }
+
+    /// The store as it was at a checkpoint that is kept ([`Store::checkpoints`]), to be read while it goes on; nothing is flushed for it. The
+    /// checkpoint's segments stay on disk while it lives, whatever becomes of the checkpoint.
+    ///
+    /// States that were registered later are empty. One that was migrated since is refused with [`Error::State`], as what the checkpoint has
+    /// is of another schema; where the migration was under way already at the checkpoint, values are given through its conversions. A
+    /// [`Snapshot`]'s clock begins at 0: nothing is expired before [`Snapshot::set_time_ms`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where no checkpoint of this label is kept; it says which are. [`Error::Busy`] as of [`Store::snapshot`].
+    pub fn as_of(&self, label: u64) -> Result<Snapshot> {
+        Snapshot::of_checkpoint(&self.inner, label)
+    }
+
+    /// The store as it was at a position of its changelog, to be read while it goes on: see [`Past`]. Positions are those of commits
+    /// ([`CommitInfo::position`]) and checkpoints ([`CheckpointInfo::position`]), of [`Store::position`], and all between them. What lies
+    /// behind the last sync is synced first.
+    ///
+    /// # Errors
+    /// [`Error::Options`] without [`StoreOptions::history`]; [`Error::Position`] where the history doesn't go back so far, or the changelog
+    /// not so far forward; [`Error::Busy`] as of [`Store::snapshot`].
+    pub fn as_of_position(&self, position: u64) -> Result<Past> {
+        Past::new(&self.inner, position)
+    }
+
+    /// The position in the changelog behind everything that was done so far, committed or not; 0 where there never was one.
+    pub fn position(&self) -> Result<u64> {
+        commit::log_all(&self.inner)
     }
 
     /// The retained checkpoints, oldest first.

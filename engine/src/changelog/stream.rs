@@ -70,6 +70,8 @@ struct Stream {
     committed: u64,
     /// A commit up to here is to be durable.
     wanted: u64,
+    /// Up to here it is to be in the files, whatever a checkpoint has: somebody reads it back.
+    read: u64,
     /// Since when.
     wanted_since: Option<Instant>,
     hurried: bool,
@@ -247,7 +249,7 @@ impl Changelog {
         }
         let end = stream.chunks.front().map_or(stream.appended, |chunk| chunk.position);
         let sync = stream.wants();
-        if stream.wanted <= end {
+        if stream.wanted.max(stream.read) <= end {
             stream.wanted_since = None;
             stream.hurried = false;
         }
@@ -348,6 +350,35 @@ impl Changelog {
         }
     }
 
+    /// Has everything before a position written some time, whether a checkpoint has it or not; at the latest when the stream is finished.
+    pub fn want_written(&self, position: u64) {
+        let mut stream = self.stream.lock();
+        stream.read = stream.read.max(position.min(stream.appended));
+        if stream.wants() {
+            stream.wanted_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Waits until everything before a position is in the files, whether a checkpoint has it or not.
+    pub fn wait_written(&self, position: u64, hurry: impl FnOnce()) -> Result<()> {
+        let mut stream = self.stream.lock();
+        if stream.synced >= position {
+            return Ok(());
+        }
+        stream.hurried = true;
+        stream.read = stream.read.max(position.min(stream.appended));
+        drop(stream);
+        hurry();
+        let mut stream = self.stream.lock();
+        while stream.synced < position {
+            if let Some(error) = stream.obstacle() {
+                return Err(error);
+            }
+            self.moved.wait_for(&mut stream, PATIENCE);
+        }
+        Ok(())
+    }
+
     /// Has `call` called when it is, by whichever thread finds so; at once where it is already.
     pub fn when(&self, position: u64, call: Durable) {
         let mut stream = self.stream.lock();
@@ -417,9 +448,9 @@ impl Stream {
         self.pending >= options.bytes.min(PENDING_BYTES_MAX)
     }
 
-    /// Whether a commit is to become durable that syncing can make so.
+    /// Whether something is to become durable that syncing can make so.
     fn wants(&self) -> bool {
-        self.wanted > self.synced.max(self.durable)
+        self.wanted > self.synced.max(self.durable) || self.read > self.synced
     }
 
     fn recycle(&mut self, mut bytes: Vec<u8>) {
