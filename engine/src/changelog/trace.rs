@@ -112,7 +112,9 @@ impl TraceIndex {
         while self.runs.front().is_some_and(|run| run.end <= position) {
             self.runs.pop_front();
         }
-        self.from = self.from.max(position);
+        // One that lies on both sides stays whole.
+        let whole = self.runs.front().map_or(position, |run| run.position.min(position));
+        self.from = self.from.max(whole);
     }
 
     /// The runs that end behind a position, in order.
@@ -163,7 +165,9 @@ mod unit {
         assert_eq!(begins(&index, 0), [0, 50, 100, 200, 300]);
         assert_eq!(begins(&index, 200), [200, 300]);
         index.cut(250);
-        assert_eq!((begins(&index, 0), index.from()), (vec![200, 300], 250));
+        assert_eq!((begins(&index, 0), index.from()), (vec![200, 300], 200));
+        index.cut(400);
+        assert_eq!((begins(&index, 0), index.from()), (vec![], 400));
         assert!(index.bytes() > 0);
     }
 }
