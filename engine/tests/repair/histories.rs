@@ -102,7 +102,9 @@ fn history(seed: u64, steps: u64) {
                 let bad: BTreeSet<EventId> = (0..=random.below(3))
                     .map(|_| events[begin + random.below((events.len() - begin) as u64) as usize].id)
                     .collect();
-                let may_be_refused = events[..gap].iter().any(|event| bad.contains(&event.id));
+                // All checkpoints may have what was taken back since.
+                let may_be_refused = events[..gap].iter().any(|event| bad.contains(&event.id))
+                    || events[..begin].iter().any(|event| void.contains(&event.id));
                 repair(&mut world, &events, &bad, &mut void, (kind == 55, may_be_refused), seed);
             }
         }
