@@ -97,8 +97,10 @@ fn history(seed: u64, steps: u64) {
             }
             _ if events.is_empty() => {}
             kind => {
-                let begin: usize =
-                    oldest.get(oldest.len().saturating_sub(3)).copied().unwrap_or(0).min(events.len() - 1);
+                let begin: usize = oldest.get(oldest.len().saturating_sub(3)).copied().unwrap_or(0);
+                if begin >= events.len() {
+                    continue;
+                }
                 let bad: BTreeSet<EventId> = (0..=random.below(3))
                     .map(|_| events[begin + random.below((events.len() - begin) as u64) as usize].id)
                     .collect();
