@@ -15,6 +15,7 @@ mod taint;
 pub(crate) use history::{Events, Past};
 pub(crate) use taint::{Taints, unit};
 
+use crate::changelog::trace::Run;
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::store::StoreInner;
@@ -81,53 +82,63 @@ fn unknown(id: EventId) -> Error {
     Error::Event { event: id, problem: problem.into() }
 }
 
-/// What is written in another way than the changelog has it where the bad events never come: by the event at a position, a
-/// [unit](taint::unit).
-pub(crate) type Extra = BTreeSet<(u64, u64)>;
+/// What repairs made of history: it isn't quite what the changelog has any more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Amended {
+    /// Events that were taken back: they did nothing.
+    pub void: HashSet<EventId>,
+    /// What events touched that the changelog doesn't have, when they were applied again without those: a [unit](taint::unit) by the
+    /// position of the event. Whether they read or wrote it isn't told apart.
+    pub touched: BTreeSet<(u64, u64)>,
+    /// From which position up to which events were applied again: what they overwrote they may not have overwritten then.
+    pub again: Vec<(u64, u64)>,
+}
 
-/// What depends on `bad` events, which are given in order. Events in `void` were taken back before: they wrote nothing. Those in `extra`
-/// write more than the changelog has.
-pub(crate) fn closure(
-    past: &mut Past,
-    bad: &[EventAt],
-    void: &HashSet<EventId>,
-    extra: &Extra,
-) -> Result<(Closure, Taints)> {
+impl Amended {
+    /// What an event touched besides.
+    pub fn of(&self, position: u64) -> impl Iterator<Item = u64> {
+        self.touched.range((position, 0)..=(position, u64::MAX)).map(|(_, unit)| *unit)
+    }
+
+    /// Whether an event of a stretch touched something besides.
+    pub fn is_of(&self, run: &Run) -> bool {
+        self.touched.range((run.position, 0)..(run.end, 0)).next().is_some()
+    }
+
+    fn was_applied_again(&self, position: u64) -> bool {
+        self.again.iter().any(|(from, to)| (*from..*to).contains(&position))
+    }
+}
+
+/// What depends on `bad` events, which are given in order.
+pub(crate) fn closure(past: &mut Past, bad: &[EventAt], amended: &Amended) -> Result<(Closure, Taints)> {
     let (mut taints, mut found) = (Taints::default(), Closure::default());
     let Some(first) = bad.first() else { return Ok((found, taints)) };
     let bad_ids: HashSet<EventId> = bad.iter().map(|event| event.id).collect();
     for run in past.runs(first.position) {
         found.suffix_events += u64::from(run.events);
         let has_bad = bad.iter().any(|event| run.position <= event.position && event.position < run.end);
-        let has_extra = extra.range((run.position, 0)..(run.end, 0)).next().is_some();
-        if !has_bad && !has_extra && !taints.may_touch(&run) {
+        if !has_bad && !amended.is_of(&run) && !taints.may_touch(&run) {
             continue;
         }
         let events: Arc<Events> = past.events(&run)?;
         for event in events.iter().filter(|event| event.position >= first.position) {
             let is_bad = bad_ids.contains(&event.id);
-            if !is_bad && void.contains(&event.id) {
+            if !is_bad && amended.void.contains(&event.id) {
                 continue;
             }
-            if is_bad || taints.reaches(event.accesses) {
+            let mut besides = amended.of(event.position);
+            if is_bad || taints.reaches(event.accesses) || besides.any(|unit| taints.reaches_unit(unit)) {
                 taints.spread(event.accesses);
+                amended.of(event.position).for_each(|unit| taints.taint(unit));
                 found.events.push(EventAt { position: event.position, id: event.id, group: event.group });
-            } else {
+            } else if !amended.was_applied_again(event.position) {
                 taints.overwritten(event.accesses);
             }
-            let written = extra.range((event.position, 0)..=(event.position, u64::MAX));
-            written.for_each(|(_, unit)| taints.taint(*unit));
         }
     }
     found.keys = taints.written();
     Ok((found, taints))
-}
-
-/// [`Store::closure`](crate::Store::closure).
-pub(crate) fn closure_of(store: &Arc<StoreInner>, ids: &[EventId]) -> Result<Closure> {
-    let mut past = Past::open(store, None)?;
-    let bad = find(&mut past, ids)?;
-    closure(&mut past, &bad, &HashSet::new(), &Extra::new()).map(|(closure, _)| closure)
 }
 
 /// [`Store::provenance`](crate::Store::provenance): the events that a key's content comes from, in the order in which they were applied.

@@ -93,6 +93,11 @@ impl Taints {
         }
     }
 
+    /// Whether anything of a unit is in question.
+    pub fn reaches_unit(&self, unit: u64) -> bool {
+        self.now.contains_key(&unit)
+    }
+
     /// All of a unit is in question from now on.
     pub fn taint(&mut self, unit: u64) {
         self.units.insert(unit);

@@ -3,7 +3,7 @@
 use super::plan::{Scope, base_of};
 use super::reexecute::Scratch;
 use super::{Content, Outcome, Retraction};
-use crate::causality::{Closure, EventAt, Extra, Past, closure, unit};
+use crate::causality::{Closure, EventAt, Past, closure, unit};
 use crate::changelog::access::{AccessKind, cell_hash};
 use crate::error::{Error, Result};
 use crate::events::{self, Touched, Watch};
@@ -36,7 +36,7 @@ pub fn run(
             Ok(added) => added,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (_, taints) = closure(past, std::slice::from_ref(event), scope.void, &Extra::new())?;
+        let (_, taints) = closure(past, std::slice::from_ref(event), &scope.amended)?;
         for (name, content) in added {
             let (state, key) = parts(&name)?;
             if !taints.is_in_question(cell_hash(&mut Vec::new(), state, key)) {
@@ -190,7 +190,8 @@ fn is_written_by_others(past: &mut Past, scope: &Scope<'_>, position: u64, key: 
             continue;
         }
         for event in past.events(&run)?.iter().filter(|event| event.position >= position) {
-            let counts = event.group == scope.group && !scope.is_bad(event.id) && !scope.void.contains(&event.id);
+            let counts =
+                event.group == scope.group && !scope.is_bad(event.id) && !scope.amended.void.contains(&event.id);
             let mut writes = event.accesses.iter().filter(|access| access.kind.writes());
             if counts && writes.any(|access| unit(access) == key) {
                 return Ok(true);

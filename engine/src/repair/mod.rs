@@ -21,14 +21,14 @@ mod plan;
 pub mod record;
 mod reexecute;
 
-use crate::causality::{Closure, EventAt, Past, find};
+use crate::causality::{Amended, Closure, EventAt, Past, find};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
 use crate::store::State;
 use crate::writer::Writer;
 use record::Record;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How bad events are to be taken back.
@@ -172,18 +172,20 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
     let mut records = Vec::new();
     for (group, mut bad) in groups {
         let earlier = records_of(writer, group)?;
-        let void: HashSet<EventId> = earlier.iter().map(|record| record.id).collect();
-        repaired.before.extend(bad.extract_if(.., |event| void.contains(&event.id)).map(|event| event.id));
+        let amended = amended_by(&earlier);
+        let is_void = |event: &mut EventAt| amended.void.contains(&event.id);
+        repaired.before.extend(bad.extract_if(.., is_void).map(|event| event.id));
         if bad.is_empty() {
             continue;
         }
-        let scope = plan::Scope { group, bad: &bad, earlier: &earlier, void: &void };
-        let (done, found, mut outcome) = plan::run(writer, &mut past, &scope, way, dry)?;
-        let at = past.end();
+        let before = amended.touched.clone();
+        let mut scope = plan::Scope { group, bad: &bad, earlier: &earlier, amended };
+        let (done, found, mut outcome) = plan::run(writer, &mut past, &mut scope, way, dry)?;
+        let (at, mut touched) = (past.end(), scope.amended.touched.difference(&before).copied().collect());
         records.extend(bad.iter().map(|event| {
-            let retractions = std::mem::take(&mut outcome);
+            let (retractions, touched) = (std::mem::take(&mut outcome), std::mem::take(&mut touched));
             repaired.retractions.extend(retractions.iter().cloned());
-            (group, Record { id: event.id, position: event.position, at, retractions })
+            (group, Record { id: event.id, position: event.position, at, touched, retractions })
         }));
         repaired.groups.push(done);
         repaired.closure.events.extend(found.events);
@@ -192,6 +194,15 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
     }
     repaired.closure.events.sort_unstable();
     Ok((repaired, records))
+}
+
+/// What earlier repairs of a key group made of its history.
+pub(crate) fn amended_by(records: &[Record]) -> Amended {
+    Amended {
+        void: records.iter().map(|record| record.id).collect(),
+        touched: records.iter().flat_map(|record| record.touched.iter().copied()).collect(),
+        again: records.iter().map(|record| (record.position, record.at)).collect(),
+    }
 }
 
 /// Writes what a repair comes to, as a whole.
@@ -229,7 +240,7 @@ fn set(writer: &mut Writer, retraction: &Retraction) -> Result<()> {
 }
 
 /// The container of a key group's records.
-fn records_key(group: KeyGroup) -> Key<'static> {
+pub(crate) fn records_key(group: KeyGroup) -> Key<'static> {
     Key::new(group, &[])
 }
 

@@ -1,8 +1,9 @@
 //! Which way a key group is repaired, and which keys and events it takes.
 
 use super::{GroupRepair, Outcome, Way, inverse, reexecute};
-use crate::causality::{Closure, EventAt, Extra, Past, closure, unit};
+use crate::causality::{Amended, Closure, EventAt, Past, closure, unit};
 use crate::changelog::access::Accesses;
+use crate::changelog::trace::Run;
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::repair::record::Record;
@@ -17,7 +18,7 @@ const UNITS_MAX: usize = 10_000;
 const GROWN_MAX: usize = 16;
 
 /// What is to be repaired in a key group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scope<'a> {
     /// The key group.
     pub group: KeyGroup,
@@ -25,8 +26,8 @@ pub struct Scope<'a> {
     pub bad: &'a [EventAt],
     /// What was taken back before.
     pub earlier: &'a [Record],
-    /// The ids of that.
-    pub void: &'a HashSet<EventId>,
+    /// What that made of history, and what applying events again without the bad ones does.
+    pub amended: Amended,
 }
 
 impl Scope<'_> {
@@ -47,6 +48,20 @@ impl Scope<'_> {
     pub fn refuse(&self, problem: impl Into<String>) -> Error {
         let event = self.bad.first().map_or(EventId { source: 0, offset: 0 }, |event| event.id);
         Error::Event { event, problem: problem.into() }
+    }
+
+    /// Whether no event of a stretch of the changelog has to do with any of the keys.
+    pub fn passes_over(&self, units: &Units, run: &Run) -> bool {
+        let touches = |units: &HashSet<u64>| units.iter().any(|unit| run.may_have(*unit));
+        units.as_ref().is_some_and(|units| !touches(units) && !self.amended.is_of(run))
+    }
+
+    /// Whether an event writes any of the keys.
+    pub fn concerns(&self, units: &Units, position: u64, accesses: Accesses<'_>) -> bool {
+        let Some(units) = units else { return true };
+        let mut writes = accesses.iter().filter(|access| access.kind.writes());
+        writes.any(|access| units.contains(&unit(access)))
+            || self.amended.of(position).any(|unit| units.contains(&unit))
     }
 
     /// Whether an event is one of the bad ones.
@@ -71,12 +86,11 @@ pub type Units = Option<HashSet<u64>>;
 pub fn run(
     writer: &mut Writer,
     past: &mut Past,
-    scope: &Scope<'_>,
+    scope: &mut Scope<'_>,
     way: Way,
     dry: bool,
 ) -> Result<(GroupRepair, Closure, Outcome)> {
-    let mut extra = Extra::new();
-    let (mut found, taints) = closure(past, scope.bad, scope.void, &extra)?;
+    let (mut found, taints) = closure(past, scope.bad, &scope.amended)?;
     if way != Way::Reexecute {
         match inverse::run(writer, past, (scope, &found), dry)? {
             Ok(outcome) => return Ok((scope.done(Way::Inverse, &found, 0), found, outcome)),
@@ -98,9 +112,9 @@ pub fn run(
             Err(grown) => grown,
         };
         // Without the bad events something else happens than the changelog has.
-        extra.extend(grown.written);
+        scope.amended.touched.extend(grown.touched);
         let taints;
-        (found, taints) = closure(past, scope.bad, scope.void, &extra)?;
+        (found, taints) = closure(past, scope.bad, &scope.amended)?;
         match &mut units {
             Some(units) if attempt < GROWN_MAX => {
                 units.extend(grown.read);
@@ -140,18 +154,22 @@ fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> 
     loop {
         let (mut again, mut grown) = (0, HashSet::new());
         for run in past.runs(base.position) {
-            if units.as_ref().is_some_and(|units| !units.iter().any(|unit| run.may_have(*unit))) {
+            if scope.passes_over(units, &run) {
                 continue;
             }
             for event in past.events(&run)?.iter() {
                 let counts = event.group == scope.group && event.position >= base.position;
-                if !counts || scope.void.contains(&event.id) || !concerns(units, event.accesses) {
+                if !counts || scope.amended.void.contains(&event.id) {
+                    continue;
+                }
+                if !scope.concerns(units, event.position, event.accesses) {
                     continue;
                 }
                 again += usize::from(!scope.is_bad(event.id));
                 if let Some(units) = units {
                     let reads = event.accesses.iter().filter(|access| access.kind.reads()).map(unit);
-                    grown.extend(reads.filter(|unit| !units.contains(unit)));
+                    let besides = scope.amended.of(event.position);
+                    grown.extend(reads.chain(besides).filter(|unit| !units.contains(unit)));
                 }
             }
         }
@@ -165,10 +183,4 @@ fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> 
             _ => return Ok(again),
         }
     }
-}
-
-/// Whether an event writes any of the keys.
-pub fn concerns(units: &Units, accesses: Accesses<'_>) -> bool {
-    let Some(units) = units else { return true };
-    accesses.iter().filter(|access| access.kind.writes()).any(|access| units.contains(&unit(access)))
 }

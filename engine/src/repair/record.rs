@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! user key     source u32 | offset u64, big-endian
-//! value        position of the event u64 | position of the repair u64 | retractions, to the end
+//! value        position of the event u64 | position of the repair u64 | number of touched u32 | each: position u64, unit u64 | retractions, to
+//!              the end
 //! retraction   state u16 | flags u8 | len(key), len(namespace), [len(user key)] | these | [before] | [after]
 //! content      of a value: len | it; of a list: number of elements | len | each
 //! ```
@@ -28,6 +29,8 @@ pub struct Record {
     pub position: u64,
     /// The position up to which the repair went: what came later came after it.
     pub at: u64,
+    /// What events touched, when they were applied again, that the changelog doesn't have: position and unit.
+    pub touched: Vec<(u64, u64)>,
     /// What changed, until the host has said that it has it.
     pub retractions: Vec<Retraction>,
 }
@@ -39,6 +42,11 @@ impl Record {
         user_key[..4].copy_from_slice(&self.id.source.to_be_bytes());
         user_key[4..].copy_from_slice(&self.id.offset.to_be_bytes());
         let mut out = [self.position.to_le_bytes(), self.at.to_le_bytes()].concat();
+        out.extend_from_slice(&(self.touched.len() as u32).to_le_bytes());
+        for (position, unit) in &self.touched {
+            out.extend_from_slice(&position.to_le_bytes());
+            out.extend_from_slice(&unit.to_le_bytes());
+        }
         self.retractions.iter().for_each(|retraction| push_retraction(&mut out, retraction));
         (user_key, out)
     }
@@ -54,11 +62,13 @@ impl Record {
         }
         let id = EventId { source: u32::from_be_bytes(*source), offset: u64::from_be_bytes(*offset) };
         let (position, at) = (reader.u64()?, reader.u64()?);
+        let count = reader.count(16)?;
+        let touched = (0..count).map(|_| Ok((reader.u64()?, reader.u64()?))).collect::<Result<_, DecodeError>>()?;
         let mut retractions = Vec::new();
         while reader.remaining() > 0 {
             retractions.push(take_retraction(&mut reader, group)?);
         }
-        Ok(Self { id, position, at, retractions })
+        Ok(Self { id, position, at, touched, retractions })
     }
 }
 
@@ -150,6 +160,7 @@ mod unit {
             id: EventId { source: 1, offset: u64::MAX - 1 },
             position: 5,
             at: 9,
+            touched: vec![(7, u64::MAX), (8, 1)],
             retractions: vec![
                 retraction(None, None, Some(value.clone())),
                 retraction(Some(b"user"), Some(value), None),

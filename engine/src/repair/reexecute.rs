@@ -1,6 +1,6 @@
 //! Applying events again without the bad ones, in a scratch store.
 
-use super::plan::{Base, Scope, Units, concerns};
+use super::plan::{Base, Scope, Units};
 use super::{Content, Outcome, Retraction};
 use crate::causality::{Closure, Past};
 use crate::changelog::access::{AccessKind, cell_hash};
@@ -39,13 +39,13 @@ type Names = BTreeSet<Vec<u8>>;
 pub struct Grown {
     /// What is read.
     pub read: HashSet<u64>,
-    /// What is written, and by the event at which position.
-    pub written: Vec<(u64, u64)>,
+    /// What is touched, and by the event at which position.
+    pub touched: Vec<(u64, u64)>,
 }
 
 impl Grown {
     const fn is_nothing(&self) -> bool {
-        self.written.is_empty()
+        self.touched.is_empty()
     }
 }
 
@@ -131,13 +131,13 @@ impl Scratch {
         let writer = self.writer.as_mut().ok_or(Error::Closed)?;
         let units = self.watch.units.clone();
         for run in past.runs(base.position) {
-            if units.as_ref().is_some_and(|units| !units.iter().any(|unit| run.may_have(*unit))) {
+            if scope.passes_over(&units, &run) {
                 continue;
             }
             for event in past.events(&run)?.iter() {
                 let counts = event.group == scope.group && event.position >= base.position;
-                let is_out = scope.void.contains(&event.id) || (dependents.is_some() && scope.is_bad(event.id));
-                if !counts || is_out || !concerns(&units, event.accesses) {
+                let is_out = scope.amended.void.contains(&event.id) || (dependents.is_some() && scope.is_bad(event.id));
+                if !counts || is_out || !scope.concerns(&units, event.position, event.accesses) {
                     continue;
                 }
                 let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
@@ -222,7 +222,7 @@ impl Watch for Loader {
             let Some(position) = self.differs_at else {
                 return if reads { Err(unlogged()) } else { Ok(()) };
             };
-            self.grown.written.push((position, unit));
+            self.grown.touched.push((position, unit));
             if reads {
                 self.grown.read.insert(unit);
                 return Err(unlogged());

@@ -1,13 +1,19 @@
 //! A store and its events: which were applied, what depends on them, and what the host is told of.
 
 use super::{State, Store, StoreInner};
-use crate::causality::{self, Closure, EventAt};
+use crate::causality::{self, Amended, Closure, EventAt, Past};
 use crate::changelog::access::{cell_hash, entry_hash};
-use crate::error::Result;
+use crate::cursor::Cursor;
+use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
+use crate::packed::Packed;
+use crate::repair;
+use crate::repair::record::Record;
+use crate::scan::MapRange;
 use crate::states::StateOptions;
 use crate::triggers::{Fired, Trigger, TriggerId};
+use std::collections::BTreeSet;
 
 impl Store {
     /// Has the host told of something, as long as the store is open: [`Store::fired`] says when. It is looked at after each event that is
@@ -42,7 +48,32 @@ impl Store {
     /// # Errors
     /// [`Error::Event`] where the changelog doesn't have one of them; [`Error::Options`] where the store has no changelog.
     pub fn closure(&self, events: &[EventId]) -> Result<Closure> {
-        causality::closure_of(&self.inner, events)
+        let mut past = Past::open(&self.inner, None)?;
+        let bad = causality::find(&mut past, events)?;
+        let mut amended = Amended::default();
+        let groups: BTreeSet<KeyGroup> = bad.iter().map(|event| event.group).collect();
+        for group in groups {
+            let more = repair::amended_by(&self.records_of(group)?);
+            amended.void.extend(more.void);
+            amended.touched.extend(more.touched);
+            amended.again.extend(more.again);
+        }
+        causality::closure(&mut past, &bad, &amended).map(|(closure, _)| closure)
+    }
+
+    /// The events that were taken back in a key group.
+    fn records_of(&self, group: KeyGroup) -> Result<Vec<Record>> {
+        let state = self.inner.repairs_state()?;
+        let (reader, mut found) = (self.reader(), Vec::new());
+        let mut cursor = Cursor::entries(state, repair::records_key(group), &MapRange::all());
+        let mut batch = Packed::default();
+        while reader.fetch(&mut cursor, &mut batch)? {
+            for entry in batch.iter() {
+                let record = Record::decode(group, entry.user_key, entry.value);
+                found.push(record.map_err(|error| Error::Background(format!("a record of a repair: {error}")))?);
+            }
+        }
+        Ok(found)
     }
 
     /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in
