@@ -212,13 +212,19 @@ fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) {
 
 /// Commits what was replayed into the shards of a transactional store: what the changelog's last commit left.
 pub(crate) fn commit_replayed(store: &Arc<StoreInner>, tail: &Tail) {
+    let epoch = commit_so_far(store);
+    let info = CommitInfo::restored(store.restored.as_ref(), Some(tail), epoch.0, tail.to);
+    *store.last_commit.lock() = Arc::new(info);
+}
+
+/// Commits what was replayed so far; up to which epoch.
+pub(crate) fn commit_so_far(store: &StoreInner) -> Epoch {
     let _sealing = store.queue.sealing.lock();
     let epoch = crate::store::epoch_of(store);
     for shard in store.shards.lock().clone() {
         shard.cell.borrow().hot.commit(epoch.0, store.next_epoch());
     }
-    let info = CommitInfo::restored(store.restored.as_ref(), Some(tail), epoch.0, tail.to);
-    *store.last_commit.lock() = Arc::new(info);
+    epoch
 }
 
 /// How long a commit waits before it looks again whether another writer's operation has ended that waits for memory.

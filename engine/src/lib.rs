@@ -83,6 +83,8 @@ mod recover;
 mod replay;
 mod rescale;
 #[cfg(not(loom))]
+pub mod rollback;
+#[cfg(not(loom))]
 pub mod scan;
 #[cfg(not(loom))]
 mod walk;
@@ -101,7 +103,10 @@ mod merged;
 pub mod segment;
 #[cfg(not(loom))]
 mod shard;
+mod splice;
 mod stack;
+#[cfg(not(loom))]
+mod undone;
 
 // base
 pub mod checksum;
@@ -115,6 +120,7 @@ pub mod metrics;
 pub mod options;
 pub mod pacing;
 pub mod packed;
+pub mod scope;
 mod spans;
 pub mod states;
 pub mod stats;
@@ -139,6 +145,7 @@ pub use {
     metrics::Metrics,
     migrate::Migration,
     reader::Reader,
+    rollback::Rewound,
     scan::MapRange,
     snapshot::Snapshot,
     store::{CheckpointSource, State, Store},
@@ -154,5 +161,6 @@ pub use {
     pacing::Policy,
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
+    scope::Scope,
     states::{LogMode, Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
 };

@@ -4,6 +4,7 @@ use crate::hot::cut::{CutOff, Cuts};
 use crate::hot::dirty::DirtyList;
 use crate::hot::floor::Floors;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, first_flags, hash_area, hash_entry};
+use crate::hot::rewind::Graves;
 use crate::hot::table::{Head, Place};
 use crate::hot::transaction::{Departing, Transaction};
 use crate::hot::{Memory, OutOfMemory, Probe};
@@ -108,6 +109,7 @@ pub struct Hot {
     /// Every record with a stamp up to this is committed, and not changed in place; 0 where nothing has to be committed.
     pub(super) committed: u32,
     pub(super) departing: VecDeque<Departing>,
+    pub(super) graves: Graves,
     /// The caller's clock, in ms.
     pub now_ms: u64,
     /// How many records were copied because their epoch was being flushed.
@@ -141,6 +143,7 @@ impl Hot {
             transaction: None,
             committed: 0,
             departing: VecDeque::new(),
+            graves: Graves::default(),
             now_ms: 0,
             copies: 0,
             deletions: 0,
@@ -219,6 +222,11 @@ impl Hot {
     /// Epochs cut off and not flushed yet.
     pub fn in_flight(&self) -> usize {
         self.sealed.len()
+    }
+
+    /// The number of the current dirty lists.
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The last epoch that was cut off, while it is in flight.
@@ -423,8 +431,9 @@ impl Hot {
 
     /// As [`Hot::abandon`], whatever is lost by it: the store is closed.
     pub fn forget(&mut self, fresh: Memory) {
-        // What was cut off goes with everything else.
+        // What was cut off, or left behind, goes with everything else.
         self.cuts.clear(self.memory.arena());
+        self.graves.forget();
         while self.has_chores() {
             self.work();
         }
@@ -539,7 +548,8 @@ impl Hot {
     /// else of what cuts did. True while there is more.
     pub fn work(&mut self) -> bool {
         self.work_a_little();
-        self.has_work = !self.chores.is_empty() || !self.departing.is_empty() || self.can_free_cut_off();
+        self.has_work =
+            !self.chores.is_empty() || !self.departing.is_empty() || self.can_free_cut_off() || self.can_clear_graves();
         self.has_work
     }
 
@@ -552,6 +562,8 @@ impl Hot {
             self.work_on_flushed();
         } else if self.can_free_cut_off() {
             self.free_cut_off();
+        } else if self.can_clear_graves() {
+            self.clear_graves();
         }
     }
 
