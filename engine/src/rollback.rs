@@ -180,7 +180,8 @@ fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Opt
     let mut catalogue = store.catalogue.lock();
     let kept = find(store, &catalogue, target)?;
     check_states(scope, &kept.manifest, &states)?;
-    if kept.manifest.epoch > crate::store::epoch_of(store) {
+    // Where changes have to be committed, what is of later epochs counts as staged.
+    if kept.manifest.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch()) {
         return Err(refused(&kept, "it is of a history that was left when the store was opened at an earlier one"));
     }
     let mut version = store.version.lock();

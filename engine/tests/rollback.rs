@@ -2,9 +2,13 @@
 //! flushed, merged, recovered and rolled back besides.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
+#[path = "rollback/crash.rs"]
+mod crash;
 #[path = "model/rng.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
+#[path = "rollback/stories.rs"]
+mod stories;
 #[path = "rollback/world.rs"]
 mod world;
 

@@ -15,11 +15,14 @@ use crate::hot::order::Pieces;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, FREE, ROOT, Record};
 use crate::hot::table::Detached;
 use crate::platform::arena::{NONE, Ref};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 /// How many dead records of a list, or places in an order, are freed at once.
 const FREED_AT_ONCE: usize = 128;
+
+/// Of so many rollbacks it is known what they were of.
+const REWINDS_KEPT: usize = 16;
 
 /// Tables of a shard.
 #[derive(Clone, Debug)]
@@ -58,8 +61,10 @@ pub struct Graves {
     graves: VecDeque<Grave>,
     /// Orders of maps. Only the owner ever looked at them.
     orders: Vec<Pieces>,
-    /// How often a (state, key group index) was rolled back, where it was.
-    rewinds: BTreeMap<(u16, u16), u64>,
+    /// What was rolled back last, the last of it at the end.
+    rewinds: VecDeque<Part>,
+    /// How often something was.
+    count: u32,
     /// How many operations are between two of their steps, and would do the rest to what was rolled back.
     steps: u32,
 }
@@ -95,7 +100,11 @@ impl Hot {
             if table.is_some() || list.is_some() {
                 self.graves.graves.push_back(Grave { waits_for, list, table });
             }
-            *self.graves.rewinds.entry((state, group)).or_default() += 1;
+        }
+        self.graves.count += 1;
+        self.graves.rewinds.push_back(part.clone());
+        if self.graves.rewinds.len() > REWINDS_KEPT {
+            self.graves.rewinds.pop_front();
         }
         let arena = self.memory.arena();
         let cut_off = self.cuts.leave(arena, part);
@@ -111,9 +120,12 @@ impl Hot {
         self.has_staged() && self.touched().iter().any(|&(state, group)| part.has(state, group))
     }
 
-    /// How often something of a table was undone, by an abort or a rollback: what was read before is not to be written after.
+    /// Another number whenever something of a table was undone, by an abort or a rollback: what was read before is not to be written
+    /// after. Also where it was rolled back so long ago that it is forgotten.
     pub fn undone(&self, state: u16, group: u16) -> u64 {
-        self.aborts() + self.graves.rewinds.get(&(state, group)).copied().unwrap_or(0)
+        let since = self.graves.rewinds.iter().rev().zip(0_u32..).find(|(part, _)| part.has(state, group));
+        let rollback = since.map_or(0, |(_, since)| self.graves.count - since);
+        self.aborts() << 32 | u64::from(rollback)
     }
 
     /// Says that an operation goes on in another step, from what it has read in this one.
