@@ -348,3 +348,27 @@ pub(crate) fn clear(store: &Arc<StoreInner>) {
     }
     reclaim::leftovers(store);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::options::{EngineOptions, StoreOptions};
+
+    /// Who has the view of before while the tables are being emptied must find in the end that it is another.
+    #[test]
+    fn a_view_that_is_held_is_nobodys_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let _writer = store.writer(store.range()).unwrap();
+        let shard = Arc::clone(&store.inner.shards.lock()[0]);
+        let (number, view) = shard.view();
+        let held = shard.hold_view();
+        let meanwhile = shard.view_number();
+        assert_ne!(meanwhile, number);
+        held.publish(Arc::clone(&view.version));
+        let (after, _) = shard.view();
+        assert!(after != number && after != meanwhile, "no view was ever taken with the number of meanwhile");
+    }
+}

@@ -92,11 +92,13 @@ impl Version {
     /// stays hidden. `states` is how many states the store has.
     #[must_use]
     pub fn with_flushed_outside(&self, segment: &Arc<LazySegment>, undone: &[Scope], states: usize) -> Self {
+        // Clipped first: a scope beside what the segment has must not hide it from a slice that has both.
+        let undone: Vec<Scope> = undone.iter().filter_map(|scope| scope.within(segment.meta().groups)).collect();
         if undone.is_empty() {
             return self.with_flushed(segment);
         }
         let mut slices = self.slices.clone();
-        for scope in undone.iter().filter_map(|scope| scope.within(segment.meta().groups)) {
+        for scope in &undone {
             slices = cut_at(&slices, scope.range());
         }
         let top = Layer::of_now(segment);
@@ -194,4 +196,105 @@ fn joined(ours: &Layer, theirs: &Layer, in_scope: &dyn Fn(StateId) -> bool) -> R
     let older = theirs.older.as_deref().unwrap_or(&none).joined(ours.older.as_deref().unwrap_or(&none), in_scope);
     let older = (!older.states().is_empty()).then(|| Arc::new(older));
     Ok(Layer { segment: Arc::clone(&ours.segment), map: Arc::new(StateMap::Pairs(pairs)), older })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::BlockCache;
+    use crate::engine::Engine;
+    use crate::ids::{Epoch, KeyGroup};
+    use crate::manifest::sample::{Random, segment_meta};
+    use crate::options::EngineOptions;
+    use crate::platform::storage::{self, Storage, StorageChoice};
+    use std::collections::BTreeMap;
+
+    const GROUPS: u16 = 6;
+    const STATES: u16 = 4;
+
+    /// Which segments each key group's states are read from, newest first.
+    fn stacks(version: &Version) -> BTreeMap<(u16, u16), Vec<SegmentId>> {
+        let mut stacks = BTreeMap::new();
+        let mut next = 0;
+        for slice in &version.slices {
+            assert_eq!(slice.range.first(), next, "slices without gaps");
+            next = slice.range.last() + 1;
+            let mut ids: Vec<SegmentId> = slice.layers.iter().map(|layer| layer.segment.id()).collect();
+            ids.sort_unstable();
+            assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "a stack with a segment twice");
+            for group in slice.range.iter() {
+                for state in (0..STATES).map(StateId) {
+                    let shows = |layer: &&Layer| {
+                        layer.segment.meta().groups.contains(group) && layer.map.to_segment(state) == Some(state)
+                    };
+                    let stack = slice.layers.iter().filter(shows).map(|layer| layer.segment.id()).collect();
+                    stacks.insert((group.0, state.0), stack);
+                }
+            }
+        }
+        assert_eq!(next, GROUPS);
+        stacks
+    }
+
+    fn random_range(random: &mut Random) -> KeyGroupRange {
+        KeyGroupRange::new(random.below(GROUPS.into()) as u16, random.below(GROUPS.into()) as u16)
+    }
+
+    fn random_scope(random: &mut Random) -> Scope {
+        let states = (0..STATES).map(StateId).filter(|_| random.chance(3)).collect();
+        Scope::groups(random_range(random)).of_states(states)
+    }
+
+    /// Flushes, late ones too, and rollbacks of all kinds: each state of each key group has the stack that it has to have.
+    #[test]
+    fn each_state_has_the_stack_of_its_own_arrangement() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let storage: Arc<dyn Storage> = storage::open(directory.path(), StorageChoice::Posix, false, true).unwrap();
+        let cache: &Arc<BlockCache> = &engine.inner.cache;
+        let (mut rolled_back, mut refused) = (0, 0);
+        for seed in 0..300 {
+            let mut random = Random::seeded(seed);
+            let mut version = Version::empty(KeyGroupRange::new(0, GROUPS - 1));
+            let mut known = vec![version.clone()];
+            for step in 1..40_u32 {
+                let before = stacks(&version);
+                if random.chance(2) {
+                    let groups = random_range(&mut random);
+                    let meta = segment_meta(&mut random, SegmentId(step.into()), groups, Epoch(step));
+                    let segment = Arc::new(LazySegment::new(&storage, cache, Arc::new(meta)));
+                    let undone: Vec<Scope> = (0..random.below(3)).map(|_| random_scope(&mut random)).collect();
+                    version = version.with_flushed_outside(&segment, &undone, STATES.into());
+                    for ((group, state), stack) in stacks(&version) {
+                        let mut wanted = before[&(group, state)].clone();
+                        let is_undone = undone.iter().any(|scope| scope.has(KeyGroup(group), StateId(state)));
+                        if groups.contains(KeyGroup(group)) && !is_undone {
+                            wanted.insert(0, segment.id());
+                        }
+                        assert_eq!(stack, wanted, "seed {seed}, step {step}: state {state} of key group {group}");
+                    }
+                } else if random.chance(2) {
+                    known.push(version.clone());
+                } else {
+                    let (scope, target) = (random_scope(&mut random), random.below(known.len()));
+                    let target = &known[target];
+                    let Ok(next) = version.rolled_back(&scope, target, STATES.into()) else {
+                        assert!(!scope.has_all_states(), "seed {seed}: all states are never refused");
+                        refused += 1;
+                        continue;
+                    };
+                    rolled_back += 1;
+                    let of_target = stacks(target);
+                    for (at, stack) in stacks(&next) {
+                        let is_in = scope.has(KeyGroup(at.0), StateId(at.1));
+                        let wanted = if is_in { &of_target[&at] } else { &before[&at] };
+                        assert_eq!(&stack, wanted, "seed {seed}, step {step}: (key group, state) {at:?}");
+                    }
+                    version = next;
+                }
+            }
+        }
+        println!("{rolled_back} rolled back, {refused} refused");
+        assert!(rolled_back > 1_000 && refused < rolled_back / 10, "{rolled_back} rolled back, {refused} refused");
+    }
 }
