@@ -18,6 +18,7 @@ mod memory;
 mod range_delete;
 mod recover;
 mod report;
+mod rollback;
 mod transactions;
 mod workloads;
 
@@ -71,6 +72,8 @@ enum Command {
     Transactions(Settings),
     /// Ranges of a map deleted.
     RangeDelete(Settings),
+    /// Key groups and states back to a checkpoint.
+    Rollback(Settings),
     /// Commits that last without a checkpoint.
     Changelog(Settings),
     /// All of these but `compare`.
@@ -79,7 +82,7 @@ enum Command {
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(&str, Function); 12] = [
+const BENCHES: [(&str, Function); 13] = [
     ("hot", hot::run),
     ("barrier", barrier::run),
     ("flush-bytes", flush_bytes::run),
@@ -91,6 +94,7 @@ const BENCHES: [(&str, Function); 12] = [
     ("cursor", cursor::run),
     ("transactions", transactions::run),
     ("range-delete", range_delete::run),
+    ("rollback", rollback::run),
     ("changelog", changelog::run),
 ];
 
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Cursor(settings) => ("cursor", settings),
         Command::Transactions(settings) => ("transactions", settings),
         Command::RangeDelete(settings) => ("range-delete", settings),
+        Command::Rollback(settings) => ("rollback", settings),
         Command::Changelog(settings) => ("changelog", settings),
         Command::All(settings) => ("", settings),
     };

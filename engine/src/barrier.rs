@@ -95,6 +95,11 @@ impl Shared {
         state.published.is_some()
     }
 
+    /// Whether its manifest is there for good.
+    pub fn is_for_good(&self) -> bool {
+        self.state.lock().published.is_some()
+    }
+
     /// Gives it up; the number of the checkpoint if it is complete already.
     pub fn abort(&self, label: u64) -> Option<u64> {
         let mut state = self.state.lock();
@@ -194,7 +199,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     }
     let reached = (epoch, position, purge_clock_ms);
     let request = Request::new(store, barrier, mark, reached, started, Arc::clone(&shared));
-    store.queue.push(store, Job { shards, request: Some(request), snapshot: None, _cut: flush::Cut::new(store) });
+    store.queue.push(store, Job { request: Some(request), _cut: flush::Cut::new(store), ..Job::spill(shards) });
     drop(sealing);
     if store.log.is_full() {
         store.engine.log(store);
@@ -237,7 +242,7 @@ pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     let (shards, _) = seal_all(store, &mut None)?;
     let taking = Arc::new(Taking::up_to(store.committed_epoch()));
     let snapshot = Some(Arc::clone(&taking));
-    store.queue.push(store, Job { shards, request: None, snapshot, _cut: flush::Cut::new(store) });
+    store.queue.push(store, Job { snapshot, _cut: flush::Cut::new(store), ..Job::spill(shards) });
     Ok(taking)
 }
 

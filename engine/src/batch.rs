@@ -159,7 +159,7 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     let mut at = 0;
     let mut changed: Option<Option<V>> = None;
     // Values that were changed already when making room for them drove their old ones from memory.
-    let mut kept: Vec<(usize, Option<V>)> = Vec::new();
+    let mut kept: Vec<Kept<V>> = Vec::new();
     let aborts = token.enter().hot.aborts();
     while at < keys.len() {
         if misses.len() >= COLD_AT_ONCE {
@@ -186,7 +186,8 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
                 if !update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
                     let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
                     misses.push((index, lookup));
-                    kept.extend(changed.take().map(|value| (index, value)));
+                    let undone = core.hot.undone(probe.state, probe.group);
+                    kept.extend(changed.take().map(|value| (index, value, undone)));
                 }
                 at = index + 1;
                 Ok(())
@@ -196,6 +197,9 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     update_cold(store, shard, token, def, keys, (misses, kept), aborts, &mut change)
 }
 
+/// The place of a key, what its value was changed to, and how often its table had been undone then.
+type Kept<V> = (usize, Option<V>, u64);
+
 /// Changes the values of keys that memory didn't know; `kept` are those that were changed before they left memory.
 #[expect(clippy::too_many_arguments, reason = "the second half of one function")]
 fn update_cold<V: AsRef<[u8]>>(
@@ -204,19 +208,22 @@ fn update_cold<V: AsRef<[u8]>>(
     token: &mut OwnerToken<Core>,
     def: &StateDef,
     keys: &[Key<'_>],
-    (mut misses, mut kept): (Vec<ColdKey>, Vec<(usize, Option<V>)>),
+    (mut misses, mut kept): (Vec<ColdKey>, Vec<Kept<V>>),
     aborts: u64,
     change: &mut impl FnMut(usize, Option<&[u8]>) -> Option<V>,
 ) -> Result<()> {
     let mut changed: Option<Option<V>> = None;
     while !misses.is_empty() {
         for (index, slice, mut found) in read_together(store, &mut misses, token)? {
-            if let Some(at) = kept.iter().position(|(of, _)| *of == index) {
-                changed = Some(kept.swap_remove(at).1);
+            let mut undone = None;
+            if let Some(at) = kept.iter().position(|(of, ..)| *of == index) {
+                let (_, value, before) = kept.swap_remove(at);
+                (changed, undone) = (Some(value), Some(before));
             }
             write::run(store, shard, token, OperationKind::Batch, |core| {
                 write::check_aborts(core, aborts)?;
                 with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
+                    undone.map_or(Ok(()), |undone| write::check_undone(core, probe, undone))?;
                     if update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
                         return Ok(());
                     }

@@ -139,6 +139,9 @@ pub struct Catalogue {
     pub(crate) gone: Vec<Weak<Manifest>>,
     /// Checkpoints from which on the changelog is being read: it isn't cut behind one that is held.
     pub(crate) read: Vec<Weak<Manifest>>,
+    /// Checkpoints that the changelog says something was rolled back to, and the positions behind those records: until a checkpoint has
+    /// them, recovery needs these.
+    pub(crate) pinned: Vec<(u64, u64)>,
     /// Manifests that were let go of and whose files may still be there: as long as one is, no segment is deleted.
     pub(crate) doomed: Vec<u64>,
 }
@@ -186,6 +189,16 @@ impl Catalogue {
         self.doomed.extend(self.birth.take());
     }
 
+    /// Whether the changelog needs a checkpoint.
+    pub(crate) fn is_pinned(&self, number: u64) -> bool {
+        self.pinned.iter().any(|(pinned, _)| *pinned == number)
+    }
+
+    /// A durable checkpoint has everything that the changelog has before a position.
+    fn unpin(&mut self, position: u64) {
+        self.pinned.retain(|(_, of)| *of > position);
+    }
+
     pub(crate) fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
         let number = self.find(label)?.info.number;
         self.kept.get_mut(&number).ok_or(Error::Checkpoint { label, problem: "it is gone".into() })
@@ -217,14 +230,14 @@ pub(crate) fn check_state(manifest: &Manifest, def: &StateDef) -> Result<()> {
     }
 }
 
-/// Publishes the manifest of a checkpoint whose changes are all flushed.
-pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> {
+/// Publishes the manifest of a checkpoint whose changes are all flushed; `rollback` was the last one before it was cut.
+pub(crate) fn complete(store: &Arc<StoreInner>, request: Request, rollback: u64) -> Result<()> {
     let label = request.barrier.label;
     if request.shared.is_aborted() {
         request.shared.finish(Err(aborted(label)));
         return Ok(());
     }
-    let outcome = publish(store, &request);
+    let outcome = publish(store, &request, rollback);
     match outcome {
         Ok(info) => {
             let elapsed = u64::try_from(request.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -235,6 +248,7 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
             if request.shared.is_published(number) {
                 // Not before: what it makes superfluous is needed again where it is taken back.
                 store.catalogue.lock().doom_birth();
+                store.catalogue.lock().unpin(request.log_position);
                 log_is_covered(store, request.log_position);
                 store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
                 request.shared.finish(Ok(info));
@@ -272,11 +286,11 @@ fn log_is_covered(store: &Arc<StoreInner>, position: u64) {
     }
 }
 
-fn publish(store: &Arc<StoreInner>, request: &Request) -> Result<CheckpointInfo> {
+fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<CheckpointInfo> {
     // Not at the cut: a compaction that purged by a later barrier's clock would take from this checkpoint what was
     // alive then.
     store.purge_clock_ms.fetch_max(request.purge_clock_ms, Ordering::Relaxed);
-    let version = Arc::clone(&store.version.lock());
+    let version = store.version_before(rollback);
     // What is staged stays outside.
     let version = if store.options.transactional { Version::up_to(&version, request.epoch.0) } else { version };
     let (number, parent) = {
@@ -484,7 +498,7 @@ pub(crate) fn release_number(store: &Arc<StoreInner>, number: u64) -> Result<()>
         let is_needed = catalogue.history(needed).any(|kept| kept.info.number == number);
         let Some(kept) = catalogue.kept.get_mut(&number) else { return Ok(()) };
         kept.give_up();
-        if is_needed || kept.exports > 0 {
+        if is_needed || kept.exports > 0 || catalogue.is_pinned(number) {
             return Ok(());
         }
         let version = Arc::clone(&store.version.lock());

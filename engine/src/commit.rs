@@ -215,13 +215,19 @@ pub(crate) fn log_all(store: &Arc<StoreInner>) -> Result<u64> {
 
 /// Commits what was replayed into the shards of a transactional store: what the changelog's last commit left.
 pub(crate) fn commit_replayed(store: &Arc<StoreInner>, tail: &Tail) {
+    let epoch = commit_so_far(store);
+    let info = CommitInfo::restored(store.restored.as_ref(), Some(tail), epoch.0, tail.to);
+    *store.last_commit.lock() = Arc::new(info);
+}
+
+/// Commits what was replayed so far; up to which epoch.
+pub(crate) fn commit_so_far(store: &StoreInner) -> Epoch {
     let _sealing = store.queue.sealing.lock();
     let epoch = crate::store::epoch_of(store);
     for shard in store.shards.lock().clone() {
         shard.cell.borrow().hot.commit(epoch.0, store.next_epoch());
     }
-    let info = CommitInfo::restored(store.restored.as_ref(), Some(tail), epoch.0, tail.to);
-    *store.last_commit.lock() = Arc::new(info);
+    epoch
 }
 
 /// A shard's core, however it was come by.

@@ -176,6 +176,25 @@ impl Older {
         Self { states }
     }
 
+    /// What it says of the states that `keeps` names, together with what another says of the rest.
+    #[must_use]
+    pub fn joined(&self, other: &Self, keeps: impl Fn(StateId) -> bool) -> Self {
+        let own = self.states.iter().filter(|(state, _)| keeps(*state));
+        let rest = other.states.iter().filter(|(state, _)| !keeps(*state));
+        let mut states: Vec<_> = own.chain(rest).cloned().collect();
+        states.sort_unstable_by_key(|(state, _)| *state);
+        Self { states }
+    }
+
+    /// Whether another says the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_same = |(a, b): (&Arc<Conversion>, &Arc<Conversion>)| Arc::ptr_eq(a, b);
+        let are_same =
+            |a: &[Arc<Conversion>], b: &[Arc<Conversion>]| a.len() == b.len() && a.iter().zip(b).all(is_same);
+        self.states.len() == other.states.len()
+            && self.states.iter().zip(&other.states).all(|((a, one), (b, two))| a == b && are_same(one, two))
+    }
+
     /// The states, and what their values have yet to go through.
     pub fn states(&self) -> &[(StateId, Vec<Arc<Conversion>>)] {
         &self.states

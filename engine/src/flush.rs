@@ -45,6 +45,8 @@ pub struct Job {
     pub snapshot: Option<Arc<Taking>>,
     /// Of a transactional store, what was committed when they were cut.
     pub _cut: Option<Cut>,
+    /// The last rollback before they were cut.
+    pub rollback: u64,
 }
 
 /// Where a cut divides what was committed from what was not. As long as it lives nothing is merged across it: the checkpoint or
@@ -80,7 +82,7 @@ impl Drop for Cut {
 impl Job {
     /// What was cut off of some shards to free memory, or because nothing else leads to it any more.
     pub fn spill(shards: Vec<(Arc<Shard>, Sealed)>) -> Self {
-        Self { shards, request: None, snapshot: None, _cut: None }
+        Self { shards, request: None, snapshot: None, _cut: None, rollback: 0 }
     }
 
     /// Whoever waits for its checkpoint or its snapshot learns that it failed.
@@ -155,7 +157,8 @@ pub struct Queue {
 
 impl Queue {
     /// Adds a job; the caller holds [`Queue::sealing`].
-    pub fn push(&self, store: &Arc<StoreInner>, job: Job) {
+    pub fn push(&self, store: &Arc<StoreInner>, mut job: Job) {
+        job.rollback = store.rollbacks.lock().last();
         let mut line = self.line.lock();
         line.jobs.push_back(job);
         if !line.running {
@@ -175,6 +178,14 @@ impl Queue {
             store.engine.submit(Task::Flush(Arc::clone(store)));
         }
         Ok(())
+    }
+
+    /// Forgets the rollbacks that nothing in line was cut off before.
+    pub fn forget_rollbacks(&self, store: &StoreInner) {
+        let line = self.line.lock();
+        if !line.running {
+            store.rollbacks.lock().forget(u64::MAX);
+        }
     }
 
     /// Whether no job is left.
@@ -226,6 +237,7 @@ pub fn run_next(store: &Arc<StoreInner>) {
         run_job(store, job);
     }
     let mut line = store.queue.line.lock();
+    store.rollbacks.lock().forget(line.jobs.front().map_or(u64::MAX, |next| next.rollback));
     if line.jobs.is_empty() && !line.untidy {
         line.running = false;
         store.queue.idle.notify_all();
@@ -254,6 +266,9 @@ fn run_job(store: &Arc<StoreInner>, mut job: Job) {
     for shard in shards {
         shard.signal();
     }
+    if store.graves.load(Ordering::Acquire) {
+        store.engine.submit(Task::Clear(Arc::clone(store)));
+    }
     if again {
         std::thread::sleep(RETRY_PAUSE);
     }
@@ -273,19 +288,19 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     }
     if let Some(snapshot) = job.snapshot.take() {
         // Before the next job: what it flushes was written later.
-        let version = Arc::clone(&store.version.lock());
+        let version = store.version_before(job.rollback);
         snapshot.finish(Ok(Version::up_to(&version, snapshot.up_to)));
     }
     tracing::debug!(elapsed_ns = started.elapsed().as_nanos() as u64, "flushed");
     if job.request.is_some() {
-        match crate::compact::gather(store) {
+        match crate::compact::gather(store, job.rollback) {
             // A full disk: then it has more files.
             Err(error) if error.class() == Class::Retry => tracing::warn!(%error, "gathering was left out"),
             outcome => outcome?,
         }
     }
     if let Some(request) = job.request.take() {
-        checkpoint::complete(store, request)?;
+        checkpoint::complete(store, request, job.rollback)?;
     }
     crate::compact::consider(store);
     Ok(())
@@ -613,11 +628,14 @@ fn sealed_value(arena: &Arena, record: Record) -> &[u8] {
 
 /// Puts the segment on top of the stacks and moves the shards' flushed epochs on, in one step for each shard.
 fn install(store: &Arc<StoreInner>, job: &Job, written: Option<SegmentMeta>, cleared: &[Vec<u8>]) {
+    let states = store.states.read().len();
     let mut version = store.version.lock();
     let mut flushed = None;
     if let Some(meta) = written {
         let segment = Arc::new(LazySegment::new(&store.storage, &store.engine.inner.cache, Arc::new(meta)));
-        *version = Arc::new(version.with_flushed(&segment));
+        let mut rollbacks = store.rollbacks.lock();
+        *version = Arc::new(version.with_flushed_outside(&segment, &rollbacks.since(job.rollback), states));
+        rollbacks.flushed(&segment, job.rollback, states);
         flushed = Some((segment, Arc::clone(&version)));
     }
     for shard in store.shards.lock().iter() {
@@ -625,9 +643,13 @@ fn install(store: &Arc<StoreInner>, job: &Job, written: Option<SegmentMeta>, cle
         shard.publish(Arc::clone(&version), flushed);
     }
     drop(version);
-    if let Some((segment, version)) = flushed
-        && let Err(error) = hidden::note(store, &version, &segment, cleared)
-    {
+    let Some((segment, version)) = flushed else { return };
+    if version.segments().iter().all(|of| of.id() != segment.id()) {
+        // All of it was rolled back meanwhile.
+        reclaim::note(&mut store.catalogue.lock(), &[segment]);
+        return;
+    }
+    if let Err(error) = hidden::note(store, &version, &segment, cleared) {
         // Only when it is merged depends on it. Whoever reads what is damaged learns of it.
         tracing::warn!(%error, "what deletions hide is not known");
     }

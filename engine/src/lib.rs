@@ -95,6 +95,8 @@ mod recover;
 mod replay;
 mod rescale;
 #[cfg(not(loom))]
+pub mod rollback;
+#[cfg(not(loom))]
 pub mod scan;
 #[cfg(not(loom))]
 mod walk;
@@ -113,7 +115,10 @@ mod merged;
 pub mod segment;
 #[cfg(not(loom))]
 mod shard;
+mod splice;
 mod stack;
+#[cfg(not(loom))]
+mod undone;
 
 // base
 pub mod checksum;
@@ -128,6 +133,7 @@ pub mod multiset;
 pub mod options;
 pub mod pacing;
 pub mod packed;
+pub mod scope;
 mod spans;
 pub mod states;
 pub mod stats;
@@ -155,6 +161,7 @@ pub use {
     migrate::Migration,
     reader::Reader,
     repair::{Content, GroupRepair, Repaired, Retraction, Way},
+    rollback::Rewound,
     rollback_keys::{KeyScope, RolledBack},
     scan::MapRange,
     snapshot::Snapshot,
@@ -172,5 +179,6 @@ pub use {
     pacing::Policy,
     packed::{Packed, PackedRecord},
     platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
+    scope::Scope,
     states::{LogMode, Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
 };

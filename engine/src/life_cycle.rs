@@ -33,7 +33,8 @@ pub(crate) fn superfluous(catalogue: &Catalogue, options: &StoreOptions) -> Vec<
             wanted.extend(open.take(unconfirmed_max));
         }
     }
-    let is_held = |kept: &Kept| kept.retained || (kept.standalone && !kept.given_up) || kept.exports > 0;
+    let is_pinned = |kept: &Kept| kept.exports > 0 || catalogue.is_pinned(kept.info.number);
+    let is_held = |kept: &Kept| kept.retained || (kept.standalone && !kept.given_up) || is_pinned(kept);
     let rest = catalogue.kept.iter().filter(|(number, kept)| !wanted.contains(number) && !is_held(kept));
     rest.map(|(&number, _)| number).collect()
 }

@@ -205,6 +205,8 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
     for described in tail.iter().flat_map(|tail| &tail.states) {
         add_logged_state(&mut states, described)?;
     }
+    let rollbacks = tail.iter().flat_map(|tail| &tail.rollbacks);
+    catalogue.pinned = rollbacks.map(|(rollback, position)| (rollback.number, *position)).collect();
     let cache = &engine.inner.cache;
     Ok(Described {
         info: manifest.store,
@@ -344,6 +346,8 @@ fn go_live(
         attempt: random(),
         segments_named: AtomicU64::new(0),
         queue: crate::flush::Queue::default(),
+        rollbacks: Mutex::default(),
+        graves: AtomicBool::new(false),
         reads: crate::inflight::Reads::default(),
         compaction: crate::compact::Schedule::default(),
         snapshots: Mutex::default(),

@@ -5,12 +5,14 @@
 //! again: the next checkpoint has it.
 
 use crate::changelog::Tail;
+use crate::changelog::record::Rollback;
 use crate::changelog::tail::Redo;
 use crate::commit;
 use crate::error::catch;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::ids::KeyGroupRange;
+use crate::rollback;
 use crate::store::StoreInner;
 use crate::write;
 use crate::writer::Writer;
@@ -170,7 +172,7 @@ fn claim_active(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer>
         store.replay.ended(&ranges, End::Again);
         return Err(error);
     }
-    finish(store, &ranges, || run(store, &tail, &mut [&mut writer]))?;
+    finish(store, &ranges, || run(store, &tail, &ranges, &mut [&mut writer]))?;
     Ok(writer)
 }
 
@@ -191,7 +193,7 @@ fn claim_after_all(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writ
     };
     finish(store, &ranges, || {
         let mut writers: Vec<&mut Writer> = others.iter_mut().chain([&mut own]).collect();
-        run(store, &tail, &mut writers)?;
+        run(store, &tail, &ranges, &mut writers)?;
         commit::commit_replayed(store, &tail);
         Ok(())
     })?;
@@ -228,8 +230,9 @@ fn check_host(store: &StoreInner, tail: &Tail) -> Result<()> {
     tail.handlers.iter().try_for_each(|(name, version)| events::find(store, name, *version).map(drop))
 }
 
-/// Replays the changes of some writers' key groups, in order.
-fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Result<()> {
+/// Replays the changes of some ranges of key groups, in order, by the writers that have them. A writer may have others as well, which were
+/// replayed before.
+fn run(store: &Arc<StoreInner>, tail: &Tail, ranges: &[KeyGroupRange], writers: &mut [&mut Writer]) -> Result<()> {
     let started = std::time::Instant::now();
     let mut logs: Vec<_> = writers.iter_mut().map(|writer| writer.swap_log(None)).collect();
     let mut changes = 0_u64;
@@ -237,7 +240,11 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Res
         let group = match &redo {
             Redo::Change { key, .. } => key.group,
             Redo::Event { event, .. } => event.group,
+            Redo::Rollback(rollback) => return roll_back(store, ranges, rollback),
         };
+        if !ranges.iter().any(|range| range.contains(group)) {
+            return Ok(());
+        }
         let Some(writer) = writers.iter_mut().find(|writer| writer.range().contains(group)) else { return Ok(()) };
         changes += 1;
         match redo {
@@ -246,6 +253,7 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Res
                 let handler = events::find(store, handler, version)?;
                 events::again(writer, &*handler, id, event, None)
             }
+            Redo::Rollback(_) => Ok(()),
         }
     });
     for (writer, log) in writers.iter_mut().zip(&mut logs) {
@@ -257,4 +265,14 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, writers: &mut [&mut Writer]) -> Res
     }
     tracing::info!(path = %store.storage.root().display(), bytes, changes, ?elapsed, "changelog replayed");
     outcome
+}
+
+/// Rolls back what it says of the ranges that are being replayed. Of a transactional store all that was replayed so far is committed before:
+/// it was when this was done first.
+fn roll_back(store: &Arc<StoreInner>, ranges: &[KeyGroupRange], rollback: &Rollback) -> Result<()> {
+    if store.options.transactional {
+        commit::commit_so_far(store);
+    }
+    let mut scopes = ranges.iter().filter_map(|range| rollback.scope.within(*range));
+    scopes.try_for_each(|scope| rollback::again(store, &scope, rollback))
 }

@@ -17,7 +17,7 @@ use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
 use crate::stack::{Slice, Version};
 use crate::stats::Histogram;
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 use std::sync::Arc;
 
 /// How long a flush takes before those who wait for it say so.
@@ -226,6 +226,16 @@ impl Shard {
         self.view_number.fetch_add(1, Ordering::Release);
     }
 
+    /// Keeps everybody from taking the view until another takes its place: for changes of the tables that go with it. Whoever took it
+    /// before and looks at the tables meanwhile finds in the end that there is another, and starts again.
+    pub fn hold_view(&self) -> HeldView<'_> {
+        let view = self.view.write();
+        // Before anything of the tables is changed, which is done with Release: who sees some of that sees this. Nobody sees the
+        // number alone, as it is read together with the view, under its lock.
+        self.view_number.fetch_add(1, Ordering::Release);
+        HeldView { shard: self, view }
+    }
+
     /// Tells those who wait that a flush has ended, well or not.
     pub fn signal(&self) {
         *self.progress.lock() += 1;
@@ -245,6 +255,23 @@ impl Shard {
                 tracing::warn!(range = %self.range, waited_s = SLOW.as_secs(), "a flush is slow");
             }
         }
+    }
+}
+
+/// The view of a shard, while nobody else can take it.
+#[derive(Debug)]
+pub struct HeldView<'a> {
+    shard: &'a Shard,
+    view: RwLockWriteGuard<'a, Arc<View>>,
+}
+
+impl HeldView<'_> {
+    /// Replaces the view; what is flushed stays as it is.
+    pub fn publish(mut self, version: Arc<Version>) {
+        let flushed = self.view.flushed;
+        *self.view = Arc::new(View::new(version, flushed));
+        // Pairs with `view_number`, as in `Shard::publish`.
+        self.shard.view_number.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -33,6 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
 use crate::triggers::Triggers;
+use crate::undone::Rollbacks;
 use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
@@ -148,6 +149,10 @@ pub(crate) struct StoreInner {
     pub attempt: u64,
     pub segments_named: AtomicU64,
     pub queue: Queue,
+    /// What was rolled back, as far as something in line was cut off before.
+    pub rollbacks: Mutex<Rollbacks>,
+    /// Whether a rollback left something behind in memory.
+    pub graves: AtomicBool,
     pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
     /// The snapshots that live.

@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::platform::sync::barrier::Barrier;
 use crate::store::StoreInner;
-use crate::{compact, flush, group_commit, inflight, reclaim};
+use crate::{compact, flush, group_commit, inflight, reclaim, rollback};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +23,8 @@ pub enum Task {
     Compact(Arc<StoreInner>),
     /// The store was opened where these files were; segments that no manifest names are left from a crash.
     Reclaim(Arc<StoreInner>, Vec<String>),
+    /// Something was rolled back, and left things behind.
+    Clear(Arc<StoreInner>),
     /// The thread ends.
     Stop,
 }
@@ -169,6 +171,7 @@ fn run(queue: &Receiver<Task>) {
             Task::Flush(store) => flush::run_next(&store),
             Task::Compact(store) => compact::run(&store),
             Task::Reclaim(store, found) => reclaim::orphans(&store, &found),
+            Task::Clear(store) => rollback::clear(&store),
             Task::Stop => return,
         }
     }

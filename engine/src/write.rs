@@ -7,7 +7,7 @@
 use crate::changelog::buffer::{FULL_BYTES as LOG_BYTES_FULL, HELD_BYTES_MAX as LOG_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::flush::Job;
-use crate::hot::OutOfMemory;
+use crate::hot::{OutOfMemory, Probe};
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
@@ -174,6 +174,7 @@ pub(crate) fn run<R>(
         Err(Halt::Memory(out)) => out,
     };
     let aborts = core.hot.aborts();
+    core.hot.open_steps();
     drop(core);
     run_again(store, shard, token, operation, (out, aborts))
 }
@@ -210,6 +211,9 @@ fn run_with_care<R>(
     }
     let outcome = operation(&mut core);
     let aborts = core.hot.aborts();
+    if matches!(outcome, Err(Halt::Memory(_))) {
+        core.hot.open_steps();
+    }
     drop(core);
     let outcome = match outcome {
         Ok(value) => Ok(value),
@@ -246,7 +250,7 @@ fn move_log(store: &Arc<StoreInner>, token: &mut OwnerToken<Core>) -> Result<()>
     Ok(())
 }
 
-/// Makes room and tries the operation again, until it has found memory, or there is none.
+/// Makes room and tries the operation again, until it has found memory, or there is none. It is between two steps since it has halted.
 #[cold]
 #[inline(never)]
 fn run_again<R>(
@@ -257,9 +261,12 @@ fn run_again<R>(
     out: (OutOfMemory, u64),
 ) -> Result<R> {
     let outcome = try_again(store, shard, token, operation, out);
+    let mut core = token.enter();
+    core.hot.close_steps();
     if outcome.is_err() {
-        token.enter().hot.set_unfinished(false);
+        core.hot.set_unfinished(false);
     }
+    drop(core);
     outcome
 }
 
@@ -308,6 +315,16 @@ pub(crate) fn check_aborts(core: &Core, before: u64) -> Result<()> {
         return Ok(());
     }
     Err(Error::Busy { problem: "a transaction was undone in the middle of the operation" })
+}
+
+/// The same where what was read is a table's own: also where that was rolled back meanwhile.
+pub(crate) fn check_undone(core: &Core, probe: &Probe<'_>, before: u64) -> Result<()> {
+    if core.hot.undone(probe.state, probe.group) == before {
+        return Ok(());
+    }
+    Err(Error::Busy {
+        problem: "a transaction was undone, or the key group rolled back, in the middle of the operation",
+    })
 }
 
 /// Waits for what [`make_room`] set going, outside the gate.

@@ -220,13 +220,13 @@ impl Writer {
         match self.quick_update(state, key, change) {
             QuickUpdate::Done => Ok(()),
             QuickUpdate::Not(change) => self.full_update(state, key.group, key.key, key.namespace, Some(change), None),
-            QuickUpdate::Changed(value, aborts) => self.full_update::<_, fn(Option<&[u8]>) -> _>(
+            QuickUpdate::Changed(value, undone) => self.full_update::<_, fn(Option<&[u8]>) -> _>(
                 state,
                 key.group,
                 key.key,
                 key.namespace,
                 None,
-                Some((value, aborts)),
+                Some((value, undone)),
             ),
         }
     }
@@ -248,12 +248,12 @@ impl Writer {
         match self.quick_change(state, key, &mut change) {
             QuickUpdate::Done => return Ok(()),
             QuickUpdate::Not(()) => {}
-            QuickUpdate::Changed(value, aborts) => changed = Some((value, aborts)),
+            QuickUpdate::Changed(value, undone) => changed = Some((value, undone)),
         }
-        let aborts = changed.as_ref().map(|(_, aborts)| *aborts);
+        let undone = changed.as_ref().map(|(_, undone)| *undone);
         let mut changed = changed.map(|(value, _)| value);
         self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
-            aborts.map_or(Ok(()), |aborts| write::check_aborts(core, aborts))?;
+            undone.map_or(Ok(()), |undone| write::check_undone(core, probe, undone))?;
             change::update(core, def, key, probe, &mut change, &mut changed)
         })
     }
@@ -416,13 +416,19 @@ impl Writer {
         mut from: Vec<u8>,
         to: Option<&[u8]>,
     ) -> Result<()> {
-        let mut more = true;
-        while more {
-            more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+        // Nothing is rolled back in between.
+        self.token.enter().hot.open_steps();
+        let outcome = loop {
+            let more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
                 delete_range::one_by_one(core, def, key, probe, &mut from, to)
-            })?;
-        }
-        Ok(())
+            });
+            match more {
+                Ok(true) => {}
+                ended => break ended.map(drop),
+            }
+        };
+        self.token.enter().hot.close_steps();
+        outcome
     }
 
     /// Deletes the entries of a map whose time is below `before`: those whose user keys begin with it, as 8 bytes big-endian,

@@ -36,6 +36,7 @@ fn records(bytes: &[u8]) {
             Record::Nothing => record::push_nothing(&mut again),
             Record::Handler { number, version, name } => record::push_handler(&mut again, number, version, name),
             Record::Event(event) => record::push_event(&mut again, event),
+            Record::Rollback(rollback) => record::push_rollback(&mut again, &rollback),
         }
         assert_eq!(&bytes[from..reader.at()], again);
     }

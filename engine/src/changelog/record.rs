@@ -8,6 +8,7 @@
 //! handler   kind | number | version | len, name: whose the events of this number are that follow
 //! event     kind | number | key group u16 | clock | len(event) | len(determinants) | both
 //! traced    as an event, with its id (source, offset) before the clock, and behind it all what it read and wrote, its length before
+//! rollback  kind | number | label | first and last key group u16 | count of states, 0 for all | the states, ascending
 //! ```
 //!
 //! `[..]` stands for what the kind has; expiries and lengths are varints. Changes say what became of the state, not how: an update is
@@ -18,6 +19,7 @@ use super::access::Accesses;
 use crate::codec::{DecodeError, Reader, push_varint};
 use crate::ids::{EventId, KeyGroup, KeyGroupRange, StateId};
 use crate::key::Key;
+use crate::scope::Scope;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -37,6 +39,7 @@ const NOTHING: u8 = 27;
 const HANDLER: u8 = 28;
 const EVENT: u8 = 29;
 const TRACED: u8 = 32;
+const ROLLBACK: u8 = 40;
 /// The key has a namespace.
 const NAMESPACED: u8 = 0x80;
 /// What is written expires.
@@ -71,7 +74,7 @@ pub enum Change<'a> {
 }
 
 /// A record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record<'a> {
     /// A change.
     Change {
@@ -105,6 +108,19 @@ pub enum Record<'a> {
     Event(Event<'a>),
     /// One that is known by its id, and what it read and wrote.
     Traced(EventId, Event<'a>, Accesses<'a>),
+    /// Some key groups and states went back to what a checkpoint has of them.
+    Rollback(Rollback),
+}
+
+/// A rollback to a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rollback {
+    /// The number of its manifest.
+    pub number: u64,
+    /// Its label.
+    pub label: u64,
+    /// What went back.
+    pub scope: Scope,
 }
 
 /// An event that was applied.
@@ -286,6 +302,36 @@ pub fn push_abort(out: &mut Vec<u8>) {
     out.push(ABORT);
 }
 
+/// Appends a rollback.
+pub fn push_rollback(out: &mut Vec<u8>, rollback: &Rollback) {
+    let Rollback { number, label, scope } = rollback;
+    out.push(ROLLBACK);
+    push_varint(out, *number);
+    push_varint(out, *label);
+    out.extend_from_slice(&scope.range().first().to_le_bytes());
+    out.extend_from_slice(&scope.range().last().to_le_bytes());
+    push_varint(out, scope.state_ids().len() as u64);
+    scope.state_ids().iter().for_each(|state| push_varint(out, u64::from(state.0)));
+}
+
+fn take_rollback<'a>(reader: &mut Reader<'_>) -> Result<Record<'a>, DecodeError> {
+    let (number, label) = (reader.varint()?, reader.varint()?);
+    let (first, last) = (reader.u16()?, reader.u16()?);
+    if first > last {
+        return Err(reader.error("a range of key groups that ends before it begins"));
+    }
+    let mut states = Vec::new();
+    for _ in 0..count(reader)? {
+        states
+            .push(StateId(u16::try_from(reader.varint()?).map_err(|_| reader.error("a state's number is too large"))?));
+    }
+    if !states.is_sorted_by(|a, b| a < b) {
+        return Err(reader.error("states that don't ascend"));
+    }
+    let scope = Scope::groups(KeyGroupRange::new(first, last)).of_states(states);
+    Ok(Record::Rollback(Rollback { number, label, scope }))
+}
+
 /// What a commit carries.
 pub type CommitParts = (Vec<(KeyGroupRange, Vec<u8>)>, Vec<u8>);
 
@@ -327,6 +373,7 @@ pub fn take<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         HANDLER => return take_handler(reader),
         EVENT => return take_event(reader),
         TRACED => return take_traced(reader),
+        ROLLBACK => return take_rollback(reader),
         _ => {}
     }
     let (namespaced, expiring) = (kind & NAMESPACED != 0, kind & EXPIRING != 0);
@@ -412,6 +459,10 @@ mod unit {
         Access::of(AccessKind::Update, 1 << 39).push(&mut accessed);
         let id = EventId { source: u32::MAX, offset: u64::MAX };
         push_traced(&mut bytes, id, event, Accesses::new(&accessed).unwrap());
+        let whole = Scope::groups(KeyGroupRange::new(0, 65_535));
+        let part = Scope::groups(KeyGroupRange::new(5, 5)).of_states(vec![StateId(300), StateId(2)]);
+        let rollbacks = [whole, part].map(|scope| Rollback { number: 1 << 40, label: u64::MAX, scope });
+        rollbacks.iter().for_each(|rollback| push_rollback(&mut bytes, rollback));
 
         let reader = &mut Reader::new(&bytes);
         for (key, expiry_ms) in [(plain, None), (spaced, Some(u64::MAX)), (plain, Some(0)), (spaced, None)] {
@@ -437,6 +488,9 @@ mod unit {
         let Ok(Record::Traced(found, traced, accesses)) = take(reader) else { panic!("a traced event") };
         assert_eq!((found, traced), (id, event));
         assert_eq!(accesses.iter().collect::<Vec<_>>(), [Access::of(AccessKind::Update, 1 << 39)]);
+        for rollback in rollbacks {
+            assert_eq!(take(reader), Ok(Record::Rollback(rollback)));
+        }
         assert_eq!(reader.remaining(), 0);
     }
 
@@ -445,6 +499,9 @@ mod unit {
         for bytes in [
             &[0_u8; 9][..],
             &[77],
+            // A range that ends before it begins; states that don't ascend.
+            &[ROLLBACK, 1, 1, 2, 0, 1, 0, 0],
+            &[ROLLBACK, 1, 1, 0, 0, 1, 0, 2, 5, 5],
             &[PUT],
             &[PUT, 0, 0, 0, 200],
             &[PUT | EXPIRING, 0, 0, 0, 0x80],

@@ -6,7 +6,7 @@
 use super::buffer::Contents;
 use super::files::Files;
 use super::format::BLOCK_BYTES;
-use super::record;
+use super::record::{self, Rollback};
 use super::trace::{Gathered, TraceIndex};
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
@@ -34,7 +34,7 @@ pub struct Chunk {
     pub position: u64,
     /// Where the last commit ends; 0 where there is none.
     pub commit_end: usize,
-    /// Whether there are registrations of states.
+    /// Whether there are registrations of states, or rollbacks.
     pub has_states: bool,
     /// Whether there are aborts.
     pub has_aborts: bool,
@@ -200,6 +200,14 @@ impl Changelog {
     pub fn abort(&self) {
         let mut stream = self.stream.lock();
         stream.control(record::push_abort).has_aborts = true;
+    }
+
+    /// Appends a rollback; the position behind it.
+    pub fn rollback(&self, rollback: &Rollback) -> u64 {
+        let mut stream = self.stream.lock();
+        // Found when a store is opened, like the registration of a state.
+        stream.control(|out| record::push_rollback(out, rollback)).has_states = true;
+        stream.appended
     }
 
     /// Appends the registration of a state.

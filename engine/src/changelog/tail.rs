@@ -2,7 +2,7 @@
 
 use super::files::{damaged, is_payload};
 use super::format::{BLOCK_HEADER_BYTES, Bad, BlockHeader, FILE_HEADER_BYTES, FileHeader, PAGE_BYTES};
-use super::record::{self, Change, CommitParts, Event, Record};
+use super::record::{self, Change, CommitParts, Event, Record, Rollback};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::ids::{EventId, StateId};
@@ -28,6 +28,8 @@ pub struct Tail {
     pub states: Vec<Vec<u8>>,
     /// Name and version of the handlers that events are of.
     pub handlers: Vec<(String, u32)>,
+    /// The rollbacks, and the positions behind them.
+    pub rollbacks: Vec<(Rollback, u64)>,
     /// What was undone, from a position up to another, ascending.
     voids: Vec<(u64, u64)>,
     /// Number and first position of the files that there are, oldest first.
@@ -50,6 +52,8 @@ pub enum Redo<'a> {
         /// When it expires, in ms.
         expiry_ms: Option<u64>,
     },
+    /// A rollback.
+    Rollback(&'a Rollback),
     /// An event.
     Event {
         /// The name of its handler.
@@ -111,6 +115,7 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
         last: None,
         states: Vec::new(),
         handlers: Vec::new(),
+        rollbacks: Vec::new(),
         voids: Vec::new(),
         there,
         void,
@@ -303,20 +308,21 @@ impl Tail {
         Ok(())
     }
 
+    /// The states that were registered, and what was rolled back.
     fn find_states(&mut self) -> Result<()> {
-        let (mut states, to) = (Vec::new(), self.to);
+        let (mut states, mut rollbacks, to) = (Vec::new(), Vec::new(), self.to);
         self.records(
             |header| header.has_states && header.position < to,
             |taken, end| {
-                if let Record::State(described) = taken
-                    && end <= to
-                {
-                    states.push(described.to_vec());
+                match taken {
+                    Record::State(described) if end <= to => states.push(described.to_vec()),
+                    Record::Rollback(rollback) if end <= to => rollbacks.push((rollback, end)),
+                    _ => {}
                 }
                 Ok(end < to)
             },
         )?;
-        self.states = states;
+        (self.states, self.rollbacks) = (states, rollbacks);
         Ok(())
     }
 
@@ -377,6 +383,7 @@ impl Tail {
                 while voids.next_if(|(_, to)| *to < end).is_some() {}
                 let is_void = voids.peek().is_some_and(|(from, to)| *from < end && end <= *to);
                 let wanted = !is_void && end <= self.to;
+                let id = if let Record::Traced(id, ..) = &taken { Some(*id) } else { None };
                 match taken {
                     // Also where it is void: what follows may not name it again.
                     Record::Handler { number, version, name } => {
@@ -385,8 +392,9 @@ impl Tail {
                     Record::Change { state, key, change, expiry_ms } if wanted => {
                         each(Redo::Change { state, key, change, expiry_ms })?;
                     }
+                    // Also where it is void: nothing of what it undid was staged.
+                    Record::Rollback(rollback) if end <= self.to => each(Redo::Rollback(&rollback))?,
                     Record::Event(event) | Record::Traced(_, event, _) if wanted => {
-                        let id = if let Record::Traced(id, ..) = taken { Some(id) } else { None };
                         let unnamed =
                             || Error::Background("an event in the changelog whose handler isn't named".into());
                         let (name, version) = handlers.get(&event.handler).ok_or_else(unnamed)?;

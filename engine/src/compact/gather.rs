@@ -5,7 +5,7 @@
 //! slices at once into a single segment, which takes their place.
 
 use super::hidden::carried;
-use super::merge::{Output, Sink, merge_into};
+use super::merge::{Output, Sink, merge_into, remove};
 use super::pick::BOTTOM;
 use super::share_segments;
 use super::work::known;
@@ -27,8 +27,12 @@ const NEW_MAX: usize = 18;
 /// What is longer is no small segment, in bytes.
 const SMALL_BYTES: u64 = 8 << 20;
 
-/// Gathers what is new since the newest checkpoint, if there is much of it. The caller runs the store's flushes.
-pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
+/// Gathers what is new since the newest checkpoint, if there is much of it. The caller runs the store's flushes; `rollback` was the
+/// last one before what it runs was cut off: after a later one that isn't told by the stacks of now.
+pub(crate) fn gather(store: &Arc<StoreInner>, rollback: u64) -> Result<()> {
+    if store.rollbacks.lock().last() != rollback {
+        return Ok(());
+    }
     let known = known(store);
     // Nobody picks what is being gathered, nor is gathered what is being merged.
     let look = || {
@@ -55,7 +59,9 @@ pub(crate) fn gather(store: &Arc<StoreInner>) -> Result<()> {
         Err(Error::Conversion { .. }) => return Ok(()),
         outputs => outputs?,
     };
-    install(store, &version, &chosen, &outputs);
+    if !install(store, &version, &chosen, &outputs, rollback) {
+        outputs.iter().for_each(|output| remove(store, output));
+    }
     drop(merging);
     store.counts.compactions.fetch_add(1, Ordering::Relaxed);
     Ok(())
@@ -133,14 +139,24 @@ fn merge_all(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<Segmen
     Ok(outputs)
 }
 
-/// Puts the output where the inputs were. Nothing came on top meanwhile: flushes are the caller's.
-fn install(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<SegmentId>, outputs: &[Output]) {
+/// Puts the output where the inputs were. Nothing came on top meanwhile: flushes are the caller's. False, and nothing was done, where
+/// something was rolled back meanwhile.
+fn install(
+    store: &Arc<StoreInner>,
+    version: &Version,
+    chosen: &HashSet<SegmentId>,
+    outputs: &[Output],
+    rollback: u64,
+) -> bool {
     let made: Vec<Layer> = outputs.iter().map(|output| output.layer(store)).collect();
     let mut dropped: Vec<Arc<LazySegment>> = version.segments();
     dropped.retain(|segment| chosen.contains(&segment.id()));
     // Noted before anybody can find them gone.
     let mut catalogue = store.catalogue.lock();
     let mut current = store.version.lock();
+    if store.rollbacks.lock().last() != rollback {
+        return false;
+    }
     let slices = current.slices.iter().map(|slice| {
         let rest = slice.layers.iter().filter(|layer| !chosen.contains(&layer.segment.id())).cloned();
         let had_some = slice.layers.iter().any(|layer| chosen.contains(&layer.segment.id()));
@@ -153,4 +169,5 @@ fn install(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<SegmentI
         shard.publish(Arc::clone(&current), None);
     }
     reclaim::note(&mut catalogue, &dropped);
+    true
 }

@@ -10,29 +10,42 @@ use crate::stack::{Layer, Slice, Version};
 use crate::store::StoreInner;
 use std::sync::Arc;
 
-/// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile.
-pub fn install(store: &Arc<StoreInner>, work: &Work, outputs: &[Output]) -> Result<()> {
+/// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile. Where the inputs aren't there
+/// any more, as slices were `rearranged` more often for rollbacks since, the outputs are for nothing.
+pub fn install(store: &Arc<StoreInner>, work: &Work, outputs: &[Output], rearranged: u64) -> Result<()> {
     let made: Vec<Layer> = outputs.iter().map(|output| output.layer(store)).collect();
     let mut catalogue = store.catalogue.lock();
     let mut version = store.version.lock();
-    let mut slices = version.slices.clone();
-    if work.bottom {
-        whole(&mut slices, work, outputs, &made)?;
-    } else {
-        for part in &work.parts {
-            let at = position(&slices, part)?;
-            let (above, below) = around(&slices[at], part)?;
-            let reaching = made.iter().filter(|layer| reaches(layer, part.slice.range));
-            let layers = above.iter().chain(reaching).chain(below).cloned().collect();
-            slices[at] = Arc::new(Slice { range: part.slice.range, layers });
+    let slices = match replaced(&version, work, outputs, &made) {
+        Err(_) if store.rollbacks.lock().rearranged() != rearranged => {
+            outputs.iter().for_each(|output| merge::remove(store, output));
+            return Ok(());
         }
-    }
+        slices => slices?,
+    };
     *version = Arc::new(Version { slices: share_segments(slices) });
     for shard in store.shards.lock().iter() {
         shard.publish(Arc::clone(&version), None);
     }
     reclaim::note(&mut catalogue, &work.inputs());
     Ok(())
+}
+
+/// The slices with the outputs in them.
+fn replaced(version: &Version, work: &Work, outputs: &[Output], made: &[Layer]) -> Result<Vec<Arc<Slice>>> {
+    let mut slices = version.slices.clone();
+    if work.bottom {
+        whole(&mut slices, work, outputs, made)?;
+        return Ok(slices);
+    }
+    for part in &work.parts {
+        let at = position(&slices, part)?;
+        let (above, below) = around(&slices[at], part)?;
+        let reaching = made.iter().filter(|layer| reaches(layer, part.slice.range));
+        let layers = above.iter().chain(reaching).chain(below).cloned().collect();
+        slices[at] = Arc::new(Slice { range: part.slice.range, layers });
+    }
+    Ok(slices)
 }
 
 fn reaches(layer: &Layer, range: KeyGroupRange) -> bool {
@@ -49,16 +62,44 @@ fn whole(slices: &mut Vec<Arc<Slice>>, work: &Work, outputs: &[Output], made: &[
         above.push((now.range, around(now, part)?.0.to_vec()));
     }
     let range = KeyGroupRange::new(first.slice.range.first(), last.slice.range.last());
-    let replaced = merge::ranges(range, outputs, true).into_iter().map(|range| {
-        let on_top = above.iter().filter(|(of, _)| of.intersect(range).is_some());
-        let mut layers = united(on_top.map(|(_, layers)| layers)).ok_or_else(changed)?;
-        layers.extend(made.iter().cloned());
-        layers.retain(|layer| reaches(layer, range));
-        Ok(Arc::new(Slice { range, layers }))
-    });
-    let replaced = replaced.collect::<Result<Vec<_>>>()?;
+    let mut replaced = Vec::new();
+    for range in merge::ranges(range, outputs, true) {
+        let on_top: Vec<_> = above.iter().filter(|(of, _)| of.intersect(range).is_some()).collect();
+        let mut add = |range, mut layers: Vec<Layer>| {
+            layers.extend(made.iter().cloned());
+            layers.retain(|layer| reaches(layer, range));
+            replaced.push(Arc::new(Slice { range, layers }));
+        };
+        match united(on_top.iter().map(|(_, layers)| layers)).filter(|_| are_alike(&on_top)) {
+            Some(layers) => add(range, layers),
+            None => {
+                for (of, layers) in on_top {
+                    of.intersect(range).into_iter().for_each(|range| add(range, layers.clone()));
+                }
+            }
+        }
+    }
     slices.splice(at..at + work.parts.len(), replaced);
     Ok(())
+}
+
+/// Whether each layer that lies on top of a slice lies on top of every other that it reaches, and shows the same there. It doesn't where
+/// what it has of some key groups was rolled back. Then the slices stay apart, as they do where they are of no one order.
+fn are_alike(stacks: &[&(KeyGroupRange, Vec<Layer>)]) -> bool {
+    let shows = |(range, others): &(KeyGroupRange, Vec<Layer>), layer: &Layer| {
+        !reaches(layer, *range)
+            || others.iter().any(|other| other.segment.id() == layer.segment.id() && is_same(other, layer))
+    };
+    stacks.iter().flat_map(|(_, layers)| layers).all(|layer| stacks.iter().all(|stack| shows(stack, layer)))
+}
+
+/// Whether two layers of one segment show the same of it.
+fn is_same(a: &Layer, b: &Layer) -> bool {
+    let is_of_one_schema = match (&a.older, &b.older) {
+        (Some(a), Some(b)) => a.is_same(b),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    is_of_one_schema && (Arc::ptr_eq(&a.map, &b.map) || a.map == b.map)
 }
 
 /// What lies on top of several slices, newest first. Each stack is part of one order, that in which all of it came on top
@@ -96,10 +137,9 @@ fn around<'a>(now: &'a Slice, part: &Part) -> Result<(&'a [Layer], &'a [Layer])>
     let inputs = &part.slice.layers[part.choice.layers.clone()];
     let under = part.slice.layers.len() - part.choice.layers.start;
     let first = now.layers.len().checked_sub(under).ok_or_else(changed)?;
-    let contiguous = now
-        .layers
-        .get(first..first + inputs.len())
-        .is_some_and(|layers| layers.iter().zip(inputs).all(|(a, b)| a.segment.id() == b.segment.id()));
+    let contiguous = now.layers.get(first..first + inputs.len()).is_some_and(|layers| {
+        layers.iter().zip(inputs).all(|(a, b)| a.segment.id() == b.segment.id() && is_same(a, b))
+    });
     if !contiguous {
         return Err(Error::Background("the inputs of a compaction are not contiguous any more".into()));
     }

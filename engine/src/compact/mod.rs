@@ -148,6 +148,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         if store.closed.load(Ordering::Acquire) && !everything {
             return Ok(());
         }
+        let rearranged = store.rollbacks.lock().rearranged();
         let Some(work) = begin(store, from, everything, expires) else {
             if from == 0 || everything {
                 return Ok(());
@@ -162,7 +163,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
                 tracing::warn!(%error, "values of an older schema can't be converted");
                 continue;
             }
-            outputs => install::install(store, &work, &outputs?)?,
+            outputs => install::install(store, &work, &outputs?, rearranged)?,
         }
         store.compaction.inputs.lock().clear();
         store.counts.compactions.fetch_add(1, Ordering::Relaxed);

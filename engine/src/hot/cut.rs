@@ -18,6 +18,7 @@
 use crate::hot::cell::Below;
 use crate::hot::order::Pieces;
 use crate::hot::record::{ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, TOMBSTONE, first_flags, hash_area, hash_entry};
+use crate::hot::rewind::Part;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::platform::arena::{Arena, Ref};
 use crate::spans::{self, Spans};
@@ -92,6 +93,19 @@ impl Cuts {
         self.off = CutOff::default();
         self.waits_for = 0;
         arena.uncharge(std::mem::take(&mut self.charged_bytes));
+    }
+
+    /// Forgets those of some tables, whose entries are left behind as a whole; the orders that they were cut out of.
+    pub(super) fn leave(&mut self, arena: &Arena, part: &Part) -> Vec<Pieces> {
+        let (left, kept): (VecDeque<Cut>, VecDeque<Cut>) =
+            std::mem::take(&mut self.cuts).into_iter().partition(|cut| part.has(cut.state, cut.group));
+        self.cuts = kept;
+        // Found out anew.
+        self.waits_for = 0;
+        for cut in &left {
+            self.change(arena, cut.root, |spans| spans.drop_up_to(cut.number));
+        }
+        left.into_iter().map(|cut| cut.pieces).collect()
     }
 
     /// Changes the spans of a container; their keys lie on the heap and are charged by force.
@@ -336,7 +350,8 @@ impl Hot {
         }
     }
 
-    /// Finishes cuts until about so many bytes were freed, or all that can be; true where so many were.
+    /// Finishes cuts, and clears what rolling back left behind, until about so many bytes were freed, or all that can be; true where so
+    /// many were.
     pub fn free_cuts(&mut self, bytes: usize) -> bool {
         let before = self.memory.retired_bytes();
         while self.can_free_cut_off() {
@@ -346,6 +361,6 @@ impl Hot {
                 return true;
             }
         }
-        false
+        self.free_graves(bytes, before)
     }
 }

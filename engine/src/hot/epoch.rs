@@ -4,6 +4,7 @@ use crate::hot::cut::{CutOff, Cuts};
 use crate::hot::dirty::DirtyList;
 use crate::hot::floor::Floors;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, first_flags, hash_area, hash_entry};
+use crate::hot::rewind::Graves;
 use crate::hot::table::{Head, Place};
 use crate::hot::transaction::{Departing, Transaction};
 use crate::hot::{Memory, OutOfMemory, Probe};
@@ -110,6 +111,7 @@ pub struct Hot {
     pub(super) departing: VecDeque<Departing>,
     /// An operation of many steps found no memory after some of them, and is about to go on: nothing is committed or cut off before.
     pub(super) unfinished: bool,
+    pub(super) graves: Graves,
     /// The caller's clock, in ms.
     pub now_ms: u64,
     /// How many records were copied because their epoch was being flushed.
@@ -144,6 +146,7 @@ impl Hot {
             committed: 0,
             departing: VecDeque::new(),
             unfinished: false,
+            graves: Graves::default(),
             now_ms: 0,
             copies: 0,
             deletions: 0,
@@ -222,6 +225,11 @@ impl Hot {
     /// Epochs cut off and not flushed yet.
     pub fn in_flight(&self) -> usize {
         self.sealed.len()
+    }
+
+    /// The number of the current dirty lists.
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The last epoch that was cut off, while it is in flight.
@@ -426,8 +434,9 @@ impl Hot {
 
     /// As [`Hot::abandon`], whatever is lost by it: the store is closed.
     pub fn forget(&mut self, fresh: Memory) {
-        // What was cut off goes with everything else.
+        // What was cut off, or left behind, goes with everything else.
         self.cuts.clear(self.memory.arena());
+        self.graves.forget();
         while self.has_chores() {
             self.work();
         }
@@ -542,7 +551,8 @@ impl Hot {
     /// else of what cuts did. True while there is more.
     pub fn work(&mut self) -> bool {
         self.work_a_little();
-        self.has_work = !self.chores.is_empty() || !self.departing.is_empty() || self.can_free_cut_off();
+        self.has_work =
+            !self.chores.is_empty() || !self.departing.is_empty() || self.can_free_cut_off() || self.can_clear_graves();
         self.has_work
     }
 
@@ -555,6 +565,8 @@ impl Hot {
             self.work_on_flushed();
         } else if self.can_free_cut_off() {
             self.free_cut_off();
+        } else if self.can_clear_graves() {
+            self.clear_graves();
         }
     }
 

@@ -40,6 +40,8 @@ pub mod order;
 #[cfg(not(loom))]
 pub mod quick;
 pub mod record;
+#[cfg(not(loom))]
+pub mod rewind;
 pub mod shared;
 pub mod table;
 #[cfg(all(test, not(loom)))]
@@ -52,6 +54,8 @@ pub use epoch::{Hot, Sealed};
 #[cfg(not(loom))]
 pub use floor::Loaded;
 pub use memory::Memory;
+#[cfg(not(loom))]
+pub use rewind::Part;
 
 #[cfg(not(loom))]
 use crate::platform::arena::{Arena, Ref};

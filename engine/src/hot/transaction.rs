@@ -119,6 +119,11 @@ impl Hot {
         self.transaction.as_ref().is_some_and(|transaction| !transaction.touched.is_empty())
     }
 
+    /// The (state, key group index) of which something is staged.
+    pub(super) fn touched(&self) -> &[(u16, u16)] {
+        self.transaction.as_ref().map_or(&[], |transaction| &transaction.touched)
+    }
+
     /// About how many bytes are staged, in memory and on disk.
     pub fn staged_bytes(&self) -> usize {
         self.transaction.as_ref().map_or(0, |transaction| transaction.dirty_bytes + transaction.cut_bytes)

@@ -47,7 +47,7 @@ impl Writer {
             found = quickened;
         }
         if let Err(value) = found.change(|old| change(Some(old))) {
-            return QuickUpdate::Changed(value, core.hot.aborts());
+            return QuickUpdate::Changed(value, core.hot.undone(state.0.0, group));
         }
         if let Some(log) = &mut core.log {
             log.word(state.0, key.group, key.key, found.value());
@@ -78,7 +78,7 @@ impl Writer {
         let Some(change) = change.take() else { return QuickUpdate::Not(()) };
         self.states.note_length(state, record.value_len());
         if let Err(value) = core.hot.change_quickly(record, |old| change(Some(old))) {
-            return QuickUpdate::Changed(value, core.hot.aborts());
+            return QuickUpdate::Changed(value, core.hot.undone(state.0.0, group));
         }
         if let Some(log) = &mut core.log {
             log.change(state.0, key, Change::Put(core.hot.value_of(record)), None);

@@ -15,6 +15,11 @@ pub struct Pieces {
 }
 
 impl Pieces {
+    /// All of a tree, which nothing else may lead to any more.
+    pub fn of(tree: Tree) -> Self {
+        Self { nodes: vec![tree.root], entries: Vec::new() }
+    }
+
     /// Takes some entries out: at least one, if there are any, and about `limit` at most. The nodes above them are freed.
     pub fn take(&mut self, memory: &mut Memory, limit: usize) -> Vec<Ref> {
         while self.entries.len() < limit
