@@ -47,6 +47,19 @@ fn commit(store: &Store) -> u64 {
     committed.position
 }
 
+/// Waits until these are the checkpoints that are kept: those that are subsumed go in the background.
+fn await_kept(store: &Store, expected: &[u64]) {
+    let waiting = std::time::Instant::now();
+    loop {
+        let kept: Vec<u64> = store.checkpoints().iter().map(|info| info.label).collect();
+        if kept == expected {
+            return;
+        }
+        assert!(waiting.elapsed().as_secs() < 60, "{kept:?} are kept, not {expected:?}");
+        std::thread::yield_now();
+    }
+}
+
 fn segments(directory: &Path) -> usize {
     let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().contains("seg")).count()
@@ -91,6 +104,7 @@ fn a_view_keeps_its_segments_while_checkpoints_come_and_go() {
     store.release(1).unwrap();
     store.compact().unwrap();
     checkpoint(&store, 7);
+    await_kept(&store, &[7]);
     for label in [1, 2, 3] {
         let error = store.as_of(label).unwrap_err();
         assert!(matches!(&error, Error::Checkpoint { .. }) && error.to_string().ends_with("[7]"), "{error}");
@@ -452,6 +466,26 @@ fn maps_come_back_with_few_writes_and_their_times() {
         assert_eq!(found, (0..1_000_u16).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
         assert_eq!(writer.map_first(maps, key(b"none")).unwrap(), None);
     }
+    // Read twice, an entry lives longer twice.
+    writer.set_time_ms(1_080);
+    let user_key = 9_u16.to_be_bytes();
+    for (now_ms, lives_until) in [(1_080, 1_180), (1_090, 1_190)] {
+        writer.set_time_ms(now_ms);
+        assert!(writer.map_get(maps, key(b"m"), &user_key).unwrap().is_some());
+        let past = store.as_of_position(store.position().unwrap()).unwrap();
+        for (at, lives) in [(lives_until - 1, true), (lives_until, false)] {
+            past.set_time_ms(at);
+            assert_eq!(past.map_get(maps, key(b"m"), &user_key).unwrap().is_some(), lives, "{at}");
+            let mut found = 0;
+            past.map_scan(maps, key(b"m"), &MapRange::all(), |_, _| {
+                found += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            assert_eq!(found, usize::from(lives), "{at}");
+        }
+    }
+    assert_eq!(writer.rollback_keys(&scope, AsOf::Label(1)).unwrap().changes, 1);
     // All expire when they would have.
     writer.set_time_ms(1_100);
     assert_eq!(writer.map_first(maps, key(b"m")).unwrap(), None);
