@@ -448,9 +448,10 @@ impl Entries {
                     self.entries.insert(user_key.to_vec(), Entry::Touched(expiry_ms));
                 }
             },
-            Change::MapDeleteRange(from, to) => {
-                self.entries
-                    .retain(|user_key, _| user_key.as_slice() < from || to.is_some_and(|to| to <= user_key.as_slice()));
+            Change::MapDeleteRange(from, to) if to.is_none_or(|to| from < to) => {
+                let range = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
+                let gone: Vec<Vec<u8>> = self.entries.range::<[u8], _>(range).map(|(key, _)| key.clone()).collect();
+                gone.iter().for_each(|user_key| drop(self.entries.remove(user_key)));
                 self.hidden.insert(from, to, 0);
             }
             Change::MapClear => {

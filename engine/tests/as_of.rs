@@ -16,6 +16,7 @@ use alluvium::{
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn engine() -> Engine {
     Engine::open(EngineOptions::default()).unwrap()
@@ -44,6 +45,19 @@ fn commit(store: &Store) -> u64 {
     let committed = store.commit(Commit::default()).unwrap();
     committed.wait().unwrap();
     committed.position
+}
+
+/// Waits until these are the checkpoints that are kept: those that are subsumed go in the background.
+fn await_kept(store: &Store, expected: &[u64]) {
+    let waiting = std::time::Instant::now();
+    loop {
+        let kept: Vec<u64> = store.checkpoints().iter().map(|info| info.label).collect();
+        if kept == expected {
+            return;
+        }
+        assert!(waiting.elapsed().as_secs() < 60, "{kept:?} are kept, not {expected:?}");
+        std::thread::yield_now();
+    }
 }
 
 fn segments(directory: &Path) -> usize {
@@ -90,6 +104,7 @@ fn a_view_keeps_its_segments_while_checkpoints_come_and_go() {
     store.release(1).unwrap();
     store.compact().unwrap();
     checkpoint(&store, 7);
+    await_kept(&store, &[7]);
     for label in [1, 2, 3] {
         let error = store.as_of(label).unwrap_err();
         assert!(matches!(&error, Error::Checkpoint { .. }) && error.to_string().ends_with("[7]"), "{error}");
@@ -451,6 +466,26 @@ fn maps_come_back_with_few_writes_and_their_times() {
         assert_eq!(found, (0..1_000_u16).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
         assert_eq!(writer.map_first(maps, key(b"none")).unwrap(), None);
     }
+    // Read twice, an entry lives longer twice.
+    writer.set_time_ms(1_080);
+    let user_key = 9_u16.to_be_bytes();
+    for (now_ms, lives_until) in [(1_080, 1_180), (1_090, 1_190)] {
+        writer.set_time_ms(now_ms);
+        assert!(writer.map_get(maps, key(b"m"), &user_key).unwrap().is_some());
+        let past = store.as_of_position(store.position().unwrap()).unwrap();
+        for (at, lives) in [(lives_until - 1, true), (lives_until, false)] {
+            past.set_time_ms(at);
+            assert_eq!(past.map_get(maps, key(b"m"), &user_key).unwrap().is_some(), lives, "{at}");
+            let mut found = 0;
+            past.map_scan(maps, key(b"m"), &MapRange::all(), |_, _| {
+                found += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            assert_eq!(found, usize::from(lives), "{at}");
+        }
+    }
+    assert_eq!(writer.rollback_keys(&scope, AsOf::Label(1)).unwrap().changes, 1);
     // All expire when they would have.
     writer.set_time_ms(1_100);
     assert_eq!(writer.map_first(maps, key(b"m")).unwrap(), None);
@@ -492,4 +527,79 @@ fn what_was_brought_back_is_found_after_a_crash() {
     assert_eq!(reader.get(values, key(b"other")).unwrap(), None);
     assert_eq!(reader.list(lists, key(b"k")).unwrap(), [b"a", b"b"]);
     assert_eq!(store.as_of_position(then).unwrap().list(lists, key(b"k")).unwrap(), [b"a", b"b"]);
+}
+
+/// Positions, and how many changes were made by then.
+#[derive(Default)]
+struct Known(std::sync::Mutex<Vec<(u64, u64)>>);
+
+impl Known {
+    fn add(&self, position: u64, count: u64) {
+        self.0.lock().unwrap().push((position, count));
+    }
+
+    /// One of them, a late one mostly.
+    fn pick(&self, rng: &mut rng::Rng) -> Option<(u64, u64)> {
+        let known = self.0.lock().unwrap();
+        let from = if rng.one_in(4) { 0 } else { known.len().saturating_sub(100) };
+        (!known.is_empty()).then(|| *rng.pick(&known[from..]))
+    }
+}
+
+/// Readers of the past, a writer that commits, checkpoints and merges beside each other: a position says what was there, or that it is
+/// beyond the history by now.
+#[test]
+fn the_past_is_read_while_everything_moves_on() {
+    const KEYS: u64 = 50;
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let store = Store::create(&engine, directory.path(), options(3)).unwrap();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let (known, over) = (Known::default(), AtomicBool::new(false));
+    let (read, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for seed in 0..2 {
+            let (store, known, over, read, refused) = (&store, &known, &over, &read, &refused);
+            scope.spawn(move || {
+                let mut rng = rng::Rng::new(seed);
+                while !over.load(Ordering::Relaxed) {
+                    let Some((position, count)) = known.pick(&mut rng) else { continue };
+                    let past = match store.as_of_position(position) {
+                        Err(Error::Position { .. }) => {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        }
+                        outcome => outcome.unwrap(),
+                    };
+                    for _ in 0..3 {
+                        let n = rng.below(KEYS as usize) as u64;
+                        // The last change of the key up to then.
+                        let last = (count.saturating_sub(KEYS)..count).find(|change| change % KEYS == n);
+                        let found = past.get(state, key(&n.to_le_bytes())).unwrap();
+                        let found = found.map(|found| u64::from_le_bytes(found[..8].try_into().unwrap()));
+                        assert_eq!(found, last, "{count} changes at {position}");
+                    }
+                    read.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut value = vec![7; 1_000];
+        for count in 0..6_000_u64 {
+            value[..8].copy_from_slice(&count.to_le_bytes());
+            writer.put(state, key(&(count % KEYS).to_le_bytes()), &value).unwrap();
+            if count % 7 == 0 {
+                known.add(store.commit(Commit::default()).unwrap().position, count + 1);
+            }
+            if count % 301 == 0 {
+                known.add(checkpoint(&store, count), count + 1);
+            }
+        }
+        let waiting = std::time::Instant::now();
+        while read.load(Ordering::Relaxed) < 20 && waiting.elapsed().as_secs() < 60 {
+            std::thread::yield_now();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let (read, refused) = (read.into_inner(), refused.into_inner());
+    assert!(read >= 20, "{read} read, {refused} refused");
 }

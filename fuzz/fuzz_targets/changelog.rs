@@ -3,6 +3,7 @@
 #![no_main]
 
 use alluvium::changelog::format::{BLOCK_HEADER_BYTES, BlockHeader, FileHeader, PAGE_BYTES, payload_sum};
+use alluvium::changelog::History;
 use alluvium::changelog::record::{self, Record};
 use alluvium::changelog::tail;
 use alluvium::codec::Reader;
@@ -74,6 +75,17 @@ fn whole(bytes: &[u8], from: u64) {
     if let Ok(Some(tail)) = tail::find(&*storage, &files, STORE, from) {
         assert!(tail.from <= tail.to);
         let _ = tail.replay(|_| Ok(()));
+    }
+    for to in [from + 1, u64::MAX] {
+        if let Ok(history) = History::open(&*storage, STORE, &[(1, 0)], from, to) {
+            let mut at = from;
+            let _ = history.records(from, to, |_, begin, end| {
+                assert!(at <= begin && begin < end && end <= to);
+                at = end;
+                Ok(true)
+            });
+            let _ = history.last_commit(to);
+        }
     }
 }
 

@@ -223,7 +223,8 @@ pub fn push_commit(out: &mut Vec<u8>, offsets: &[(KeyGroupRange, Vec<u8>)], meta
     out.extend_from_slice(&parts);
 }
 
-/// Appends a record that says nothing: a place in the stream of its own.
+/// Appends a record that says nothing: a place in the stream of its own. It stands only where the stream lacks changes, or did until a
+/// checkpoint that isn't complete yet has them: the past isn't told across it.
 pub fn push_nothing(out: &mut Vec<u8>) {
     out.push(NOTHING);
 }

@@ -218,6 +218,9 @@ struct World {
     labels: BTreeMap<u64, (Model, u64)>,
     positions: BTreeMap<u64, (Model, u64)>,
     next_label: u64,
+    /// The labels that are kept, and those of them that are retained.
+    kept: BTreeSet<u64>,
+    retained: BTreeSet<u64>,
     rng: Rng,
     checks: usize,
 }
@@ -256,6 +259,8 @@ impl World {
             labels: BTreeMap::new(),
             positions: BTreeMap::from([(0, (Model::default(), 0))]),
             next_label: 1,
+            kept: BTreeSet::new(),
+            retained: BTreeSet::new(),
             rng: Rng::new(seed),
             checks: 0,
         }
@@ -370,6 +375,24 @@ impl World {
         self.remember(info.position);
         if self.rng.one_in(4) {
             self.store().retain(label).unwrap();
+            self.retained.insert(label);
+        }
+        self.kept.insert(label);
+        let newest = self.newest();
+        self.kept.retain(|label| newest.contains(label) || self.retained.contains(label));
+        super::await_kept(self.store(), &self.kept.iter().copied().collect::<Vec<_>>());
+    }
+
+    fn newest(&self) -> BTreeSet<u64> {
+        self.kept.iter().rev().take(KEPT).copied().collect()
+    }
+
+    fn release(&mut self) {
+        let Some(label) = self.kept.first().copied() else { return };
+        self.store().release(label).unwrap();
+        self.retained.remove(&label);
+        if !self.newest().contains(&label) {
+            self.kept.remove(&label);
         }
     }
 
@@ -381,7 +404,7 @@ impl World {
 
     /// Checkpoints that are kept are what they were, others are refused.
     fn check_label(&mut self, label: u64) {
-        let kept: BTreeSet<u64> = self.store().checkpoints().iter().map(|info| info.label).collect();
+        let kept = &self.kept;
         let (model, then_ms) = &self.labels[&label];
         match self.store().as_of(label) {
             Ok(snapshot) => {
@@ -437,7 +460,7 @@ impl World {
     /// Brings some keys back, and says whether that could be.
     fn roll_back(&mut self) {
         let (to, (then, _)) = if self.rng.one_in(2) {
-            let kept: Vec<u64> = self.store().checkpoints().iter().map(|info| info.label).collect();
+            let kept: Vec<u64> = self.kept.iter().copied().collect();
             if kept.is_empty() {
                 return;
             }
@@ -501,6 +524,7 @@ impl World {
         let (store, states, writers) = open(&self.engine, self.directory.path());
         assert_eq!(store.position().unwrap(), recovered);
         (self.store, self.states, self.writers) = (Some(store), states, writers);
+        self.retained.clear();
         self.positions.retain(|position, _| *position <= recovered);
         self.model = self.positions[&recovered].0.clone();
         self.tick();
@@ -578,12 +602,7 @@ fn the_past_is_what_copies_of_a_model_say() {
                     world.check_position();
                 }
                 7 => world.store().compact().unwrap(),
-                8 => {
-                    let labels: Vec<u64> = world.store().checkpoints().iter().map(|info| info.label).collect();
-                    if let Some(&label) = labels.first() {
-                        world.store().release(label).unwrap();
-                    }
-                }
+                8 => world.release(),
                 9 => world.reopen(),
                 _ => world.roll_back(),
             }

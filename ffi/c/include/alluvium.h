@@ -118,6 +118,16 @@
 #define ALLUVIUM_STORAGE_POSIX 2
 
 /**
+ * A moment is a checkpoint that is kept, by its label.
+ */
+#define ALLUVIUM_AS_OF_LABEL 0
+
+/**
+ * A moment is a position of the changelog.
+ */
+#define ALLUVIUM_AS_OF_POSITION 1
+
+/**
  * A checkpoint is complete when its files are durable on this machine's disk.
  */
 #define ALLUVIUM_DURABILITY_CHECKPOINT 0
@@ -268,6 +278,11 @@
  * Background work failed for good; the store must be reopened.
  */
 #define ALLUVIUM_BACKGROUND -32
+
+/**
+ * A position of the changelog that the history doesn't have, or that can't be told of.
+ */
+#define ALLUVIUM_POSITION -33
 
 /**
  * The disk is full, or the process has too many files open.
@@ -888,6 +903,34 @@ typedef struct {
 } alluvium_fetch_request;
 
 /**
+ * A store as it was at a position of its changelog. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_past;
+
+/**
+ * What was brought back.
+ */
+typedef struct {
+  /**
+   * How many keys (a map is one) were written to, as they differed.
+   */
+  uint64_t keys;
+  /**
+   * How many values, lists and entries were written or deleted.
+   */
+  uint64_t changes;
+  /**
+   * The bytes of their keys and values.
+   */
+  uint64_t bytes;
+} alluvium_rolled_back;
+
+/**
  * Takes what a callback makes: to be called with its bytes, once or more often, 1 GiB together at most. It is good for as long as the
  * callback that it was given to runs.
  */
@@ -1106,6 +1149,11 @@ typedef struct {
    * How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun.
    */
   uint64_t changelog_file_bytes;
+  /**
+   * With a changelog: so many of the newest complete checkpoints are kept, whatever becomes of them otherwise, and the changelog from the
+   * oldest of them on, so that the past can be read by position; 0: none (0).
+   */
+  uint64_t history_checkpoints;
 } alluvium_store_options;
 
 /**
@@ -1350,9 +1398,11 @@ alluvium_status alluvium_info_offset(alluvium_info info,
                                      alluvium_error *error);
 
 /**
- * The position in the changelog behind a commit; 0 where there is no changelog, and of a checkpoint.
+ * The position in the changelog behind a commit, or before which a checkpoint has everything; 0 where there is no changelog.
  */
-alluvium_status alluvium_info_position(alluvium_info info, uint64_t *position, alluvium_error *error);
+alluvium_status alluvium_info_position(alluvium_info info,
+                                       uint64_t *position,
+                                       alluvium_error *error);
 
 /**
  * Closes an info.
@@ -1934,6 +1984,112 @@ alluvium_status alluvium_writer_map_pop_below(alluvium_writer writer,
                                               alluvium_slice below,
                                               alluvium_buffer buffer,
                                               alluvium_error *error);
+
+/**
+ * The store as it was at a checkpoint that is kept, as a snapshot: `ALLUVIUM_CHECKPOINT` where none of this label is kept, and the error says which
+ * are; `ALLUVIUM_BUSY` while as many as the options allow live. Nothing is flushed for it. States that were registered later are empty;
+ * those that were migrated since are refused with `ALLUVIUM_STATE`. Close it with `alluvium_snapshot_close`.
+ */
+alluvium_status alluvium_store_as_of(alluvium_store store,
+                                     uint64_t label,
+                                     alluvium_snapshot *snapshot,
+                                     alluvium_error *error);
+
+/**
+ * The position in the changelog behind everything that was done so far, committed or not; 0 where there never was one.
+ */
+alluvium_status alluvium_store_position(alluvium_store store, uint64_t *position, alluvium_error *error);
+
+/**
+ * The store as it was at a position of its changelog: every change that ends there or before; of a transactional store, what was committed
+ * by then. Needs `history_checkpoints`: `ALLUVIUM_OPTIONS` without; `ALLUVIUM_POSITION` where the history doesn't go back so far, or
+ * the changelog not so far forward; `ALLUVIUM_BUSY` as of `alluvium_store_snapshot`, with which these views are counted. Each read goes
+ * through the changelog between the nearest checkpoint and the position. Close it with `alluvium_past_close`.
+ */
+alluvium_status alluvium_store_as_of_position(alluvium_store store,
+                                              uint64_t position,
+                                              alluvium_past *past,
+                                              alluvium_error *error);
+
+/**
+ * Sets the clock that decides what is expired, in ms; it begins at 0.
+ */
+alluvium_status alluvium_past_set_time(alluvium_past past, uint64_t now_ms, alluvium_error *error);
+
+/**
+ * A value, as by `alluvium_writer_get`. `ALLUVIUM_POSITION` where it can't be told: events of its key group, a bulk load or a migration lie
+ * behind the nearest checkpoint.
+ */
+alluvium_status alluvium_past_get(alluvium_past past,
+                                  uint16_t state,
+                                  const alluvium_key *key_,
+                                  uint8_t *memory,
+                                  size_t capacity,
+                                  size_t *len,
+                                  alluvium_error *error);
+
+/**
+ * A list, as by `alluvium_writer_list`.
+ */
+alluvium_status alluvium_past_list(alluvium_past past,
+                                   uint16_t state,
+                                   const alluvium_key *key_,
+                                   alluvium_buffer buffer,
+                                   alluvium_error *error);
+
+/**
+ * The value of a map's entry, as by `alluvium_writer_map_get`.
+ */
+alluvium_status alluvium_past_map_get(alluvium_past past,
+                                      uint16_t state,
+                                      const alluvium_key *key_,
+                                      alluvium_slice user_key,
+                                      uint8_t *memory,
+                                      size_t capacity,
+                                      size_t *len,
+                                      alluvium_error *error);
+
+/**
+ * The entries of a map in a range, in order, all at once; null: all of them. `ALLUVIUM_NOT_FOUND` where there are none.
+ */
+alluvium_status alluvium_past_map_entries(alluvium_past past,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          const alluvium_map_range *range,
+                                          alluvium_buffer buffer,
+                                          alluvium_error *error);
+
+/**
+ * Closes a view: `ALLUVIUM_IN_USE` while a call uses it.
+ */
+alluvium_status alluvium_past_close(alluvium_past past, alluvium_error *error);
+
+/**
+ * Brings keys of a writer back to what they were at a moment (`ALLUVIUM_AS_OF_...`, and the label or position), each in the state at the same place of
+ * `states`: values, lists, merged values and whole maps, with the times at which they expire. What wasn't there then is deleted, what is
+ * equal isn't written. These are changes as any others. Where it fails, keys before the one that it failed at are brought back, and the
+ * same call goes on. `ALLUVIUM_CHECKPOINT`, `ALLUVIUM_POSITION` and `ALLUVIUM_STATE` where it can't be told what they were.
+ */
+alluvium_status alluvium_writer_rollback_keys(alluvium_writer writer,
+                                              const uint16_t *states,
+                                              const alluvium_key *keys_,
+                                              size_t keys_len,
+                                              uint32_t as_of,
+                                              uint64_t which,
+                                              alluvium_rolled_back *done,
+                                              alluvium_error *error);
+
+/**
+ * As `alluvium_writer_rollback_keys`, the keys of a state in a range of the writer's key groups that begin with a prefix, in all namespaces.
+ */
+alluvium_status alluvium_writer_rollback_prefix(alluvium_writer writer,
+                                                uint16_t state,
+                                                alluvium_range groups,
+                                                alluvium_slice prefix,
+                                                uint32_t as_of,
+                                                uint64_t which,
+                                                alluvium_rolled_back *done,
+                                                alluvium_error *error);
 
 /**
  * Makes a reader; with `committed` (0 or 1) of what is committed alone. Close it with `alluvium_reader_close`.

@@ -31,8 +31,6 @@ unsafe impl Object for PendingObject {
 #[derive(Debug)]
 pub struct InfoObject {
     known: CheckpointInfo,
-    /// Of a commit.
-    position: u64,
 }
 
 // SAFETY: the only type of this kind, and `Sync`.
@@ -175,7 +173,7 @@ pub unsafe extern "C" fn alluvium_writer_barrier(
 
 unsafe fn leave_info(info: *mut alluvium_info, known: CheckpointInfo, store: Handle) -> Outcome {
     // SAFETY: the caller's `info`.
-    unsafe { leave_object(info, InfoObject { known, position: 0 }, store) }
+    unsafe { leave_object(info, InfoObject { known }, store) }
 }
 
 unsafe fn leave_object(info: *mut alluvium_info, object: InfoObject, store: Handle) -> Outcome {
@@ -352,7 +350,7 @@ pub unsafe extern "C" fn alluvium_info_offset(
     }
 }
 
-/// The position in the changelog behind a commit; 0 where there is no changelog, and of a checkpoint.
+/// The position in the changelog behind a commit, or before which a checkpoint has everything; 0 where there is no changelog.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_info_position(
     info: alluvium_info,
@@ -362,7 +360,7 @@ pub unsafe extern "C" fn alluvium_info_position(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            give(position, "position", handles::get::<InfoObject>(info.id)?.position)?;
+            give(position, "position", handles::get::<InfoObject>(info.id)?.known.position)?;
             Ok(Status::Ok)
         })
     }
@@ -393,7 +391,7 @@ pub(crate) unsafe fn leave_commit(info: *mut alluvium_info, commit: &CommitInfo,
         changed_bytes: 0,
     };
     // SAFETY: the caller's `info`.
-    unsafe { leave_object(info, InfoObject { known, position: commit.position }, store) }
+    unsafe { leave_object(info, InfoObject { known }, store) }
 }
 
 /// How many checkpoints a store keeps.

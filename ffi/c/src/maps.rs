@@ -9,7 +9,7 @@ use alluvium::{Key, KeyGroup, PackedRecord};
 use alluvium_ffi::Status;
 
 /// Adds an entry to what lies in a buffer, as a cursor does; nothing is said of its map's key.
-fn push(buffer: &mut Buffer, user_key: &[u8], value: &[u8]) {
+pub(crate) fn push(buffer: &mut Buffer, user_key: &[u8], value: &[u8]) {
     packed::push(&mut buffer.bytes, PackedRecord { group: KeyGroup(0), key: &[], namespace: &[], user_key, value });
     buffer.records += 1;
 }

@@ -14,7 +14,7 @@ use alluvium_ffi::{Kind, Object, Status};
 #[derive(Debug)]
 pub struct SnapshotObject {
     pub(crate) snapshot: Snapshot,
-    key_groups: u32,
+    pub(crate) key_groups: u32,
     /// The store's handle.
     pub(crate) store: Handle,
 }

@@ -4,7 +4,9 @@ use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, opti
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
 use crate::types::*;
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, Policy, Retention, SegmentSink, Store, StoreOptions};
+use alluvium::{
+    ChangelogOptions, CheckpointSource, Durability, History, Policy, Retention, SegmentSink, Store, StoreOptions,
+};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -78,6 +80,9 @@ pub struct alluvium_store_options {
     pub changelog_bytes: u64,
     /// How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun.
     pub changelog_file_bytes: u64,
+    /// With a changelog: so many of the newest complete checkpoints are kept, whatever becomes of them otherwise, and the changelog from the
+    /// oldest of them on, so that the past can be read by position; 0: none (0).
+    pub history_checkpoints: u64,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -102,6 +107,7 @@ fn defaults() -> alluvium_store_options {
         changelog_delay_us: u64::try_from(usual.changelog.delay.as_micros()).unwrap_or(u64::MAX),
         changelog_bytes: usual.changelog.bytes as u64,
         changelog_file_bytes: usual.changelog.file_bytes,
+        history_checkpoints: usual.history.checkpoints as u64,
     }
 }
 
@@ -155,8 +161,11 @@ impl SegmentSink for HostSink {
 }
 
 /// The lengths that a store's options had before fields were added.
-const SIZES_BEFORE: [usize; 2] =
-    [offset_of!(alluvium_store_options, hash_seed), offset_of!(alluvium_store_options, changelog_delay_us)];
+const SIZES_BEFORE: [usize; 3] = [
+    offset_of!(alluvium_store_options, hash_seed),
+    offset_of!(alluvium_store_options, changelog_delay_us),
+    offset_of!(alluvium_store_options, history_checkpoints),
+];
 
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
     // SAFETY: the caller's options.
@@ -192,6 +201,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             bytes: usize::try_from(given.changelog_bytes).unwrap_or(usize::MAX),
             file_bytes: given.changelog_file_bytes,
         },
+        history: History { checkpoints: usize::try_from(given.history_checkpoints).unwrap_or(usize::MAX) },
         checkpoint_policy: Policy::Manual,
         retained_checkpoints: given.retained_checkpoints as usize,
         retention: if flag(given.host_retention)? {

@@ -61,6 +61,8 @@ pub const ALLUVIUM_CHECKPOINT: i32 = -30;
 pub const ALLUVIUM_CLOSED: i32 = -31;
 /// Background work failed for good; the store must be reopened.
 pub const ALLUVIUM_BACKGROUND: i32 = -32;
+/// A position of the changelog that the history doesn't have, or that can't be told of.
+pub const ALLUVIUM_POSITION: i32 = -33;
 /// The disk is full, or the process has too many files open.
 pub const ALLUVIUM_FULL: i32 = -40;
 /// The directory is open elsewhere.
@@ -146,6 +148,13 @@ pub struct alluvium_reader {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct alluvium_snapshot {
+    /// The handle's number; 0 is none.
+    pub id: u64,
+}
+/// A store as it was at a position of its changelog. Any thread may use it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_past {
     /// The handle's number; 0 is none.
     pub id: u64,
 }
@@ -416,6 +425,7 @@ mod tests {
             ALLUVIUM_CHECKPOINT,
             ALLUVIUM_CLOSED,
             ALLUVIUM_BACKGROUND,
+            ALLUVIUM_POSITION,
             ALLUVIUM_FULL,
             ALLUVIUM_LOCKED,
             ALLUVIUM_ABSENT,

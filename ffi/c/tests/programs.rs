@@ -106,6 +106,7 @@ areas!(
     maps,
     misuse,
     overlaps,
+    past,
     readers,
     rescale,
     schema,

@@ -68,6 +68,8 @@ pub enum Kind {
     Error = 16,
     /// A commit, and the word on whether it lasts.
     Commit = 17,
+    /// A store as it was at a position of its changelog.
+    Past = 18,
 }
 
 /// Any number of threads at once.

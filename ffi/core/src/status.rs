@@ -137,6 +137,8 @@ pub enum Status {
     Closed = -31,
     /// Background work failed for good; the store must be reopened.
     Background = -32,
+    /// A position of the changelog that the history doesn't have, or that can't be told of.
+    Position = -33,
 
     /// The disk is full, or the process has too many files open.
     Full = -40,
@@ -156,7 +158,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Ok,
         Self::NotFound,
         Self::TooSmall,
@@ -183,6 +185,7 @@ impl Status {
         Self::Checkpoint,
         Self::Closed,
         Self::Background,
+        Self::Position,
         Self::Full,
         Self::Locked,
         Self::Absent,
@@ -231,6 +234,7 @@ impl Status {
             Self::Checkpoint => "no such checkpoint, or at another stage",
             Self::Closed => "the store is closed",
             Self::Background => "background work failed for good",
+            Self::Position => "no such position, or nothing known of it",
             Self::Full => "the disk is full",
             Self::Locked => "the directory is open elsewhere",
             Self::Absent => "a segment is elsewhere",
@@ -300,6 +304,7 @@ fn status_of(error: &Error) -> Status {
         Error::Checkpoint { .. } => Status::Checkpoint,
         Error::Closed => Status::Closed,
         Error::Background(_) => Status::Background,
+        Error::Position { .. } => Status::Position,
         _ => Status::Other,
     }
 }

@@ -42,11 +42,11 @@ pub(crate) fn put_offsets(out: &mut Response, metadata: &[u8], offsets: &Offsets
     }
 }
 
-/// Epoch, label, number, time, segments and bytes; then metadata and offsets.
+/// Epoch, label, number, time, segments, bytes and position; then metadata and offsets.
 fn put_info(out: &mut Response, info: &CheckpointInfo) {
     out.int(info.epoch.0 as i32).long(info.label).long(info.number).long(info.created_ms);
     out.long(info.segments as u64).long(info.new_segments as u64).long(info.total_bytes).long(info.new_bytes);
-    out.long(info.flushed_bytes).long(info.changed_bytes);
+    out.long(info.flushed_bytes).long(info.changed_bytes).long(info.position);
     put_offsets(out, &info.metadata, &info.offsets);
 }
 

@@ -8,6 +8,7 @@ use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{self, Outcome, natives};
 use crate::fetches::FetchesObject;
 use crate::files::{FilesObject, IteratorObject};
+use crate::past::PastObject;
 use crate::reader::{ReaderObject, SnapshotObject};
 use crate::store::StoreObject;
 use crate::ticket::TicketObject;
@@ -20,7 +21,7 @@ use jni::{EnvUnowned, Outcome as EnvOutcome};
 use std::ffi::c_void;
 
 /// Goes up whenever a native's arguments or answers change: a library of another version is refused.
-pub const INTERFACE_VERSION: jlong = 3;
+pub const INTERFACE_VERSION: jlong = 4;
 
 /// Where a direct buffer's memory begins; 0 where it is none. The only native that touches an object of Java's.
 #[unsafe(export_name = "Java_io_alluvium_Native_address")]
@@ -99,6 +100,7 @@ fn close_object(kind: jint, handle: Handle) -> Outcome {
         kind if kind == Kind::Writer as jint => removed::<WriterObject>(handle),
         kind if kind == Kind::Reader as jint => removed::<ReaderObject>(handle),
         kind if kind == Kind::Snapshot as jint => removed::<SnapshotObject>(handle),
+        kind if kind == Kind::Past as jint => removed::<PastObject>(handle),
         kind if kind == Kind::Cursor as jint => removed::<CursorObject>(handle),
         kind if kind == Kind::Ticket as jint => removed::<TicketObject>(handle),
         kind if kind == Kind::Pending as jint => removed::<PendingObject>(handle),

@@ -9,7 +9,7 @@ use alluvium_ffi::Misuse;
 use jni::sys::{jint, jlong};
 
 /// Adds an entry, as a cursor does, with what it doesn't say empty.
-fn push(out: &mut Vec<u8>, user_key: &[u8], value: &[u8]) {
+pub fn push(out: &mut Vec<u8>, user_key: &[u8], value: &[u8]) {
     packed::push(out, PackedRecord { group: KeyGroup(0), key: &[], namespace: &[], user_key, value });
 }
 

@@ -25,7 +25,7 @@ unsafe impl Object for ReaderObject {
 #[derive(Debug)]
 pub struct SnapshotObject {
     pub(crate) snapshot: Snapshot,
-    key_groups: u32,
+    pub(crate) key_groups: u32,
 }
 
 // SAFETY: the only type of this kind, and `Sync`.
@@ -34,7 +34,8 @@ unsafe impl Object for SnapshotObject {
     type Mode = Many;
 }
 
-fn list(elements: &[Vec<u8>], into: jlong, capacity: jint) -> Outcome {
+/// Answers with the elements of a list.
+pub fn list(elements: &[Vec<u8>], into: jlong, capacity: jint) -> Outcome {
     if elements.is_empty() {
         return Ok(NOT_FOUND);
     }

@@ -4,7 +4,7 @@ use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, Policy, Retention, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Policy, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -62,11 +62,13 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
     let (has_seed, seed) = (request.flag()?, request.long()? as u64);
     let delay = Duration::from_micros(request.count()? as u64);
     let changelog = ChangelogOptions { delay, bytes: request.count()?, file_bytes: request.count()? as u64 };
+    let history = History { checkpoints: request.count()? };
     Ok(StoreOptions {
         key_groups,
         range,
         durability,
         changelog,
+        history,
         checkpoint_policy: Policy::Manual,
         retained_checkpoints,
         retention,

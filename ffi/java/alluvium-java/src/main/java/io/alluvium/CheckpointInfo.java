@@ -5,8 +5,8 @@ import java.util.List;
 /** What is known of a checkpoint that is complete. */
 public final class CheckpointInfo {
     private final int epoch;
-    /** Label, number, time, segments, new segments, all bytes, new bytes, flushed bytes, changed bytes. */
-    private final long[] numbers = new long[9];
+    /** Label, number, time, segments, new segments, all bytes, new bytes, flushed bytes, changed bytes, position. */
+    private final long[] numbers = new long[10];
 
     private final byte[] metadata;
     private final List<Offset> offsets;
@@ -72,6 +72,11 @@ public final class CheckpointInfo {
     /** Bytes of keys and values that had changed since the checkpoint before. */
     public long changedBytes() {
         return numbers[8];
+    }
+
+    /** The position in the changelog before which it has everything; 0 without a changelog. */
+    public long position() {
+        return numbers[9];
     }
 
     /** The host's metadata. */

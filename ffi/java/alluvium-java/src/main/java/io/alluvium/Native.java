@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 3;
+    static final int INTERFACE_VERSION = 4;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -196,6 +196,31 @@ final class Native {
 
     static native long snapshotMapGet(
             long snapshot, int state, int group, long key, int keyLen, int nsLen, int userLen, long into, int capacity);
+
+    // The past.
+
+    static native long storeAsOf(long store, long out, long label);
+
+    static native long storePosition(long store);
+
+    static native long pastOpen(long store, long out, long position);
+
+    static native long pastSetTime(long past, long nowMs);
+
+    static native long pastGet(
+            long past, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
+
+    static native long pastList(
+            long past, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
+
+    static native long pastMapGet(
+            long past, int state, int group, long key, int keyLen, int nsLen, int userLen, long into, int capacity);
+
+    static native long pastEntries(long past, int state, long request, int len, long into, int capacity);
+
+    static native long writerRollbackKeys(long writer, int state, long request, int len, long into, int capacity);
+
+    static native long writerRollbackPrefix(long writer, int state, long request, int len, long into, int capacity);
 
     // Checkpoints, commits, files.
 

@@ -23,6 +23,7 @@ abstract class NativeObject implements AutoCloseable {
     static final int ITERATOR = 13;
     static final int BULK_LOAD = 14;
     static final int COMMIT = 17;
+    static final int PAST = 18;
 
     private final Leaks.Shell shell;
     private final Cleaner.Cleanable cleanable;

@@ -46,6 +46,8 @@ public enum Status {
     CLOSED(-31),
     /** Background work failed for good; the store must be reopened. */
     BACKGROUND(-32),
+    /** A position of the changelog that the history doesn't have, or that can't be told of. */
+    POSITION(-33),
     /** The disk is full, or the process has too many files open. */
     FULL(-40),
     /** The directory is open elsewhere. */

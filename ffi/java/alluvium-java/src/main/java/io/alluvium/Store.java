@@ -214,6 +214,38 @@ public final class Store extends NativeObject {
         }
     }
 
+    /**
+     * The store as it was at a checkpoint that is kept, as a snapshot: {@link Status#CHECKPOINT} where none of this label is, and the message says
+     * which are. States that were registered later are empty; those that were migrated since are refused with {@link Status#STATE}.
+     */
+    public Snapshot asOf(long label) {
+        Scratch scratch = Scratch.take();
+        try {
+            return new Snapshot(scratch.handle(Native.storeAsOf(handle(), scratch.out.address, label)), this);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * The store as it was at a position of its changelog: every change that ends there or before; of a transactional store, what was committed by
+     * then. Needs {@link StoreOptions#historyCheckpoints}; {@link Status#POSITION} where the history doesn't go back so far, or the changelog
+     * not so far forward.
+     */
+    public Past asOfPosition(long position) {
+        Scratch scratch = Scratch.take();
+        try {
+            return new Past(scratch.handle(Native.pastOpen(handle(), scratch.out.address, position)), this, position);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** The position in the changelog behind everything that was done so far, committed or not; 0 where there never was one. */
+    public long position() {
+        return Failures.check(Native.storePosition(handle()));
+    }
+
     /** Begins a load of about so many sorted records. */
     public BulkLoad bulkLoad(long records) {
         Scratch scratch = Scratch.take();

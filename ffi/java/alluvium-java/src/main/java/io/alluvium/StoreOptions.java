@@ -12,6 +12,7 @@ public final class StoreOptions {
     Duration changelogDelay = Duration.ofMillis(10);
     long changelogBytes = 1 << 20;
     long changelogFileBytes = 64 << 20;
+    long historyCheckpoints;
     long retainedCheckpoints = 1;
     boolean hostRetention;
     long unconfirmedMax = 1_024;
@@ -68,6 +69,15 @@ public final class StoreOptions {
     /** How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun. */
     public StoreOptions changelogFileBytes(long bytes) {
         changelogFileBytes = bytes;
+        return this;
+    }
+
+    /**
+     * With a changelog: so many of the newest complete checkpoints are kept, whatever becomes of them otherwise, and the changelog from the
+     * oldest of them on, so that the past can be read by position ({@link Store#asOfPosition}); 0: none (0).
+     */
+    public StoreOptions historyCheckpoints(int checkpoints) {
+        historyCheckpoints = checkpoints;
         return this;
     }
 
@@ -144,6 +154,7 @@ public final class StoreOptions {
         scratch.putLong(share == null ? 0 : openHandle(share));
         scratch.putFlag(hashSeed != null).putLong(hashSeed == null ? 0 : hashSeed);
         scratch.putLong(TimeUnit.MICROSECONDS.convert(changelogDelay)).putLong(changelogBytes).putLong(changelogFileBytes);
+        scratch.putLong(historyCheckpoints);
     }
 
     private static long openHandle(MemoryShare share) {

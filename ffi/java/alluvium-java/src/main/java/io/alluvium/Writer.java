@@ -569,6 +569,44 @@ public final class Writer extends CuttingObject {
         }
     }
 
+    // The past.
+
+    /**
+     * Brings keys of a state back to what they were at a moment: values, lists, merged values and whole maps, with the times at which they
+     * expire. What wasn't there then is deleted, what is equal isn't written. These are changes as any others. Where it fails, keys before
+     * the one that it failed at are brought back, and the same call goes on. {@link Status#CHECKPOINT}, {@link Status#POSITION} and {@link
+     * Status#STATE} where it can't be told what they were.
+     */
+    public RolledBack rollbackKeys(State state, List<Key> keys, AsOf to) {
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            to.write(own).putInt(keys.size());
+            keys.forEach(own::putKey);
+            own.answered(Native.writerRollbackKeys(
+                    handle(), state.in(store), own.in.address, own.end, own.out.address, own.out.capacity));
+            return RolledBack.read(own);
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /** As {@link #rollbackKeys}, the keys of a state in a range of the writer's key groups that begin with a prefix, in all namespaces. */
+    public RolledBack rollbackPrefix(State state, KeyGroupRange groups, byte[] prefix, AsOf to) {
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            to.write(own).putRange(groups).putBytes(prefix);
+            own.answered(Native.writerRollbackPrefix(
+                    handle(), state.in(store), own.in.address, own.end, own.out.address, own.out.capacity));
+            return RolledBack.read(own);
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
     // Many keys a call.
 
     /** Reads many keys of a value state: what memory doesn't have is read from disk together. */
