@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::scan::MapRange;
 use crate::states::LogMode;
 use crate::store::{State, StoreInner};
+use crate::triggers;
 use crate::writer::Writer;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
@@ -54,6 +55,7 @@ pub struct Applying<'a> {
     drawn: Vec<u8>,
     modes: Modes,
     trace: Trace,
+    reads_only: bool,
     watch: Option<&'a mut (dyn Watch + 'static)>,
 }
 
@@ -150,7 +152,12 @@ impl<'a> Applying<'a> {
         watch: Option<&'a mut (dyn Watch + 'static)>,
     ) -> Self {
         let (drawn, modes, trace) = (Vec::new(), Modes::default(), Trace::default());
-        Self { writer, group, now_ms, logged, drawn, modes, trace, watch }
+        Self { writer, group, now_ms, logged, drawn, modes, trace, watch, reads_only: false }
+    }
+
+    /// The state for who only reads.
+    pub(crate) fn reading(writer: &'a mut Writer, group: KeyGroup, now_ms: u64) -> Self {
+        Self { reads_only: true, ..Self::new(writer, group, now_ms, None, None) }
     }
 }
 
@@ -186,6 +193,9 @@ impl Applying<'_> {
         if key.group != self.group {
             let range = crate::ids::KeyGroupRange::new(self.group.0, self.group.0);
             return Err(Error::OutsideRange { group: key.group, range });
+        }
+        if self.reads_only && touched.changes() {
+            return Err(Error::Options { option: "trigger", problem: "an invariant changes nothing".into() });
         }
         let def = self.writer.definition(state)?;
         let touched = match touched {
@@ -328,11 +338,14 @@ pub(crate) fn apply_once(
         accesses.clear();
         trace.accesses.iter().for_each(|access| access.push(&mut accesses));
         let accesses = Accesses::new(&accesses).unwrap_or_default();
-        let event = Event { handler: handler_id.0, group, now_ms, event, determinants: &drawn };
-        writer.log_traced(mark, (handler.name(), handler.version()), (id, event), accesses);
+        let logged = Event { handler: handler_id.0, group, now_ms, event, determinants: &drawn };
+        writer.log_traced(mark, (handler.name(), handler.version()), (id, logged), accesses);
     }
     writer.end_event();
-    outcome.map(|()| true)
+    outcome?;
+    let store = Arc::clone(writer.store());
+    triggers::look(writer, &store, (group, now_ms), (id, event))?;
+    Ok(true)
 }
 
 /// Whether an event was applied, as far as its key group knows: it, or one behind it.

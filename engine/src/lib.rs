@@ -44,6 +44,8 @@ pub mod store;
 #[cfg(not(loom))]
 pub mod ticket;
 #[cfg(not(loom))]
+pub mod triggers;
+#[cfg(not(loom))]
 pub mod writer;
 
 // flows
@@ -150,6 +152,7 @@ pub use {
     snapshot::Snapshot,
     store::{CheckpointSource, State, Store},
     ticket::{Answer, Ticket},
+    triggers::{Fired, Invariant, Trigger, TriggerId},
     writer::{SharedWriter, Writer},
 };
 pub use {

@@ -341,6 +341,7 @@ fn go_live(
         handlers: RwLock::default(),
         applied: std::sync::OnceLock::new(),
         repairs: std::sync::OnceLock::new(),
+        triggers: crate::triggers::Triggers::default(),
         replay: Replay::new(described.tail, described.info.range),
         engine: engine.clone(),
         storage: described.located.storage,

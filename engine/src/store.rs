@@ -32,6 +32,7 @@ use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
+use crate::triggers::{Fired, Trigger, TriggerId, Triggers};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
@@ -136,6 +137,8 @@ pub(crate) struct StoreInner {
     pub applied: OnceLock<State>,
     /// See [`StoreInner::repairs_state`].
     pub repairs: OnceLock<State>,
+    /// What the host wants to be told of.
+    pub triggers: Triggers,
     /// What of it is still to be replayed.
     pub replay: crate::replay::Replay,
     /// What was committed last, in a transactional store or in the changelog.
@@ -298,6 +301,23 @@ impl Store {
     /// [`Error::Options`] where the name has not 1 to 1,024 bytes.
     pub fn handler(&self, handler: Arc<dyn Handler>) -> Result<HandlerId> {
         events::register(&self.inner, handler)
+    }
+
+    /// Has the host told of something, as long as the store is open: [`Store::fired`] says when. It is looked at after each event that is
+    /// known by its id ([`Writer::apply_event_once`](crate::Writer::apply_event_once)).
+    pub fn watch(&self, trigger: Trigger) -> TriggerId {
+        self.inner.triggers.set(trigger)
+    }
+
+    /// Has the host not told of it any more.
+    pub fn unwatch(&self, trigger: TriggerId) {
+        self.inner.triggers.clear(trigger);
+    }
+
+    /// What fired since this was last asked, in the order in which each writer's events came; and how much more did than was kept
+    /// ([`FIRED_MAX`](crate::triggers::FIRED_MAX)).
+    pub fn fired(&self) -> (Vec<Fired>, u64) {
+        self.inner.triggers.take()
     }
 
     /// Whether an event, or one of its source behind it, was applied to a key group

@@ -178,10 +178,10 @@ impl Past {
 /// What the files have without a gap up to a position. There is one where the store was opened at a checkpoint that is newer than what of
 /// the stream was written by then.
 fn whole_history(store: &StoreInner, to: u64) -> Result<History> {
-    let there = store.log.files().there().to_vec();
+    let (there, written) = store.log.files().known();
     let mut from = there.first().map_or(to, |(_, first)| *first);
     loop {
-        match History::open(&*store.storage, store.info.uuid, &there, from, to) {
+        match History::open(&*store.storage, store.info.uuid, (&there, &written), from, to) {
             Err(Error::Position { position, .. }) if position > from => from = position,
             outcome => return outcome,
         }

@@ -27,11 +27,27 @@ pub struct Files {
     next_number: u64,
     /// What is to be written next; kept for its memory.
     buffer: Buffer,
+    /// The blocks in it.
+    prepared: Vec<BlockAt>,
+    /// The blocks that were written to files that are there, in order: whoever reads them back needn't look for them.
+    written: Vec<BlockAt>,
+}
+
+/// A block and where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockAt {
+    /// The number of its file.
+    pub file: u64,
+    /// Where it begins in the file.
+    pub at: u64,
+    /// Its header.
+    pub header: BlockHeader,
 }
 
 #[derive(Debug)]
 struct Current {
     file: Box<dyn LogFile>,
+    number: u64,
     nonce: u64,
     /// Where the next block goes.
     at: u64,
@@ -52,7 +68,8 @@ impl Files {
         let numbers = there.iter().map(|(number, _)| number).chain(&void);
         let next_number = numbers.max().map_or(1, |number| number + 1);
         let (storage, buffer) = (Arc::clone(storage), Buffer::default());
-        Self { storage, store, file_bytes, there, void, current: None, next_number, buffer }
+        let (prepared, written) = (Vec::new(), Vec::new());
+        Self { storage, store, file_bytes, there, void, current: None, next_number, buffer, prepared, written }
     }
 
     /// Removes the void files, the newest first: were an older one gone alone, those behind it would seem to lack it.
@@ -80,8 +97,11 @@ impl Files {
             self.buffer = Buffer::allocate(capacity, current.file.path(), at)?;
         }
         self.buffer.clear();
+        self.prepared.clear();
         for chunks in blocks {
-            push_block(&mut self.buffer, chunks, taken.durable, current.nonce, at)?;
+            let begin = at + self.buffer.len() as u64;
+            let header = push_block(&mut self.buffer, chunks, taken.durable, current.nonce, at)?;
+            self.prepared.extend(header.map(|header| BlockAt { file: current.number, at: begin, header }));
         }
         Ok(())
     }
@@ -101,7 +121,7 @@ impl Files {
         let file = self.storage.create_log(&names::changelog_name(number), &header.encode(), len)?;
         self.next_number += 1;
         self.there.push((number, first));
-        self.current = Some(Current { file, nonce, at: PAGE_BYTES as u64, dirty: false });
+        self.current = Some(Current { file, number, nonce, at: PAGE_BYTES as u64, dirty: false });
         Ok(PAGE_BYTES as u64)
     }
 
@@ -120,7 +140,9 @@ impl Files {
         if outcome.is_ok() {
             current.at += self.buffer.len() as u64;
             current.dirty = !sync && (current.dirty || !self.buffer.is_empty());
+            self.written.append(&mut self.prepared);
         }
+        self.prepared.clear();
         self.buffer.clear();
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             // It was for one very long value.
@@ -128,9 +150,10 @@ impl Files {
         }
     }
 
-    /// Number and first position of all files that there are, oldest first.
-    pub fn there(&self) -> &[(u64, u64)] {
-        &self.there
+    /// What [`History`](super::History) wants to know: the files that there are, and the blocks that were written to them since the
+    /// store was opened.
+    pub fn known(&self) -> (Vec<(u64, u64)>, Vec<BlockAt>) {
+        (self.there.clone(), self.written.clone())
     }
 
     /// Removes the files of which nothing from `position` on is needed. What can't be removed is tried again the next time.
@@ -140,6 +163,7 @@ impl Files {
         {
             self.storage.remove(&names::changelog_name(number))?;
             self.there.remove(0);
+            self.written.retain(|block| block.file != number);
         }
         Ok(())
     }
@@ -147,6 +171,7 @@ impl Files {
     /// Removes all files: a checkpoint has everything, and nothing will be appended.
     pub fn remove_all(&mut self) -> Result<(), StorageError> {
         self.current = None;
+        self.written.clear();
         self.remove_void()?;
         while let Some(&(number, _)) = self.there.first() {
             self.storage.remove(&names::changelog_name(number))?;
@@ -178,8 +203,8 @@ const fn block_bytes(payload: usize) -> usize {
     (BLOCK_HEADER_BYTES + payload).next_multiple_of(PAGE_BYTES)
 }
 
-fn push_block(out: &mut Buffer, chunks: &[Chunk], durable: u64, nonce: u64, base: u64) -> Result<()> {
-    let Some(first) = chunks.first() else { return Ok(()) };
+fn push_block(out: &mut Buffer, chunks: &[Chunk], durable: u64, nonce: u64, base: u64) -> Result<Option<BlockHeader>> {
+    let Some(first) = chunks.first() else { return Ok(None) };
     let len = payload_len(chunks);
     if len > PAYLOAD_BYTES_MAX {
         return Err(Error::TooLong { what: "changes between two commits", bytes: len, max_bytes: PAYLOAD_BYTES_MAX });
@@ -210,7 +235,7 @@ fn push_block(out: &mut Buffer, chunks: &[Chunk], durable: u64, nonce: u64, base
         out.push(&chunk.bytes);
     }
     out.pad(out.len().next_multiple_of(PAGE_BYTES));
-    Ok(())
+    Ok(Some(header))
 }
 
 /// Whether bytes are the payload that a header of this file's says.

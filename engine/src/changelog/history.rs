@@ -3,7 +3,7 @@
 //! The blocks of the range are found once, by their headers; payloads are read, and checked, as often as their records are asked for,
 //! and only those of blocks that are wanted. What an abort undid is left out, and what lies behind the position that recovery went back to.
 
-use super::files::{damaged, is_payload};
+use super::files::{BlockAt, damaged, is_payload};
 use super::format::{BLOCK_HEADER_BYTES, BlockHeader, PAGE_BYTES};
 use super::record::{self, Record};
 use super::tail::header_of;
@@ -35,12 +35,19 @@ struct Part {
 
 impl History {
     /// Finds what a store's changelog has from the position `from`, where a checkpoint or a commit ends, up to `to`, all of which is
-    /// written. `there` are number and first position of its files, oldest first.
+    /// written. `there` are number and first position of its files, oldest first; `written` are blocks of these, all of each file that it has
+    /// any of, in order: those of other files are looked for.
     ///
     /// # Errors
     /// [`Error::Position`] where the files don't have it: they were deleted, or the store was opened at an older checkpoint and what lies
     /// in between was never written. [`Error::Storage`] where something of it is damaged or can't be read.
-    pub fn open(storage: &dyn Storage, store: u128, there: &[(u64, u64)], from: u64, to: u64) -> Result<Self> {
+    pub fn open(
+        storage: &dyn Storage,
+        store: u128,
+        (there, written): (&[(u64, u64)], &[BlockAt]),
+        from: u64,
+        to: u64,
+    ) -> Result<Self> {
         let mut history = Self { from, to, parts: Vec::new(), voids: Vec::new() };
         if from >= to {
             return Ok(history);
@@ -58,7 +65,12 @@ impl History {
                 return Err(damaged(file.path(), 0, format!("it begins at {}, not at {first}", header.first)));
             }
             let mut part = Part { file, nonce: header.nonce, limit, blocks: Vec::new() };
-            part.find_blocks(first, from, to)?;
+            let known = written.partition_point(|block| block.file < number);
+            let known = written[known..].iter().take_while(|block| block.file == number);
+            part.blocks = known.map(|block| (block.at, block.header)).collect();
+            if part.blocks.is_empty() {
+                part.find_blocks(first, from, to)?;
+            }
             history.parts.push(part);
         }
         history.find_voids()?;

@@ -155,3 +155,40 @@ fn random_histories_are_repaired() {
         history(seed.wrapping_add(round), 150);
     }
 }
+
+/// Which events depend on random bad ones, against what the model says key by key: none is ever missed, and how many are too many is told.
+#[test]
+fn no_dependent_is_missed() {
+    let seed = seed();
+    let rounds: u64 = std::env::var("ALLUVIUM_CLOSURES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1_000);
+    let (mut random, nothing) = (Random::new(seed), BTreeSet::new());
+    let (mut found_in_all, mut true_in_all, mut done) = (0, 0, 0);
+    while done < rounds {
+        let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+        let mut world = World::open(&engine, directory.path(), 0, 1);
+        let mut events: Vec<Event> = Vec::new();
+        for _ in 0..20 {
+            for _ in 0..=random.below(12) {
+                let (source, offset) = (random.below(2) as u32, events.len() as u64);
+                let mut event = event(&mut random, source, offset);
+                world.apply(&mut event);
+                events.push(event);
+            }
+            for _ in 0..5 {
+                let bad = (0..=random.below(3)).map(|_| events[random.below(events.len() as u64) as usize].id);
+                let bad: BTreeSet<EventId> = bad.collect();
+                let ids: Vec<EventId> = bad.iter().copied().collect();
+                let closure = world.store.closure(&ids).unwrap();
+                let found: BTreeSet<EventId> = closure.events.iter().map(|event| event.id).collect();
+                let truth = truth(&events, &bad, &nothing);
+                let missed: Vec<_> = truth.difference(&found).collect();
+                assert!(missed.is_empty(), "missed {missed:?} of {bad:?}, seed {seed}");
+                (found_in_all, true_in_all, done) = (found_in_all + found.len(), true_in_all + truth.len(), done + 1);
+            }
+        }
+    }
+    let over = 100.0 * (found_in_all as f64 / true_in_all as f64 - 1.0);
+    println!(
+        "{done} histories: {true_in_all} events depend on the bad ones, {found_in_all} were found ({over:.1} % too many)"
+    );
+}

@@ -147,3 +147,39 @@ fn where_a_value_comes_from_is_told() {
     assert_eq!(closure.events.iter().map(|event| event.id.offset).collect::<Vec<_>>(), [0, 2, 3]);
     assert_eq!((closure.suffix_events, closure.keys), (5, 3));
 }
+
+/// A number that may not be above 100.
+#[derive(Debug)]
+struct AtMost(alluvium::State);
+
+impl alluvium::Invariant for AtMost {
+    fn holds(&self, event: &[u8], applying: &mut alluvium::Applying<'_>) -> alluvium::Result<bool> {
+        let key = Key::new(applying.group(), &event[1..2]);
+        assert!(applying.put(self.0, key, b"no").is_err(), "it only reads");
+        let value = applying.get(self.0, key)?;
+        Ok(value.is_none_or(|value| u64::from_le_bytes(value.try_into().unwrap()) <= 100))
+    }
+}
+
+#[test]
+fn triggers_fire_and_lead_to_repairs() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, mut world) = world(&directory);
+    let numbers = world.programs.states.numbers;
+    let late = world.store.watch(alluvium::Trigger::Straggler);
+    let poison = world.store.watch(alluvium::Trigger::Event(id(2)));
+    let above = world.store.watch(alluvium::Trigger::Invariant(std::sync::Arc::new(AtMost(numbers))));
+    for (offset, now_ms, step) in [(0, 10, Step::Add(1, 60)), (1, 20, Step::Put(2, 1)), (2, 15, Step::Add(1, 70))] {
+        world.writer.set_time_ms(now_ms);
+        world.apply(&mut event(offset, &[step]));
+    }
+    let (fired, lost) = world.store.fired();
+    let told: Vec<_> = fired.iter().map(|fired| (fired.trigger, fired.event)).collect();
+    assert_eq!((told, lost), (vec![(late, id(2)), (poison, id(2)), (above, id(2))], 0));
+    world.writer.repair(&[fired[2].event], Way::Auto).unwrap();
+    assert_eq!(world.content(1).numbers[&1], 60);
+    world.store.unwatch(above);
+    world.writer.set_time_ms(30);
+    world.apply(&mut event(3, &[Step::Add(1, 200)]));
+    assert_eq!(world.store.fired().0, []);
+}

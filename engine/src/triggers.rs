@@ -1,0 +1,129 @@
+//! Triggers: what a host wants to be told of, so that it repairs or rolls back when there is a reason to.
+//!
+//! They are looked at by the writer's thread after each event that is known by its id; what fired waits until the host asks for it. Nothing
+//! is looked at where there are none.
+
+use crate::error::Result;
+use crate::events::Applying;
+use crate::ids::{EventId, KeyGroup};
+use crate::store::StoreInner;
+use crate::writer::Writer;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// So much that fired is kept for the host; what fires beyond is counted alone.
+pub const FIRED_MAX: usize = 1 << 16;
+
+/// What is to hold after each event.
+pub trait Invariant: Send + Sync + Debug {
+    /// Whether it holds for what the event touched: the state of its key group is read through `applying`, and can't be changed.
+    fn holds(&self, event: &[u8], applying: &mut Applying<'_>) -> Result<bool>;
+}
+
+/// What a host is told of.
+#[derive(Clone, Debug)]
+pub enum Trigger {
+    /// An event came late: by the writer's clock ([`Writer::set_time_ms`]) it lies before one that its key group has had since the trigger was set.
+    Straggler,
+    /// This event was applied.
+    Event(EventId),
+    /// Something doesn't hold after an event.
+    Invariant(Arc<dyn Invariant>),
+}
+
+/// A trigger of a store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TriggerId(u64);
+
+/// A trigger that fired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fired {
+    /// Which.
+    pub trigger: TriggerId,
+    /// The event that it fired at.
+    pub event: EventId,
+    /// Its key group.
+    pub group: KeyGroup,
+}
+
+/// A store's triggers.
+#[derive(Debug, Default)]
+pub(crate) struct Triggers {
+    any: AtomicBool,
+    all: Mutex<Set>,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    next: u64,
+    set: Vec<(TriggerId, Trigger)>,
+    /// The latest time of each key group, in ms.
+    latest_ms: HashMap<KeyGroup, u64>,
+    fired: Vec<Fired>,
+    lost: u64,
+}
+
+impl Triggers {
+    pub fn set(&self, trigger: Trigger) -> TriggerId {
+        let mut all = self.all.lock();
+        let id = TriggerId(all.next);
+        all.next += 1;
+        all.set.push((id, trigger));
+        // Relaxed: whoever misses it applied its event before.
+        self.any.store(true, Ordering::Relaxed);
+        id
+    }
+
+    pub fn clear(&self, id: TriggerId) {
+        let mut all = self.all.lock();
+        all.set.retain(|(known, _)| *known != id);
+        self.any.store(!all.set.is_empty(), Ordering::Relaxed);
+    }
+
+    /// What fired since it was last asked, and how much more did.
+    pub fn take(&self) -> (Vec<Fired>, u64) {
+        let mut all = self.all.lock();
+        (std::mem::take(&mut all.fired), std::mem::take(&mut all.lost))
+    }
+}
+
+/// Looks at the triggers after an event.
+pub(crate) fn look(
+    writer: &mut Writer,
+    store: &StoreInner,
+    (group, now_ms): (KeyGroup, u64),
+    (id, event): (EventId, &[u8]),
+) -> Result<()> {
+    if !store.triggers.any.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let set = store.triggers.all.lock().set.clone();
+    let mut fired = Vec::new();
+    for (trigger, what) in set {
+        let fires = match what {
+            Trigger::Straggler => {
+                store.triggers.all.lock().latest_ms.get(&group).is_some_and(|&latest| now_ms < latest)
+            }
+            Trigger::Event(wanted) => wanted == id,
+            // Not under the lock: it is the host's code.
+            Trigger::Invariant(invariant) => {
+                let holds =
+                    crate::error::catch(|| invariant.holds(event, &mut Applying::reading(writer, group, now_ms)));
+                !holds?
+            }
+        };
+        if fires {
+            fired.push(Fired { trigger, event: id, group });
+        }
+    }
+    let mut all = store.triggers.all.lock();
+    let latest = all.latest_ms.entry(group).or_default();
+    *latest = now_ms.max(*latest);
+    let room = FIRED_MAX.saturating_sub(all.fired.len());
+    all.lost += fired.len().saturating_sub(room) as u64;
+    all.fired.extend(fired.into_iter().take(room));
+    Ok(())
+}
