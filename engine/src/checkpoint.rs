@@ -31,6 +31,8 @@ pub struct CheckpointInfo {
     pub epoch: Epoch,
     /// When it was made, by the machine's clock, in ms since 1970.
     pub created_ms: u64,
+    /// The position in the changelog before which it has everything; 0 without a changelog.
+    pub position: u64,
     /// Where the sources stood.
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
     /// The host's metadata.
@@ -166,6 +168,15 @@ impl Catalogue {
         self.kept.values().rev().take(checkpoints)
     }
 
+    /// Where the history begins: at the oldest checkpoint that is kept for it, or with the store where there aren't so many.
+    pub(crate) fn history_from(&self, checkpoints: usize) -> u64 {
+        let checkpoints = checkpoints.max(1);
+        if self.kept.len() < checkpoints {
+            return 0;
+        }
+        self.history(checkpoints).last().map_or(0, |kept| kept.manifest.log_position)
+    }
+
     /// The position from which on the changelog is needed, where a checkpoint has everything before `covered`.
     fn frontier(&mut self, checkpoints: usize, covered: u64) -> u64 {
         self.read.retain(|manifest| manifest.strong_count() > 0);
@@ -180,17 +191,34 @@ impl Catalogue {
     }
 
     pub(crate) fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
-        let found = self.kept.values_mut().rev().find(|kept| kept.info.label == label);
-        found.ok_or_else(|| unknown(label))
+        let number = self.find(label)?.info.number;
+        self.kept.get_mut(&number).ok_or(Error::Checkpoint { label, problem: "it is gone".into() })
     }
 
     pub(crate) fn find(&self, label: u64) -> Result<&Kept> {
-        self.kept.values().rev().find(|kept| kept.info.label == label).ok_or_else(|| unknown(label))
+        self.kept.values().rev().find(|kept| kept.info.label == label).ok_or_else(|| self.unknown(label))
+    }
+
+    fn unknown(&self, label: u64) -> Error {
+        let labels: Vec<String> = self.kept.values().map(|kept| kept.info.label.to_string()).collect();
+        let problem = format!("not among the retained checkpoints: [{}]", labels.join(", "));
+        Error::Checkpoint { label, problem }
     }
 }
 
-fn unknown(label: u64) -> Error {
-    Error::Checkpoint { label, problem: "not among the retained checkpoints".into() }
+/// Fails where a checkpoint has something else for a state than its values in the schema of now. What it doesn't know was registered
+/// since, and is empty in it.
+pub(crate) fn check_state(manifest: &Manifest, def: &StateDef) -> Result<()> {
+    let refused = |problem: &str| Err(Error::State { state: def.name.clone(), problem: problem.to_owned() });
+    match manifest.states.get(usize::from(def.id.0)) {
+        Some(info) if info.name != def.name || info.kind != def.kind as u8 => {
+            refused("another state had its number in the checkpoint that is read")
+        }
+        Some(info) if info.lineage != def.lineage => {
+            refused("it was migrated since the checkpoint that is read, which has its values in another schema")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Publishes the manifest of a checkpoint whose changes are all flushed.
@@ -231,10 +259,16 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request) -> Result<()> 
 }
 
 /// A durable checkpoint has everything that the changelog has before a position.
-fn log_is_covered(store: &StoreInner, position: u64) {
+fn log_is_covered(store: &Arc<StoreInner>, position: u64) {
     store.log.checkpointed(position);
-    let frontier = store.catalogue.lock().frontier(store.options.history.checkpoints, position);
+    let checkpoints = store.options.history.checkpoints;
+    let frontier = store.catalogue.lock().frontier(checkpoints, position);
     store.log.trace().cut(frontier);
+    if checkpoints > 0 {
+        // The checkpoint has it, but not how it was in between.
+        store.log.want_written(position);
+        store.engine.log(store);
+    }
     let mut files = store.log.files();
     let cut = if store.log.is_on() { files.cut(frontier) } else { files.remove_all() };
     if let Err(error) = cut {
@@ -298,6 +332,7 @@ pub(crate) fn info_of(manifest: &Manifest, file_bytes: u64, before: &HashSet<Seg
         number: manifest.number,
         epoch: manifest.epoch,
         created_ms: manifest.created_ms,
+        position: manifest.log_position,
         offsets: manifest.offsets.clone(),
         metadata: manifest.metadata.clone(),
         segments: manifest.segments.len(),

@@ -202,6 +202,17 @@ fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) {
     }
 }
 
+/// Moves to the changelog what all writers did so far, without a commit; the position behind it.
+pub(crate) fn log_all(store: &Arc<StoreInner>) -> Result<u64> {
+    let _sealing = store.queue.sealing.lock();
+    store.check()?;
+    for shard in store.shards.lock().clone() {
+        let mut core = shard.cell.borrow();
+        store.log.append(|empty| core.take_log(empty));
+    }
+    Ok(store.log.position())
+}
+
 /// Commits what was replayed into the shards of a transactional store: what the changelog's last commit left.
 pub(crate) fn commit_replayed(store: &Arc<StoreInner>, tail: &Tail) {
     let _sealing = store.queue.sealing.lock();

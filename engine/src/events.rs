@@ -197,7 +197,7 @@ impl Applying<'_> {
         if self.reads_only && touched.changes() {
             return Err(Error::Options { option: "trigger", problem: "an invariant changes nothing".into() });
         }
-        let def = self.writer.definition(state)?;
+        let def = self.writer.def_of(state)?;
         let touched = match touched {
             // Its expiry moves.
             Touched::Cell(AccessKind::Read) if def.refreshes() => Touched::Cell(AccessKind::Update),

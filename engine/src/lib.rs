@@ -4,8 +4,8 @@
 //! segments; a checkpoint is an immutable manifest that names segments. Start at [`Engine`] and [`Store`].
 //!
 //! The code is layered, imports go down only: what users hold ([`engine`], [`store`], [`writer`], [`reader`], [`snapshot`],
-//! [`batch`], [`ticket`], [`cursor`], [`bulk`], [`events`], [`state`], [`inspect`], and `remote` with the feature `object-store`); flows, one verb a file (`write`,
-//! `change`, `read`, `cold`, `inflight`, [`scan`], `walk`, `namespaces`, `pop`, `delete_range`, `barrier`, [`commit`], `group_commit`, `replay`, `flush`,
+//! [`as_of`], [`rollback_keys`], [`batch`], [`ticket`], [`cursor`], [`bulk`], [`events`], [`state`], [`inspect`], and `remote` with the feature `object-store`); flows, one verb a file (`write`,
+//! `change`, `read`, `cold`, `inflight`, `past`, [`scan`], `walk`, `namespaces`, `pop`, `delete_range`, `barrier`, [`commit`], `group_commit`, `replay`, `flush`,
 //! `compact`, [`migrate`], [`checkpoint`], [`life_cycle`], `recover`, `rescale`, `reclaim`, `worker`); structures, one thing a
 //! folder (`hot`, [`segment`], [`manifest`], [`changelog`], `cache`, `stack`, `merged`, `mask`, `shard`); base; [`platform`].
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
@@ -17,6 +17,8 @@
 struct Readme;
 
 // api
+#[cfg(not(loom))]
+pub mod as_of;
 #[cfg(not(loom))]
 pub mod batch;
 #[cfg(not(loom))]
@@ -35,6 +37,8 @@ pub mod reader;
 pub mod remote;
 #[cfg(not(loom))]
 pub mod repair;
+#[cfg(not(loom))]
+pub mod rollback_keys;
 #[cfg(not(loom))]
 pub mod snapshot;
 #[cfg(not(loom))]
@@ -77,6 +81,8 @@ pub mod life_cycle;
 pub mod migrate;
 #[cfg(not(loom))]
 mod namespaces;
+#[cfg(not(loom))]
+mod past;
 #[cfg(not(loom))]
 mod pop;
 #[cfg(not(loom))]
@@ -134,6 +140,7 @@ pub mod platform;
 pub use compact::measuring;
 #[cfg(not(loom))]
 pub use {
+    as_of::{AsOf, Past},
     barrier::{Barrier, Pending, ReadsInFlight},
     batch::{Batch, Operation},
     bulk::BulkLoad,
@@ -148,6 +155,7 @@ pub use {
     migrate::Migration,
     reader::Reader,
     repair::{Content, GroupRepair, Repaired, Retraction, Way},
+    rollback_keys::{KeyScope, RolledBack},
     scan::MapRange,
     snapshot::Snapshot,
     store::{CheckpointSource, State, Store},

@@ -13,7 +13,7 @@ use crate::commit::CommitInfo;
 use crate::convert::Conversions;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::ids::{Epoch, SegmentId};
+use crate::ids::SegmentId;
 use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
 use crate::metrics::StoreCounts;
 use crate::options::{Durability, StoreOptions};
@@ -122,24 +122,8 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
 
 /// A store whose commits last before it has a checkpoint begins with a manifest of nothing: recovery begins there.
 fn born(mut described: Described) -> Result<Described> {
-    let (number, range) = (described.catalogue.next_number, described.info.range);
-    let manifest = Manifest {
-        number,
-        store: described.info,
-        label: None,
-        created_ms: 0,
-        epoch: Epoch(0),
-        purge_clock_ms: 0,
-        states: Vec::new(),
-        offsets: Vec::new(),
-        metadata: Vec::new(),
-        log_position: 0,
-        parent: None,
-        segments: Vec::new(),
-        maps: vec![manifest::StateMap::Identity],
-        marks: vec![manifest::Marks::default()],
-        slices: vec![manifest::Slice { range, stack: Vec::new(), hot: Vec::new() }],
-    };
+    let number = described.catalogue.next_number;
+    let manifest = Manifest::of_nothing(number, described.info);
     manifest::writer::publish(&*described.located.storage, &manifest, true)?;
     described.catalogue.birth = Some(number);
     described.catalogue.next_number = number + 1;

@@ -1,13 +1,16 @@
-//! Snapshots: the store as it was at one moment.
+//! Snapshots: the store as it was at one moment, be it now or at a checkpoint that is kept.
 
 use crate::barrier;
+use crate::checkpoint::check_state;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::flush::Taking;
 use crate::ids::KeyGroup;
 use crate::key::Key;
+use crate::manifest::Manifest;
 use crate::metrics::OwnerCounts;
 use crate::packed::Packed;
+use crate::past::Source;
 use crate::read;
 use crate::shard::{Core, View};
 use crate::states::{StateDef, StateKind, frames};
@@ -16,10 +19,10 @@ use crate::walk::Access;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The whole store as it was when the snapshot was taken ([`Store::snapshot`](crate::Store::snapshot)), read from any
-/// thread while writers go on; cheap to clone.
+/// The whole store as it was when the snapshot was taken ([`Store::snapshot`](crate::Store::snapshot)), or at a checkpoint that is kept
+/// ([`Store::as_of`](crate::Store::as_of)), read from any thread while writers go on; cheap to clone.
 ///
-/// Taking one cuts the store's epoch as a barrier does, which takes microseconds, and has what changed flushed; the first
+/// Taking one of now cuts the store's epoch as a barrier does, which takes microseconds, and has what changed flushed; the first
 /// read waits for that. From then on it reads segments alone, so writers don't notice it. What it costs is the disk's: the
 /// segments that it reads stay there until its last clone is dropped
 /// ([`Metrics::snapshot_bytes`](crate::Metrics::snapshot_bytes)).
@@ -46,31 +49,43 @@ pub struct Snapshot {
 struct Inner {
     store: Arc<StoreInner>,
     taking: Arc<Taking>,
+    /// Of a checkpoint: its manifest, held so that its segments are not reclaimed.
+    checkpoint: Option<Arc<Manifest>>,
     now_ms: AtomicU64,
+}
+
+/// Counts what is taken among the snapshots that live. Fails where there are as many as the store's options allow, also where nothing
+/// is taken yet.
+pub(crate) fn enlist(store: &StoreInner, taking: Option<&Arc<Taking>>) -> Result<()> {
+    let mut living = store.snapshots.lock();
+    living.retain(|taking| taking.strong_count() > 0);
+    if living.len() >= store.options.snapshots_max {
+        return Err(Error::Busy { problem: "as many snapshots live as the store's options allow" });
+    }
+    living.extend(taking.map(Arc::downgrade));
+    Ok(())
 }
 
 impl Snapshot {
     pub(crate) fn take(store: &Arc<StoreInner>) -> Result<Self> {
-        let enlist = |taking: Option<&Arc<Taking>>| {
-            let mut living = store.snapshots.lock();
-            living.retain(|taking| taking.strong_count() > 0);
-            if living.len() >= store.options.snapshots_max {
-                return Err(Error::Busy { problem: "as many snapshots live as the store's options allow" });
-            }
-            living.extend(taking.map(Arc::downgrade));
-            Ok(())
-        };
         // Looked at first, so that what is refused costs nothing; not locked while it is cut, which may have to wait.
-        enlist(None)?;
+        enlist(store, None)?;
         let taking = barrier::cut_snapshot(store)?;
-        enlist(Some(&taking))?;
-        let (store, now_ms) = (Arc::clone(store), AtomicU64::new(0));
-        Ok(Self { inner: Arc::new(Inner { store, taking, now_ms }) })
+        enlist(store, Some(&taking))?;
+        Ok(Self::new(store, taking, None))
     }
 
+    /// What a checkpoint has that is kept.
     pub(crate) fn of_checkpoint(store: &Arc<StoreInner>, label: u64) -> Result<Self> {
-        let _ = (store, label);
-        Err(Error::Closed)
+        let source = Source::at_label(store, label)?;
+        let taking = Arc::new(Taking::of(Arc::clone(source.version())));
+        enlist(store, Some(&taking))?;
+        Ok(Self::new(store, taking, Some(Arc::clone(source.manifest()))))
+    }
+
+    fn new(store: &Arc<StoreInner>, taking: Arc<Taking>, checkpoint: Option<Arc<Manifest>>) -> Self {
+        let (store, now_ms) = (Arc::clone(store), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { store, taking, checkpoint, now_ms }) }
     }
 
     /// Sets the clock that decides what is expired, in ms, for this snapshot and its clones; it begins at 0.
@@ -116,7 +131,9 @@ impl Snapshot {
     }
 
     fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
-        self.inner.store.def(state, kinds)
+        let def = self.inner.store.def(state, kinds)?;
+        self.inner.checkpoint.as_ref().map_or(Ok(()), |manifest| check_state(manifest, &def))?;
+        Ok(def)
     }
 
     fn view(&self, key: Key<'_>) -> Result<Arc<View>> {

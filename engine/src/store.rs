@@ -1,14 +1,14 @@
 //! A store: one directory of state.
 
+mod history;
 mod paced;
 
 pub(crate) use paced::{Mark, Paced};
 
+use crate::as_of::Past;
 use crate::barrier::{self, Barrier, Pending};
 use crate::bulk::BulkLoad;
-use crate::causality::{self, Closure, EventAt};
 use crate::changelog::Changelog;
-use crate::changelog::access::{cell_hash, entry_hash};
 use crate::checkpoint::{Catalogue, CheckpointInfo};
 use crate::commit::{self, Commit, CommitInfo, Committed};
 use crate::convert::{Conversions, Convert};
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Handler, HandlerId};
 use crate::flush::Queue;
 use crate::hot::Memory;
-use crate::ids::{Epoch, EventId, KeyGroup, KeyGroupRange, SegmentId, StateId};
+use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
 use crate::life_cycle::{self, CheckpointFiles};
 use crate::manifest::format::encode_state;
@@ -32,7 +32,7 @@ use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
-use crate::triggers::{Fired, Trigger, TriggerId, Triggers};
+use crate::triggers::Triggers;
 use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
@@ -303,50 +303,6 @@ impl Store {
         events::register(&self.inner, handler)
     }
 
-    /// Has the host told of something, as long as the store is open: [`Store::fired`] says when. It is looked at after each event that is
-    /// known by its id ([`Writer::apply_event_once`](crate::Writer::apply_event_once)).
-    pub fn watch(&self, trigger: Trigger) -> TriggerId {
-        self.inner.triggers.set(trigger)
-    }
-
-    /// Has the host not told of it any more.
-    pub fn unwatch(&self, trigger: TriggerId) {
-        self.inner.triggers.clear(trigger);
-    }
-
-    /// What fired since this was last asked, in the order in which each writer's events came; and how much more did than was kept
-    /// ([`FIRED_MAX`](crate::triggers::FIRED_MAX)).
-    pub fn fired(&self) -> (Vec<Fired>, u64) {
-        self.inner.triggers.take()
-    }
-
-    /// Whether an event, or one of its source behind it, was applied to a key group
-    /// ([`Writer::apply_event_once`](crate::Writer::apply_event_once)).
-    pub fn already_applied(&self, group: KeyGroup, id: EventId) -> Result<bool> {
-        let applied = self.inner.applied_state()?;
-        let last = self.reader().get(applied, Key::new(group, &id.source.to_be_bytes()))?;
-        let last = last.and_then(|last| last.try_into().ok()).map(u64::from_le_bytes);
-        Ok(last.is_some_and(|last| id.offset <= last))
-    }
-
-    /// The events that depend on some events, these included, and how much they wrote: of the states that are
-    /// [traced](crate::StateOptions::traced), as far back as the changelog goes ([`StoreOptions::history`]).
-    ///
-    /// # Errors
-    /// [`Error::Event`] where the changelog doesn't have one of them; [`Error::Options`] where the store has no changelog.
-    pub fn closure(&self, events: &[EventId]) -> Result<Closure> {
-        causality::closure_of(&self.inner, events)
-    }
-
-    /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in
-    /// which they were applied: the last that wrote it is among them. Of a map, those of an entry, or with no `user_key` of all entries.
-    pub fn provenance(&self, state: State, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Vec<EventAt>> {
-        let scratch = &mut Vec::new();
-        let cell = cell_hash(scratch, state.0, key);
-        let hash = user_key.map_or(cell, |user_key| entry_hash(scratch, state.0, key, user_key));
-        causality::provenance(&self.inner, hash, cell)
-    }
-
     /// The states, in the order of their numbers.
     pub fn states(&self) -> Vec<Arc<StateDef>> {
         self.inner.states.read().clone()
@@ -447,6 +403,35 @@ impl Store {
     /// [`Error::Busy`] where [`StoreOptions::snapshots_max`] of them live; else as [`Store::barrier`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         Snapshot::take(&self.inner)
+    }
+
+    /// The store as it was at a checkpoint that is kept ([`Store::checkpoints`]), to be read while it goes on; nothing is flushed for it. The
+    /// checkpoint's segments stay on disk while it lives, whatever becomes of the checkpoint.
+    ///
+    /// States that were registered later are empty. One that was migrated since is refused with [`Error::State`], as what the checkpoint has
+    /// is of another schema; where the migration was under way already at the checkpoint, values are given through its conversions. A
+    /// [`Snapshot`]'s clock begins at 0: nothing is expired before [`Snapshot::set_time_ms`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where no checkpoint of this label is kept; it says which are. [`Error::Busy`] as of [`Store::snapshot`].
+    pub fn as_of(&self, label: u64) -> Result<Snapshot> {
+        Snapshot::of_checkpoint(&self.inner, label)
+    }
+
+    /// The store as it was at a position of its changelog, to be read while it goes on: see [`Past`]. Positions are those of commits
+    /// ([`CommitInfo::position`]) and checkpoints ([`CheckpointInfo::position`]), of [`Store::position`], and all between them. What lies
+    /// behind the last sync is synced first.
+    ///
+    /// # Errors
+    /// [`Error::Options`] without [`StoreOptions::history`]; [`Error::Position`] where the history doesn't go back so far, or the changelog
+    /// not so far forward; [`Error::Busy`] as of [`Store::snapshot`].
+    pub fn as_of_position(&self, position: u64) -> Result<Past> {
+        Past::new(&self.inner, position)
+    }
+
+    /// The position in the changelog behind everything that was done so far, committed or not; 0 where there never was one.
+    pub fn position(&self) -> Result<u64> {
+        commit::log_all(&self.inner)
     }
 
     /// The retained checkpoints, oldest first.
@@ -649,24 +634,6 @@ impl StoreInner {
         }
         self.states_number.fetch_add(1, Ordering::Release);
         Ok(State(id))
-    }
-
-    /// Which event of each source was applied last to each key group: a state of the engine's own, made when it is first needed.
-    pub fn applied_state(&self) -> Result<State> {
-        if let Some(state) = self.applied.get() {
-            return Ok(*state);
-        }
-        let state = self.register(StateOptions::value("alluvium.applied"))?;
-        Ok(*self.applied.get_or_init(|| state))
-    }
-
-    /// Which events were taken back: a map of the engine's own, made when it is first needed.
-    pub fn repairs_state(&self) -> Result<State> {
-        if let Some(state) = self.repairs.get() {
-            return Ok(*state);
-        }
-        let state = self.register(StateOptions::map("alluvium.repairs"))?;
-        Ok(*self.repairs.get_or_init(|| state))
     }
 
     fn log_state(&self, def: &StateDef) {

@@ -460,3 +460,35 @@ fn a_cursor_refuses_what_is_not_there() {
     store.close().unwrap();
     assert!(writer.fetch(&mut Cursor::keys(values, KeyGroupRange::new(0, 4)), &mut out).is_err());
 }
+
+/// In memory a map may be two records, its container and what hides the entries that are on disk. Where nothing had left memory they
+/// were taken for two keys.
+#[test]
+fn a_map_that_was_partly_deleted_is_found_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions::default()).unwrap();
+    let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+    let state = store.state(StateOptions::map("maps")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let key = |number: &'static [u8; 1]| Key::new(KeyGroup(3), number);
+    let numbers: [[u8; 1]; 200] = std::array::from_fn(|number| [number as u8]);
+    let numbers: &'static [[u8; 1]; 200] = Box::leak(Box::new(numbers));
+    for number in numbers {
+        writer.map_put(state, key(number), b"a", b"1").unwrap();
+        writer.map_put(state, key(number), b"b", b"2").unwrap();
+    }
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    for number in numbers {
+        let range = MapRange::between(Bound::Included(b"a"), Bound::Excluded(b"b"));
+        writer.map_delete_range(state, key(number), &range).unwrap();
+        writer.map_put(state, key(number), b"c", b"3").unwrap();
+    }
+    for mut cursor in [Cursor::keys(state, store.range()), Cursor::keys_and_namespaces(state, store.range())] {
+        let (mut found, mut all) = (Packed::default(), Vec::new());
+        while writer.fetch(&mut cursor, &mut found).unwrap() {
+            all.extend(found.iter().map(|found| found.key[0]));
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..200).collect::<Vec<u8>>());
+    }
+}

@@ -179,7 +179,8 @@ impl Past {
 /// the stream was written by then.
 fn whole_history(store: &StoreInner, to: u64) -> Result<History> {
     let (there, written) = store.log.files().known();
-    let mut from = there.first().map_or(to, |(_, first)| *first);
+    let frontier = store.catalogue.lock().history_from(store.options.history.checkpoints);
+    let mut from = there.first().map_or(to, |(_, first)| frontier.max(*first));
     loop {
         match History::open(&*store.storage, store.info.uuid, (&there, &written), from, to) {
             Err(Error::Position { position, .. }) if position > from => from = position,

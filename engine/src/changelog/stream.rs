@@ -78,6 +78,8 @@ struct Stream {
     asked: u64,
     /// A commit up to here is to be durable.
     wanted: u64,
+    /// Up to here it is to be in the files, whatever a checkpoint has: somebody reads it back.
+    read: u64,
     /// Since when.
     wanted_since: Option<Instant>,
     hurried: bool,
@@ -271,7 +273,7 @@ impl Changelog {
         }
         let end = stream.chunks.front().map_or(stream.appended, |chunk| chunk.position);
         let sync = stream.wants();
-        if stream.wanted <= end {
+        if stream.wanted.max(stream.read) <= end {
             stream.wanted_since = None;
             stream.hurried = false;
         }
@@ -396,6 +398,15 @@ impl Changelog {
         }
     }
 
+    /// Has everything before a position written some time, whether a checkpoint has it or not; at the latest when the stream is finished.
+    pub fn want_written(&self, position: u64) {
+        let mut stream = self.stream.lock();
+        stream.read = stream.read.max(position.min(stream.appended));
+        if stream.wants() {
+            stream.wanted_since.get_or_insert_with(Instant::now);
+        }
+    }
+
     /// Has `call` called when it is, by whichever thread finds so; at once where it is already.
     pub fn when(&self, position: u64, call: Durable) {
         let mut stream = self.stream.lock();
@@ -465,9 +476,9 @@ impl Stream {
         self.pending >= options.bytes.min(PENDING_BYTES_MAX)
     }
 
-    /// Whether a commit is to become durable that syncing can make so.
+    /// Whether something is to become durable that syncing can make so.
     fn wants(&self) -> bool {
-        self.wanted > self.synced.max(self.durable)
+        self.wanted > self.synced.max(self.durable) || self.read > self.synced
     }
 
     fn recycle(&mut self, mut bytes: Vec<u8>) {

@@ -180,6 +180,27 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What a store begins with: nothing.
+    pub fn of_nothing(number: u64, store: StoreInfo) -> Self {
+        Self {
+            number,
+            store,
+            label: None,
+            created_ms: 0,
+            epoch: Epoch(0),
+            purge_clock_ms: 0,
+            states: Vec::new(),
+            offsets: Vec::new(),
+            metadata: Vec::new(),
+            log_position: 0,
+            parent: None,
+            segments: Vec::new(),
+            maps: vec![StateMap::Identity],
+            marks: vec![Marks::default()],
+            slices: vec![Slice { range: store.range, stack: Vec::new(), hot: Vec::new() }],
+        }
+    }
+
     /// The slice that holds a key group; `None` where the store doesn't hold it.
     pub fn slice_of(&self, group: KeyGroup) -> Option<&Slice> {
         let after = self.slices.partition_point(|slice| slice.range.first() <= group.0);

@@ -43,7 +43,7 @@ pub fn run(writer: &mut Writer, past: &mut Past, scope: &Scope<'_>, dry: bool) -
                 None => content_of(writer, state, key)?,
             };
             let Some(now) = before else { return Ok(Err("what it added isn't there any more".into())) };
-            let def = writer.definition(State::numbered(state))?.clone();
+            let def = writer.def_of(State::numbered(state))?.clone();
             let after = match without(&def, &now, &content) {
                 Ok(after) => after,
                 Err(reason) => return Ok(Err(reason)),
@@ -98,7 +98,7 @@ struct Names {
 
 impl Watch for Names {
     fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()> {
-        let def = writer.definition(state)?;
+        let def = writer.def_of(state)?;
         if def.ttl.is_some() {
             self.refused = Some(format!("values of state {:?} expire", def.name));
         }
@@ -148,7 +148,7 @@ fn drop_if_nothing(
     after: &mut Option<Content>,
 ) -> Result<Result<(), Reason>> {
     let (state, key) = parts(name)?;
-    let def = writer.definition(State::numbered(state))?.clone();
+    let def = writer.def_of(State::numbered(state))?.clone();
     let says_nothing = match after {
         Some(Content::List(elements)) => elements.is_empty(),
         Some(Content::Value(value)) => def.merge.as_ref().is_some_and(|operator| operator.is_identity(value)),
@@ -203,7 +203,7 @@ fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
 /// What a value, a merging state's value or a list is now.
 fn content_of(writer: &mut Writer, state: StateId, key: Key<'_>) -> Result<Option<Content>> {
     let state = State::numbered(state);
-    if writer.definition(state)?.kind == StateKind::List {
+    if writer.def_of(state)?.kind == StateKind::List {
         let elements = writer.list(state, key)?;
         return Ok((!elements.is_empty()).then_some(Content::List(elements)));
     }

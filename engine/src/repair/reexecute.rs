@@ -259,7 +259,7 @@ fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
 fn whole(writer: &mut Writer, name: &[u8]) -> Result<Whole> {
     let (state, key) = parts(name)?;
     let state = State::numbered(state);
-    match writer.definition(state)?.kind {
+    match writer.def_of(state)?.kind {
         StateKind::Value | StateKind::Merging => {
             let value = writer.get(state, key)?;
             Ok(value.map_or(Whole::Nothing, |value| Whole::One(Content::Value(value))))

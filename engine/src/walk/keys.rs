@@ -134,7 +134,9 @@ impl Group {
             Some(seen) => seen,
             None => (access.disk()?, true),
         };
-        if below || window.is_truncated() || (*which == Which::Keys && window.has_namespaces()) {
+        // A map's container and its marker are two records of one key: they have to stand side by side.
+        let is_pair = def.kind == StateKind::Map || (*which == Which::Keys && window.has_namespaces());
+        if below || window.is_truncated() || is_pair {
             window.sort();
         }
         self.cold = None;

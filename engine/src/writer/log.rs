@@ -9,6 +9,7 @@ use crate::events::{self, HandlerId, LogMark};
 use crate::ids::{EventId, KeyGroup, StateId};
 use crate::key::Key;
 use crate::metrics::OperationKind;
+use crate::past::{self, Cell};
 use crate::read;
 use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
@@ -100,7 +101,7 @@ impl Writer {
     }
 
     /// A state's definition.
-    pub(crate) fn definition(&mut self, state: State) -> Result<&StateDef> {
+    pub(crate) fn def_of(&mut self, state: State) -> Result<&StateDef> {
         self.states.get(&self.store, state)
     }
 
@@ -150,6 +151,30 @@ impl Writer {
     /// Takes the changelog's buffer, or puts one in its place.
     pub(crate) fn swap_log(&mut self, log: Option<Box<LogBuffer>>) -> Option<Box<LogBuffer>> {
         std::mem::replace(&mut self.token.enter().log, log)
+    }
+
+    /// The definition of a state.
+    pub(crate) fn definition(&mut self, state: State) -> Result<Arc<StateDef>> {
+        self.states.shared(&self.store, state)
+    }
+
+    /// A value, or a list's frames, and when it expires; reading it refreshes nothing.
+    pub(crate) fn cell_now(&mut self, state: State, key: Key<'_>) -> Result<Cell> {
+        let kinds = [StateKind::Value, StateKind::List, StateKind::Merging];
+        self.at(OperationKind::Read, state, &kinds, key, |core, def, probe| past::cell_now(core, def, key, probe))
+    }
+
+    /// The next entries of a map, from a user key on, and when they expire; and whether they are the last.
+    #[expect(clippy::type_complexity, reason = "entries, and a flag")]
+    pub(crate) fn entries_now(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        from: &[u8],
+    ) -> Result<(Vec<(Vec<u8>, Cell)>, bool)> {
+        self.at(OperationKind::Scan, state, &[StateKind::Map], key, |core, def, probe| {
+            past::entries_now(core, def, key, probe, from)
+        })
     }
 
     /// Does again what the changelog says was done at a key of this writer.

@@ -1,0 +1,76 @@
+//! A store and its events: which were applied, what depends on them, and what the host is told of.
+
+use super::{State, Store, StoreInner};
+use crate::causality::{self, Closure, EventAt};
+use crate::changelog::access::{cell_hash, entry_hash};
+use crate::error::Result;
+use crate::ids::{EventId, KeyGroup};
+use crate::key::Key;
+use crate::states::StateOptions;
+use crate::triggers::{Fired, Trigger, TriggerId};
+
+impl Store {
+    /// Has the host told of something, as long as the store is open: [`Store::fired`] says when. It is looked at after each event that is
+    /// known by its id ([`Writer::apply_event_once`](crate::Writer::apply_event_once)).
+    pub fn watch(&self, trigger: Trigger) -> TriggerId {
+        self.inner.triggers.set(trigger)
+    }
+
+    /// Has the host not told of it any more.
+    pub fn unwatch(&self, trigger: TriggerId) {
+        self.inner.triggers.clear(trigger);
+    }
+
+    /// What fired since this was last asked, in the order in which each writer's events came; and how much more did than was kept
+    /// ([`FIRED_MAX`](crate::triggers::FIRED_MAX)).
+    pub fn fired(&self) -> (Vec<Fired>, u64) {
+        self.inner.triggers.take()
+    }
+
+    /// Whether an event, or one of its source behind it, was applied to a key group
+    /// ([`Writer::apply_event_once`](crate::Writer::apply_event_once)).
+    pub fn already_applied(&self, group: KeyGroup, id: EventId) -> Result<bool> {
+        let applied = self.inner.applied_state()?;
+        let last = self.reader().get(applied, Key::new(group, &id.source.to_be_bytes()))?;
+        let last = last.and_then(|last| last.try_into().ok()).map(u64::from_le_bytes);
+        Ok(last.is_some_and(|last| id.offset <= last))
+    }
+
+    /// The events that depend on some events, these included, and how much they wrote: of the states that are
+    /// [traced](crate::StateOptions::traced), as far back as the changelog goes ([`StoreOptions::history`]).
+    ///
+    /// # Errors
+    /// [`Error::Event`] where the changelog doesn't have one of them; [`Error::Options`] where the store has no changelog.
+    pub fn closure(&self, events: &[EventId]) -> Result<Closure> {
+        causality::closure_of(&self.inner, events)
+    }
+
+    /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in
+    /// which they were applied: the last that wrote it is among them. Of a map, those of an entry, or with no `user_key` of all entries.
+    pub fn provenance(&self, state: State, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Vec<EventAt>> {
+        let scratch = &mut Vec::new();
+        let cell = cell_hash(scratch, state.0, key);
+        let hash = user_key.map_or(cell, |user_key| entry_hash(scratch, state.0, key, user_key));
+        causality::provenance(&self.inner, hash, cell)
+    }
+}
+
+impl StoreInner {
+    /// Which event of each source was applied last to each key group: a state of the engine's own, made when it is first needed.
+    pub fn applied_state(&self) -> Result<State> {
+        if let Some(state) = self.applied.get() {
+            return Ok(*state);
+        }
+        let state = self.register(StateOptions::value("alluvium.applied"))?;
+        Ok(*self.applied.get_or_init(|| state))
+    }
+
+    /// Which events were taken back: a map of the engine's own, made when it is first needed.
+    pub fn repairs_state(&self) -> Result<State> {
+        if let Some(state) = self.repairs.get() {
+            return Ok(*state);
+        }
+        let state = self.register(StateOptions::map("alluvium.repairs"))?;
+        Ok(*self.repairs.get_or_init(|| state))
+    }
+}
