@@ -29,7 +29,11 @@ fn run(arguments: &[&str]) -> (Output, serde_json::Value) {
     command.arg("--input").arg(&input).arg("--json").arg(&json);
     let output = command.output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && shown.ends_with("\nexact\n"), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && shown.ends_with("\nexact\n"),
+        "{shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let json = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     (output, json)
 }
@@ -60,7 +64,8 @@ fn killed_while_it_repairs_it_repairs_as_a_whole() {
 
 #[test]
 fn what_goes_only_with_poison_is_refused_without_it() {
-    for arguments in [&["--kills", "2"][..], &["--events", "1000"], &["--quick"], &["--poison", "1", "--crashes", "2"]] {
+    for arguments in [&["--kills", "2"][..], &["--events", "1000"], &["--quick"], &["--poison", "1", "--crashes", "2"]]
+    {
         let output = Command::new(env!("CARGO_BIN_EXE_alluvium")).arg("run").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }

@@ -93,7 +93,8 @@ impl Comparison {
     fn differ(&mut self, there: Option<&(usize, Item)>, right: Option<&(usize, Item)>) {
         self.differences += 1;
         let Some((_, item)) = there.or(right).filter(|_| self.first.len() < SHOWN) else { return };
-        let shown = |side: Option<&(usize, Item)>| side.map_or("no entry".to_owned(), |(_, item)| show_hex(&item.value));
+        let shown =
+            |side: Option<&(usize, Item)>| side.map_or("no entry".to_owned(), |(_, item)| show_hex(&item.value));
         let user_key = item.user_key.as_ref().map_or_else(String::new, |user_key| format!(" {}", show_hex(user_key)));
         let place = format!("{} {} {}{user_key}", item.state, show_hex(&item.key), show_hex(&item.namespace));
         self.first.push(format!("{place}\n    expected  {}\n    found     {}", shown(right), shown(there)));

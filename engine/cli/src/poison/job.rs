@@ -4,8 +4,8 @@
 //! up to three *parts*, known by the same offset of three sources, and a part touches one key: whatever depends on it lies there, or
 //! comes from there.
 //!
-//! - Planes (read and written): how many legs, where it is, and how late it still is from legs before. It makes up for that on the ground.
-//!   Whoever is very late gets an alert (a map by plane).
+//! - Planes, [thirty days](MONTH_MINUTES) of each (read and written): how many legs, where it is, and how late it still is from legs before. It
+//!   makes up for that on the ground. Whoever is very late gets an alert (a map by plane, too).
 //! - Airlines (added to): the delays of a scheduled hour, in minutes.
 //! - Airports (overwritten): the board of a day, a map of its departures.
 
@@ -23,14 +23,16 @@ pub const KEY_GROUPS: u32 = 128;
 /// From how many minutes on a plane gets an alert.
 const ALERT_MINUTES: u32 = 360;
 const DAY_MINUTES: u32 = 24 * 60;
+/// What a plane's state is about.
+const MONTH_MINUTES: u32 = 30 * DAY_MINUTES;
 const CANCELLED: i32 = i32::MIN;
 
 /// A state of the job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Table {
-    /// Values by plane: legs, last departure and minutes that it is late (`u32` each), where it is.
+    /// Values by plane and month: legs, last departure and minutes that it is late (`u32` each), where it is.
     Planes,
-    /// Maps by plane, by departure: how late it was.
+    /// Maps by plane and month, by departure: how late it was.
     Alerts,
     /// Sums by airline, a namespace for each hour.
     Delays,
@@ -39,12 +41,8 @@ pub enum Table {
 }
 
 /// All states and their names.
-pub const TABLES: [(Table, &str); 4] = [
-    (Table::Planes, "planes"),
-    (Table::Alerts, "alerts"),
-    (Table::Delays, "delays"),
-    (Table::Boards, "boards"),
-];
+pub const TABLES: [(Table, &str); 4] =
+    [(Table::Planes, "planes"), (Table::Alerts, "alerts"), (Table::Delays, "delays"), (Table::Boards, "boards")];
 
 /// Who takes a part of an event; its number is that of the source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,11 +72,18 @@ pub struct Part<'a> {
     name: &'a str,
 }
 
+/// Whether two flights are in one plane's state, if they are of one plane and period.
+pub fn is_same_month(one: &Flight<'_>, other: &Flight<'_>) -> bool {
+    let month = |flight: &Flight<'_>| flight.scheduled_ms / MINUTE_MS / u64::from(MONTH_MINUTES);
+    month(one) == month(other)
+}
+
 /// What the operators are told of a flight; a plane that isn't known, or doesn't leave, is told nothing.
 pub fn parts<'a>(period: u16, flight: &Flight<'a>) -> impl Iterator<Item = Part<'a>> + use<'a> {
     let scheduled = u32::try_from(flight.scheduled_ms / MINUTE_MS).unwrap_or(u32::MAX);
     let delay = flight.delay.unwrap_or(CANCELLED);
-    let part = Part { operator: Operator::Planes, period, scheduled, delay, number: flight.number, detail: "", name: "" };
+    let part =
+        Part { operator: Operator::Planes, period, scheduled, delay, number: flight.number, detail: "", name: "" };
     let plane = flight.tail.filter(|_| flight.delay.is_some()).map(|name| Part { detail: flight.dest, name, ..part });
     let airline = Part { operator: Operator::Airlines, name: flight.carrier, ..part };
     let airport = Part { operator: Operator::Airports, detail: flight.carrier, name: flight.origin, ..part };
@@ -93,7 +98,15 @@ impl<'a> Part<'a> {
 
     /// The key.
     pub fn key(&self) -> ShortBytes {
-        ShortBytes::new().with(&self.period.to_be_bytes()).with(self.name.as_bytes())
+        let key = ShortBytes::new().with(&self.period.to_be_bytes());
+        match self.operator {
+            Operator::Planes => key.with(&self.month().to_be_bytes()).with(self.name.as_bytes()),
+            Operator::Airlines | Operator::Airports => key.with(self.name.as_bytes()),
+        }
+    }
+
+    const fn month(&self) -> u32 {
+        self.scheduled / MONTH_MINUTES
     }
 
     /// Where the key lies.
@@ -132,8 +145,12 @@ pub trait Places {
     type Error;
 
     /// Replaces a value by what `change` makes of it.
-    fn update(&mut self, table: Table, key: &[u8], change: impl FnOnce(Option<&[u8]>) -> ShortBytes)
-    -> Result<(), Self::Error>;
+    fn update(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        change: impl FnOnce(Option<&[u8]>) -> ShortBytes,
+    ) -> Result<(), Self::Error>;
 
     /// Adds to a sum.
     fn add(&mut self, table: Table, key: &[u8], namespace: &[u8], amount: i64) -> Result<(), Self::Error>;

@@ -155,7 +155,9 @@ impl<'a> Life<'a> {
                     self.commit(offset)?;
                     commit_at = now + every(self.task.commit_interval_ms);
                 }
-                self.pending.take_if(|pending| pending.poll().is_some()).map_or(Ok(()), |done| done.wait().map(drop))?;
+                self.pending
+                    .take_if(|pending| pending.poll().is_some())
+                    .map_or(Ok(()), |done| done.wait().map(drop))?;
                 if now >= checkpoint_at && self.pending.is_none() {
                     self.label += 1;
                     let offsets = vec![(range(), offset.to_le_bytes().to_vec())];
@@ -214,7 +216,10 @@ impl<'a> Life<'a> {
         let by = |is_it: fn(&alluvium::GroupRepair) -> bool| done.groups.iter().filter(|group| is_it(group)).count();
         say(Word::Repaired(Repaired {
             inverse_groups: by(|group| group.way == Way::Inverse) as u64,
-            reexecuted_groups: (by(|group| group.way == Way::Reexecute) as u64, by(|group| group.is_whole_group) as u64),
+            reexecuted_groups: (
+                by(|group| group.way == Way::Reexecute) as u64,
+                by(|group| group.is_whole_group) as u64,
+            ),
             applied_again: again(&done.groups),
             changed: done.retractions.len() as u64,
             before: done.before.len() as u64,
@@ -247,9 +252,7 @@ impl<'a> Life<'a> {
         match found {
             [_, 0] => Ok(false),
             [0, _] => Ok(true),
-            [with, without] => {
-                Err(Failure::new(format_args!("half repaired: {without} places are, {with} aren't")))
-            }
+            [with, without] => Err(Failure::new(format_args!("half repaired: {without} places are, {with} aren't"))),
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Poison {
     pub offset: u64,
     /// Which flight: the one right before it.
     pub flight: u64,
-    /// Whose plane: a later one's of the same period.
+    /// Whose plane: a later one's, of the same period and month, so that something depends on it.
     pub plane_of: u64,
 }
 
@@ -74,6 +74,7 @@ impl Stream {
                 && self.period(flight) == self.period(plane_of)
                 && let (Some(tail), Some(other)) = (self.flown(flight), self.flown(plane_of))
                 && tail != other
+                && job::is_same_month(&self.flight(flight), &self.flight(plane_of))
             {
                 drawn.entry(flight).or_insert(plane_of);
             }

@@ -129,17 +129,9 @@ fn lines(record: &Record) -> Vec<[String; 3]> {
             thousands(planned.dependents),
             format!("of {} since: {share:.4} %", thousands(planned.suffix)),
         ),
-        line(
-            "dry run",
-            us(planned.took_us),
-            format!("{} to be applied again", thousands(planned.applied_again)),
-        ),
+        line("dry run", us(planned.took_us), format!("{} to be applied again", thousands(planned.applied_again))),
         line("repair", us(repaired.took_us), format!("and {} until it lasted", us(repaired.commit_us))),
-        line(
-            "applied again",
-            thousands(repaired.applied_again),
-            format!("of {}; {ways}", thousands(applied.parts)),
-        ),
+        line("applied again", thousands(repaired.applied_again), format!("of {}; {ways}", thousands(applied.parts))),
         line("keys changed", thousands(repaired.changed), "the host is told what of each".to_owned()),
         line(
             "everything again",

@@ -31,7 +31,10 @@ fn a_seed_draws_the_same_poison_again() {
         assert_eq!((original.scheduled_ms, original.number), (poisoned.scheduled_ms, poisoned.number));
         let (is_poison, parts) = stream.parts(poison.offset - 1);
         assert!(!is_poison);
-        assert!(parts.eq(super::job::parts(stream.period(poison.flight), &original)), "the flight itself comes right before");
+        assert!(
+            parts.eq(super::job::parts(stream.period(poison.flight), &original)),
+            "the flight itself comes right before"
+        );
     }
     assert_eq!((0..stream.len()).filter(|offset| stream.parts(*offset).0).count(), 9);
     assert!(super::Stream::new(Replay::embedded_head(60).unwrap(), 100).unwrap().draw(1, 200).is_err(), "too many");
@@ -125,15 +128,17 @@ fn every_difference_between_two_stores_is_found() {
 #[test]
 fn the_json_has_the_promised_keys_and_the_text_ends_with_the_verdict() {
     let kill = Kill { at_us: 900, lasted: true, found_done: true };
-    let mut record = Record { events: 1_000, poisons: vec!["a flight".to_owned()], kills: vec![kill], ..Record::default() };
+    let mut record =
+        Record { events: 1_000, poisons: vec!["a flight".to_owned()], kills: vec![kill], ..Record::default() };
     let value: serde_json::Value = serde_json::from_str(&summary::json(&record).unwrap()).unwrap();
     let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    let mut promised = "result events event_parts events_per_s poisoned dependents suffix_parts applied_again keys_changed \
+    let mut promised =
+        "result events event_parts events_per_s poisoned dependents suffix_parts applied_again keys_changed \
                         plan_us repair_us repair_commit_us groups_inverse groups_reexecuted groups_reexecuted_whole \
                         replay_us replay_over_repair kills kills_found_done recovery_ms_max checkpoints log_bytes \
                         trace_index_bytes memory_budget_bytes disk_bytes entries differences seed"
-        .split_whitespace()
-        .collect::<Vec<_>>();
+            .split_whitespace()
+            .collect::<Vec<_>>();
     promised.sort_unstable();
     assert_eq!(keys, promised);
     assert_eq!(value["result"].as_str(), Some("exact"));
