@@ -88,8 +88,7 @@ pub fn run(task: &Task) -> Outcome<()> {
             say(Word::Waiting)?;
         }
     }
-    let offsets = vec![(range(), stream.len().to_le_bytes().to_vec())];
-    life.store.barrier(Barrier { offsets, ..Barrier::new(life.label + 1) })?.wait()?;
+    life.barrier(stream.len())?.wait()?;
     drop(life.writer);
     life.store.close()?;
     send(&Message::Finished)
@@ -140,6 +139,10 @@ impl<'a> Life<'a> {
 
     /// Applies the events from an offset on.
     fn apply(&mut self, first: u64) -> Outcome<()> {
+        if first == 0 {
+            // An empty one, so that whatever comes first can be repaired, too.
+            self.barrier(0)?.wait()?;
+        }
         let (began, mut parts, mut bytes) = (Instant::now(), 0, Vec::new());
         let every = |ms| Duration::from_millis(ms);
         let (mut report_at, mut commit_at) = (began, began);
@@ -159,9 +162,7 @@ impl<'a> Life<'a> {
                     .take_if(|pending| pending.poll().is_some())
                     .map_or(Ok(()), |done| done.wait().map(drop))?;
                 if now >= checkpoint_at && self.pending.is_none() {
-                    self.label += 1;
-                    let offsets = vec![(range(), offset.to_le_bytes().to_vec())];
-                    self.pending = Some(self.writer.barrier(Barrier { offsets, ..Barrier::new(self.label) })?);
+                    self.pending = Some(self.barrier(offset)?);
                     checkpoint_at = now + every(self.task.checkpoint_interval_ms);
                 }
             }
@@ -182,6 +183,12 @@ impl<'a> Life<'a> {
         let log_bytes = self.store.last_commit().position;
         let (checkpoints, index_bytes) = (self.label, self.store.metrics().trace_bytes);
         say(Word::Applied(Applied { parts, took_us: microseconds(began), checkpoints, log_bytes, index_bytes }))
+    }
+
+    fn barrier(&mut self, next: u64) -> Outcome<Pending> {
+        self.label += 1;
+        let offsets = vec![(range(), next.to_le_bytes().to_vec())];
+        Ok(self.writer.barrier(Barrier { offsets, ..Barrier::new(self.label) })?)
     }
 
     fn commit(&mut self, next: u64) -> Outcome<()> {
