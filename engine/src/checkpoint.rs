@@ -168,13 +168,9 @@ impl Catalogue {
         self.kept.values().rev().take(checkpoints)
     }
 
-    /// Where the history begins: at the oldest checkpoint that is kept for it, or with the store where there aren't so many.
+    /// Where the history begins: at the oldest checkpoint that is kept for it, or with the store where there is none yet.
     pub(crate) fn history_from(&self, checkpoints: usize) -> u64 {
-        let checkpoints = checkpoints.max(1);
-        if self.kept.len() < checkpoints {
-            return 0;
-        }
-        self.history(checkpoints).last().map_or(0, |kept| kept.manifest.log_position)
+        self.history(checkpoints.max(1)).last().map_or(0, |kept| kept.manifest.log_position)
     }
 
     /// The position from which on the changelog is needed, where a checkpoint has everything before `covered`.

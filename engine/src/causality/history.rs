@@ -214,8 +214,13 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
     let (mut runs, mut gathered, mut begin) = (Vec::new(), Gathered::default(), from);
     let mut named: Vec<(u32, String, u32)> = Vec::new();
     let mut named_before = Vec::new();
+    // The index is cut at checkpoints, and files at their ends: no run lies on both sides.
+    let mut borders: Vec<u64> = store.log.files().known().0.iter().map(|(_, first)| *first).collect();
+    borders.extend(store.catalogue.lock().kept.values().map(|kept| kept.manifest.log_position));
+    borders.sort_unstable();
     log.records(from, to, |record, position, _| {
-        if position - begin >= RUN_BYTES {
+        let is_border = borders.binary_search(&position).is_ok() && position > begin;
+        if is_border || position - begin >= RUN_BYTES {
             let before = std::mem::replace(&mut named_before, named.clone());
             runs.extend(finished(std::mem::take(&mut gathered), begin, position, before));
             begin = position;

@@ -18,7 +18,7 @@ pub(crate) use taint::{Taints, unit};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::store::StoreInner;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// An event and where the changelog has it.
@@ -81,15 +81,26 @@ fn unknown(id: EventId) -> Error {
     Error::Event { event: id, problem: problem.into() }
 }
 
-/// What depends on `bad` events, which are given in order. Events in `void` were taken back before: they wrote nothing.
-pub(crate) fn closure(past: &mut Past, bad: &[EventAt], void: &HashSet<EventId>) -> Result<(Closure, Taints)> {
+/// What is written in another way than the changelog has it where the bad events never come: by the event at a position, a
+/// [unit](taint::unit).
+pub(crate) type Extra = BTreeSet<(u64, u64)>;
+
+/// What depends on `bad` events, which are given in order. Events in `void` were taken back before: they wrote nothing. Those in `extra`
+/// write more than the changelog has.
+pub(crate) fn closure(
+    past: &mut Past,
+    bad: &[EventAt],
+    void: &HashSet<EventId>,
+    extra: &Extra,
+) -> Result<(Closure, Taints)> {
     let (mut taints, mut found) = (Taints::default(), Closure::default());
     let Some(first) = bad.first() else { return Ok((found, taints)) };
     let bad_ids: HashSet<EventId> = bad.iter().map(|event| event.id).collect();
     for run in past.runs(first.position) {
         found.suffix_events += u64::from(run.events);
         let has_bad = bad.iter().any(|event| run.position <= event.position && event.position < run.end);
-        if !has_bad && !taints.may_touch(&run) {
+        let has_extra = extra.range((run.position, 0)..(run.end, 0)).next().is_some();
+        if !has_bad && !has_extra && !taints.may_touch(&run) {
             continue;
         }
         let events: Arc<Events> = past.events(&run)?;
@@ -104,6 +115,8 @@ pub(crate) fn closure(past: &mut Past, bad: &[EventAt], void: &HashSet<EventId>)
             } else {
                 taints.overwritten(event.accesses);
             }
+            let written = extra.range((event.position, 0)..=(event.position, u64::MAX));
+            written.for_each(|(_, unit)| taints.taint(*unit));
         }
     }
     found.keys = taints.written();
@@ -114,7 +127,7 @@ pub(crate) fn closure(past: &mut Past, bad: &[EventAt], void: &HashSet<EventId>)
 pub(crate) fn closure_of(store: &Arc<StoreInner>, ids: &[EventId]) -> Result<Closure> {
     let mut past = Past::open(store, None)?;
     let bad = find(&mut past, ids)?;
-    closure(&mut past, &bad, &HashSet::new()).map(|(closure, _)| closure)
+    closure(&mut past, &bad, &HashSet::new(), &Extra::new()).map(|(closure, _)| closure)
 }
 
 /// [`Store::provenance`](crate::Store::provenance): the events that a key's content comes from, in the order in which they were applied.

@@ -93,6 +93,12 @@ impl Taints {
         }
     }
 
+    /// All of a unit is in question from now on.
+    pub fn taint(&mut self, unit: u64) {
+        self.units.insert(unit);
+        self.add(unit, CELL | SOME_ENTRIES | ALL_ENTRIES);
+    }
+
     /// What an event overwrote that doesn't depend on a bad one is as it would have been.
     pub fn overwritten(&mut self, accesses: Accesses<'_>) {
         for access in accesses.iter().filter(|access| access.kind == AccessKind::Write) {

@@ -164,6 +164,8 @@ mod unit {
         assert_eq!(begins(&index, 200), [200, 300]);
         index.cut(250);
         assert_eq!((begins(&index, 0), index.from()), (vec![200, 300], 250));
+        index.cut(400);
+        assert_eq!((begins(&index, 0), index.from()), (vec![], 400));
         assert!(index.bytes() > 0);
     }
 }

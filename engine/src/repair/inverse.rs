@@ -3,7 +3,7 @@
 use super::plan::{Scope, base_of};
 use super::reexecute::Scratch;
 use super::{Content, Outcome, Retraction};
-use crate::causality::{EventAt, Past, closure, unit};
+use crate::causality::{Closure, EventAt, Extra, Past, closure, unit};
 use crate::changelog::access::{AccessKind, cell_hash};
 use crate::error::{Error, Result};
 use crate::events::{self, Touched, Watch};
@@ -21,8 +21,13 @@ type Reason = String;
 type Added = BTreeMap<Vec<u8>, Content>;
 
 /// What changes by adding inverses; why not, where it isn't sure that this is what would be.
-pub fn run(writer: &mut Writer, past: &mut Past, scope: &Scope<'_>, dry: bool) -> Result<Result<Outcome, Reason>> {
-    if scope.closure.events.len() > scope.bad.len() {
+pub fn run(
+    writer: &mut Writer,
+    past: &mut Past,
+    (scope, closure_of_all): (&Scope<'_>, &Closure),
+    dry: bool,
+) -> Result<Result<Outcome, Reason>> {
+    if closure_of_all.events.len() > scope.bad.len() {
         return Ok(Err("other events read what came of it".into()));
     }
     let mut changed: BTreeMap<Vec<u8>, (Content, Option<Content>)> = BTreeMap::new();
@@ -31,7 +36,7 @@ pub fn run(writer: &mut Writer, past: &mut Past, scope: &Scope<'_>, dry: bool) -
             Ok(added) => added,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (_, taints) = closure(past, std::slice::from_ref(event), scope.void)?;
+        let (_, taints) = closure(past, std::slice::from_ref(event), scope.void, &Extra::new())?;
         for (name, content) in added {
             let (state, key) = parts(&name)?;
             if !taints.is_in_question(cell_hash(&mut Vec::new(), state, key)) {
@@ -61,7 +66,7 @@ pub fn run(writer: &mut Writer, past: &mut Past, scope: &Scope<'_>, dry: bool) -
         }
     }
     let retractions = changed.into_iter().map(|(name, (before, after))| retraction(&name, before, after));
-    Ok(Ok(Outcome { retractions: retractions.collect::<Result<_>>()? }))
+    Ok(Ok(retractions.collect::<Result<_>>()?))
 }
 
 /// What an event added, if it did nothing else: its handler is applied to nothing.

@@ -21,7 +21,7 @@ mod plan;
 pub mod record;
 mod reexecute;
 
-use crate::causality::{Closure, EventAt, Past, closure, find};
+use crate::causality::{Closure, EventAt, Past, find};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
@@ -103,11 +103,8 @@ pub struct Repaired {
     pub before: Vec<EventId>,
 }
 
-/// What is to be written where an event is taken back.
-#[derive(Debug, Default)]
-struct Outcome {
-    retractions: Vec<Retraction>,
-}
+/// What is to be written where events are taken back.
+type Outcome = Vec<Retraction>;
 
 impl Writer {
     /// Takes bad events back: what they and the events that depend on them wrote becomes what it would be had they never come. See
@@ -180,11 +177,9 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
         if bad.is_empty() {
             continue;
         }
-        let (found, taints) = closure(&mut past, &bad, &void)?;
-        let scope = plan::Scope { group, bad: &bad, closure: &found, taints: &taints, earlier: &earlier, void: &void };
-        let (done, outcome) = plan::run(writer, &mut past, &scope, way, dry)?;
+        let scope = plan::Scope { group, bad: &bad, earlier: &earlier, void: &void };
+        let (done, found, mut outcome) = plan::run(writer, &mut past, &scope, way, dry)?;
         let at = past.end();
-        let mut outcome = outcome.retractions;
         records.extend(bad.iter().map(|event| {
             let retractions = std::mem::take(&mut outcome);
             repaired.retractions.extend(retractions.iter().cloned());

@@ -1,7 +1,7 @@
 //! Which way a key group is repaired, and which keys and events it takes.
 
 use super::{GroupRepair, Outcome, Way, inverse, reexecute};
-use crate::causality::{Closure, EventAt, Past, Taints, unit};
+use crate::causality::{Closure, EventAt, Extra, Past, closure, unit};
 use crate::changelog::access::Accesses;
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
@@ -23,10 +23,6 @@ pub struct Scope<'a> {
     pub group: KeyGroup,
     /// The bad events in it, in order; at least one.
     pub bad: &'a [EventAt],
-    /// What depends on them.
-    pub closure: &'a Closure,
-    /// What these wrote.
-    pub taints: &'a Taints,
     /// What was taken back before.
     pub earlier: &'a [Record],
     /// The ids of that.
@@ -34,6 +30,19 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// What was done, so far as it is the same for all ways.
+    fn done(&self, way: Way, closure: &Closure, applied_again: usize) -> GroupRepair {
+        GroupRepair {
+            group: self.group,
+            way,
+            bad: self.bad.iter().map(|event| event.id).collect(),
+            dependents: closure.events.len() - self.bad.len(),
+            applied_again,
+            is_whole_group: false,
+            from: None,
+        }
+    }
+
     /// Why it isn't repaired.
     pub fn refuse(&self, problem: impl Into<String>) -> Error {
         let event = self.bad.first().map_or(EventId { source: 0, offset: 0 }, |event| event.id);
@@ -65,38 +74,39 @@ pub fn run(
     scope: &Scope<'_>,
     way: Way,
     dry: bool,
-) -> Result<(GroupRepair, Outcome)> {
-    let bad = scope.bad.iter().map(|event| event.id).collect();
-    let dependents = scope.closure.events.len() - scope.bad.len();
-    let done = |way, applied_again, is_whole_group, from| GroupRepair {
-        group: scope.group,
-        way,
-        bad,
-        dependents,
-        applied_again,
-        is_whole_group,
-        from,
-    };
+) -> Result<(GroupRepair, Closure, Outcome)> {
+    let mut extra = Extra::new();
+    let (mut found, taints) = closure(past, scope.bad, scope.void, &extra)?;
     if way != Way::Reexecute {
-        match inverse::run(writer, past, scope, dry)? {
-            Ok(outcome) => return Ok((done(Way::Inverse, 0, false, None), outcome)),
+        match inverse::run(writer, past, (scope, &found), dry)? {
+            Ok(outcome) => return Ok((scope.done(Way::Inverse, &found, 0), found, outcome)),
             Err(reason) if way == Way::Inverse => return Err(scope.refuse(reason)),
             Err(_) => {}
         }
     }
     let base = base_of(writer.store(), past, scope)?;
-    let mut units = Some(scope.taints.units().clone());
-    for attempt in 0.. {
+    let mut units = Some(taints.units().clone());
+    for attempt in 0_usize.. {
         let again = gather(past, scope, base, &mut units)?;
+        let from = base.label;
+        let done = GroupRepair { is_whole_group: units.is_none(), from, ..scope.done(Way::Reexecute, &found, again) };
         if dry {
-            return Ok((done(Way::Reexecute, again, units.is_none(), base.label), Outcome::default()));
+            return Ok((done, found, Outcome::new()));
         }
-        match reexecute::run(writer, past, scope, base, &units)? {
-            Ok(outcome) => return Ok((done(Way::Reexecute, again, units.is_none(), base.label), outcome)),
-            Err(grown) => match &mut units {
-                Some(units) if attempt < GROWN_MAX => units.extend(grown),
-                _ => units = None,
-            },
+        let grown = match reexecute::run(writer, past, (scope, &found), base, &units)? {
+            Ok(outcome) => return Ok((done, found, outcome)),
+            Err(grown) => grown,
+        };
+        // Without the bad events something else happens than the changelog has.
+        extra.extend(grown.written);
+        let taints;
+        (found, taints) = closure(past, scope.bad, scope.void, &extra)?;
+        match &mut units {
+            Some(units) if attempt < GROWN_MAX => {
+                units.extend(grown.read);
+                units.extend(taints.units());
+            }
+            _ => units = None,
         }
     }
     Err(scope.refuse("it can't be found out what has to be applied again"))

@@ -2,7 +2,7 @@
 
 use super::plan::{Base, Scope, Units, concerns};
 use super::{Content, Outcome, Retraction};
-use crate::causality::Past;
+use crate::causality::{Closure, Past};
 use crate::changelog::access::{AccessKind, cell_hash};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
@@ -34,25 +34,42 @@ enum Whole {
 /// Sort keys, which name cells and maps.
 type Names = BTreeSet<Vec<u8>>;
 
-/// What changes by leaving the bad events out; the keys that are read without them and weren't with them, where there are any.
+/// What events touch that isn't among the keys that are applied again.
+#[derive(Debug, Default)]
+pub struct Grown {
+    /// What is read.
+    pub read: HashSet<u64>,
+    /// What is written, and by the event at which position.
+    pub written: Vec<(u64, u64)>,
+}
+
+impl Grown {
+    const fn is_nothing(&self) -> bool {
+        self.written.is_empty()
+    }
+}
+
+/// What changes by leaving the bad events out; what is touched without them and wasn't with them, where there is anything.
 pub fn run(
     writer: &mut Writer,
     past: &mut Past,
-    scope: &Scope<'_>,
+    (scope, closure): (&Scope<'_>, &Closure),
     base: Base,
     units: &Units,
-) -> Result<Result<Outcome, HashSet<u64>>> {
+) -> Result<Result<Outcome, Grown>> {
     let store = Arc::clone(writer.store());
     let snapshot = base.label.map(|label| Snapshot::of_checkpoint(&store, label)).transpose()?;
     let mut with = Scratch::new(&store, scope, snapshot.clone(), units)?;
     let mut without = Scratch::new(&store, scope, snapshot, units)?;
-    for (scratch, leaves_bad_out) in [(&mut with, false), (&mut without, true)] {
-        if let Err(grown) = scratch.apply(past, scope, base, leaves_bad_out)? {
-            return Ok(Err(grown));
-        }
+    let dependents: HashSet<u64> = closure.events.iter().map(|event| event.position).collect();
+    with.apply(past, scope, base, None)?;
+    without.apply(past, scope, base, Some(&dependents))?;
+    let grown = std::mem::take(&mut without.watch.grown);
+    if !grown.is_nothing() {
+        return Ok(Err(grown));
     }
     let names: Names = with.watch.loaded.union(&without.watch.loaded).cloned().collect();
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome::new();
     for name in &names {
         let there = whole(writer, name)?;
         if with.whole(name)? != there {
@@ -60,7 +77,7 @@ pub fn run(
                            doesn't do the same each time";
             return Err(scope.refuse(problem));
         }
-        retract(name, there, without.whole(name)?, &mut outcome.retractions)?;
+        retract(name, there, without.whole(name)?, &mut outcome)?;
     }
     Ok(Ok(outcome))
 }
@@ -105,14 +122,15 @@ impl Scratch {
         self.writer.as_mut().ok_or(Error::Closed)
     }
 
-    /// Applies the events again that concern the keys, from the base on.
+    /// Applies the events again that concern the keys, from the base on: without the bad ones where there are `dependents`, which then may
+    /// do something else than they did. Ends where one of them reads what isn't there.
     fn apply(
         &mut self,
         past: &mut Past,
         scope: &Scope<'_>,
         base: Base,
-        leaves_bad_out: bool,
-    ) -> Result<Result<(), HashSet<u64>>> {
+        dependents: Option<&HashSet<u64>>,
+    ) -> Result<()> {
         let writer = self.writer.as_mut().ok_or(Error::Closed)?;
         let units = self.watch.units.clone();
         for run in past.runs(base.position) {
@@ -121,19 +139,21 @@ impl Scratch {
             }
             for event in past.events(&run)?.iter() {
                 let counts = event.group == scope.group && event.position >= base.position;
-                let is_out = scope.void.contains(&event.id) || (leaves_bad_out && scope.is_bad(event.id));
+                let is_out = scope.void.contains(&event.id) || (dependents.is_some() && scope.is_bad(event.id));
                 if !counts || is_out || !concerns(&units, event.accesses) {
                     continue;
                 }
                 let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
+                let may_differ = dependents.is_some_and(|dependents| dependents.contains(&event.position));
+                self.watch.differs_at = may_differ.then_some(event.position);
                 let done = events::again(writer, &*handler, None, event.event, Some(&mut self.watch));
-                if !self.watch.grown.is_empty() {
-                    return Ok(Err(std::mem::take(&mut self.watch.grown)));
+                if !self.watch.grown.read.is_empty() {
+                    return Ok(());
                 }
                 done?;
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// What it holds of a cell or map.
@@ -181,8 +201,10 @@ struct Loader {
     defs: Vec<Arc<StateDef>>,
     /// What was brought, or found to be nothing.
     loaded: Names,
-    /// What is read and wasn't to be.
-    grown: HashSet<u64>,
+    /// The position of the event that is being applied, if it may do something else than it did.
+    differs_at: Option<u64>,
+    /// What is touched and wasn't to be.
+    grown: Grown,
     scratch: Vec<u8>,
 }
 
@@ -199,11 +221,15 @@ impl Watch for Loader {
         };
         let unit = cell_hash(&mut self.scratch, state.id(), key);
         if self.units.as_ref().is_some_and(|units| !units.contains(&unit)) {
+            // Who does what it did leaves others as they are, and reads none of them.
+            let Some(position) = self.differs_at else {
+                return if reads { Err(unlogged()) } else { Ok(()) };
+            };
+            self.grown.written.push((position, unit));
             if reads {
-                self.grown.insert(unit);
-                return Err(Error::Busy { problem: "more has to be applied again" });
+                self.grown.read.insert(unit);
+                return Err(unlogged());
             }
-            // What is written of others is left as it is.
             return Ok(());
         }
         let mut name = Vec::new();
@@ -251,6 +277,10 @@ impl Loader {
             }
         }
     }
+}
+
+fn unlogged() -> Error {
+    Error::Busy { problem: "an event that is applied again reads what the changelog doesn't have it read" }
 }
 
 fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {

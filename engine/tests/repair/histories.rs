@@ -66,7 +66,7 @@ fn history(seed: u64, steps: u64) {
     let (mut events, mut void): (Vec<Event>, BTreeSet<EventId>) = (Vec::new(), BTreeSet::new());
     // What was applied before may be missing in the changelog: only the checkpoint that was gone back to has it.
     let mut gap = 0;
-    let (mut committed, mut label, mut oldest) = ((0, BTreeSet::new(), 0), 0, vec![0_usize]);
+    let (mut committed, mut label, mut oldest) = ((0, BTreeSet::new(), 0), 0, Vec::new());
     for _ in 0..steps {
         match random.below(60) {
             0..46 => {
@@ -97,11 +97,16 @@ fn history(seed: u64, steps: u64) {
             }
             _ if events.is_empty() => {}
             kind => {
-                let begin = oldest[oldest.len().saturating_sub(3)].min(events.len() - 1);
+                let begin: usize = oldest.get(oldest.len().saturating_sub(3)).copied().unwrap_or(0);
+                if begin >= events.len() {
+                    continue;
+                }
                 let bad: BTreeSet<EventId> = (0..=random.below(3))
                     .map(|_| events[begin + random.below((events.len() - begin) as u64) as usize].id)
                     .collect();
-                let may_be_refused = events[..gap].iter().any(|event| bad.contains(&event.id));
+                // All checkpoints may have what was taken back since.
+                let may_be_refused = events[..gap].iter().any(|event| bad.contains(&event.id))
+                    || events[..begin].iter().any(|event| void.contains(&event.id));
                 repair(&mut world, &events, &bad, &mut void, (kind == 55, may_be_refused), seed);
             }
         }
