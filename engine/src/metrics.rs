@@ -172,6 +172,8 @@ pub struct Metrics {
     pub cache_hits: u64,
     /// Blocks that the cache was asked for and didn't have, of all stores of the engine.
     pub cache_misses: u64,
+    /// Memory of the index by which it is found out what depends on what, in bytes, about.
+    pub trace_bytes: u64,
     /// Whether the system denied the engine huge pages.
     pub huge_pages_denied: bool,
     /// What went through the file system.
@@ -227,6 +229,7 @@ impl Metrics {
             ("memory_bytes", "Memory that the store holds.", self.memory_bytes),
             ("unflushed_bytes", "Changed and not yet flushed.", self.unflushed_bytes),
             ("staged_bytes", "Staged and not committed.", self.staged_bytes),
+            ("trace_bytes", "Memory of the index of what depends on what.", self.trace_bytes),
             ("huge_pages_denied", "1 where the engine was denied huge pages.", u64::from(self.huge_pages_denied)),
         ];
         for (name, help, value) in gauges {

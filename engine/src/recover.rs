@@ -287,10 +287,11 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
     Ok(catalogue)
 }
 
-/// Deletes the half-written files that a crash left behind, and says which files were there: the segments among them
+/// Deletes the half-written files and scratch stores that a crash left behind, and says which files were there: the segments among them
 /// that no manifest names are deleted in the background. None where a manifest can't be read: it might name any of them.
 fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
     let storage = &*described.located.storage;
+    storage::remove_scratches(storage.root())?;
     let known = described.catalogue.kept.len() + usize::from(described.catalogue.birth.is_some());
     if manifest::reader::numbers_among(&files).len() != known {
         return Ok(Vec::new());

@@ -676,6 +676,7 @@ impl StoreInner {
             metrics.unflushed_bytes += core.hot.unflushed_bytes() as u64;
             metrics.staged_bytes += core.hot.staged_bytes() as u64;
         }
+        metrics.trace_bytes = self.log.trace().bytes() as u64;
         let mut known = std::collections::HashSet::new();
         for segment in self.version.lock().segments() {
             known.insert(segment.id());

@@ -27,6 +27,9 @@ pub enum Command {
     /// The process that runs the job
     #[command(hide = true)]
     Worker(ChildArguments),
+    /// The process whose store is poisoned
+    #[command(hide = true)]
+    Poisoned(ChildArguments),
     /// The process that checks what came of it
     #[command(hide = true)]
     Check(CheckArguments),
@@ -59,6 +62,19 @@ pub struct RunArguments {
     /// How long a recovery may take, as 2s or 500ms: checkpoints are taken as seldom as that allows, not by the interval
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub recovery_target: Option<std::time::Duration>,
+    /// So many corrupted events come among the others; then they are taken back, and the state is compared with that of a run which never
+    /// saw them
+    #[arg(long, default_value_t = 0, value_name = "COUNT", conflicts_with_all = ["scale", "crashes", "durability", "recovery_target", "report"])]
+    pub poison: u32,
+    /// With --poison: how many flights to replay [default: 10000000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(100..), requires = "poison", value_name = "COUNT")]
+    pub events: Option<u64>,
+    /// With --poison: fewer flights
+    #[arg(long, requires = "poison", conflicts_with = "events")]
+    pub quick: bool,
+    /// With --poison: how often to kill the process with SIGKILL while it repairs
+    #[arg(long, default_value_t = 0, requires = "poison", value_name = "COUNT")]
+    pub kills: u32,
     /// The engine's background threads
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "COUNT")]
     pub threads: u16,

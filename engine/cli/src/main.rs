@@ -3,7 +3,7 @@
 //!
 //! One run is several processes. The parent (`run`) draws, kills and reports; workers (`run::worker`) run the job
 //! (`job`) on the input (`input`) with all its state in the engine (`engine_store`); the check (`check`) compares the
-//! last checkpoint with an independent computation (`oracle`). `directory` is what looks at a store from outside.
+//! last checkpoint with an independent computation (`oracle`). With poison (`poison`) the run repairs itself. `directory` is what looks at a store from outside.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests may panic"))]
 
 mod args;
@@ -15,6 +15,7 @@ mod format;
 mod job;
 mod meter;
 mod oracle;
+mod poison;
 mod report;
 mod run;
 
@@ -40,18 +41,20 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome<u8> {
     match command {
+        Command::Run(arguments) if arguments.poison > 0 => poison::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => directory::inspect(&arguments),
         Command::Verify(arguments) => directory::verify(&arguments),
         Command::Stats(arguments) => directory::stats(&arguments),
-        Command::Worker(arguments) => child(task_of(&arguments.task).and_then(|task| run::worker::run(&task))),
+        Command::Poisoned(arguments) => child(task_of(&arguments.task).and_then(|task| poison::life::run(&task))),
+        Command::Worker(arguments) => child(task_of(&arguments.task).and_then(|task: Task| run::worker::run(&task))),
         Command::Check(arguments) => {
-            child(task_of(&arguments.task).and_then(|task| check::process::run(&task, &arguments.scratch)))
+            child(task_of(&arguments.task).and_then(|task: Task| check::process::run(&task, &arguments.scratch)))
         }
     }
 }
 
-fn task_of(text: &str) -> Outcome<Task> {
+fn task_of<T: serde::de::DeserializeOwned>(text: &str) -> Outcome<T> {
     serde_json::from_str(text).map_err(Failure::usage)
 }
 

@@ -150,7 +150,7 @@ impl Past {
             named.insert(*number, events.handlers.len());
             events.handlers.push((name.clone(), *version));
         }
-        self.log.records(run.position, run.end, |record, position, _| {
+        self.log.stretch(run.position, run.end, |record, position, _| {
             match record {
                 Record::Handler { number, version, name } => {
                     named.insert(number, events.handlers.len());

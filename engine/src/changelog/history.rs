@@ -9,7 +9,8 @@ use super::record::{self, Record};
 use super::tail::header_of;
 use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::platform::storage::{ReadFile, Storage, names};
+use crate::platform::storage::{Buffer, ReadFile, Storage, names};
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// What a changelog has from a position up to another.
@@ -20,7 +21,19 @@ pub struct History {
     parts: Vec<Part>,
     /// What was undone, from a position up to another, ascending.
     voids: Vec<(u64, u64)>,
+    /// The payload that was read last: several stretches of a block are asked for one after the other.
+    last: Mutex<Option<Payload>>,
 }
+
+/// A block's payload, checked, and where it is: the number of the part, and the place in its file.
+#[derive(Clone, Debug)]
+struct Payload {
+    at: (usize, u64),
+    bytes: Arc<Buffer>,
+}
+
+/// A payload that is longer isn't kept.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// What one file has of it.
 #[derive(Debug)]
@@ -48,7 +61,7 @@ impl History {
         from: u64,
         to: u64,
     ) -> Result<Self> {
-        let mut history = Self { from, to, parts: Vec::new(), voids: Vec::new() };
+        let mut history = Self { from, to, parts: Vec::new(), voids: Vec::new(), last: Mutex::new(None) };
         if from >= to {
             return Ok(history);
         }
@@ -93,16 +106,33 @@ impl History {
         self.records_of(from, to, |_| true, each)
     }
 
+    /// The same of a stretch that begins where a record does: what its block has before that isn't gone through.
+    pub fn stretch(&self, from: u64, to: u64, each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>) -> Result<()> {
+        self.living(from, to, true, |_| true, each)
+    }
+
     /// The same of blocks alone whose headers `wanted` says; the others aren't read.
     pub fn records_of(
         &self,
         from: u64,
         to: u64,
         wanted: impl Fn(&BlockHeader) -> bool,
+        each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>,
+    ) -> Result<()> {
+        self.living(from, to, false, wanted, each)
+    }
+
+    /// The records that weren't undone.
+    fn living(
+        &self,
+        from: u64,
+        to: u64,
+        at_record: bool,
+        wanted: impl Fn(&BlockHeader) -> bool,
         mut each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>,
     ) -> Result<()> {
         let mut voids = self.voids.iter().peekable();
-        self.all(from, to, wanted, |taken, begin, end| {
+        self.all(from, to, at_record, wanted, |taken, begin, end| {
             while voids.next_if(|(_, to)| *to <= begin).is_some() {}
             let is_void = voids.peek().is_some_and(|(from, _)| *from <= begin);
             if is_void && matches!(taken, Record::Change { .. } | Record::Event(_) | Record::Traced(..)) {
@@ -120,6 +150,7 @@ impl History {
                 self.all(
                     self.from,
                     up_to.min(part.limit),
+                    false,
                     |header| header.position == block,
                     |taken, _, end| {
                         if matches!(taken, Record::Commit(_)) {
@@ -136,22 +167,28 @@ impl History {
         Ok(None)
     }
 
-    /// All records, undone or not.
+    /// All records, undone or not; `at_record` says that `from` is where one begins.
     fn all(
         &self,
         from: u64,
         to: u64,
+        at_record: bool,
         wanted: impl Fn(&BlockHeader) -> bool,
         mut each: impl FnMut(Record<'_>, u64, u64) -> Result<bool>,
     ) -> Result<()> {
         let (from, to) = (from.max(self.from), to.min(self.to));
-        for part in &self.parts {
+        for (number, part) in self.parts.iter().enumerate().filter(|(_, part)| from < part.limit) {
             for (at, header) in &part.blocks {
                 if header.end() <= from || header.position >= to || !wanted(header) {
                     continue;
                 }
-                let payload = part.payload(*at, header)?;
+                let payload = self.payload(number, *at, header)?;
                 let mut reader = Reader::new(&payload);
+                if at_record && from > header.position {
+                    // Not more than the payload has: the block ends behind it.
+                    let before = reader.bytes((from - header.position) as usize);
+                    before.map_err(|error| damaged(part.file.path(), *at, error.problem))?;
+                }
                 while reader.remaining() > 0 {
                     let begin = header.position + reader.at() as u64;
                     let taken = record::take(&mut reader).map_err(|error| {
@@ -171,6 +208,18 @@ impl History {
         Ok(())
     }
 
+    fn payload(&self, number: usize, at: u64, header: &BlockHeader) -> Result<Arc<Buffer>> {
+        let place = (number, at);
+        if let Some(last) = self.last.lock().as_ref().filter(|last| last.at == place) {
+            return Ok(Arc::clone(&last.bytes));
+        }
+        let bytes = Arc::new(self.parts[number].payload(at, header)?);
+        if bytes.len() <= KEPT_BYTES_MAX {
+            *self.last.lock() = Some(Payload { at: place, bytes: Arc::clone(&bytes) });
+        }
+        Ok(bytes)
+    }
+
     /// What each abort made void: all since the commit before it.
     fn find_voids(&mut self) -> Result<()> {
         if !self.parts.iter().flat_map(|part| &part.blocks).any(|(_, header)| header.has_aborts) {
@@ -180,6 +229,7 @@ impl History {
         self.all(
             self.from,
             self.to,
+            false,
             |_| true,
             |taken, _, end| {
                 match taken {
@@ -242,7 +292,7 @@ impl Part {
         Ok(damaged(self.file.path(), at, detail))
     }
 
-    fn payload(&self, at: u64, header: &BlockHeader) -> Result<crate::platform::storage::Buffer> {
+    fn payload(&self, at: u64, header: &BlockHeader) -> Result<Buffer> {
         let payload = self.file.read_at(at + BLOCK_HEADER_BYTES as u64, header.len as usize)?;
         if is_payload(&payload, header, self.nonce, at) {
             return Ok(payload);

@@ -11,12 +11,12 @@ use crate::ids::{KeyGroupRange, StateId};
 use crate::key::{Key, SortKey, push_sort_key};
 use crate::packed::Packed;
 use crate::platform::random::random;
-use crate::platform::storage::remove_directory;
+use crate::platform::storage::{make_scratch, names, remove_directory};
 use crate::snapshot::Snapshot;
 use crate::states::{StateDef, StateKind, StateOptions};
 use crate::store::{State, Store, StoreInner};
 use crate::writer::Writer;
-use crate::{MapRange, StoreOptions};
+use crate::{Durability, MapRange, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -95,8 +95,11 @@ pub struct Scratch {
 impl Scratch {
     /// An empty one; what events are about to read comes from a checkpoint, if there is one.
     pub fn new(store: &Arc<StoreInner>, scope: &Scope<'_>, base: Option<Snapshot>, units: &Units) -> Result<Self> {
-        let directory = store.storage.root().join(format!("scratch-{:016x}", random()));
+        let directory = store.storage.root().join(names::scratch_name(random()));
+        make_scratch(&directory)?;
         let options = StoreOptions {
+            // Nothing of it has to last: nothing is synced.
+            durability: Durability::Host,
             key_groups: store.info.key_groups,
             range: KeyGroupRange::new(scope.group.0, scope.group.0),
             memory_share: store.options.memory_share.clone(),

@@ -183,3 +183,29 @@ fn triggers_fire_and_lead_to_repairs() {
     world.apply(&mut event(3, &[Step::Add(1, 200)]));
     assert_eq!(world.store.fired().0, []);
 }
+
+#[test]
+fn a_scratch_store_that_a_crash_left_goes_when_the_store_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, mut world) = world(&directory);
+    world.apply(&mut event(0, &[Step::Add(1, 5)]));
+    world.apply(&mut event(1, &[Step::Copy(1, 3)]));
+    world.writer.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    let World { store, writer, .. } = world;
+    drop(writer);
+    store.close().unwrap();
+    let [left, other] = ["scratch-0123456789abcdef", "scratch-of-mine"].map(|name| directory.path().join(name));
+    for made in [&left, &other] {
+        std::fs::create_dir(made).unwrap();
+        std::fs::write(made.join("LOCK"), b"").unwrap();
+    }
+    let mut world = World::open(&engine, directory.path(), 0, 2);
+    assert!(!left.exists() && other.exists());
+    let repaired = world.writer.repair(&[id(0)], Way::Reexecute);
+    assert!(repaired.is_ok(), "{repaired:?}");
+    assert_eq!(world.content(1).numbers.get(&1), None);
+    let scratches = std::fs::read_dir(directory.path()).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("scratch-0")
+    });
+    assert_eq!(scratches.count(), 0, "nor does a repair leave one");
+}

@@ -138,6 +138,10 @@ enum Stream {
     Flights,
 }
 
+/// A flight of a period.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlightId(u32);
+
 /// A period of input, repeated without end. See the module's description.
 #[derive(Debug)]
 pub struct Replay {
@@ -171,6 +175,20 @@ impl Replay {
     /// How many flights a period has.
     pub fn period_flights(&self) -> u64 {
         self.flights.len() as u64
+    }
+
+    /// A period's flights, in the order in which they are seen.
+    pub fn flight_ids(&self) -> impl Iterator<Item = FlightId> {
+        self.slots.iter().filter(|slot| slot.stream == Stream::Flights).map(|slot| FlightId(slot.row))
+    }
+
+    /// A flight of a period.
+    ///
+    /// # Panics
+    /// At one of another replay.
+    pub fn flight_of(&self, period: u16, id: FlightId) -> Flight<'_> {
+        let base_ms = self.origin_ms + u64::from(period) * self.period_ms;
+        self.flight(id.0 as usize, |seconds| base_ms + u64::from(seconds) * 1_000)
     }
 
     fn name(&self, id: NameId) -> &str {

@@ -47,6 +47,12 @@ impl std::ops::Deref for ShortBytes {
     }
 }
 
+impl AsRef<[u8]> for ShortBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 /// The key of a route in a period.
 pub fn route_key(period: u16, origin: &str, dest: &str) -> ShortBytes {
     ShortBytes::new().with(&period.to_be_bytes()).with_text(origin.as_bytes()).with_text(dest.as_bytes())

@@ -7,7 +7,7 @@
 //! The watermark trails the time of sight by [`WATERMARK_LAG_MS`]. Before an event is looked at, everything that its
 //! watermark makes due is done, in the order of due times.
 
-mod bytes;
+pub mod bytes;
 mod days;
 mod join;
 mod running;

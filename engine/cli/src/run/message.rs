@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::compare::Comparison;
+use crate::poison::word::Word;
 
 /// A line from a child.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -56,6 +57,8 @@ pub enum Message {
     Expected,
     /// The check is through.
     Checked(Comparison),
+    /// What the process whose store is poisoned says.
+    Poison(Word),
     /// The child gives up.
     Failed {
         /// Why.

@@ -6,7 +6,7 @@ pub mod plan;
 mod progress;
 pub mod record;
 pub mod summary;
-mod supervisor;
+pub mod supervisor;
 pub mod worker;
 
 use std::fs;
@@ -25,10 +25,11 @@ use supervisor::Interrupt;
 use worker::Task;
 
 /// The directories of a run; the temporary ones go with it.
-struct Places {
-    store: PathBuf,
+pub struct Places {
+    /// The store's.
+    pub store: PathBuf,
     /// For the check.
-    scratch: TempDir,
+    pub scratch: TempDir,
     /// Holds the store where the user named no directory.
     _temporary: Option<TempDir>,
 }
@@ -132,7 +133,8 @@ fn temporary(near: Option<&Path>) -> Outcome<TempDir> {
     made.map_or_else(|| build().tempdir(), Ok).map_err(|error| Failure::io("making a temporary directory", &error))
 }
 
-fn places(directory: Option<&Path>) -> Outcome<Places> {
+/// The directories of a run: the store's is the user's, if there is one.
+pub fn places(directory: Option<&Path>) -> Outcome<Places> {
     let Some(directory) = directory else {
         let temporary_store = temporary(None)?;
         let store = temporary_store.path().join("store");
@@ -151,7 +153,7 @@ fn places(directory: Option<&Path>) -> Outcome<Places> {
 }
 
 /// The bytes of the files in a directory.
-fn directory_bytes(directory: &Path) -> Outcome<u64> {
+pub fn directory_bytes(directory: &Path) -> Outcome<u64> {
     let fail = |error: std::io::Error| Failure::io(directory.display(), &error);
     let mut total = 0;
     for entry in fs::read_dir(directory).map_err(fail)? {

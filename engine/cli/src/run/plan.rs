@@ -10,9 +10,14 @@ pub struct PlannedCrash {
 }
 
 /// Random numbers from a seed (splitmix64).
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    /// Numbers from `seed` on.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -21,7 +26,8 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// One below `bound`; 0 where that is 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 }

@@ -206,7 +206,11 @@ impl Record {
                 self.commits_us.saturating_record(took_us);
                 self.lasting = self.lasting.max(event);
             }
-            Message::Finished | Message::Expected | Message::Checked(_) | Message::Failed { .. } => {}
+            Message::Finished
+            | Message::Expected
+            | Message::Checked(_)
+            | Message::Poison(_)
+            | Message::Failed { .. } => {}
         }
         Ok(())
     }

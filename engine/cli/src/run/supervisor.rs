@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::memory;
 use super::message::Message;
 use super::plan::PlannedCrash;
@@ -20,7 +22,7 @@ use crate::failure::{EXIT_INTERRUPTED, Failure, Outcome};
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A child process and what it says.
-struct Spoken {
+pub struct Spoken {
     child: Child,
     lines: Receiver<Outcome<Message>>,
 }
@@ -36,7 +38,7 @@ impl Drop for Spoken {
 
 impl Spoken {
     /// Starts this program again with a hidden command.
-    fn spawn(command: &str, task: &Task, more: &[&Path]) -> Outcome<Self> {
+    pub fn spawn(command: &str, task: &impl Serialize, more: &[&Path]) -> Outcome<Self> {
         let program = std::env::current_exe().map_err(|error| Failure::io("this program's own path", &error))?;
         let task = serde_json::to_string(task).map_err(Failure::new)?;
         let mut command_line = Command::new(program);
@@ -50,7 +52,12 @@ impl Spoken {
 
     /// What the child says next; `None` when it has nothing to say within a moment, an error when it is gone.
     fn next(&self) -> Outcome<Option<Message>> {
-        match self.lines.recv_timeout(LOOK_EVERY) {
+        self.next_within(LOOK_EVERY)
+    }
+
+    /// The same with a moment that is no longer than that.
+    pub fn next_within(&self, moment: Duration) -> Outcome<Option<Message>> {
+        match self.lines.recv_timeout(moment.min(LOOK_EVERY)) {
             Ok(Ok(Message::Failed { message })) => Err(Failure::new(message)),
             Ok(line) => line.map(Some),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -59,9 +66,14 @@ impl Spoken {
     }
 
     /// Kills the child with SIGKILL; what it had said before is still to be read.
-    fn kill(&mut self) -> Outcome<()> {
+    pub fn kill(&mut self) -> Outcome<()> {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         killed.map(drop).map_err(|error| Failure::io("killing the worker", &error))
+    }
+
+    /// What a child that is dead had said before, one by one.
+    pub fn last_words(&self) -> Option<Outcome<Message>> {
+        self.lines.recv().ok()
     }
 }
 
@@ -92,7 +104,8 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
-    fn check(&self) -> Outcome<()> {
+    /// An error where the user did.
+    pub fn check(&self) -> Outcome<()> {
         // Relaxed: the flag orders nothing.
         match self.0.load(Ordering::Relaxed) {
             true => Err(Failure { code: EXIT_INTERRUPTED, message: "interrupted".to_owned() }),

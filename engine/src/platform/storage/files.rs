@@ -319,6 +319,23 @@ pub fn remove_directory(path: &Path) -> Result<(), StorageError> {
     fs::remove_dir_all(path).map_err(|error| StorageError::from_io(&error, path, 0))
 }
 
+/// Makes a directory in one that is there, not synced: it isn't to outlast a crash.
+pub fn make_scratch(path: &Path) -> Result<(), StorageError> {
+    fs::create_dir(path).map_err(|error| StorageError::from_io(&error, path, 0))
+}
+
+/// Removes the directories of scratch stores that a crash left in a store's directory, which nobody else has open.
+pub fn remove_scratches(root: &Path) -> Result<(), StorageError> {
+    let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_str().is_some_and(names::is_scratch_name) {
+            remove_directory(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a directory and its missing ancestors, each synced into its parent.
 fn create_directories(root: &Path) -> Result<(), StorageError> {
     let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);

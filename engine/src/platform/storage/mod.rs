@@ -39,7 +39,7 @@ pub use buffer::{ALIGNMENT, Buffer, POOL_MAX_BYTES};
 pub use counters::{IoCounters, IoCounts};
 pub use error::{Fault, StorageError};
 pub use fetches::{FetchRequest, Fetches};
-pub use files::remove_directory;
+pub use files::{make_scratch, remove_directory, remove_scratches};
 pub use hosted::{Hosted, SegmentSink};
 pub use lock::{DirLock, lock};
 pub use log_group::{LogGroup, LogWrite};

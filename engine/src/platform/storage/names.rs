@@ -11,6 +11,8 @@ const TEMPORARY: &str = ".tmp";
 const SEGMENT: &str = ".segment";
 const MANIFEST: &str = ".manifest";
 const CHANGELOG: &str = ".changelog";
+/// What the directory of a scratch store begins with.
+const SCRATCH: &str = "scratch-";
 
 /// The longest name that a file may have, in bytes; file systems allow 255.
 const MAX_BYTES: usize = 200;
@@ -64,6 +66,16 @@ pub fn is_temporary_name(name: &str) -> bool {
     parse_segment_name(whole).is_some() || parse_manifest_name(whole).is_some() || parse_changelog_name(whole).is_some()
 }
 
+/// The name of a scratch store's directory: `scratch-<16 hex>`.
+pub fn scratch_name(number: u64) -> String {
+    format!("{SCRATCH}{number:016x}")
+}
+
+/// Whether a directory of this name is a scratch store's; it can be removed whenever the store is opened.
+pub fn is_scratch_name(name: &str) -> bool {
+    name.strip_prefix(SCRATCH).is_some_and(|digits| is_hex(digits, 16))
+}
+
 /// Whether `name` names a file of the directory itself: letters, digits, `.`, `_` and `-`, and no dot at the start.
 ///
 /// Anything else (a separator, `..`, an empty name) could lead out of the directory and is refused.
@@ -93,6 +105,8 @@ mod tests {
         assert!(is_temporary_name(&temporary_manifest_name(1)));
         assert!(is_temporary_name(&temporary_name(&segment_name(7))));
         assert!(!is_temporary_name("notes.tmp"));
+        assert_eq!(scratch_name(255), "scratch-00000000000000ff");
+        assert!(is_scratch_name(&scratch_name(7)) && !is_scratch_name("scratch-7") && !is_scratch_name("scratch"));
     }
 
     #[test]
