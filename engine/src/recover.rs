@@ -328,7 +328,7 @@ fn go_live(
         handlers: RwLock::default(),
         applied: std::sync::OnceLock::new(),
         repairs: std::sync::OnceLock::new(),
-        triggers: crate::triggers::Triggers::default(),
+        triggers: Default::default(),
         replay: Replay::new(described.tail, described.info.range),
         engine: engine.clone(),
         storage: described.located.storage,
