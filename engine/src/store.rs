@@ -142,8 +142,8 @@ pub(crate) struct StoreInner {
     pub queue: Queue,
     /// What was rolled back, as far as something in line was cut off before.
     pub rollbacks: Mutex<Rollbacks>,
-    /// Whether a rollback left something behind in memory.
-    pub graves: AtomicBool,
+    /// Whether a rollback left something behind in memory. Locked alone.
+    pub graves: Mutex<bool>,
     pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
     /// The snapshots that live.
