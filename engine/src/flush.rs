@@ -262,7 +262,7 @@ fn run_job(store: &Arc<StoreInner>, mut job: Job) {
         shard.signal();
     }
     // After the view is published: whoever says so later sees that view.
-    if *store.graves.lock() {
+    if store.clearing.lock().resumes() {
         store.engine.submit(Task::Clear(Arc::clone(store)));
     }
     if again {

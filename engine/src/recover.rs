@@ -360,7 +360,7 @@ fn go_live(
         segments_named: AtomicU64::new(0),
         queue: crate::flush::Queue::default(),
         rollbacks: Mutex::default(),
-        graves: Mutex::default(),
+        clearing: Mutex::default(),
         reads: crate::inflight::Reads::default(),
         compaction: crate::compact::Schedule::default(),
         snapshots: Mutex::default(),

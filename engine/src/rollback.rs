@@ -22,6 +22,7 @@ use crate::scope::Scope;
 use crate::shard::{Core, HeldView, Shard};
 use crate::stack::{LazySegment, Version};
 use crate::store::{State, Store, StoreInner};
+use crate::undone::Clearing;
 use crate::worker::{Pace, Task};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -145,8 +146,9 @@ fn patiently(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<R
         store.engine.hurry(|| std::thread::sleep(PAUSE));
     };
     store.queue.forget_rollbacks(store);
-    *store.graves.lock() = true;
-    store.engine.submit(Task::Clear(Arc::clone(store)));
+    if store.clearing.lock().begins() {
+        store.engine.submit(Task::Clear(Arc::clone(store)));
+    }
     compact::consider(store);
     if store.log.is_full() {
         store.engine.log(store);
@@ -324,7 +326,7 @@ fn rewound(scope: &Scope, kept: &Kept) -> Rewound {
 /// Frees what rollbacks left behind, in memory and on disk; on a thread of the engine.
 pub(crate) fn clear(store: &Arc<StoreInner>) {
     // Before it is looked for: what is left behind from now on says so again.
-    *store.graves.lock() = false;
+    *store.clearing.lock() = Clearing::Idle;
     let mut pace = Pace::new(&store.engine.inner.workers);
     for shard in store.shards.lock().clone() {
         while clear_a_little(store, &shard) {
@@ -346,7 +348,7 @@ fn clear_a_little(store: &StoreInner, shard: &Arc<Shard>) -> bool {
         return false;
     }
     // It is just being flushed, and that has it looked at again. Unless it has ended by now, and nobody had said so.
-    *store.graves.lock() = true;
+    store.clearing.lock().waits();
     core.settle(shard);
     core.hot.has_chores()
 }

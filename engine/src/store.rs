@@ -30,7 +30,7 @@ use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
-use crate::undone::Rollbacks;
+use crate::undone::{Clearing, Rollbacks};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
@@ -142,8 +142,8 @@ pub(crate) struct StoreInner {
     pub queue: Queue,
     /// What was rolled back, as far as something in line was cut off before.
     pub rollbacks: Mutex<Rollbacks>,
-    /// Whether a rollback left something behind in memory. Locked alone.
-    pub graves: Mutex<bool>,
+    /// What is to become of what rollbacks left behind in memory. Locked alone.
+    pub clearing: Mutex<Clearing>,
     pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
     /// The snapshots that live.
