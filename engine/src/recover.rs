@@ -348,7 +348,7 @@ fn go_live(
         segments_named: AtomicU64::new(0),
         queue: crate::flush::Queue::default(),
         rollbacks: Mutex::default(),
-        graves: AtomicBool::new(false),
+        clearing: Mutex::default(),
         reads: crate::inflight::Reads::default(),
         compaction: crate::compact::Schedule::default(),
         snapshots: Mutex::default(),
