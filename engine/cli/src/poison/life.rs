@@ -40,6 +40,8 @@ pub struct Task {
     pub events: u64,
     /// Where the poison is.
     pub poisons: Vec<Poison>,
+    /// The file that says what the poison reaches, by the [model].
+    pub reached: PathBuf,
     /// Whether it is there; else the store is one that never saw it, and isn't repaired.
     pub sees_poison: bool,
     /// Whether it has to wait to be killed after a repair.
@@ -203,7 +205,7 @@ impl<'a> Life<'a> {
 
     /// Takes the poisoned events back.
     fn repair(&mut self) -> Outcome<()> {
-        let differences = model::differences(self.stream);
+        let differences = model::read(&self.task.reached)?;
         let repaired = self.is_repaired(&differences)?;
         say(Word::Found { repaired })?;
         let bad: Vec<EventId> = self.stream.poisons().iter().flat_map(|poison| self.ids(poison.offset)).collect();
