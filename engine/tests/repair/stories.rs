@@ -204,8 +204,8 @@ fn a_scratch_store_that_a_crash_left_goes_when_the_store_is_opened() {
     let repaired = world.writer.repair(&[id(0)], Way::Reexecute);
     assert!(repaired.is_ok(), "{repaired:?}");
     assert_eq!(world.content(1).numbers.get(&1), None);
-    let scratches = std::fs::read_dir(directory.path()).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("scratch-0")
-    });
+    let scratches = std::fs::read_dir(directory.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("scratch-0"));
     assert_eq!(scratches.count(), 0, "nor does a repair leave one");
 }

@@ -236,7 +236,7 @@ pub struct Flights(States);
 
 impl Flights {
     /// One that is to be registered.
-    pub fn new(states: States) -> Arc<dyn Handler> {
+    pub fn with(states: States) -> Arc<dyn Handler> {
         Arc::new(Self(states))
     }
 }

@@ -85,15 +85,22 @@ pub fn run(task: &Task) -> Outcome<()> {
     life.apply(first)?;
     if task.sees_poison {
         life.repair()?;
-        while task.waits {
-            std::thread::sleep(Duration::from_millis(50));
-            say(Word::Waiting)?;
+        if task.waits {
+            return wait_to_be_killed();
         }
     }
     life.barrier(stream.len())?.wait()?;
     drop(life.writer);
     life.store.close()?;
     send(&Message::Finished)
+}
+
+/// Tells the parent that it is there until that kills it, or is gone itself.
+fn wait_to_be_killed() -> Outcome<()> {
+    loop {
+        std::thread::sleep(Duration::from_millis(50));
+        say(Word::Waiting)?;
+    }
 }
 
 fn say(word: Word) -> Outcome<()> {
@@ -129,7 +136,7 @@ impl<'a> Life<'a> {
         let offset = last.offsets.first().and_then(|(_, offset)| offset.first_chunk::<8>());
         let offset = offset.map_or(0, |offset| u64::from_le_bytes(*offset));
         let states = States::register(&store)?;
-        let handler = store.handler(Flights::new(states))?;
+        let handler = store.handler(Flights::with(states))?;
         let writer = store.writer(range())?;
         let label = store.checkpoints().last().map_or(0, |info| info.label);
         let recovered_us = (offset > 0).then(|| microseconds(began));
