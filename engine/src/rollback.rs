@@ -9,6 +9,7 @@
 //! another one has that record.
 
 use crate::changelog::record::Rollback;
+use crate::changelog::trace::RolledBack;
 use crate::checkpoint::{self, Kept};
 use crate::compact;
 use crate::error::{Error, Result};
@@ -194,7 +195,7 @@ fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Opt
     let shards = store.shards.lock().clone();
     // Inside all of them at once: nobody sees one part of it without the other.
     let mut inside = enter(&shards, scope, states.len());
-    if inside.iter().any(|(_, core, _)| core.hot.has_open_steps()) {
+    if inside.iter().any(|(_, core, _)| core.in_event || core.hot.has_open_steps()) {
         return Ok(None);
     }
     if inside.iter().any(|(_, core, part)| core.hot.has_staged_in(part)) {
@@ -216,6 +217,8 @@ fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Opt
         let (number, label) = (kept.info.number, kept.info.label);
         let position = store.log.rollback(&Rollback { number, label, scope: scope.clone() });
         catalogue.pinned.push((number, position));
+        let (target, whole) = (Some(kept.manifest.log_position), scope.state_ids().is_empty());
+        store.log.trace().roll_back(RolledBack { position, groups: scope.range(), target, whole });
     }
     let before = std::mem::replace(&mut *version, Arc::clone(&next));
     store.rollbacks.lock().note(scope, &before);

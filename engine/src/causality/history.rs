@@ -1,10 +1,11 @@
 //! The traced events that the changelog has, run by run.
 
+use super::lines::{Line, counts, line_of};
 use crate::barrier;
 use crate::changelog::History;
 use crate::changelog::access::Accesses;
-use crate::changelog::record::{Event, Record};
-use crate::changelog::trace::{Gathered, Run};
+use crate::changelog::record::{Event, Record, Rollback};
+use crate::changelog::trace::{Gathered, RolledBack, Run};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::shard::Shard;
@@ -100,6 +101,8 @@ impl Events {
 pub struct Past {
     store: Arc<StoreInner>,
     log: History,
+    rolled_back: Vec<RolledBack>,
+    lines: HashMap<KeyGroup, Arc<Line>>,
     kept: HashMap<u64, Arc<Events>>,
     kept_bytes: usize,
 }
@@ -114,7 +117,9 @@ impl Past {
         let to = sync_log(store, own)?;
         let log = whole_history(store, to)?;
         complete(store, &log)?;
-        Ok(Self { store: Arc::clone(store), log, kept: HashMap::new(), kept_bytes: 0 })
+        let rolled_back = store.log.trace().rolled_back().to_vec();
+        let (store, lines, kept) = (Arc::clone(store), HashMap::new(), HashMap::new());
+        Ok(Self { store, log, rolled_back, lines, kept, kept_bytes: 0 })
     }
 
     /// The position that it goes up to.
@@ -139,13 +144,26 @@ impl Past {
         runs
     }
 
-    /// The events of a run.
+    /// What counts of the stream for a key group.
+    pub fn line(&mut self, group: KeyGroup) -> Arc<Line> {
+        let (all, to) = (&self.rolled_back, self.log.to());
+        Arc::clone(self.lines.entry(group).or_insert_with(|| Arc::new(line_of(all, group, to))))
+    }
+
+    /// Whether some states of a key group were rolled back apart from others since a position.
+    pub fn was_torn(&self, group: KeyGroup, since: u64) -> bool {
+        let mut of_group = self.rolled_back.iter().filter(|rollback| rollback.groups.contains(group));
+        of_group.any(|rollback| !rollback.whole && rollback.position > since)
+    }
+
+    /// The events of a run, but for those that a rollback undid.
     pub fn events(&mut self, run: &Run) -> Result<Arc<Events>> {
         if let Some(events) = self.kept.get(&run.position) {
             return Ok(Arc::clone(events));
         }
         let mut events = Events::default();
         let mut named: HashMap<u32, usize> = HashMap::new();
+        let (all, to, lines) = (&self.rolled_back, self.log.to(), &mut self.lines);
         for (number, name, version) in &run.named {
             named.insert(*number, events.handlers.len());
             events.handlers.push((name.clone(), *version));
@@ -159,7 +177,10 @@ impl Past {
                 Record::Traced(id, event, accesses) => {
                     let unnamed = || Error::Background("a traced event whose handler isn't named".into());
                     let handler = named.get(&event.handler).copied().ok_or_else(unnamed)?;
-                    events.push(position, handler, (id, event, accesses));
+                    let line = lines.entry(event.group).or_insert_with(|| Arc::new(line_of(all, event.group, to)));
+                    if counts(line, position) {
+                        events.push(position, handler, (id, event, accesses));
+                    }
                 }
                 _ => {}
             }
@@ -218,7 +239,8 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
     let mut borders: Vec<u64> = store.log.files().known().0.iter().map(|(_, first)| *first).collect();
     borders.extend(store.catalogue.lock().kept.values().map(|kept| kept.manifest.log_position));
     borders.sort_unstable();
-    log.records(from, to, |record, position, _| {
+    let mut rolled_back = Vec::new();
+    log.records(from, to, |record, position, end| {
         let is_border = borders.binary_search(&position).is_ok() && position > begin;
         if is_border || position - begin >= RUN_BYTES {
             let before = std::mem::replace(&mut named_before, named.clone());
@@ -231,6 +253,7 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
                 named.push((number, name.to_owned(), version));
             }
             Record::Traced(id, _, accesses) => gathered.add(id, accesses),
+            Record::Rollback(rollback) => rolled_back.push(rolled_back_by(store, &rollback, end)),
             _ => {}
         }
         Ok(true)
@@ -239,9 +262,15 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
     let mut index = store.log.trace();
     // Another thread may have done the same meanwhile.
     if index.from() == to {
-        index.complete(from, runs);
+        index.complete(from, runs, rolled_back);
     }
     Ok(())
+}
+
+fn rolled_back_by(store: &StoreInner, rollback: &Rollback, position: u64) -> RolledBack {
+    let target = store.catalogue.lock().kept.get(&rollback.number).map(|kept| kept.manifest.log_position);
+    let (groups, whole) = (rollback.scope.range(), rollback.scope.state_ids().is_empty());
+    RolledBack { position, groups, target, whole }
 }
 
 fn finished(gathered: Gathered, begin: u64, end: u64, named: Vec<(u32, String, u32)>) -> Option<Run> {

@@ -10,9 +10,11 @@
 //! question ([`TraceIndex`](crate::changelog::trace::TraceIndex)).
 
 mod history;
+mod lines;
 mod taint;
 
 pub(crate) use history::{Events, Past};
+pub(crate) use lines::passes;
 pub(crate) use taint::{Taints, unit};
 
 use crate::changelog::trace::Run;

@@ -4,7 +4,7 @@
 //! of it; what lies before the index begins (the store was opened since) is gathered from the files when it is asked for.
 
 use super::access::Accesses;
-use crate::ids::EventId;
+use crate::ids::{EventId, KeyGroupRange};
 use std::collections::VecDeque;
 
 /// So far from where a print is expected it lies hardly ever: a hundred of ten thousand is two standard deviations.
@@ -85,18 +85,32 @@ impl Run {
     }
 }
 
-/// The runs of a changelog.
+/// A rollback of key groups, as the stream has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RolledBack {
+    /// The position behind its record.
+    pub position: u64,
+    /// The key groups.
+    pub groups: KeyGroupRange,
+    /// The position of the checkpoint that they went back to; `None` where that isn't known any more.
+    pub target: Option<u64>,
+    /// Whether all states went back.
+    pub whole: bool,
+}
+
+/// The runs of a changelog, and the rollbacks.
 #[derive(Debug, Default)]
 pub struct TraceIndex {
     /// All runs from this position on are in it.
     from: u64,
     runs: VecDeque<std::sync::Arc<Run>>,
+    rolled_back: Vec<RolledBack>,
 }
 
 impl TraceIndex {
     /// One that begins at a position.
     pub const fn new(from: u64) -> Self {
-        Self { from, runs: VecDeque::new() }
+        Self { from, runs: VecDeque::new(), rolled_back: Vec::new() }
     }
 
     /// The position that it has all runs from.
@@ -109,8 +123,19 @@ impl TraceIndex {
         self.runs.push_back(std::sync::Arc::new(run));
     }
 
-    /// Adds the runs between a position and what it has.
-    pub fn complete(&mut self, from: u64, runs: Vec<Run>) {
+    /// Adds a rollback.
+    pub fn roll_back(&mut self, rolled_back: RolledBack) {
+        self.rolled_back.push(rolled_back);
+    }
+
+    /// The rollbacks, in their order.
+    pub fn rolled_back(&self) -> &[RolledBack] {
+        &self.rolled_back
+    }
+
+    /// Adds the runs and rollbacks between a position and what it has.
+    pub fn complete(&mut self, from: u64, runs: Vec<Run>, rolled_back: Vec<RolledBack>) {
+        self.rolled_back.splice(..0, rolled_back);
         for run in runs.into_iter().rev() {
             self.runs.push_front(std::sync::Arc::new(run));
         }
@@ -122,6 +147,7 @@ impl TraceIndex {
         while self.runs.front().is_some_and(|run| run.end <= position) {
             self.runs.pop_front();
         }
+        self.rolled_back.retain(|rolled_back| rolled_back.position > position);
         self.from = self.from.max(position);
     }
 
@@ -189,7 +215,7 @@ mod unit {
         for position in [100, 200, 300] {
             index.push(run(&[(1, position)], &[position], position, position + 100));
         }
-        index.complete(0, vec![run(&[(1, 0)], &[0], 0, 50), run(&[(1, 50)], &[50], 50, 100)]);
+        index.complete(0, vec![run(&[(1, 0)], &[0], 0, 50), run(&[(1, 50)], &[50], 50, 100)], Vec::new());
         let begins =
             |index: &TraceIndex, behind| index.behind(behind).iter().map(|run| run.position).collect::<Vec<_>>();
         assert_eq!(begins(&index, 0), [0, 50, 100, 200, 300]);

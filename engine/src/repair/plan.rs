@@ -1,7 +1,7 @@
 //! Which way a key group is repaired, and which keys and events it takes.
 
 use super::{GroupRepair, Outcome, Way, inverse, reexecute};
-use crate::causality::{Amended, Closure, EventAt, Past, closure, unit};
+use crate::causality::{Amended, Closure, EventAt, Past, closure, passes, unit};
 use crate::changelog::access::Accesses;
 use crate::changelog::trace::Run;
 use crate::error::{Error, Result};
@@ -127,19 +127,24 @@ pub fn run(
 }
 
 /// The newest checkpoint that has nothing of the bad events, nor of one that was taken back after the checkpoint.
-pub fn base_of(store: &Arc<StoreInner>, past: &Past, scope: &Scope<'_>) -> Result<Base> {
+pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> Result<Base> {
     let mut before = scope.bad.first().map_or(0, |event| event.position);
+    let line = past.line(scope.group);
     loop {
         let base = {
             let catalogue = store.catalogue.lock();
             let mut kept = catalogue.kept.values().filter(|kept| kept.manifest.label.is_some());
-            let newest = kept.rfind(|kept| kept.manifest.log_position <= before);
+            let is_before = |at: u64| at <= before && passes(&line, at);
+            let newest = kept.rfind(|kept| is_before(kept.manifest.log_position));
             newest.map(|kept| Base { position: kept.manifest.log_position, label: kept.manifest.label })
         };
         let base = base.unwrap_or(Base { position: 0, label: None });
         if base.position < past.begin() {
             let problem = "no checkpoint from before it is retained, with the changelog from there on";
             return Err(scope.refuse(problem));
+        }
+        if past.was_torn(scope.group, base.position) {
+            return Err(scope.refuse("some states of its key group were rolled back apart from others since"));
         }
         let spoils = |record: &&Record| record.position < base.position && base.position <= record.at;
         match scope.earlier.iter().filter(spoils).map(|record| record.position).min() {

@@ -1,8 +1,8 @@
 //! Random histories: what depends on what, and what is left without it.
 
 use crate::model::{Content, Event, GROUPS, KEYS, Step, World, engine, fold};
-use alluvium::{Barrier, Commit, Error, EventId, Way};
-use std::collections::BTreeSet;
+use alluvium::{Barrier, Commit, Error, EventId, KeyGroupRange, Scope, Way};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Random(u64);
 
@@ -58,60 +58,99 @@ fn check(world: &mut World, events: &[Event], bad: &BTreeSet<EventId>, seed: u64
     }
 }
 
-/// One history: events, checkpoints, commits, repairs, crashes.
+/// What is there, by the model: the events in their order, and those of them that were taken back.
+#[derive(Clone, Default)]
+struct There {
+    events: Vec<Event>,
+    void: BTreeSet<EventId>,
+    /// Whether all of it was committed in the changelog, or a checkpoint has it alone.
+    is_logged: bool,
+}
+
+impl There {
+    /// A key group is what it was.
+    fn roll_back(&mut self, group: u16, then: &Self) {
+        let of_group = |event: &Event| event.group == group;
+        let ids = |there: &Self| -> BTreeSet<EventId> {
+            there.events.iter().filter(|event| of_group(event)).map(|event| event.id).collect()
+        };
+        let (now, before) = (ids(self), ids(then));
+        self.void.retain(|id| !now.contains(id));
+        self.void.extend(then.void.intersection(&before));
+        self.events.retain(|event| !of_group(event));
+        self.events.extend(then.events.iter().filter(|event| of_group(event)).cloned());
+        self.events.sort_by_key(|event| event.id.offset);
+    }
+}
+
+/// One history: events, checkpoints, commits, repairs, rollbacks, crashes.
 fn history(seed: u64, steps: u64) {
     let mut random = Random::new(seed);
     let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
     let mut world = World::open(&engine, directory.path(), 0, 3);
-    let (mut events, mut void): (Vec<Event>, BTreeSet<EventId>) = (Vec::new(), BTreeSet::new());
+    let (mut there, mut committed, mut label, mut next) = (There::default(), There::default(), 0, 0);
+    let mut checkpoints: BTreeMap<u64, (There, u64)> = BTreeMap::new();
     // What was applied before may be missing in the changelog: only the checkpoint that was gone back to has it.
     let mut gap = 0;
-    let (mut committed, mut label, mut oldest) = ((0, BTreeSet::new(), 0), 0, Vec::new());
     for _ in 0..steps {
-        match random.below(60) {
+        match random.below(62) {
             0..46 => {
-                let (source, offset) = (random.below(2) as u32, events.len() as u64);
-                let mut event = event(&mut random, source, offset);
+                let mut event = event(&mut random, 0, next);
+                event.id.source = random.below(2) as u32;
+                next += 1;
                 world.apply(&mut event);
-                events.push(event);
+                there.events.push(event);
             }
             46..50 => {
                 label += 1;
                 world.writer.barrier(Barrier::new(label)).unwrap().wait().unwrap();
-                committed = (events.len(), void.clone(), events.len());
-                oldest.push(events.len());
+                there.is_logged = false;
+                committed = there.clone();
+                checkpoints.insert(label, (there.clone(), next));
             }
             50..53 => {
                 world.writer.commit(Commit::default()).unwrap().wait().unwrap();
-                committed = (events.len(), void.clone(), 0);
+                there.is_logged = true;
+                committed = there.clone();
             }
             53..55 => {
                 // Everything since the last commit is lost.
                 let draws = world.programs.draws.load(std::sync::atomic::Ordering::Relaxed);
                 drop(world);
                 world = reopen(&engine, directory.path(), draws);
-                events.truncate(committed.0);
-                void.clone_from(&committed.1);
-                gap = gap.max(committed.2);
-                check(&mut world, &events, &void, seed);
+                there = committed.clone();
+                if !there.is_logged {
+                    gap = next;
+                }
+                check(&mut world, &there.events, &there.void, seed);
             }
-            _ if events.is_empty() => {}
+            60 | 61 => {
+                let kept = world.store.checkpoints();
+                let Some(to) = kept.get(random.below(kept.len().max(1) as u64) as usize) else { continue };
+                let group = random.below(GROUPS.into()) as u16;
+                let rolled_back = world.store.rollback(&Scope::groups(KeyGroupRange::new(group, group)), to.label);
+                rolled_back.unwrap();
+                there.roll_back(group, &checkpoints[&to.label].0);
+                check(&mut world, &there.events, &there.void, seed);
+            }
             kind => {
-                let begin: usize = oldest.get(oldest.len().saturating_sub(3)).copied().unwrap_or(0);
-                if begin >= events.len() {
+                let oldest = world.store.checkpoints().iter().map(|info| info.label).rev().take(3).min();
+                let begin = oldest.map_or(0, |oldest| checkpoints[&oldest].1);
+                let recent: Vec<EventId> =
+                    there.events.iter().map(|event| event.id).filter(|id| id.offset >= begin).collect();
+                if recent.is_empty() {
                     continue;
                 }
-                let bad: BTreeSet<EventId> = (0..=random.below(3))
-                    .map(|_| events[begin + random.below((events.len() - begin) as u64) as usize].id)
-                    .collect();
+                let draw = |_| recent[random.below(recent.len() as u64) as usize];
+                let bad: BTreeSet<EventId> = (0..3).map(draw).collect();
                 // All checkpoints may have what was taken back since.
-                let may_be_refused = events[..gap].iter().any(|event| bad.contains(&event.id))
-                    || events[..begin].iter().any(|event| void.contains(&event.id));
-                repair(&mut world, &events, &bad, &mut void, (kind == 55, may_be_refused), seed);
+                let may_be_refused =
+                    bad.iter().any(|id| id.offset < gap) || there.void.iter().any(|id| id.offset < begin);
+                repair(&mut world, &mut there, &bad, (kind == 55, may_be_refused), seed);
             }
         }
     }
-    check(&mut world, &events, &void, seed);
+    check(&mut world, &there.events, &there.void, seed);
 }
 
 fn reopen(engine: &alluvium::Engine, path: &std::path::Path, draws: u64) -> World {
@@ -131,32 +170,31 @@ fn reopen(engine: &alluvium::Engine, path: &std::path::Path, draws: u64) -> Worl
 
 fn repair(
     world: &mut World,
-    events: &[Event],
+    there: &mut There,
     bad: &BTreeSet<EventId>,
-    void: &mut BTreeSet<EventId>,
     (plan, may_be_refused): (bool, bool),
     seed: u64,
 ) {
     let ids: Vec<EventId> = bad.iter().copied().collect();
-    let fresh: BTreeSet<EventId> = bad.difference(void).copied().collect();
+    let fresh: BTreeSet<EventId> = bad.difference(&there.void).copied().collect();
     if plan {
         match world.writer.plan_repair(&ids, Way::Auto) {
             Err(Error::Event { .. }) if may_be_refused => {}
             planned => assert!(planned.unwrap().retractions.is_empty()),
         }
-        return check(world, events, void, seed);
+        return check(world, &there.events, &there.void, seed);
     }
     let repaired = match world.writer.repair(&ids, Way::Auto) {
         Ok(repaired) => repaired,
-        Err(Error::Event { .. }) if may_be_refused => return check(world, events, void, seed),
+        Err(Error::Event { .. }) if may_be_refused => return check(world, &there.events, &there.void, seed),
         Err(error) => panic!("{error}, seed {seed}"),
     };
-    let truth = truth(events, &fresh, void);
+    let truth = truth(&there.events, &fresh, &there.void);
     let found: BTreeSet<EventId> = repaired.closure.events.iter().map(|event| event.id).collect();
     let missed: Vec<_> = truth.difference(&found).collect();
     assert!(missed.is_empty(), "missed {missed:?}, seed {seed}");
-    void.extend(fresh);
-    check(world, events, void, seed);
+    there.void.extend(fresh);
+    check(world, &there.events, &there.void, seed);
 }
 
 #[test]
