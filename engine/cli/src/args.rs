@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 
 /// Stream state that outgrows memory, checkpointed and recovered.
@@ -41,8 +42,8 @@ pub struct RunArguments {
     /// How many years to replay, each under keys of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000), value_name = "YEARS")]
     pub scale: u16,
-    /// The memory budget of the engine
-    #[arg(long, default_value = "11MiB", value_parser = parse_bytes, value_name = "SIZE")]
+    /// The memory budget of the engine; 64MiB with --poison
+    #[arg(long, default_value = "11MiB", default_value_if("poison", ArgPredicate::IsPresent, "64MiB"), value_parser = parse_bytes, value_name = "SIZE")]
     pub memory: u64,
     /// How often to kill the job with SIGKILL
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
@@ -202,6 +203,14 @@ mod tests {
         let parsed = Arguments::try_parse_from(["alluvium", "run", "--durability", "changelog"]).unwrap();
         let Command::Run(run) = parsed.command else { panic!("{parsed:?}") };
         assert_eq!((run.durability, run.commit_interval_ms), (Durability::Changelog, 20));
+        let parsed =
+            Arguments::try_parse_from(["alluvium", "run", "--poison", "2", "--kills", "3", "--events", "5000"])
+                .unwrap();
+        let Command::Run(run) = parsed.command else { panic!("{parsed:?}") };
+        assert_eq!((run.poison, run.kills, run.events, run.memory), (2, 3, Some(5_000), 64 << 20));
+        let parsed = Arguments::try_parse_from(["alluvium", "run"]).unwrap();
+        let Command::Run(run) = parsed.command else { panic!("{parsed:?}") };
+        assert_eq!((run.poison, run.memory), (0, 11 << 20));
         assert!(Arguments::try_parse_from(["alluvium", "run", "--scale", "0"]).is_err());
         assert!(Arguments::try_parse_from(["alluvium", "run", "--memory", "lots"]).is_err());
     }

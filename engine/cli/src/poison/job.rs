@@ -14,6 +14,8 @@ use std::sync::Arc;
 use alluvium::key::{Key, key_group_of};
 use alluvium::{Applying, Error, EventId, Handler, MergeOperator, State, StateOptions, Store};
 
+use serde::{Deserialize, Serialize};
+
 use crate::input::Flight;
 use crate::input::time::MINUTE_MS;
 use crate::job::bytes::{Fields, ShortBytes};
@@ -28,7 +30,7 @@ const MONTH_MINUTES: u32 = 30 * DAY_MINUTES;
 const CANCELLED: i32 = i32::MIN;
 
 /// A state of the job.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Table {
     /// Values by plane and month: legs, last departure and minutes that it is late (`u32` each), where it is.
     Planes,
@@ -234,7 +236,7 @@ pub struct Flights(States);
 
 impl Flights {
     /// One that is to be registered.
-    pub fn new(states: States) -> Arc<dyn Handler> {
+    pub fn with(states: States) -> Arc<dyn Handler> {
         Arc::new(Self(states))
     }
 }

@@ -40,6 +40,8 @@ pub struct Task {
     pub events: u64,
     /// Where the poison is.
     pub poisons: Vec<Poison>,
+    /// The file that says what the poison reaches, by the [model].
+    pub reached: PathBuf,
     /// Whether it is there; else the store is one that never saw it, and isn't repaired.
     pub sees_poison: bool,
     /// Whether it has to wait to be killed after a repair.
@@ -83,15 +85,22 @@ pub fn run(task: &Task) -> Outcome<()> {
     life.apply(first)?;
     if task.sees_poison {
         life.repair()?;
-        while task.waits {
-            std::thread::sleep(Duration::from_millis(50));
-            say(Word::Waiting)?;
+        if task.waits {
+            return wait_to_be_killed();
         }
     }
     life.barrier(stream.len())?.wait()?;
     drop(life.writer);
     life.store.close()?;
     send(&Message::Finished)
+}
+
+/// Tells the parent that it is there until that kills it, or is gone itself.
+fn wait_to_be_killed() -> Outcome<()> {
+    loop {
+        std::thread::sleep(Duration::from_millis(50));
+        say(Word::Waiting)?;
+    }
 }
 
 fn say(word: Word) -> Outcome<()> {
@@ -127,7 +136,7 @@ impl<'a> Life<'a> {
         let offset = last.offsets.first().and_then(|(_, offset)| offset.first_chunk::<8>());
         let offset = offset.map_or(0, |offset| u64::from_le_bytes(*offset));
         let states = States::register(&store)?;
-        let handler = store.handler(Flights::new(states))?;
+        let handler = store.handler(Flights::with(states))?;
         let writer = store.writer(range())?;
         let label = store.checkpoints().last().map_or(0, |info| info.label);
         let recovered_us = (offset > 0).then(|| microseconds(began));
@@ -203,7 +212,7 @@ impl<'a> Life<'a> {
 
     /// Takes the poisoned events back.
     fn repair(&mut self) -> Outcome<()> {
-        let differences = model::differences(self.stream);
+        let differences = model::read(&self.task.reached)?;
         let repaired = self.is_repaired(&differences)?;
         say(Word::Found { repaired })?;
         let bad: Vec<EventId> = self.stream.poisons().iter().flat_map(|poison| self.ids(poison.offset)).collect();

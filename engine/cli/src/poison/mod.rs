@@ -87,9 +87,12 @@ pub fn run(arguments: &RunArguments) -> Outcome<u8> {
     record.poisons = stream.poisons().iter().map(|poison| summary::poison(&stream, poison)).collect();
     let places = crate::run::places(arguments.dir.as_deref())?;
     let counterfactual = places.scratch.path().join("counterfactual");
+    let reached = places.scratch.path().join("reached.json");
     eprintln!("{} flights, {} poisoned, seed {seed}", thousands(events), arguments.poison);
+    model::write(&reached, &model::differences(&stream))?;
     let task = Task {
         directory: places.store.clone(),
+        reached,
         input: arguments.input.clone(),
         events,
         poisons: stream.poisons().to_vec(),

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use super::job::{self, Places, Table};
 use super::stream::Stream;
+use crate::failure::{Failure, Outcome};
 use crate::job::bytes::{Fields, ShortBytes};
 
 /// Where something lies: state, key, namespace, and the user key of a map's entry.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Place {
     /// The state.
     pub table: Table,
@@ -93,4 +97,18 @@ pub fn differences(stream: &Stream) -> Differences {
         }
     }
     found
+}
+
+/// Writes them down for the process that repairs: a process that has folded millions of events is slow to give memory back, and that time
+/// isn't the repair's.
+pub fn write(path: &Path, differences: &Differences) -> Outcome<()> {
+    let text = serde_json::to_string(&differences.iter().collect::<Vec<_>>()).map_err(Failure::new)?;
+    std::fs::write(path, text).map_err(|error| Failure::io(path.display(), &error))
+}
+
+/// Reads what [`write`] wrote.
+pub fn read(path: &Path) -> Outcome<Differences> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::io(path.display(), &error))?;
+    let differences: Vec<(Place, [Option<Vec<u8>>; 2])> = serde_json::from_str(&text).map_err(Failure::new)?;
+    Ok(differences.into_iter().collect())
 }
