@@ -17,6 +17,7 @@ mod hot;
 mod memory;
 mod range_delete;
 mod recover;
+mod repair;
 mod report;
 mod rollback;
 mod transactions;
@@ -74,6 +75,8 @@ enum Command {
     RangeDelete(Settings),
     /// Key groups and states back to a checkpoint.
     Rollback(Settings),
+    /// Bad events taken back.
+    Repair(Settings),
     /// Commits that last without a checkpoint.
     Changelog(Settings),
     /// All of these but `compare`.
@@ -82,7 +85,7 @@ enum Command {
 
 type Function = fn(&mut Run) -> Outcome;
 
-const BENCHES: [(&str, Function); 13] = [
+const BENCHES: [(&str, Function); 14] = [
     ("hot", hot::run),
     ("barrier", barrier::run),
     ("flush-bytes", flush_bytes::run),
@@ -95,6 +98,7 @@ const BENCHES: [(&str, Function); 13] = [
     ("transactions", transactions::run),
     ("range-delete", range_delete::run),
     ("rollback", rollback::run),
+    ("repair", repair::run),
     ("changelog", changelog::run),
 ];
 
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Transactions(settings) => ("transactions", settings),
         Command::RangeDelete(settings) => ("range-delete", settings),
         Command::Rollback(settings) => ("rollback", settings),
+        Command::Repair(settings) => ("repair", settings),
         Command::Changelog(settings) => ("changelog", settings),
         Command::All(settings) => ("", settings),
     };

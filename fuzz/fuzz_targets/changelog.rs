@@ -2,8 +2,8 @@
 //! is written and read again.
 #![no_main]
 
-use alluvium::changelog::format::{BLOCK_HEADER_BYTES, BlockHeader, FileHeader, PAGE_BYTES, payload_sum};
 use alluvium::changelog::History;
+use alluvium::changelog::format::{BLOCK_HEADER_BYTES, BlockHeader, FileHeader, PAGE_BYTES, payload_sum};
 use alluvium::changelog::record::{self, Record};
 use alluvium::changelog::tail;
 use alluvium::codec::Reader;
@@ -37,6 +37,7 @@ fn records(bytes: &[u8]) {
             Record::Nothing => record::push_nothing(&mut again),
             Record::Handler { number, version, name } => record::push_handler(&mut again, number, version, name),
             Record::Event(event) => record::push_event(&mut again, event),
+            Record::Traced(id, event, accesses) => record::push_traced(&mut again, id, event, accesses),
             Record::Rollback(rollback) => record::push_rollback(&mut again, &rollback),
         }
         assert_eq!(&bytes[from..reader.at()], again);
@@ -77,7 +78,7 @@ fn whole(bytes: &[u8], from: u64) {
         let _ = tail.replay(|_| Ok(()));
     }
     for to in [from + 1, u64::MAX] {
-        if let Ok(history) = History::open(&*storage, STORE, &[(1, 0)], from, to) {
+        if let Ok(history) = History::open(&*storage, STORE, (&[(1, 0)], &[]), from, to) {
             let mut at = from;
             let _ = history.records(from, to, |_, begin, end| {
                 assert!(at <= begin && begin < end && end <= to);
