@@ -266,7 +266,8 @@ fn run_job(store: &Arc<StoreInner>, mut job: Job) {
     for shard in shards {
         shard.signal();
     }
-    if store.graves.load(Ordering::Acquire) {
+    // After the view is published: whoever says so later sees that view.
+    if store.clearing.lock().resumes() {
         store.engine.submit(Task::Clear(Arc::clone(store)));
     }
     if again {

@@ -166,6 +166,9 @@ impl Source {
                 Record::Event(event) | Record::Traced(_, event, _) if groups.contains(&event.group) => {
                     return refused(format!("key group {} has an event at {begin}", event.group.0));
                 }
+                Record::Rollback(rollback) if groups.iter().any(|group| rollback.scope.range().contains(*group)) => {
+                    return refused(format!("key groups {} were rolled back at {begin}", rollback.scope.range()));
+                }
                 _ => {}
             }
             Ok(true)

@@ -23,10 +23,10 @@ use crate::scope::Scope;
 use crate::shard::{Core, HeldView, Shard};
 use crate::stack::{LazySegment, Version};
 use crate::store::{State, Store, StoreInner};
+use crate::undone::Clearing;
 use crate::worker::{Pace, Task};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long it waits for a writer's operation that is between two of its steps, waiting for memory.
@@ -147,8 +147,9 @@ fn patiently(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<R
         store.engine.hurry(|| std::thread::sleep(PAUSE));
     };
     store.queue.forget_rollbacks(store);
-    store.graves.store(true, Ordering::Release);
-    store.engine.submit(Task::Clear(Arc::clone(store)));
+    if store.clearing.lock().begins() {
+        store.engine.submit(Task::Clear(Arc::clone(store)));
+    }
     compact::consider(store);
     if store.log.is_full() {
         store.engine.log(store);
@@ -328,28 +329,31 @@ fn rewound(scope: &Scope, kept: &Kept) -> Rewound {
 /// Frees what rollbacks left behind, in memory and on disk; on a thread of the engine.
 pub(crate) fn clear(store: &Arc<StoreInner>) {
     // Before it is looked for: what is left behind from now on says so again.
-    store.graves.store(false, Ordering::Release);
+    *store.clearing.lock() = Clearing::Idle;
     let mut pace = Pace::new(&store.engine.inner.workers);
     for shard in store.shards.lock().clone() {
-        loop {
-            let mut core = shard.cell.borrow();
-            core.settle(&shard);
-            let waits = (0..PIECES_AT_ONCE).any(|_| !core.hot.work());
-            if waits {
-                let is_left = core.hot.has_graves();
-                if is_left {
-                    // Of something that is being flushed: its flush has it looked at again.
-                    store.graves.store(true, Ordering::Release);
-                } else {
-                    core.hot.give_back_empty();
-                }
-                break;
-            }
-            drop(core);
+        while clear_a_little(store, &shard) {
             pace.rest(|| true);
         }
     }
     reclaim::leftovers(store);
+}
+
+/// Frees some of what a shard has left behind; false where there is nothing that can be freed now.
+fn clear_a_little(store: &StoreInner, shard: &Arc<Shard>) -> bool {
+    let mut core = shard.cell.borrow();
+    core.settle(shard);
+    if (0..PIECES_AT_ONCE).all(|_| core.hot.work()) {
+        return true;
+    }
+    if !core.hot.has_graves() {
+        core.hot.give_back_empty();
+        return false;
+    }
+    // It is just being flushed, and that has it looked at again. Unless it has ended by now, and nobody had said so.
+    store.clearing.lock().waits();
+    core.settle(shard);
+    core.hot.has_chores()
 }
 
 #[cfg(test)]

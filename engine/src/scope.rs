@@ -41,7 +41,7 @@ impl Scope {
 
     /// The same key groups, with these states alone; with all, where none is given.
     #[must_use]
-    pub fn of_states(mut self, mut states: Vec<StateId>) -> Self {
+    pub(crate) fn of_states(mut self, mut states: Vec<StateId>) -> Self {
         states.sort_unstable();
         states.dedup();
         self.states = states;

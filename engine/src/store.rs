@@ -33,7 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
 use crate::triggers::Triggers;
-use crate::undone::Rollbacks;
+use crate::undone::{Clearing, Rollbacks};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
 use parking_lot::{Mutex, RwLock};
@@ -151,8 +151,8 @@ pub(crate) struct StoreInner {
     pub queue: Queue,
     /// What was rolled back, as far as something in line was cut off before.
     pub rollbacks: Mutex<Rollbacks>,
-    /// Whether a rollback left something behind in memory.
-    pub graves: AtomicBool,
+    /// What is to become of what rollbacks left behind in memory. Locked alone.
+    pub clearing: Mutex<Clearing>,
     pub reads: crate::inflight::Reads,
     pub compaction: crate::compact::Schedule,
     /// The snapshots that live.

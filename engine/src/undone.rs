@@ -19,6 +19,37 @@ struct Undone {
     before: Arc<Version>,
 }
 
+/// What is to become of what rollbacks left behind in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Clearing {
+    /// Nothing is left, or somebody is at it.
+    #[default]
+    Idle,
+    /// It is about to be cleared.
+    Queued,
+    /// The next flush that ends has it cleared: it is just being flushed.
+    Waits,
+}
+
+impl Clearing {
+    /// Something was left behind: whether that has to be queued.
+    pub fn begins(&mut self) -> bool {
+        std::mem::replace(self, Self::Queued) != Self::Queued
+    }
+
+    /// A flush has ended: whether something waits for that, and has to be queued.
+    pub fn resumes(&mut self) -> bool {
+        *self == Self::Waits && self.begins()
+    }
+
+    /// Something waits for a flush.
+    pub fn waits(&mut self) {
+        if *self == Self::Idle {
+            *self = Self::Waits;
+        }
+    }
+}
+
 /// The rollbacks of a store. Locked with the version, after it; alone to learn of a number.
 #[derive(Debug, Default)]
 pub struct Rollbacks {

@@ -15,8 +15,13 @@ mod world;
 use alluvium::{Durability, StoreOptions};
 use world::{World, options};
 
+/// Set to do one seed again, or others than usual.
+const SEED: &str = "ALLUVIUM_TEST_SEED";
+
 fn run(seeds: std::ops::Range<u64>, steps: usize, options: &StoreOptions) {
     let (mut rollbacks, mut redone) = (0, 0);
+    let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a seed"));
+    let seeds = given.map_or(seeds, |seed: u64| seed..seed + 3);
     for seed in seeds {
         println!("seed {seed}");
         let mut world = World::new(seed, options.clone());

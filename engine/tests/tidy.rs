@@ -28,6 +28,8 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "remote",
             "as_of",
             "rollback_keys",
+            "repair",
+            "triggers",
         ],
     ),
     (
@@ -40,6 +42,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "commit",
             "replay",
             "rollback",
+            "causality",
             "group_commit",
             "flush",
             "checkpoint",
@@ -67,8 +70,8 @@ const LAYERS: [(&str, &[&str]); 5] = [
     (
         "base",
         &[
-            "checksum", "codec", "convert", "error", "ids", "key", "metrics", "options", "pacing", "packed", "scope",
-            "spans", "states", "stats",
+            "checksum", "codec", "convert", "error", "ids", "key", "metrics", "multiset", "options", "pacing",
+            "packed", "scope", "spans", "states", "stats",
         ],
     ),
     ("platform", &["platform"]),
@@ -108,6 +111,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("commit", "reclaim", "what was spilled of an undone transaction becomes garbage"),
     ("commit", "replay", "what is replayed is committed before anything else"),
     ("barrier", "replay", "a cut has everything"),
+    ("causality", "barrier", "the lock under which writers' buffers are moved to the changelog"),
     ("replay", "commit", "what was replayed of a transactional store is committed"),
     ("replay", "write", "the writers that it is replayed by"),
     ("replay", "writer", "the same"),

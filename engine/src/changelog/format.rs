@@ -107,7 +107,7 @@ pub struct BlockHeader {
     pub durable: u64,
     /// Where in the payload its last commit ends; 0 where it has none.
     pub commit_end: u32,
-    /// Whether the payload has registrations of states.
+    /// Whether the payload has registrations of states, or rollbacks.
     pub has_states: bool,
     /// Whether the payload has aborts.
     pub has_aborts: bool,

@@ -456,10 +456,6 @@ mod unit {
         let event =
             Event { handler: 300, group: KeyGroup(7), now_ms: 1 << 40, event: b"event", determinants: b"\x011" };
         push_event(&mut bytes, event);
-        let mut accessed = Vec::new();
-        Access::of(AccessKind::Update, 1 << 39).push(&mut accessed);
-        let id = EventId { source: u32::MAX, offset: u64::MAX };
-        push_traced(&mut bytes, id, event, Accesses::new(&accessed).unwrap());
         let whole = Scope::groups(KeyGroupRange::new(0, 65_535));
         let part = Scope::groups(KeyGroupRange::new(5, 5)).of_states(vec![StateId(300), StateId(2)]);
         let rollbacks = [whole, part].map(|scope| Rollback { number: 1 << 40, label: u64::MAX, scope });
@@ -486,13 +482,30 @@ mod unit {
         assert_eq!(take(reader), Ok(Record::Nothing));
         assert_eq!(take(reader), Ok(Record::Handler { number: 300, version: u32::MAX, name: "panes" }));
         assert_eq!(take(reader), Ok(Record::Event(event)));
-        let Ok(Record::Traced(found, traced, accesses)) = take(reader) else { panic!("a traced event") };
-        assert_eq!((found, traced), (id, event));
-        assert_eq!(accesses.iter().collect::<Vec<_>>(), [Access::of(AccessKind::Update, 1 << 39)]);
         for rollback in rollbacks {
             assert_eq!(take(reader), Ok(Record::Rollback(rollback)));
         }
         assert_eq!(reader.remaining(), 0);
+    }
+
+    #[test]
+    fn traced_events_are_read_back() {
+        let event = Event { handler: 3, group: KeyGroup(7), now_ms: 1 << 40, event: b"event", determinants: b"\x011" };
+        let mut bytes = Vec::new();
+        let mut accessed = Vec::new();
+        Access::of(AccessKind::Update, 1 << 39).push(&mut accessed);
+        let id = EventId { source: u32::MAX, offset: u64::MAX };
+        push_traced(&mut bytes, id, event, Accesses::new(&accessed).unwrap());
+        let reader = &mut Reader::new(&bytes);
+        let Ok(Record::Traced(found, traced, accesses)) = take(reader) else { panic!("a traced event") };
+        assert_eq!((found, traced), (id, event));
+        assert_eq!(accesses.iter().collect::<Vec<_>>(), [Access::of(AccessKind::Update, 1 << 39)]);
+        assert_eq!(reader.remaining(), 0);
+        // Accesses that are none are refused.
+        *bytes.last_mut().unwrap() = 0;
+        let at = bytes.len() - accessed.len();
+        bytes[at] = 9;
+        assert!(take(&mut Reader::new(&bytes)).is_err());
     }
 
     #[test]

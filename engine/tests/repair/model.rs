@@ -239,45 +239,17 @@ impl Content {
         touched
     }
 
-    fn step<'a>(&mut self, step: Step, drawn: &mut impl Iterator<Item = &'a u64>, touched: &mut Touched) {
-        let put = |numbers: &mut BTreeMap<u8, u64>, touched: &mut Touched, key: u8, n: u64| {
-            numbers.insert(key, n);
-            touched.overwrites.insert((0, key, None));
-            touched.writes.insert((0, key, None));
-        };
+    fn put(&mut self, touched: &mut Touched, key: u8, n: u64) {
+        self.numbers.insert(key, n);
+        touched.overwrites.insert((0, key, None));
+        touched.writes.insert((0, key, None));
+    }
+
+    fn map_step(&mut self, step: Step, touched: &mut Touched) {
         let entries = |content: &Self, a: u8| -> Vec<u8> {
             content.maps.get(&a).map_or(Vec::new(), |map| map.keys().copied().collect())
         };
         match step {
-            Step::Add(a, n) => {
-                touched.reads.insert((0, a, None));
-                touched.writes.insert((0, a, None));
-                *self.numbers.entry(a).or_default() += u64::from(n);
-            }
-            Step::Copy(a, b) => {
-                touched.reads.insert((0, a, None));
-                let value = self.numbers.get(&a).copied().unwrap_or(0);
-                put(&mut self.numbers, touched, b, value);
-            }
-            Step::Put(a, n) => put(&mut self.numbers, touched, a, n.into()),
-            Step::Delete(a) => {
-                self.numbers.remove(&a);
-                touched.overwrites.insert((0, a, None));
-                touched.writes.insert((0, a, None));
-            }
-            Step::Merge(a, n) => {
-                touched.writes.insert((1, a, None));
-                *self.sums.entry(a).or_default() += u64::from(n);
-            }
-            Step::Append(a, n) => {
-                touched.writes.insert((2, a, None));
-                self.lists.entry(a).or_default().push(n);
-            }
-            Step::Length(a, b) => {
-                touched.reads.insert((2, a, None));
-                let length = self.lists.get(&a).map_or(0, Vec::len);
-                put(&mut self.numbers, touched, b, length as u64);
-            }
             Step::MapPut(a, user_key, n) => {
                 touched.overwrites.insert((3, a, Some(user_key)));
                 touched.writes.insert((3, a, Some(user_key)));
@@ -286,12 +258,12 @@ impl Content {
             Step::MapGet(a, user_key, b) => {
                 touched.reads.insert((3, a, Some(user_key)));
                 let found = self.maps.get(&a).and_then(|map| map.get(&user_key)).map_or(1_000, |n| u64::from(*n));
-                put(&mut self.numbers, touched, b, found);
+                self.put(touched, b, found);
             }
             Step::Count(a, b) => {
                 touched.reads.extend((0..KEYS).map(|user_key| (3, a, Some(user_key))));
                 let count = entries(self, a).len();
-                put(&mut self.numbers, touched, b, count as u64);
+                self.put(touched, b, count as u64);
             }
             Step::Clear(a) => {
                 touched.writes.extend((0..KEYS).map(|user_key| (3, a, Some(user_key))));
@@ -309,24 +281,60 @@ impl Content {
                     touched.writes.insert((3, a, Some(first)));
                     self.maps.entry(a).or_default().remove(&first);
                 }
-                put(&mut self.numbers, touched, b, first.map_or(2_000, u64::from));
+                self.put(touched, b, first.map_or(2_000, u64::from));
+            }
+            _ => {}
+        }
+    }
+
+    fn step<'a>(&mut self, step: Step, drawn: &mut impl Iterator<Item = &'a u64>, touched: &mut Touched) {
+        match step {
+            Step::Add(a, n) => {
+                touched.reads.insert((0, a, None));
+                touched.writes.insert((0, a, None));
+                *self.numbers.entry(a).or_default() += u64::from(n);
+            }
+            Step::Copy(a, b) => {
+                touched.reads.insert((0, a, None));
+                let value = self.numbers.get(&a).copied().unwrap_or(0);
+                self.put(touched, b, value);
+            }
+            Step::Put(a, n) => self.put(touched, a, n.into()),
+            Step::Delete(a) => {
+                self.numbers.remove(&a);
+                touched.overwrites.insert((0, a, None));
+                touched.writes.insert((0, a, None));
+            }
+            Step::Merge(a, n) => {
+                touched.writes.insert((1, a, None));
+                *self.sums.entry(a).or_default() += u64::from(n);
+            }
+            Step::Append(a, n) => {
+                touched.writes.insert((2, a, None));
+                self.lists.entry(a).or_default().push(n);
+            }
+            Step::Length(a, b) => {
+                touched.reads.insert((2, a, None));
+                let length = self.lists.get(&a).map_or(0, Vec::len);
+                self.put(touched, b, length as u64);
             }
             Step::Sum(a, b) => {
                 touched.reads.insert((1, a, None));
                 let sum = self.sums.get(&a).copied().unwrap_or(0);
-                put(&mut self.numbers, touched, b, sum);
+                self.put(touched, b, sum);
             }
             Step::If(a, n, b) => {
                 touched.reads.insert((0, a, None));
                 let value = self.numbers.get(&a).copied().unwrap_or(0);
                 if value > n.into() {
-                    put(&mut self.numbers, touched, b, value);
+                    self.put(touched, b, value);
                 } else {
                     touched.writes.insert((2, b, None));
                     self.lists.entry(b).or_default().push(n);
                 }
             }
-            Step::Draw(a) => put(&mut self.numbers, touched, a, drawn.next().copied().unwrap()),
+            Step::Draw(a) => self.put(touched, a, drawn.next().copied().unwrap()),
+            step => self.map_step(step, touched),
         }
         self.maps.retain(|_, map| !map.is_empty());
     }

@@ -188,9 +188,10 @@ fn triggers_fire_and_lead_to_repairs() {
 fn a_scratch_store_that_a_crash_left_goes_when_the_store_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     let (engine, mut world) = world(&directory);
+    world.writer.barrier(Barrier::new(1)).unwrap().wait().unwrap();
     world.apply(&mut event(0, &[Step::Add(1, 5)]));
     world.apply(&mut event(1, &[Step::Copy(1, 3)]));
-    world.writer.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    world.writer.commit(Commit::default()).unwrap();
     let World { store, writer, .. } = world;
     drop(writer);
     store.close().unwrap();

@@ -5,8 +5,8 @@ use crate::world::{
     read_checkpoint, states_of,
 };
 use alluvium::{
-    Barrier, CheckpointSource, Class, Commit, Convert, Durability, Engine, EngineOptions, Error, Key, KeyGroup,
-    KeyGroupRange, Scope, State, StateOptions, Store, StoreOptions, Ttl, Writer,
+    Barrier, CheckpointSource, Class, Commit, Convert, Cursor, Durability, Engine, EngineOptions, Error, Key, KeyGroup,
+    KeyGroupRange, MapRange, Packed, Scope, State, StateOptions, Store, StoreOptions, Ttl, Writer,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -244,6 +244,63 @@ fn readers_see_before_or_after_and_never_a_mix() {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_none(), "{failed:?}");
+}
+
+/// What is there before and after is found once, whatever a cursor has just gone through.
+#[test]
+fn cursors_go_on_over_a_rollback() {
+    for (spilled, batch) in [(false, 1), (false, 7), (true, 7), (true, 40)] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(&engine(), directory.path(), options()).unwrap();
+        let states = states_of(&store);
+        let mut writer = store.writer(range()).unwrap();
+        let at = |number: u16, k: &'static [u8; 1]| Key::new(KeyGroup(number), k);
+        for number in 0..GROUPS {
+            for k in 0..60_u8 {
+                writer.put(states[VALUE], Key::new(KeyGroup(number), &[k]), &[k]).unwrap();
+                writer.map_put(states[MAP], at(number, b"m"), &[k], &[k]).unwrap();
+            }
+        }
+        checkpoint(&store, 1);
+        for number in 0..GROUPS {
+            for k in 40..90_u8 {
+                writer.put(states[VALUE], Key::new(KeyGroup(number), &[k]), b"other").unwrap();
+                writer.map_put(states[MAP], at(number, b"m"), &[k], b"other").unwrap();
+            }
+            for k in 0..20_u8 {
+                writer.delete(states[VALUE], Key::new(KeyGroup(number), &[k])).unwrap();
+                writer.map_delete(states[MAP], at(number, b"m"), &[k]).unwrap();
+            }
+        }
+        if spilled {
+            checkpoint(&store, 2);
+        }
+        let reader = store.reader();
+        let mut out = Packed::new(batch, 1 << 16);
+        let mut keys = Cursor::keys(states[VALUE], range());
+        let mut entries = Cursor::entries(states[MAP], at(3, b"m"), &MapRange::all());
+        let (mut found, mut of_map) = (Vec::new(), Vec::new());
+        for step in 0.. {
+            let more = reader.fetch(&mut keys, &mut out).unwrap();
+            found.extend(out.iter().take_while(|_| more).map(|key| (key.group.0, key.key[0])));
+            let more_entries = reader.fetch(&mut entries, &mut out).unwrap();
+            of_map.extend(out.iter().take_while(|_| more_entries).map(|entry| entry.user_key[0]));
+            if step == 3 {
+                store.rollback(&Scope::groups(KeyGroupRange::new(0, 3)), 1).unwrap();
+            }
+            if !more && !more_entries {
+                break;
+            }
+        }
+        found.sort_unstable();
+        assert!(found.windows(2).all(|pair| pair[0] != pair[1]), "a key came twice");
+        let there = |number: u16, k: u8| found.binary_search(&(number, k)).is_ok();
+        for number in 0..GROUPS {
+            assert!((20..60).all(|k| there(number, k)), "key group {number} lacks what was always there");
+            assert!((0..20).all(|k| number < 4 || !there(number, k)), "key group {number} has what was deleted");
+        }
+        assert!(of_map.is_sorted_by(|a, b| a < b) && (20..60).all(|k| of_map.contains(&k)), "{of_map:?}");
+    }
 }
 
 #[test]
