@@ -136,7 +136,6 @@ struct Parent<'a> {
 /// What a process said of its repair.
 #[derive(Default)]
 struct Said {
-    planned: Option<Planned>,
     repaired: Option<Repaired>,
     repairing_since: Option<Instant>,
     shown: u64,
@@ -173,8 +172,8 @@ impl Parent<'_> {
         while !said.is_finished {
             self.interrupt.check()?;
             let kill_in = share.zip(said.repairing_since).map(|(share, since)| {
-                // Planning is all of it but the applying again and the commit.
-                let expected_us = 2 * said.planned.as_ref().map_or(0, |planned| planned.took_us) + KILL_SLACK_US;
+                // Planning is most of it. Later plans gather first what the one before had in memory.
+                let expected_us = self.record.planned.took_us * 5 / 4 + KILL_SLACK_US;
                 Duration::from_micros(expected_us * share / 1_000).saturating_sub(since.elapsed())
             });
             if kill_in == Some(Duration::ZERO) {
@@ -238,7 +237,6 @@ impl Parent<'_> {
                 if planned.suffix > 0 && self.record.planned == Planned::default() {
                     self.record.planned = planned.clone();
                 }
-                said.planned = Some(planned.clone());
             }
             Word::Repairing => said.repairing_since = Some(Instant::now()),
             Word::Repaired(repaired) => said.repaired = Some(repaired.clone()),
