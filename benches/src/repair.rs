@@ -78,7 +78,7 @@ impl Subject {
 
     /// Applies events of the keys that were drawn, and commits now and then; events/s, and bytes logged for each.
     fn apply(&mut self, draws: &[Op], from: u64, events: u64, known_by_id: bool) -> Outcome<(f64, f64)> {
-        let first = self.store.position();
+        let first = self.store.position()?;
         let (started, mut due) = (Instant::now(), Every::new(COMMIT_EVERY));
         for offset in from..from + events {
             let op = &draws[offset as usize % draws.len()];
@@ -95,7 +95,7 @@ impl Subject {
         }
         self.writer.commit(Commit::default())?.wait()?;
         let elapsed = started.elapsed().as_secs_f64();
-        Ok((events as f64 / elapsed, (self.store.position() - first) as f64 / events as f64))
+        Ok((events as f64 / elapsed, (self.store.position()? - first) as f64 / events as f64))
     }
 
     fn sum(&mut self, draws: &[Op]) -> Outcome<u64> {
