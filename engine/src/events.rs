@@ -80,7 +80,7 @@ pub(crate) enum Touched<'a> {
 
 /// What an event read and wrote of the states that are traced.
 #[derive(Default, Debug)]
-struct Trace {
+pub(crate) struct Trace {
     accesses: Vec<Access>,
     scratch: Vec<u8>,
 }
@@ -324,39 +324,70 @@ pub(crate) fn apply_once(
     event: &[u8],
 ) -> Result<bool> {
     let applied = writer.store().applied_state()?;
-    if is_applied(writer, applied, group, id)? {
-        return Ok(false);
-    }
     let mark = writer.begin_event()?;
+    // In one step: that it is applied is taken back where it fails.
+    let last = match note_applied(writer, applied, group, id) {
+        Ok(Noted::Since(last)) => last,
+        outcome => {
+            writer.end_event();
+            return outcome.map(|_| false);
+        }
+    };
     let now_ms = writer.time_ms();
-    let mut applying = Applying::new(writer, group, now_ms, None, None);
+    let trace = writer.take_trace();
+    let mut applying = Applying { trace, ..Applying::new(writer, group, now_ms, None, None) };
     let outcome = crate::error::catch(|| handler.apply(event, &mut applying));
-    let Applying { drawn, modes, trace, .. } = applying;
-    let outcome = outcome.and_then(|()| note_applied(writer, applied, group, id));
+    let Applying { drawn, modes, mut trace, .. } = applying;
     if outcome.is_ok() && (!modes.state || !trace.accesses.is_empty()) {
-        let mut accesses = trace.scratch;
+        let accesses = &mut trace.scratch;
         accesses.clear();
-        trace.accesses.iter().for_each(|access| access.push(&mut accesses));
-        let accesses = Accesses::new(&accesses).unwrap_or_default();
+        trace.accesses.iter().for_each(|access| access.push(accesses));
+        let accesses = Accesses::new(accesses).unwrap_or_default();
         let logged = Event { handler: handler_id.0, group, now_ms, event, determinants: &drawn };
         writer.log_traced(mark, (handler.name(), handler.version()), (id, logged), accesses);
     }
+    trace.accesses.clear();
+    writer.put_trace(trace);
+    let outcome = outcome.or_else(|error| {
+        put_applied(writer, applied, (group, id.source), last)?;
+        Err(error)
+    });
     writer.end_event();
     outcome?;
-    let store = Arc::clone(writer.store());
-    triggers::look(writer, &store, (group, now_ms), (id, event))?;
+    triggers::look(writer, (group, now_ms), (id, event))?;
     Ok(true)
 }
 
-/// Whether an event was applied, as far as its key group knows: it, or one behind it.
-pub(crate) fn is_applied(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<bool> {
-    let source = id.source.to_be_bytes();
-    let last = writer.read(applied, Key::new(group, &source), |last| last.and_then(|last| last.try_into().ok()))?;
-    Ok(last.is_some_and(|last| id.offset <= u64::from_le_bytes(last)))
+/// What came of noting that an event is applied.
+enum Noted {
+    /// It, or one behind it, was applied before.
+    Before,
+    /// It is noted; the last one before it.
+    Since(Option<[u8; 8]>),
 }
 
-fn note_applied(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<()> {
-    writer.put(applied, Key::new(group, &id.source.to_be_bytes()), &id.offset.to_le_bytes())
+/// Notes that an event is applied, unless its key group knows that it, or one behind it, was.
+fn note_applied(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<Noted> {
+    let (source, mut noted) = (id.source.to_be_bytes(), Noted::Before);
+    writer.update(applied, Key::new(group, &source), |last| {
+        let last: Option<[u8; 8]> = last.and_then(|last| last.try_into().ok());
+        if last.is_some_and(|last| id.offset <= u64::from_le_bytes(last)) {
+            return last;
+        }
+        noted = Noted::Since(last);
+        Some(id.offset.to_le_bytes())
+    })?;
+    Ok(noted)
+}
+
+/// Puts what an event noted back to what it was.
+fn put_applied(writer: &mut Writer, applied: State, at: (KeyGroup, u32), last: Option<[u8; 8]>) -> Result<()> {
+    let source = at.1.to_be_bytes();
+    let key = Key::new(at.0, &source);
+    match last {
+        Some(last) => writer.put(applied, key, &last),
+        None => writer.delete(applied, key),
+    }
 }
 
 /// The handler of a number.
@@ -386,7 +417,7 @@ pub(crate) fn again(
     }
     let Some(id) = id else { return Ok(()) };
     let applied = writer.store().applied_state()?;
-    note_applied(writer, applied, group, id)
+    put_applied(writer, applied, (group, id.source), Some(id.offset.to_le_bytes()))
 }
 
 /// A handler of this name and version.

@@ -6,7 +6,6 @@
 use crate::error::Result;
 use crate::events::Applying;
 use crate::ids::{EventId, KeyGroup};
-use crate::store::StoreInner;
 use crate::writer::Writer;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -91,15 +90,11 @@ impl Triggers {
 }
 
 /// Looks at the triggers after an event.
-pub(crate) fn look(
-    writer: &mut Writer,
-    store: &StoreInner,
-    (group, now_ms): (KeyGroup, u64),
-    (id, event): (EventId, &[u8]),
-) -> Result<()> {
-    if !store.triggers.any.load(Ordering::Relaxed) {
+pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, event): (EventId, &[u8])) -> Result<()> {
+    if !writer.store().triggers.any.load(Ordering::Relaxed) {
         return Ok(());
     }
+    let store = Arc::clone(writer.store());
     let set = store.triggers.all.lock().set.clone();
     let mut fired = Vec::new();
     for (trigger, what) in set {

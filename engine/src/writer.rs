@@ -51,11 +51,19 @@ pub struct Writer {
     shard: Arc<Shard>,
     token: OwnerToken<Core>,
     states: write::Definitions,
+    /// For events, kept for its memory.
+    trace: crate::events::Trace,
 }
 
 impl Writer {
     pub(crate) fn new(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: OwnerToken<Core>) -> Self {
-        Self { store: Arc::clone(store), shard: Arc::clone(shard), token, states: write::Definitions::default() }
+        Self {
+            store: Arc::clone(store),
+            shard: Arc::clone(shard),
+            token,
+            states: write::Definitions::default(),
+            trace: Default::default(),
+        }
     }
 
     /// The key groups that this writer owns.
@@ -624,7 +632,7 @@ impl Writer {
     /// Puts the next batch of what a cursor goes through into `out`, in the place of what is there; false at the end. See
     /// [`Cursor`] for what it sees of changes meanwhile.
     pub fn fetch(&mut self, cursor: &mut Cursor, out: &mut Packed) -> Result<bool> {
-        let Self { store, shard, token, states } = self;
+        let Self { store, shard, token, states, .. } = self;
         store.check()?;
         let def = states.get(store, cursor.state)?;
         cursor.fetch(&mut OwnAccess { store, shard, token }, def, out)

@@ -5,7 +5,7 @@ use crate::changelog::LogBuffer;
 use crate::changelog::access::Accesses;
 use crate::changelog::record::{Change, Event};
 use crate::error::{Error, Result};
-use crate::events::{self, HandlerId, LogMark};
+use crate::events::{self, HandlerId, LogMark, Trace};
 use crate::ids::{EventId, KeyGroup, StateId};
 use crate::key::Key;
 use crate::metrics::OperationKind;
@@ -113,6 +113,16 @@ impl Writer {
         self.shard.set_in_event(&mut core, true);
         drop(sealing);
         core.log.as_ref().map(|log| log.mark()).ok_or_else(no_changelog)
+    }
+
+    /// Room for what an event reads and writes.
+    pub(crate) fn take_trace(&mut self) -> Trace {
+        std::mem::take(&mut self.trace)
+    }
+
+    /// Keeps it.
+    pub(crate) fn put_trace(&mut self, trace: Trace) {
+        self.trace = trace;
     }
 
     /// Ends it.
