@@ -332,8 +332,9 @@ fn rewound(scope: &Scope, kept: &Kept) -> Rewound {
 pub(crate) fn clear(store: &Arc<StoreInner>) {
     // Before it is looked for: what is left behind from now on says so again.
     *store.clearing.lock() = Clearing::Idle;
-    let mut rounds = 0;
-    for shard in store.shards.lock().clone() {
+    // Not locked while it goes on.
+    let (mut rounds, shards) = (0, store.shards.lock().clone());
+    for shard in shards {
         while clear_a_little(store, &shard) {
             std::thread::sleep(REST);
             rounds += 1;
