@@ -24,7 +24,7 @@ use crate::shard::{Core, HeldView, Shard};
 use crate::stack::{LazySegment, Version};
 use crate::store::{State, Store, StoreInner};
 use crate::undone::Clearing;
-use crate::worker::{Pace, Task};
+use crate::worker::Task;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(1);
 /// Pieces of what was left behind that are freed while a writer waits.
 const PIECES_AT_ONCE: usize = 2;
+/// The rest after them.
+const REST: Duration = Duration::from_micros(100);
+/// After so many rests other tasks come first.
+const ROUNDS: u32 = 32;
 
 /// What a rollback came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -326,14 +330,24 @@ fn rewound(scope: &Scope, kept: &Kept) -> Rewound {
     }
 }
 
-/// Frees what rollbacks left behind, in memory and on disk; on a thread of the engine.
+/// Frees what rollbacks left behind, in memory and on disk; on a thread of the engine. Mostly it rests: a thread that the system
+/// takes the processor from while it is inside a gate holds the owner up until it has it back.
 pub(crate) fn clear(store: &Arc<StoreInner>) {
     // Before it is looked for: what is left behind from now on says so again.
     *store.clearing.lock() = Clearing::Idle;
-    let mut pace = Pace::new(&store.engine.inner.workers);
-    for shard in store.shards.lock().clone() {
+    // Not locked while it goes on.
+    let (mut rounds, shards) = (0, store.shards.lock().clone());
+    for shard in shards {
         while clear_a_little(store, &shard) {
-            pace.rest(|| true);
+            std::thread::sleep(REST);
+            rounds += 1;
+            if rounds == ROUNDS {
+                // It is another task's turn.
+                if store.clearing.lock().begins() {
+                    store.engine.submit(Task::Clear(Arc::clone(store)));
+                }
+                return;
+            }
         }
     }
     reclaim::leftovers(store);
