@@ -226,9 +226,6 @@ impl<'a> Life<'a> {
         let began = Instant::now();
         let done = self.writer.repair(&bad, Way::Auto)?;
         let took_us = microseconds(began);
-        let offsets = vec![(range(), self.stream.len().to_le_bytes().to_vec())];
-        self.writer.commit(Commit { offsets, ..Commit::default() })?.wait()?;
-        let commit_us = microseconds(began) - took_us;
         let by = |is_it: fn(&alluvium::GroupRepair) -> bool| done.groups.iter().filter(|group| is_it(group)).count();
         say(Word::Repaired(Repaired {
             inverse_groups: by(|group| group.way == Way::Inverse) as u64,
@@ -240,8 +237,12 @@ impl<'a> Life<'a> {
             changed: done.retractions.len() as u64,
             before: done.before.len() as u64,
             took_us,
-            commit_us,
+            commit_us: 0,
         }))?;
+        let began = Instant::now();
+        let offsets = vec![(range(), self.stream.len().to_le_bytes().to_vec())];
+        self.writer.commit(Commit { offsets, ..Commit::default() })?.wait()?;
+        say(Word::Lasting { commit_us: microseconds(began) })?;
         if !self.is_repaired(&differences)? {
             return Err(Failure::new("what the poison reaches is as it was before the repair"));
         }

@@ -47,7 +47,7 @@ struct Record {
     applied: Applied,
     /// The first plan: later ones are of what a kill left.
     planned: Planned,
-    /// The repair that came to last.
+    /// The repair that came to last: the last one that changed anything, if it was one.
     repaired: Repaired,
     kills: Vec<Kill>,
     recovered_us_max: u64,
@@ -136,7 +136,7 @@ struct Parent<'a> {
 /// What a process said of its repair.
 #[derive(Default)]
 struct Said {
-    repaired: Option<Repaired>,
+    lasted: bool,
     repairing_since: Option<Instant>,
     shown: u64,
     is_finished: bool,
@@ -181,7 +181,6 @@ impl Parent<'_> {
             }
             self.next(&child, &mut said, kill_in.unwrap_or(Duration::MAX))?;
         }
-        self.record.repaired = said.lasting(std::mem::take(&mut self.record.repaired));
         Ok(())
     }
 
@@ -191,9 +190,8 @@ impl Parent<'_> {
         while let Some(message) = child.last_words() {
             self.take(&message?, said)?;
         }
-        let lasted = said.repaired.is_some();
-        self.record.kills.push(Kill { at_us: u64::try_from(at_us).unwrap_or(u64::MAX), lasted, found_done: false });
-        self.record.repaired = said.lasting(std::mem::take(&mut self.record.repaired));
+        let (at_us, lasted) = (u64::try_from(at_us).unwrap_or(u64::MAX), said.lasted);
+        self.record.kills.push(Kill { at_us, lasted, found_done: false });
         Ok(())
     }
 
@@ -239,7 +237,15 @@ impl Parent<'_> {
                 }
             }
             Word::Repairing => said.repairing_since = Some(Instant::now()),
-            Word::Repaired(repaired) => said.repaired = Some(repaired.clone()),
+            // A later one that finds it done changes nothing.
+            Word::Repaired(repaired) if repaired.changed > 0 => self.record.repaired = repaired.clone(),
+            Word::Repaired(_) => {}
+            Word::Lasting { commit_us } => {
+                said.lasted = true;
+                if self.record.repaired.commit_us == 0 {
+                    self.record.repaired.commit_us = *commit_us;
+                }
+            }
             Word::Waiting => {}
         }
         Ok(())
@@ -266,15 +272,5 @@ impl Parent<'_> {
 impl Kill {
     const fn found(&self) -> &'static str {
         if self.found_done { "done" } else { "not done" }
-    }
-}
-
-impl Said {
-    /// The repair that did it, of the one known before and this one.
-    fn lasting(&mut self, known: Repaired) -> Repaired {
-        match self.repaired.take() {
-            Some(repaired) if known == Repaired::default() || repaired.changed > 0 => repaired,
-            _ => known,
-        }
     }
 }

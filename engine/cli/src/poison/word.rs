@@ -29,8 +29,13 @@ pub enum Word {
     Planned(Planned),
     /// It begins to repair.
     Repairing,
-    /// The repair is committed, and that lasts.
+    /// The repair is done, and not committed yet.
     Repaired(Repaired),
+    /// It is, and that lasts.
+    Lasting {
+        /// How long that took, in microseconds.
+        commit_us: u64,
+    },
     /// It has nothing to do but to be killed.
     Waiting,
 }
@@ -78,6 +83,6 @@ pub struct Repaired {
     pub before: u64,
     /// Until it was done, in microseconds.
     pub took_us: u64,
-    /// From then until it lasted.
+    /// From then until it lasted, as far as that was said.
     pub commit_us: u64,
 }
