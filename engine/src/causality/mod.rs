@@ -54,25 +54,20 @@ impl Closure {
     }
 }
 
-/// Where the changelog has some events; an error where it doesn't have one of them.
+/// Where the changelog has some events, each as often as it was applied to a key group; an error where it doesn't have one of them.
 pub(crate) fn find(past: &mut Past, ids: &[EventId]) -> Result<Vec<EventAt>> {
-    let mut wanted: HashSet<EventId> = ids.iter().copied().collect();
+    let wanted: HashSet<EventId> = ids.iter().copied().collect();
     let mut found = Vec::with_capacity(wanted.len());
     for run in past.runs(0) {
-        if wanted.is_empty() {
-            break;
-        }
         if !wanted.iter().any(|id| run.may_have_event(*id)) {
             continue;
         }
-        for event in past.events(&run)?.iter() {
-            if wanted.contains(&event.id) {
-                found.push(EventAt { position: event.position, id: event.id, group: event.group });
-            }
+        for event in past.events(&run)?.iter().filter(|event| wanted.contains(&event.id)) {
+            found.push(EventAt { position: event.position, id: event.id, group: event.group });
         }
-        wanted.retain(|id| found.iter().all(|event| event.id != *id));
     }
-    if let Some(id) = wanted.into_iter().min() {
+    let has = |id: &EventId| found.iter().any(|event| event.id == *id);
+    if let Some(id) = wanted.into_iter().filter(|id| !has(id)).min() {
         return Err(unknown(id));
     }
     found.sort_unstable();

@@ -17,8 +17,8 @@ pub struct LogBuffer {
     bytes: Vec<u8>,
     /// How often it was taken.
     taken: u64,
-    /// The handlers that were named since, by number.
-    named: Vec<u32>,
+    /// The handlers that were named since: number and version.
+    named: Vec<(u32, u32)>,
     /// For events that are weighed.
     scratch: Vec<u8>,
     /// Of the traced events.
@@ -72,7 +72,7 @@ impl LogBuffer {
             return;
         }
         self.scratch.clear();
-        if !self.named.contains(&event.handler) {
+        if !self.named.contains(&(event.handler, version)) {
             record::push_handler(&mut self.scratch, event.handler, version, name);
         }
         let naming = self.scratch.len();
@@ -84,7 +84,7 @@ impl LogBuffer {
         self.bytes.truncate(mark.len);
         self.bytes.extend_from_slice(&self.scratch);
         if naming > 0 {
-            self.named.push(event.handler);
+            self.named.push((event.handler, version));
         }
     }
 
@@ -100,9 +100,9 @@ impl LogBuffer {
         if mark.taken == self.taken {
             self.bytes.truncate(mark.len);
         }
-        if !self.named.contains(&event.handler) {
+        if !self.named.contains(&(event.handler, version)) {
             record::push_handler(&mut self.bytes, event.handler, version, name);
-            self.named.push(event.handler);
+            self.named.push((event.handler, version));
         }
         record::push_traced(&mut self.bytes, id, event, accesses);
         self.gathered.add(id, accesses);

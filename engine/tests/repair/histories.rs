@@ -68,6 +68,13 @@ struct There {
 }
 
 impl There {
+    /// Some events that came since a moment; none where there is none.
+    fn draw(&self, random: &mut Random, begin: u64) -> Option<BTreeSet<EventId>> {
+        let recent: Vec<EventId> = self.events.iter().map(|event| event.id).filter(|id| id.offset >= begin).collect();
+        let draw = |_| recent[random.below(recent.len() as u64) as usize];
+        (!recent.is_empty()).then(|| (0..3).map(draw).collect())
+    }
+
     /// A key group is what it was.
     fn roll_back(&mut self, group: u16, then: &Self) {
         let of_group = |event: &Event| event.group == group;
@@ -92,6 +99,8 @@ fn history(seed: u64, steps: u64) {
     let mut checkpoints: BTreeMap<u64, (There, u64)> = BTreeMap::new();
     // What was applied before may be missing in the changelog: only the checkpoint that was gone back to has it.
     let mut gap = 0;
+    // Of each key group: what was applied before may have no checkpoint before it that is on the way to the present.
+    let mut shaky = [0; GROUPS as usize];
     for _ in 0..steps {
         match random.below(62) {
             0..46 => {
@@ -107,6 +116,7 @@ fn history(seed: u64, steps: u64) {
                 there.is_logged = false;
                 committed = there.clone();
                 checkpoints.insert(label, (there.clone(), next));
+                shaky.iter_mut().for_each(|shaky| *shaky = next.min(*shaky));
             }
             50..53 => {
                 world.writer.commit(Commit::default()).unwrap().wait().unwrap();
@@ -131,21 +141,17 @@ fn history(seed: u64, steps: u64) {
                 let rolled_back = world.store.rollback(&Scope::groups(KeyGroupRange::new(group, group)), to.label);
                 rolled_back.unwrap();
                 there.roll_back(group, &checkpoints[&to.label].0);
+                shaky[usize::from(group)] = u64::MAX;
                 check(&mut world, &there.events, &there.void, seed);
             }
             kind => {
                 let oldest = world.store.checkpoints().iter().map(|info| info.label).rev().take(3).min();
                 let begin = oldest.map_or(0, |oldest| checkpoints[&oldest].1);
-                let recent: Vec<EventId> =
-                    there.events.iter().map(|event| event.id).filter(|id| id.offset >= begin).collect();
-                if recent.is_empty() {
-                    continue;
-                }
-                let draw = |_| recent[random.below(recent.len() as u64) as usize];
-                let bad: BTreeSet<EventId> = (0..3).map(draw).collect();
+                let Some(bad) = there.draw(&mut random, begin) else { continue };
+                let is_shaky = |event: &&Event| event.id.offset < gap.max(shaky[usize::from(event.group)]);
                 // All checkpoints may have what was taken back since.
-                let may_be_refused =
-                    bad.iter().any(|id| id.offset < gap) || there.void.iter().any(|id| id.offset < begin);
+                let may_be_refused = there.events.iter().filter(is_shaky).any(|event| bad.contains(&event.id))
+                    || there.void.iter().any(|id| id.offset < begin);
                 repair(&mut world, &mut there, &bad, (kind == 55, may_be_refused), seed);
             }
         }

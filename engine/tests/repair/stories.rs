@@ -210,3 +210,21 @@ fn a_scratch_store_that_a_crash_left_goes_when_the_store_is_opened() {
         .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("scratch-0"));
     assert_eq!(scratches.count(), 0, "nor does a repair leave one");
 }
+
+#[test]
+fn an_event_that_went_to_several_key_groups_is_taken_back_in_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, mut world) = world(&directory);
+    for offset in 0..3 {
+        for group in 0..3 {
+            let mut event = Event { group, ..event(offset, &[Step::Add(1, 10 + offset as u8)]) };
+            world.apply(&mut event);
+        }
+        // So that they lie in several stretches of the changelog.
+        world.writer.commit(Commit::default()).unwrap().wait().unwrap();
+    }
+    let repaired = world.writer.repair(&[id(1)], Way::Auto).unwrap();
+    let groups: Vec<u16> = repaired.groups.iter().map(|repair| repair.group.0).collect();
+    assert_eq!(groups, [0, 1, 2]);
+    (0..3).for_each(|group| assert_eq!(world.content(group).numbers[&1], 22, "group {group}"));
+}
