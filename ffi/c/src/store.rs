@@ -3,8 +3,9 @@
 use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, options, place, range, range_out, text};
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
+use crate::pacing;
 use crate::types::*;
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, Policy, Retention, SegmentSink, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, Retention, SegmentSink, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -78,6 +79,15 @@ pub struct alluvium_store_options {
     pub changelog_bytes: u64,
     /// How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun.
     pub changelog_file_bytes: u64,
+    /// When checkpoints are due, for a host that asks (`alluvium_store_next_checkpoint`): `ALLUVIUM_POLICY_...` (`ALLUVIUM_POLICY_MANUAL`). The
+    /// library takes none by itself.
+    pub checkpoint_policy: u32,
+    /// The interval, mean time between failures or recovery time that the policy is about, in us: at least 1, but for
+    /// `ALLUVIUM_POLICY_MANUAL` (0).
+    pub policy_time_us: u64,
+    /// For `ALLUVIUM_POLICY_RECOVERY_TIME`: how many bytes may be written for each byte that is changed, the log, where there is one, and
+    /// checkpoints with the compaction between them; at least 1 (`INFINITY`: any number).
+    pub max_write_amplification: f64,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -102,6 +112,9 @@ fn defaults() -> alluvium_store_options {
         changelog_delay_us: u64::try_from(usual.changelog.delay.as_micros()).unwrap_or(u64::MAX),
         changelog_bytes: usual.changelog.bytes as u64,
         changelog_file_bytes: usual.changelog.file_bytes,
+        checkpoint_policy: pacing::ALLUVIUM_POLICY_MANUAL,
+        policy_time_us: 0,
+        max_write_amplification: f64::INFINITY,
     }
 }
 
@@ -155,8 +168,11 @@ impl SegmentSink for HostSink {
 }
 
 /// The lengths that a store's options had before fields were added.
-const SIZES_BEFORE: [usize; 2] =
-    [offset_of!(alluvium_store_options, hash_seed), offset_of!(alluvium_store_options, changelog_delay_us)];
+const SIZES_BEFORE: [usize; 3] = [
+    offset_of!(alluvium_store_options, hash_seed),
+    offset_of!(alluvium_store_options, changelog_delay_us),
+    offset_of!(alluvium_store_options, checkpoint_policy),
+];
 
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
     // SAFETY: the caller's options.
@@ -192,7 +208,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             bytes: usize::try_from(given.changelog_bytes).unwrap_or(usize::MAX),
             file_bytes: given.changelog_file_bytes,
         },
-        checkpoint_policy: Policy::Manual,
+        checkpoint_policy: pacing::policy(&given)?,
         retained_checkpoints: given.retained_checkpoints as usize,
         retention: if flag(given.host_retention)? {
             Retention::Host { unconfirmed_max: given.unconfirmed_max as usize }

@@ -2,9 +2,10 @@
 
 use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
+use crate::pacing;
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, Policy, Retention, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -62,12 +63,13 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
     let (has_seed, seed) = (request.flag()?, request.long()? as u64);
     let delay = Duration::from_micros(request.count()? as u64);
     let changelog = ChangelogOptions { delay, bytes: request.count()?, file_bytes: request.count()? as u64 };
+    let checkpoint_policy = pacing::policy(request)?;
     Ok(StoreOptions {
         key_groups,
         range,
         durability,
         changelog,
-        checkpoint_policy: Policy::Manual,
+        checkpoint_policy,
         retained_checkpoints,
         retention,
         compress,

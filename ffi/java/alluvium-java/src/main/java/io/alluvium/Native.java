@@ -213,6 +213,20 @@ final class Native {
 
     static native long storeRestored(long store, long into, int capacity);
 
+    static native long storeNextCheckpoint(long store, long into, int capacity);
+
+    static native long storePredictedRecovery(long store);
+
+    static native long storeCheckpointConflict(long store, long into, int capacity);
+
+    static native long storeObserveInput(long store, long units);
+
+    static native long storeObserveReplay(long store, long units, long tookNs);
+
+    static native long storeObserveRates(long store, double input, double capacity);
+
+    static native long storeObserveCheckpointCost(long store, long lostNs);
+
     static native long storeSay(long store, int what, long label);
 
     static native long storeExport(long store, long label, long directory, int len);

@@ -12,6 +12,7 @@ public final class StoreOptions {
     Duration changelogDelay = Duration.ofMillis(10);
     long changelogBytes = 1 << 20;
     long changelogFileBytes = 64 << 20;
+    CheckpointPolicy checkpointPolicy = CheckpointPolicy.MANUAL;
     long retainedCheckpoints = 1;
     boolean hostRetention;
     long unconfirmedMax = 1_024;
@@ -68,6 +69,12 @@ public final class StoreOptions {
     /** How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun. */
     public StoreOptions changelogFileBytes(long bytes) {
         changelogFileBytes = bytes;
+        return this;
+    }
+
+    /** When checkpoints are due, for a host that asks: see {@link Store#nextCheckpoint} ({@link CheckpointPolicy#MANUAL}). */
+    public StoreOptions checkpointPolicy(CheckpointPolicy policy) {
+        checkpointPolicy = Objects.requireNonNull(policy);
         return this;
     }
 
@@ -144,6 +151,7 @@ public final class StoreOptions {
         scratch.putLong(share == null ? 0 : openHandle(share));
         scratch.putFlag(hashSeed != null).putLong(hashSeed == null ? 0 : hashSeed);
         scratch.putLong(TimeUnit.MICROSECONDS.convert(changelogDelay)).putLong(changelogBytes).putLong(changelogFileBytes);
+        checkpointPolicy.write(scratch);
     }
 
     private static long openHandle(MemoryShare share) {
