@@ -118,6 +118,78 @@
 #define ALLUVIUM_STORAGE_POSIX 2
 
 /**
+ * Checkpoints are taken whenever the host wants; none is ever due.
+ */
+#define ALLUVIUM_POLICY_MANUAL 0
+
+/**
+ * One is due `policy_time_us` after the barrier of the last one.
+ */
+#define ALLUVIUM_POLICY_FIXED 1
+
+/**
+ * They are due as often as makes checkpoints and work that is redone cost least together (Young's formula), for a mean time of `policy_time_us`
+ * between failures.
+ */
+#define ALLUVIUM_POLICY_YOUNG 2
+
+/**
+ * They are due as seldom as a recovery within `policy_time_us` allows, after a crash at any moment. The cap `max_write_amplification` goes
+ * before it where both can't be had: `alluvium_store_checkpoint_conflict` says so.
+ */
+#define ALLUVIUM_POLICY_RECOVERY_TIME 3
+
+/**
+ * A checkpoint is due as time has passed since the last one.
+ */
+#define ALLUVIUM_REASON_INTERVAL 0
+
+/**
+ * It is due as what would have to be redone has grown.
+ */
+#define ALLUVIUM_REASON_LOG 1
+
+/**
+ * It is due as that grows faster than on average.
+ */
+#define ALLUVIUM_REASON_BURST 2
+
+/**
+ * It is due as memory is short and much of it holds changes, which are about to be spilled.
+ */
+#define ALLUVIUM_REASON_MEMORY 3
+
+/**
+ * The recovery time can't be kept as it takes more writing than is allowed.
+ */
+#define ALLUVIUM_CAUSE_WRITE_AMPLIFICATION 0
+
+/**
+ * It can't be kept as opening the store alone takes longer.
+ */
+#define ALLUVIUM_CAUSE_OPEN_COST 1
+
+/**
+ * It can't be kept as more comes in during a checkpoint than may have to be redone.
+ */
+#define ALLUVIUM_CAUSE_CHECKPOINTS 2
+
+/**
+ * It can't be kept as input comes in too fast to catch up with it in time.
+ */
+#define ALLUVIUM_CAUSE_CATCHING_UP 3
+
+/**
+ * The cap on write amplification is kept.
+ */
+#define ALLUVIUM_KEPT_WRITE_AMPLIFICATION 0
+
+/**
+ * Neither the recovery time nor the cap is kept.
+ */
+#define ALLUVIUM_KEPT_NEITHER 1
+
+/**
  * A moment is a checkpoint that is kept, by its label.
  */
 #define ALLUVIUM_AS_OF_LABEL 0
@@ -903,6 +975,28 @@ typedef struct {
 } alluvium_fetch_request;
 
 /**
+ * A recovery time that can't be kept, as things are.
+ */
+typedef struct {
+  /**
+   * What stands in the way: `ALLUVIUM_CAUSE_...`.
+   */
+  uint32_t cause;
+  /**
+   * What is kept all the same: `ALLUVIUM_KEPT_...`.
+   */
+  uint32_t kept;
+  /**
+   * How long a recovery may take instead, in us; `UINT64_MAX` where there is no end to it.
+   */
+  uint64_t reachable_us;
+  /**
+   * The write amplification that the recovery time would take, about.
+   */
+  double needed_write_amplification;
+} alluvium_conflict;
+
+/**
  * A store as it was at a position of its changelog. Any thread may use it.
  */
 typedef struct {
@@ -1154,6 +1248,21 @@ typedef struct {
    * oldest of them on, so that the past can be read by position; 0: none (0).
    */
   uint64_t history_checkpoints;
+  /**
+   * When checkpoints are due, for a host that asks (`alluvium_store_next_checkpoint`): `ALLUVIUM_POLICY_...` (`ALLUVIUM_POLICY_MANUAL`). The
+   * library takes none by itself.
+   */
+  uint32_t checkpoint_policy;
+  /**
+   * The interval, mean time between failures or recovery time that the policy is about, in us: at least 1, but for
+   * `ALLUVIUM_POLICY_MANUAL` (0).
+   */
+  uint64_t policy_time_us;
+  /**
+   * For `ALLUVIUM_POLICY_RECOVERY_TIME`: how many bytes may be written for each byte that is changed, the log, where there is one, and
+   * checkpoints with the compaction between them; at least 1 (`INFINITY`: any number).
+   */
+  double max_write_amplification;
 } alluvium_store_options;
 
 /**
@@ -1984,6 +2093,68 @@ alluvium_status alluvium_writer_map_pop_below(alluvium_writer writer,
                                               alluvium_slice below,
                                               alluvium_buffer buffer,
                                               alluvium_error *error);
+
+/**
+ * How long it is until the next checkpoint is due by the store's policy, in us, 0 when it is due now, and why (`ALLUVIUM_REASON_...`); either
+ * may be null. `ALLUVIUM_NOT_FOUND` where the policy knows of none. The library takes no checkpoint by itself: a host that wants them by
+ * policy asks in its loop, and cuts one when it is due. That takes about as long as a barrier; ask at least ten times within the policy's
+ * time, or when `*due_in_us` is over.
+ */
+alluvium_status alluvium_store_next_checkpoint(alluvium_store store,
+                                               uint64_t *due_in_us,
+                                               uint32_t *reason,
+                                               alluvium_error *error);
+
+/**
+ * How long a recovery would take after a crash now, in us: opening the store, replaying what came in since the barrier of the newest
+ * complete checkpoint and, where `alluvium_store_observe_rates` said enough for it, catching up; `UINT64_MAX` where there is no end to that. As
+ * long as the host counts no input (`alluvium_store_observe_input`), or replayed none, the time since that barrier is taken for the replay.
+ */
+alluvium_status alluvium_store_predicted_recovery(alluvium_store store,
+                                                  uint64_t *recovery_us,
+                                                  alluvium_error *error);
+
+/**
+ * What stands in the way of `ALLUVIUM_POLICY_RECOVERY_TIME`, as of the last `alluvium_store_next_checkpoint`; `ALLUVIUM_NOT_FOUND` where nothing
+ * does.
+ */
+alluvium_status alluvium_store_checkpoint_conflict(alluvium_store store,
+                                                   alluvium_conflict *conflict,
+                                                   alluvium_error *error);
+
+/**
+ * The host took so much from its sources: events or bytes, whatever it counts by. What it takes a second time after a recovery counts too.
+ * Nothing comes of it in a store with a changelog, whose bytes are counted instead.
+ */
+alluvium_status alluvium_store_observe_input(alluvium_store store,
+                                             uint64_t units,
+                                             alluvium_error *error);
+
+/**
+ * After a recovery the host replayed so much from its sources, in units of `alluvium_store_observe_input`, in this time, in us. Nothing comes
+ * of it while no input is counted, or in a store with a changelog, which measures its own.
+ */
+alluvium_status alluvium_store_observe_replay(alluvium_store store,
+                                              uint64_t units,
+                                              uint64_t took_us,
+                                              alluvium_error *error);
+
+/**
+ * How fast input comes in, and how fast it could be worked off, per second, in any unit: then recovery includes catching up, and a
+ * checkpoint begins early enough for input that comes at full speed. To be said again when it changes; `NAN` for what isn't known.
+ */
+alluvium_status alluvium_store_observe_rates(alluvium_store store,
+                                             double input,
+                                             double capacity,
+                                             alluvium_error *error);
+
+/**
+ * How much processing time a checkpoint costs, in us, as the host measures it: throughput lost, not how long it takes. Until it is said, one
+ * processor's time from the barrier to the end, divided by all processors. For `ALLUVIUM_POLICY_YOUNG`.
+ */
+alluvium_status alluvium_store_observe_checkpoint_cost(alluvium_store store,
+                                                       uint64_t lost_us,
+                                                       alluvium_error *error);
 
 /**
  * The store as it was at a checkpoint that is kept, as a snapshot: `ALLUVIUM_CHECKPOINT` where none of this label is kept, and the error says which

@@ -3,7 +3,7 @@
 use crate::error;
 use crate::types::*;
 use alluvium::{Key, KeyGroup, KeyGroupRange, MapRange};
-use alluvium_ffi::copied::CopiedKey;
+use alluvium_ffi::copied::{CopiedKey, Room};
 use alluvium_ffi::threads::is_inside_callback;
 use alluvium_ffi::{Failure, Misuse, Status};
 use std::any::Any;
@@ -153,49 +153,35 @@ pub unsafe fn key<'a>(pointer: *const alluvium_key, key_groups: u32) -> Result<K
     let given = unsafe { one(pointer, "the key") }?;
     // SAFETY: as above.
     let (key, namespace) = unsafe { (bytes(given.key)?, bytes(given.ns)?) };
-    let key = match group_of(given.group)? {
-        None => Key::hashed(key_groups, key),
-        Some(group) => Key::new(group, key),
-    };
-    Ok(key.in_namespace(namespace))
-}
-
-/// A key of the caller's, copied.
-#[derive(Debug)]
-pub struct OwnKey {
-    copied: CopiedKey,
-    group: Option<KeyGroup>,
-}
-
-impl OwnKey {
-    /// The key.
-    #[inline]
-    pub fn key(&self, key_groups: u32) -> Key<'_> {
-        let key = match self.group {
-            None => Key::hashed(key_groups, self.copied.key()),
-            Some(group) => Key::new(group, self.copied.key()),
-        };
-        key.in_namespace(self.copied.namespace())
-    }
-
-    /// The user key that was copied with it.
-    #[inline]
-    pub fn user_key(&self) -> &[u8] {
-        self.copied.user_key()
-    }
+    Ok(key_in(group_of(given.group)?, key, key_groups).in_namespace(namespace))
 }
 
 /// A key of the caller's, and a user key, copied: for calls that use them after a callback ran, or after something was left in a buffer. Both
 /// may have changed them, or what lay in the buffer may be the key.
 #[inline]
-pub unsafe fn copied_key(pointer: *const alluvium_key, user_key: alluvium_slice) -> Result<OwnKey, Failure> {
+pub unsafe fn copied_key(
+    room: &mut Room,
+    pointer: *const alluvium_key,
+    user_key: alluvium_slice,
+    key_groups: u32,
+) -> Result<(Key<'_>, &[u8]), Failure> {
     // SAFETY: the caller's key.
     let given = unsafe { one(pointer, "the key") }?;
     let group = group_of(given.group)?;
     // SAFETY: the caller's slices.
-    let (key, namespace, user_key) = unsafe { (bytes(given.key)?, bytes(given.ns)?, bytes(user_key)?) };
-    CopiedKey::check_len(key.len() + namespace.len() + user_key.len())?;
-    Ok(OwnKey { copied: CopiedKey::gathered(key, namespace, user_key), group })
+    let parts = unsafe { [bytes(given.key)?, bytes(given.ns)?, bytes(user_key)?] };
+    CopiedKey::check_len(parts.iter().map(|part| part.len()).sum())?;
+    let copied = CopiedKey::gathered(room, parts);
+    Ok((key_in(group, copied.key, key_groups).in_namespace(copied.namespace), copied.user_key))
+}
+
+/// A key in its key group.
+#[inline]
+fn key_in(group: Option<KeyGroup>, key: &[u8], key_groups: u32) -> Key<'_> {
+    match group {
+        None => Key::hashed(key_groups, key),
+        Some(group) => Key::new(group, key),
+    }
 }
 
 /// The key group that a key names, if it names one.

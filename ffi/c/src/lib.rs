@@ -23,6 +23,7 @@ pub mod fetches;
 pub mod inspect;
 pub mod lists;
 pub mod maps;
+pub mod pacing;
 pub mod past;
 pub mod reader;
 pub mod snapshot;

@@ -5,6 +5,7 @@ use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{numbered, with};
 use alluvium_ffi::Status;
+use alluvium_ffi::copied::Room;
 
 /// Adds an element to what lies in a buffer.
 pub(crate) fn push(buffer: &mut Buffer, element: &[u8]) {
@@ -44,8 +45,8 @@ pub unsafe extern "C" fn alluvium_writer_list(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let copied = copied_key(key_, NOTHING)?;
-            let key = copied.key(object.key_groups);
+            let mut room = Room::new();
+            let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
             buffer::filling(buffer, |out| {
                 object.writer.list_with(numbered(state), key, |element| push(out, element))?;
                 Ok(if out.records == 0 { Status::NotFound } else { Status::Ok })

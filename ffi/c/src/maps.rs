@@ -7,6 +7,7 @@ use crate::writer::{WriterObject, numbered, with};
 use alluvium::packed;
 use alluvium::{Key, KeyGroup, PackedRecord};
 use alluvium_ffi::Status;
+use alluvium_ffi::copied::Room;
 
 /// Adds an entry to what lies in a buffer, as a cursor does; nothing is said of its map's key.
 pub(crate) fn push(buffer: &mut Buffer, user_key: &[u8], value: &[u8]) {
@@ -199,8 +200,8 @@ unsafe fn entry(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let copied = copied_key(key_, NOTHING)?;
-            let key = copied.key(object.key_groups);
+            let mut room = Room::new();
+            let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
             buffer::filling(buffer, |out| {
                 let Some((user_key, value)) = find(object, key)? else { return Ok(Status::NotFound) };
                 push(out, &user_key, &value);
@@ -263,8 +264,8 @@ pub unsafe extern "C" fn alluvium_writer_map_pop_below(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let copied = copied_key(key_, below)?;
-            let (key, below) = (copied.key(object.key_groups), copied.user_key());
+            let mut room = Room::new();
+            let (key, below) = copied_key(&mut room, key_, below, object.key_groups)?;
             let mut buffer = alluvium_ffi::handles::get::<Buffer>(buffer.id)?;
             let out = buffer.as_mut();
             out.clear();

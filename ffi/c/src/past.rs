@@ -9,6 +9,7 @@ use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
 use alluvium::{AsOf, KeyScope, Past, RolledBack};
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Many};
 use alluvium_ffi::{Kind, Misuse, Object, Status};
 use std::ops::ControlFlow;
@@ -270,11 +271,13 @@ pub unsafe extern "C" fn alluvium_writer_rollback_keys(
     unsafe {
         bring_back(writer, (as_of, which), done, error, |object, to| {
             // They are looked at more than once.
-            let mut copied = Vec::new();
-            for (state, key) in array(states, keys_len)?.iter().zip(array(keys_, keys_len)?) {
-                copied.push((numbered(*state), copied_key(key, NOTHING)?));
+            let given: Vec<_> = array(states, keys_len)?.iter().zip(array(keys_, keys_len)?).collect();
+            let mut rooms: Vec<Room> = given.iter().map(|_| Room::new()).collect();
+            let mut keys = Vec::with_capacity(given.len());
+            for (room, (state, key)) in rooms.iter_mut().zip(given) {
+                let (key, _) = copied_key(room, key, NOTHING, object.key_groups)?;
+                keys.push((numbered(*state), key));
             }
-            let keys: Vec<_> = copied.iter().map(|(state, key)| (*state, key.key(object.key_groups))).collect();
             Ok(object.writer.rollback_keys(&KeyScope::Keys(&keys), to)?)
         })
     }

@@ -3,10 +3,9 @@
 use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, options, place, range, range_out, text};
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
+use crate::pacing;
 use crate::types::*;
-use alluvium::{
-    ChangelogOptions, CheckpointSource, Durability, History, Policy, Retention, SegmentSink, Store, StoreOptions,
-};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Retention, SegmentSink, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -83,6 +82,15 @@ pub struct alluvium_store_options {
     /// With a changelog: so many of the newest complete checkpoints are kept, whatever becomes of them otherwise, and the changelog from the
     /// oldest of them on, so that the past can be read by position; 0: none (0).
     pub history_checkpoints: u64,
+    /// When checkpoints are due, for a host that asks (`alluvium_store_next_checkpoint`): `ALLUVIUM_POLICY_...` (`ALLUVIUM_POLICY_MANUAL`). The
+    /// library takes none by itself.
+    pub checkpoint_policy: u32,
+    /// The interval, mean time between failures or recovery time that the policy is about, in us: at least 1, but for
+    /// `ALLUVIUM_POLICY_MANUAL` (0).
+    pub policy_time_us: u64,
+    /// For `ALLUVIUM_POLICY_RECOVERY_TIME`: how many bytes may be written for each byte that is changed, the log, where there is one, and
+    /// checkpoints with the compaction between them; at least 1 (`INFINITY`: any number).
+    pub max_write_amplification: f64,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -108,6 +116,9 @@ fn defaults() -> alluvium_store_options {
         changelog_bytes: usual.changelog.bytes as u64,
         changelog_file_bytes: usual.changelog.file_bytes,
         history_checkpoints: usual.history.checkpoints as u64,
+        checkpoint_policy: pacing::ALLUVIUM_POLICY_MANUAL,
+        policy_time_us: 0,
+        max_write_amplification: f64::INFINITY,
     }
 }
 
@@ -161,10 +172,11 @@ impl SegmentSink for HostSink {
 }
 
 /// The lengths that a store's options had before fields were added.
-const SIZES_BEFORE: [usize; 3] = [
+const SIZES_BEFORE: [usize; 4] = [
     offset_of!(alluvium_store_options, hash_seed),
     offset_of!(alluvium_store_options, changelog_delay_us),
     offset_of!(alluvium_store_options, history_checkpoints),
+    offset_of!(alluvium_store_options, checkpoint_policy),
 ];
 
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
@@ -202,7 +214,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             file_bytes: given.changelog_file_bytes,
         },
         history: History { checkpoints: usize::try_from(given.history_checkpoints).unwrap_or(usize::MAX) },
-        checkpoint_policy: Policy::Manual,
+        checkpoint_policy: pacing::policy(&given)?,
         retained_checkpoints: given.retained_checkpoints as usize,
         retention: if flag(given.host_retention)? {
             Retention::Host { unconfirmed_max: given.unconfirmed_max as usize }

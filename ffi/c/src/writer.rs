@@ -5,6 +5,7 @@ use crate::buffer;
 use crate::store::StoreObject;
 use crate::types::*;
 use alluvium::{State, StateId, Writer};
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle, Own};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Kind, Misuse, Object, Status};
@@ -343,8 +344,8 @@ pub unsafe extern "C" fn alluvium_writer_update(
     unsafe {
         with(writer, error, |object| {
             let change = change.ok_or(Misuse::Null("change"))?;
-            let copied = copied_key(key_, NOTHING)?;
-            let key = copied.key(object.key_groups);
+            let mut room = Room::new();
+            let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
             let mut misuse = None;
             // It is called once, so what it gives stays until this call is done.
             let take = |value: &[u8]| Changed::lent(value);

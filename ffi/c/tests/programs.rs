@@ -106,6 +106,7 @@ areas!(
     maps,
     misuse,
     overlaps,
+    pacing,
     past,
     readers,
     rescale,

@@ -3,115 +3,149 @@
 //! The engine looks at a key more than once: it hashes it, compares it with others, and keeps it. Memory of a caller can change in between:
 //! by another thread that has no business there, by a callback, or by an answer that is written over the question. Two looks must not be
 //! two different keys, so a call looks at a copy.
+//!
+//! Copies lie in the [`Room`] of their call, and never move: whoever reads a word that was just written in another width waits for the
+//! memory, which costs more than all else here. So short ones are copied in the words that hosts write keys in.
 #![expect(unsafe_code, reason = "callers' memory is read through addresses")]
 
 use alluvium::Error;
 use alluvium::key::{KEY_BYTES_MAX, USER_KEY_BYTES_MAX};
 use std::mem::MaybeUninit;
 
+const SHORT_WORDS: usize = 8;
 /// What is no longer is copied without allocating, in bytes.
-pub const SHORT_MAX: usize = 64;
+pub const SHORT_MAX: usize = size_of::<u64>() * SHORT_WORDS;
 
-/// Bytes of a caller's, copied.
+/// Where the copies of a call lie.
 #[derive(Debug)]
-pub struct Copied {
-    /// Initialised up to `len`, where that is at most [`SHORT_MAX`].
-    short: MaybeUninit<[u8; SHORT_MAX]>,
-    len: usize,
-    /// Everything, where it isn't short.
+pub struct Room {
+    short: [MaybeUninit<u64>; SHORT_WORDS],
     long: Vec<u8>,
 }
 
-impl Copied {
+impl Default for Room {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Room {
+    /// Room for one copy, however long.
+    #[inline]
+    pub const fn new() -> Self {
+        Self { short: [MaybeUninit::uninit(); SHORT_WORDS], long: Vec::new() }
+    }
+
     /// Copies bytes, looking at each once.
     ///
     /// # Safety
-    /// `len` bytes can be read at `at`, unless `len` is 0.
+    /// `len` bytes can be read at `at`, unless `len` is 0; others may write to them meanwhile.
     #[inline]
-    pub unsafe fn of(at: *const u8, len: usize) -> Self {
-        let mut copied = Self { short: MaybeUninit::uninit(), len, long: Vec::new() };
+    pub unsafe fn copy(&mut self, at: *const u8, len: usize) -> &[u8] {
         if len > SHORT_MAX {
             // SAFETY: the caller's word.
-            copied.long = unsafe { long(at, len) };
-        } else if len > 0 {
-            // SAFETY: the caller's word, and there is room for so many.
-            unsafe { std::ptr::copy_nonoverlapping(at, copied.short.as_mut_ptr().cast::<u8>(), len) };
+            return unsafe { self.copy_long(at, len) };
         }
-        copied
+        let (into, mut copied) = (self.short.as_mut_ptr().cast::<u8>(), 0);
+        // SAFETY: the caller's word, for the source; there is room for so many, and all that the slice has is initialised by then.
+        unsafe {
+            while copied + size_of::<u64>() <= len {
+                copy_once::<u64>(at.add(copied), into.add(copied));
+                copied += size_of::<u64>();
+            }
+            if copied + size_of::<u32>() <= len {
+                copy_once::<u32>(at.add(copied), into.add(copied));
+                copied += size_of::<u32>();
+            }
+            while copied < len {
+                copy_once::<u8>(at.add(copied), into.add(copied));
+                copied += 1;
+            }
+            std::slice::from_raw_parts(into, len)
+        }
+    }
+
+    /// Not inlined, so that nothing takes a later look at the copy for one at what was copied.
+    #[cold]
+    #[inline(never)]
+    unsafe fn copy_long(&mut self, at: *const u8, len: usize) -> &[u8] {
+        self.long.clear();
+        self.long.reserve_exact(len);
+        // SAFETY: the caller's word; there is room for so many, and all of them are initialised by this.
+        unsafe {
+            std::ptr::copy_nonoverlapping(at, self.long.as_mut_ptr(), len);
+            self.long.set_len(len);
+        }
+        &self.long
     }
 
     /// Copies slices, one behind the other.
     #[inline]
-    pub fn gathered(parts: [&[u8]; 3]) -> Self {
+    pub fn gather(&mut self, parts: [&[u8]; 3]) -> &[u8] {
         let len = parts.iter().map(|part| part.len()).sum();
-        let mut copied = Self { short: MaybeUninit::uninit(), len, long: Vec::new() };
         if len > SHORT_MAX {
-            copied.long = parts.concat();
-            return copied;
+            self.long = parts.concat();
+            return &self.long;
         }
+        let into = self.short.as_mut_ptr().cast::<u8>();
         let mut at = 0;
         for part in parts {
             // SAFETY: the parts together are no longer than what there is room for.
-            unsafe {
-                copied.short.as_mut_ptr().cast::<u8>().add(at).copy_from_nonoverlapping(part.as_ptr(), part.len())
-            };
+            unsafe { into.add(at).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
             at += part.len();
         }
-        copied
-    }
-
-    /// The copy.
-    #[inline]
-    pub fn bytes(&self) -> &[u8] {
-        if self.len > SHORT_MAX {
-            return &self.long;
-        }
         // SAFETY: so many were copied there.
-        unsafe { std::slice::from_raw_parts(self.short.as_ptr().cast::<u8>(), self.len) }
+        unsafe { std::slice::from_raw_parts(into, len) }
     }
 }
 
-/// Copies what isn't short.
+/// Copies a number from anywhere to anywhere. What is volatile is loaded once and in its own width: two words don't become one wider one, and
+/// nobody looks at the original for the copy, whatever another thread writes there meanwhile.
 ///
 /// # Safety
-/// As of [`Copied::of`].
-#[cold]
-unsafe fn long(at: *const u8, len: usize) -> Vec<u8> {
-    let mut long = Vec::with_capacity(len);
-    // SAFETY: the caller's word; there is room for so many, and all of them are initialised by this.
-    unsafe {
-        std::ptr::copy_nonoverlapping(at, long.as_mut_ptr(), len);
-        long.set_len(len);
-    }
-    long
+/// It can be read at `from` and written at `into`.
+#[inline]
+unsafe fn copy_once<T: Copy>(from: *const u8, into: *mut u8) {
+    #[derive(Clone, Copy)]
+    #[repr(C, packed)]
+    struct Anywhere<T>(T);
+    // SAFETY: the caller's word; this has no alignment.
+    unsafe { into.cast::<Anywhere<T>>().write(from.cast::<Anywhere<T>>().read_volatile()) };
 }
 
 /// A key, its namespace and, of an entry, its user key, copied.
-#[derive(Debug)]
-pub struct CopiedKey {
-    parts: Copied,
-    /// Where the namespace begins, and where the user key: in order, and not behind the end.
-    namespace_at: usize,
-    user_key_at: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct CopiedKey<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// The namespace.
+    pub namespace: &'a [u8],
+    /// The user key.
+    pub user_key: &'a [u8],
 }
 
-impl CopiedKey {
+impl<'a> CopiedKey<'a> {
     /// Of parts that lie one behind the other.
     ///
     /// # Safety
-    /// As many bytes as the lengths say together can be read at `at`, unless there are none.
+    /// As of [`Room::copy`], of as many bytes as the lengths say together.
     #[inline]
-    pub unsafe fn of(at: *const u8, key_len: usize, namespace_len: usize, user_key_len: usize) -> Self {
-        let (namespace_at, user_key_at) = (key_len, key_len + namespace_len);
+    pub unsafe fn of(room: &'a mut Room, at: *const u8, [key, namespace, user_key]: [usize; 3]) -> Self {
         // SAFETY: the caller's word.
-        Self { parts: unsafe { Copied::of(at, user_key_at + user_key_len) }, namespace_at, user_key_at }
+        Self::cut(unsafe { room.copy(at, key + namespace + user_key) }, key, namespace)
     }
 
     /// Of parts that lie anywhere.
     #[inline]
-    pub fn gathered(key: &[u8], namespace: &[u8], user_key: &[u8]) -> Self {
-        let (namespace_at, user_key_at) = (key.len(), key.len() + namespace.len());
-        Self { parts: Copied::gathered([key, namespace, user_key]), namespace_at, user_key_at }
+    pub fn gathered(room: &'a mut Room, parts: [&[u8]; 3]) -> Self {
+        Self::cut(room.gather(parts), parts[0].len(), parts[1].len())
+    }
+
+    #[inline]
+    fn cut(all: &'a [u8], key_len: usize, namespace_len: usize) -> Self {
+        let (key, rest) = all.split_at(key_len);
+        let (namespace, user_key) = rest.split_at(namespace_len);
+        Self { key, namespace, user_key }
     }
 
     /// Refuses what no store keeps, before it is copied; the engine knows better which part is too long, where only one is.
@@ -124,59 +158,45 @@ impl CopiedKey {
         }
         Ok(())
     }
-
-    /// The key.
-    #[inline]
-    pub fn key(&self) -> &[u8] {
-        &self.parts.bytes()[..self.namespace_at]
-    }
-
-    /// The namespace.
-    #[inline]
-    pub fn namespace(&self) -> &[u8] {
-        &self.parts.bytes()[self.namespace_at..self.user_key_at]
-    }
-
-    /// The user key.
-    #[inline]
-    pub fn user_key(&self) -> &[u8] {
-        &self.parts.bytes()[self.user_key_at..]
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Contents are the same on both sides of where copies are allocated, and don't follow what they were copied from.
+    /// Contents are the same on both sides of where copies are allocated, wherever they lay, and don't follow what they were copied from.
     #[test]
     fn a_copy_stays_as_it_was_whatever_its_length() {
-        for len in [0, 1, 7, SHORT_MAX - 1, SHORT_MAX, SHORT_MAX + 1, 65_000] {
-            let mut original: Vec<u8> = (0..len).map(|place| place as u8).collect();
-            // SAFETY: a vector of this length.
-            let copied = unsafe { Copied::of(original.as_ptr(), len) };
-            let expected = original.clone();
-            original.fill(0xFF);
-            assert_eq!(copied.bytes(), expected, "{len} bytes");
+        let mut room = Room::new();
+        for len in (0..=SHORT_MAX + 9).chain([65_000]) {
+            for offset in 0..size_of::<u64>() {
+                // Not one byte more is there.
+                let mut original: Vec<u8> = (0..len + offset).map(|place| place as u8).collect();
+                let expected = original[offset..].to_vec();
+                // SAFETY: a vector of this length.
+                let copied = unsafe { room.copy(original.as_ptr().add(offset), len) };
+                original.fill(0xFF);
+                assert_eq!(copied, expected, "{len} bytes");
+            }
         }
     }
 
     #[test]
     fn parts_of_a_key_are_told_apart() {
         let all: Vec<u8> = (0..200).map(|place| place as u8).collect();
-        for (key, namespace, user_key) in
-            [(0, 0, 0), (3, 0, 0), (0, 3, 0), (0, 0, 3), (16, 8, 8), (60, 4, 1), (100, 50, 50)]
-        {
+        for lens in [[0, 0, 0], [3, 0, 0], [0, 3, 0], [0, 0, 3], [16, 8, 8], [60, 4, 1], [100, 50, 50]] {
+            let (namespace_at, user_key_at) = (lens[0], lens[0] + lens[1]);
+            let end = user_key_at + lens[2];
+            let parts = [&all[..namespace_at], &all[namespace_at..user_key_at], &all[user_key_at..end]];
+            let (mut room, mut other) = (Room::new(), Room::new());
             // SAFETY: a vector that is longer.
-            let copied = unsafe { CopiedKey::of(all.as_ptr(), key, namespace, user_key) };
-            let (namespace_at, user_key_at, end) = (key, key + namespace, key + namespace + user_key);
-            let parts = (&all[..namespace_at], &all[namespace_at..user_key_at], &all[user_key_at..end]);
-            assert_eq!((copied.key(), copied.namespace(), copied.user_key()), parts);
-            let gathered = CopiedKey::gathered(parts.0, parts.1, parts.2);
-            assert_eq!((gathered.key(), gathered.namespace(), gathered.user_key()), parts);
+            let copied = unsafe { CopiedKey::of(&mut room, all.as_ptr(), lens) };
+            assert_eq!([copied.key, copied.namespace, copied.user_key], parts);
+            let gathered = CopiedKey::gathered(&mut other, parts);
+            assert_eq!([gathered.key, gathered.namespace, gathered.user_key], parts);
         }
         // SAFETY: nothing is read.
-        let empty = unsafe { CopiedKey::of(std::ptr::null(), 0, 0, 0) };
-        assert!(empty.key().is_empty() && empty.namespace().is_empty() && empty.user_key().is_empty());
+        let nothing = unsafe { Room::new().copy(std::ptr::null(), 0).len() };
+        assert_eq!(nothing, 0);
     }
 }

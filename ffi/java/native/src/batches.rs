@@ -8,7 +8,7 @@ use crate::entry::{Place, answer, bytes, copied_bytes, key_of, memory, natives, 
 use crate::ticket::TicketObject;
 use crate::writer::{WriterObject, of};
 use alluvium::{Batch, Key, Operation};
-use alluvium_ffi::copied::Copied;
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::packed::{self, Code};
 use alluvium_ffi::{Failure, Misuse};
 use jni::sys::{jint, jlong};
@@ -20,15 +20,16 @@ fn index_len(count: jint) -> Result<jint, Misuse> {
 }
 
 /// The entries of an index, each of which is looked at once.
-fn entries(index: &Copied) -> impl Iterator<Item = u64> {
-    let (entries, _) = index.bytes().as_chunks::<ENTRY_BYTES>();
+fn entries(index: &[u8]) -> impl Iterator<Item = u64> {
+    let (entries, _) = index.as_chunks::<ENTRY_BYTES>();
     entries.iter().map(|entry| u64::from_le_bytes(*entry))
 }
 
 /// The keys of a batch.
-fn keys<'a>(key_groups: u32, index: jlong, count: jint, data: &'a Copied) -> Result<Vec<Key<'a>>, Misuse> {
+fn keys<'a>(key_groups: u32, index: jlong, count: jint, data: &'a [u8]) -> Result<Vec<Key<'a>>, Misuse> {
     const WRONG: Misuse = Misuse::Argument("an index of keys that doesn't fit their data");
-    let (index, data, mut begin) = (copied_bytes(index, index_len(count)?)?, data.bytes(), 0);
+    let (mut room, mut begin) = (Room::new(), 0);
+    let index = copied_bytes(&mut room, index, index_len(count)?)?;
     let one = |entry: u64| {
         let end = (entry & 0x7fff_ffff) as usize;
         let parts = data.get(begin..end).ok_or(WRONG)?;
@@ -37,19 +38,20 @@ fn keys<'a>(key_groups: u32, index: jlong, count: jint, data: &'a Copied) -> Res
         let (key, namespace) = parts.split_at(parts.len().checked_sub(ns_len).ok_or(WRONG)?);
         key_of(key_groups, (entry >> 31 & 0x1_ffff) as jint - 1, key, namespace)
     };
-    entries(&index).map(one).collect()
+    entries(index).map(one).collect()
 }
 
 /// The values of a batch.
 fn values<'a>(index: jlong, count: jint, data: jlong, data_len: jint) -> Result<Vec<Option<&'a [u8]>>, Misuse> {
     const WRONG: Misuse = Misuse::Argument("an index of values that doesn't fit their data");
-    let (index, data) = (copied_bytes(index, index_len(count)?)?, bytes(data, data_len)?);
+    let mut room = Room::new();
+    let (index, data) = (copied_bytes(&mut room, index, index_len(count)?)?, bytes(data, data_len)?);
     let one = |entry: u64| {
         let Ok(len) = usize::try_from((entry >> 32) as i32) else { return Ok(None) };
         let rest = data.get(entry as u32 as usize..);
         rest.and_then(|rest| rest.get(..len)).map(Some).ok_or(WRONG)
     };
-    entries(&index).map(one).collect()
+    entries(index).map(one).collect()
 }
 
 /// Memory for values that are found, and what it doesn't hold.
@@ -88,8 +90,9 @@ natives! {
         values_index: jlong, values_data: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let data = copied_bytes(keys_data, keys_len)?;
-        let keys = keys(object.key_groups, keys_index, count, &data)?;
+        let mut room = Room::new();
+        let data = copied_bytes(&mut room, keys_data, keys_len)?;
+        let keys = keys(object.key_groups, keys_index, count, data)?;
         let (index, _) = memory(values_index, index_len(count)?)?.as_chunks_mut();
         let mut found = Found { index, data: memory(values_data, capacity)?, used: 0, overflow: None };
         object.writer.get_many(state(state_)?, &keys, |place, value| found.put(place, value))?;
@@ -110,8 +113,9 @@ natives! {
         const WITHOUT: Misuse = Misuse::Argument("a key of a batch without a value");
         let mut object = of(writer)?;
         let state = state(state_)?;
-        let data = copied_bytes(keys_data, keys_len)?;
-        let keys = keys(object.key_groups, keys_index, count, &data)?;
+        let mut room = Room::new();
+        let data = copied_bytes(&mut room, keys_data, keys_len)?;
+        let keys = keys(object.key_groups, keys_index, count, data)?;
         let mut batch = Batch::new();
         if operation == Code::Delete as jint {
             keys.iter().for_each(|&key| batch.push(state, key, Operation::Delete));
@@ -135,8 +139,9 @@ natives! {
     /// Fetches what memory has of these keys into the processor's caches.
     fn writerPrefetch(writer: jlong, state_: jint, count: jint, keys_index: jlong, keys_data: jlong, keys_len: jint) {
         let mut object = of(writer)?;
-        let data = copied_bytes(keys_data, keys_len)?;
-        let keys = keys(object.key_groups, keys_index, count, &data)?;
+        let mut room = Room::new();
+        let data = copied_bytes(&mut room, keys_data, keys_len)?;
+        let keys = keys(object.key_groups, keys_index, count, data)?;
         object.writer.prefetch(&[state(state_)?], keys);
         Ok(0)
     }
@@ -169,8 +174,8 @@ fn with_batch<R>(
 ) -> Result<R, Failure> {
     // A copy: what another thread of the host writes over meanwhile, against the rules, must not be two different keys to the engine, which
     // hashes and compares them more than once.
-    let packed = copied_bytes(address, len)?;
-    let operations = packed::decode(packed.bytes())?;
+    let mut room = Room::new();
+    let operations = packed::decode(copied_bytes(&mut room, address, len)?)?;
     let ranges = packed::ranges(&operations);
     let batch = packed::batch(&operations, &ranges, object.key_groups)?;
     run(object, &batch)

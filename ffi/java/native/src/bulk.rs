@@ -4,6 +4,7 @@ use crate::entry::{Place, bytes, copied_key, count, key, natives, state};
 use crate::lists::elements;
 use crate::store::StoreObject;
 use alluvium::{BulkLoad, Store};
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle, One};
 use alluvium_ffi::{Kind, Object};
 use jni::sys::{jint, jlong};
@@ -52,7 +53,8 @@ natives! {
     fn bulkPut(load: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, value: jlong, len: jint) {
         let mut object = handles::get::<LoadObject>(load as Handle)?;
         let object = object.as_mut();
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.load.put(state(state_)?, key, bytes(value, len)?)?;
         Ok(0)
@@ -62,7 +64,8 @@ natives! {
     fn bulkPutList(load: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, list: jlong, len: jint) {
         let mut object = handles::get::<LoadObject>(load as Handle)?;
         let object = object.as_mut();
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.load.put_list(state(state_)?, key, &elements(bytes(list, len)?)?)?;
         Ok(0)
@@ -74,9 +77,10 @@ natives! {
     ) {
         let mut object = handles::get::<LoadObject>(load as Handle)?;
         let object = object.as_mut();
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        object.load.map_put(state(state_)?, key, copied.user_key(), bytes(value, len)?)?;
+        object.load.map_put(state(state_)?, key, copied.user_key, bytes(value, len)?)?;
         Ok(0)
     }
 

@@ -1,7 +1,7 @@
 //! What every function does with its arguments, and with what it came to.
 
 use alluvium::{Class, Key, KeyGroup, State, StateId};
-use alluvium_ffi::copied::{Copied, CopiedKey};
+use alluvium_ffi::copied::{CopiedKey, Room};
 use alluvium_ffi::handles::{self, Handle};
 use alluvium_ffi::{Failure, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -178,29 +178,35 @@ pub fn state(number: jint) -> Result<State, Misuse> {
 
 /// Bytes of the caller's that are looked at more than once, copied: whatever another thread of the host writes there meanwhile.
 #[inline]
-pub fn copied_bytes(address: jlong, len: jint) -> Result<Copied, Misuse> {
+pub fn copied_bytes(room: &mut Room, address: jlong, len: jint) -> Result<&[u8], Misuse> {
     let len = checked(address, len)?;
     // SAFETY: the contract of the crate's head.
-    Ok(unsafe { Copied::of(address as *const u8, len) })
+    Ok(unsafe { room.copy(address as *const u8, len) })
 }
 
 /// A key, which its namespace and, of an entry, its user key follow in memory, copied.
 #[inline]
-pub fn copied_key(address: jlong, key_len: jint, ns_len: jint, user_len: jint) -> Result<CopiedKey, Failure> {
-    let (key_len, ns_len, user_len) = (len_of(key_len)?, len_of(ns_len)?, len_of(user_len)?);
-    let bytes = key_len + ns_len + user_len;
+pub fn copied_key(
+    room: &mut Room,
+    address: jlong,
+    key_len: jint,
+    ns_len: jint,
+    user_len: jint,
+) -> Result<CopiedKey<'_>, Failure> {
+    let lens = [len_of(key_len)?, len_of(ns_len)?, len_of(user_len)?];
+    let bytes = lens.iter().sum();
     CopiedKey::check_len(bytes)?;
     if bytes > 0 && address == 0 {
         return Err(Misuse::Null("an address").into());
     }
     // SAFETY: the contract of the crate's head.
-    Ok(unsafe { CopiedKey::of(address as *const u8, key_len, ns_len, user_len) })
+    Ok(unsafe { CopiedKey::of(room, address as *const u8, lens) })
 }
 
 /// The key of a copy; below 0, `group` is that of the key's hash.
 #[inline]
-pub fn key(key_groups: u32, group: jint, copied: &CopiedKey) -> Result<Key<'_>, Misuse> {
-    key_of(key_groups, group, copied.key(), copied.namespace())
+pub fn key<'a>(key_groups: u32, group: jint, copied: &CopiedKey<'a>) -> Result<Key<'a>, Misuse> {
+    key_of(key_groups, group, copied.key, copied.namespace)
 }
 
 /// The same of parts.

@@ -28,6 +28,7 @@ pub mod files;
 pub mod library;
 pub mod lists;
 pub mod maps;
+pub mod pacing;
 pub mod past;
 pub mod reader;
 pub mod state;

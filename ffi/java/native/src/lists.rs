@@ -4,6 +4,7 @@ use crate::entry::{NOT_FOUND, answer, bytes, copied_bytes, copied_key, key, nati
 use crate::wire::{Request, Response};
 use crate::writer::of;
 use alluvium_ffi::Misuse;
+use alluvium_ffi::copied::Room;
 use jni::sys::{jint, jlong};
 
 /// Packed elements.
@@ -20,7 +21,8 @@ natives! {
     /// The elements of a list.
     fn writerList(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         let mut out = Response::default();
         object.writer.list_with(state(state_)?, key, |element| {
@@ -32,7 +34,8 @@ natives! {
     /// Replaces a list; an empty one deletes it.
     fn writerPutList(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, list: jlong, len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.put_list(state(state_)?, key, &elements(bytes(list, len)?)?)?;
         Ok(0)
@@ -41,10 +44,12 @@ natives! {
     /// Moves what a key holds in some namespaces to the key's own.
     fn writerMergeNamespaces(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, sources: jlong, len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
-        let sources = copied_bytes(sources, len)?;
-        object.writer.merge_namespaces(state(state_)?, key, &elements(sources.bytes())?)?;
+        let mut sources_room = Room::new();
+        let sources = copied_bytes(&mut sources_room, sources, len)?;
+        object.writer.merge_namespaces(state(state_)?, key, &elements(sources)?)?;
         Ok(0)
     }
 }

@@ -6,6 +6,7 @@ use crate::writer::of;
 use alluvium::packed;
 use alluvium::{KeyGroup, PackedRecord};
 use alluvium_ffi::Misuse;
+use alluvium_ffi::copied::Room;
 use jni::sys::{jint, jlong};
 
 /// Adds an entry, as a cursor does, with what it doesn't say empty.
@@ -19,20 +20,22 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        object.writer.map_read(state(state_)?, key, copied.user_key(), |found| value(found, into, capacity))?
+        object.writer.map_read(state(state_)?, key, copied.user_key, |found| value(found, into, capacity))?
     }
 
     /// Whether there is an entry, 0 or 1; below 0, `user_len` asks for any.
     fn writerMapContains(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len.max(0))?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len.max(0))?;
         let key = key(object.key_groups, group, &copied)?;
         if user_len < 0 {
             return Ok((!object.writer.map_is_empty(state(state_)?, key)?).into());
         }
-        Ok(object.writer.map_contains(state(state_)?, key, copied.user_key())?.into())
+        Ok(object.writer.map_contains(state(state_)?, key, copied.user_key)?.into())
     }
 
     /// Puts an entry.
@@ -40,25 +43,28 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, value: jlong, len: jint,
     ) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        object.writer.map_put(state(state_)?, key, copied.user_key(), bytes(value, len)?)?;
+        object.writer.map_put(state(state_)?, key, copied.user_key, bytes(value, len)?)?;
         Ok(0)
     }
 
     /// Deletes an entry.
     fn writerMapDelete(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        object.writer.map_delete(state(state_)?, key, copied.user_key())?;
+        object.writer.map_delete(state(state_)?, key, copied.user_key)?;
         Ok(0)
     }
 
     /// Deletes the entries in a range.
     fn writerMapDeleteRange(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, range: jlong, len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         let range = Request(bytes(range, len)?).map_range()?;
         object.writer.map_delete_range(state(state_)?, key, &range)?;
@@ -68,7 +74,8 @@ natives! {
     /// Deletes the entries whose time is below `before`.
     fn writerMapExpire(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, before: jlong) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.map_expire(state(state_)?, key, count(before)? as u64)?;
         Ok(0)
@@ -77,7 +84,8 @@ natives! {
     /// Deletes all entries.
     fn writerMapClear(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.map_clear(state(state_)?, key)?;
         Ok(0)
@@ -88,7 +96,8 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, which: jint, into: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let (key, state) = (key(object.key_groups, group, &copied)?, state(state_)?);
         let found = match which {
             0 => object.writer.map_first(state, key)?,
@@ -107,10 +116,11 @@ natives! {
         writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
         let mut out = Vec::new();
-        let popped = object.writer.map_pop_below(state(state_)?, key, copied.user_key(), |user_key, value| push(&mut out, user_key, value));
+        let popped = object.writer.map_pop_below(state(state_)?, key, copied.user_key, |user_key, value| push(&mut out, user_key, value));
         // What was taken out must reach the caller. What stopped it stops the next call too, which has nothing to lose.
         if out.is_empty() {
             popped?;

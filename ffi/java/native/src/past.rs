@@ -1,12 +1,13 @@
 //! The past: a store as it was at a checkpoint that is kept, or at a position of its changelog; and keys that are brought back to it.
 
-use crate::entry::{Place, answer, bytes, copied_key, count, key, natives, state, value};
+use crate::entry::{Place, answer, copied_bytes, copied_key, count, key, natives, state, value};
 use crate::maps::push;
 use crate::reader::{SnapshotObject, list};
 use crate::store::StoreObject;
 use crate::wire::{Request, Response};
 use crate::writer::of;
 use alluvium::{AsOf, Key, KeyScope, Past, RolledBack, State};
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -71,7 +72,8 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn pastGet(past: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<PastObject>(past as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let found = object.past.get(state(state_)?, key(object.key_groups, group, &copied)?)?;
         value(found.as_deref(), into, capacity)
     }
@@ -79,7 +81,8 @@ natives! {
     /// The elements of a list.
     fn pastList(past: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<PastObject>(past as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         list(&object.past.list(state(state_)?, key)?, into, capacity)
     }
@@ -89,16 +92,18 @@ natives! {
         past: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let object = handles::get::<PastObject>(past as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        let found = object.past.map_get(state(state_)?, key, copied.user_key())?;
+        let found = object.past.map_get(state(state_)?, key, copied.user_key)?;
         value(found.as_deref(), into, capacity)
     }
 
     /// The entries of a map in a range.
     fn pastEntries(past: jlong, state_: jint, address: jlong, len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<PastObject>(past as Handle)?;
-        let mut request = Request(bytes(address, len)?);
+        let mut room = Room::new();
+        let mut request = Request(copied_bytes(&mut room, address, len)?);
         let (key, range) = (request.key(object.key_groups)?, request.map_range()?);
         let mut out = Vec::new();
         object.past.map_scan(state(state_)?, key, &range, |user_key, value| {
@@ -111,7 +116,8 @@ natives! {
     /// Brings keys of a state back: the moment, and the keys.
     fn writerRollbackKeys(writer: jlong, state_: jint, address: jlong, len: jint, into: jlong, capacity: jint) {
         let mut object = of(writer)?;
-        let (state, mut request) = (state(state_)?, Request(bytes(address, len)?));
+        let mut room = Room::new();
+        let (state, mut request) = (state(state_)?, Request(copied_bytes(&mut room, address, len)?));
         let (to, groups) = (moment(&mut request)?, object.key_groups);
         let keys: Vec<(State, Key<'_>)> = request.list(|request| Ok((state, request.key(groups)?)))?;
         let done = object.writer.rollback_keys(&KeyScope::Keys(&keys), to).map_err(Failure::from)?;
@@ -121,7 +127,8 @@ natives! {
     /// Brings the keys of a prefix back: the moment, the key groups, the prefix.
     fn writerRollbackPrefix(writer: jlong, state_: jint, address: jlong, len: jint, into: jlong, capacity: jint) {
         let mut object = of(writer)?;
-        let mut request = Request(bytes(address, len)?);
+        let mut room = Room::new();
+        let mut request = Request(copied_bytes(&mut room, address, len)?);
         let (to, groups, prefix) = (moment(&mut request)?, request.range()?, request.bytes()?);
         let done = object.writer.rollback_keys(&KeyScope::Prefix { state: state(state_)?, groups, prefix }, to)?;
         answer(told(done), into, capacity)

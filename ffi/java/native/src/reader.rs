@@ -4,6 +4,7 @@ use crate::entry::{NOT_FOUND, Outcome, Place, answer, copied_key, count, flag, k
 use crate::store::StoreObject;
 use crate::wire::Response;
 use alluvium::{Reader, Snapshot};
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Object};
 use jni::sys::{jint, jlong};
@@ -65,7 +66,8 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn readerGet(reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<ReaderObject>(reader as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let found = object.reader.get(state(state_)?, key(object.key_groups, group, &copied)?)?;
         value(found.as_deref(), into, capacity)
     }
@@ -73,7 +75,8 @@ natives! {
     /// The elements of a list.
     fn readerList(reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<ReaderObject>(reader as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         list(&object.reader.list(state(state_)?, key)?, into, capacity)
     }
@@ -83,9 +86,10 @@ natives! {
         reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
     ) {
         let object = handles::get::<ReaderObject>(reader as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        let found = object.reader.map_get(state(state_)?, key, copied.user_key())?;
+        let found = object.reader.map_get(state(state_)?, key, copied.user_key)?;
         value(found.as_deref(), into, capacity)
     }
 
@@ -106,7 +110,8 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn snapshotGet(snapshot: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<SnapshotObject>(snapshot as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let found = object.snapshot.get(state(state_)?, key(object.key_groups, group, &copied)?)?;
         value(found.as_deref(), into, capacity)
     }
@@ -114,7 +119,8 @@ natives! {
     /// The elements of a list.
     fn snapshotList(snapshot: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let object = handles::get::<SnapshotObject>(snapshot as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         list(&object.snapshot.list(state(state_)?, key)?, into, capacity)
     }
@@ -125,9 +131,10 @@ natives! {
         capacity: jint,
     ) {
         let object = handles::get::<SnapshotObject>(snapshot as Handle)?;
-        let copied = copied_key(key_, key_len, ns_len, user_len)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
         let key = key(object.key_groups, group, &copied)?;
-        let found = object.snapshot.map_get(state(state_)?, key, copied.user_key())?;
+        let found = object.snapshot.map_get(state(state_)?, key, copied.user_key)?;
         value(found.as_deref(), into, capacity)
     }
 }

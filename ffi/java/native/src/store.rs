@@ -2,9 +2,10 @@
 
 use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
+use crate::pacing;
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
-use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Policy, Retention, Store, StoreOptions};
+use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -63,13 +64,14 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
     let delay = Duration::from_micros(request.count()? as u64);
     let changelog = ChangelogOptions { delay, bytes: request.count()?, file_bytes: request.count()? as u64 };
     let history = History { checkpoints: request.count()? };
+    let checkpoint_policy = pacing::policy(request)?;
     Ok(StoreOptions {
         key_groups,
         range,
         durability,
         changelog,
         history,
-        checkpoint_policy: Policy::Manual,
+        checkpoint_policy,
         retained_checkpoints,
         retention,
         compress,

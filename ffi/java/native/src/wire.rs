@@ -33,6 +33,11 @@ impl<'a> Request<'a> {
         Ok(i64::from_le_bytes(*taken))
     }
 
+    /// A number with a fraction.
+    pub fn double(&mut self) -> Result<f64, Misuse> {
+        Ok(f64::from_bits(self.long()? as u64))
+    }
+
     /// A number that isn't below 0.
     pub fn count(&mut self) -> Result<usize, Misuse> {
         crate::entry::count(self.long()?)

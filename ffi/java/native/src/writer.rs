@@ -4,6 +4,7 @@ use crate::entry::{Outcome, Place, bytes, copied_key, count, key, natives, state
 use crate::store::StoreObject;
 use crate::wire::range;
 use alluvium::Writer;
+use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Guard, Handle, Own};
 use alluvium_ffi::{Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -67,7 +68,8 @@ natives! {
     /// A value: its length, and itself if it fits.
     fn writerGet(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, into: jlong, capacity: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.read(state(state_)?, key, |found| value(found, into, capacity))?
     }
@@ -75,7 +77,8 @@ natives! {
     /// Puts a value.
     fn writerPut(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, value: jlong, len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.put(state(state_)?, key, bytes(value, len)?)?;
         DONE
@@ -84,7 +87,8 @@ natives! {
     /// Deletes a value or list.
     fn writerDelete(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.delete(state(state_)?, key)?;
         DONE
@@ -93,7 +97,8 @@ natives! {
     /// Merges an operand into a value.
     fn writerMerge(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, operand: jlong, len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.merge(state(state_)?, key, bytes(operand, len)?)?;
         DONE
@@ -102,7 +107,8 @@ natives! {
     /// Appends an element to a list.
     fn writerAppend(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, element: jlong, len: jint) {
         let mut object = of(writer)?;
-        let copied = copied_key(key_, key_len, ns_len, 0)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
         let key = key(object.key_groups, group, &copied)?;
         object.writer.append(state(state_)?, key, bytes(element, len)?)?;
         DONE

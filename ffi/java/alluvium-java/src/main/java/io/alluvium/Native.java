@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 4;
+    static final int INTERFACE_VERSION = 5;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -237,6 +237,20 @@ final class Native {
     static native long storeCheckpoints(long store, long into, int capacity);
 
     static native long storeRestored(long store, long into, int capacity);
+
+    static native long storeNextCheckpoint(long store, long into, int capacity);
+
+    static native long storePredictedRecovery(long store);
+
+    static native long storeCheckpointConflict(long store, long into, int capacity);
+
+    static native long storeObserveInput(long store, long units);
+
+    static native long storeObserveReplay(long store, long units, long tookNs);
+
+    static native long storeObserveRates(long store, double input, double capacity);
+
+    static native long storeObserveCheckpointCost(long store, long lostNs);
 
     static native long storeSay(long store, int what, long label);
 

@@ -2,10 +2,12 @@ package io.alluvium;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 
 /**
  * One directory of state. Any thread may use it. Closing it waits for what is under way; what was written after the last checkpoint is
@@ -283,6 +285,78 @@ public final class Store extends NativeObject {
         } finally {
             scratch.give();
         }
+    }
+
+    /**
+     * When the next checkpoint is due by the store's policy ({@link StoreOptions#checkpointPolicy}), and why; empty where the policy knows of
+     * none. The engine takes none by itself, as the offsets of the sources are the host's: a host that wants checkpoints by policy asks in its
+     * loop, and takes one when it is due. Asking takes about as long as a barrier; what happens between two times isn't noticed, so ask at least
+     * ten times within the policy's time, or when {@link NextCheckpoint#dueIn} is over.
+     */
+    public Optional<NextCheckpoint> nextCheckpoint() {
+        Scratch scratch = Scratch.take();
+        try {
+            long result = Native.storeNextCheckpoint(handle(), scratch.out.address, scratch.out.capacity);
+            return scratch.answered(result) ? Optional.of(NextCheckpoint.read(scratch)) : Optional.empty();
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * How long a recovery would take after a crash now: opening the store, replaying what came in since the barrier of the newest checkpoint
+     * that is complete here, and, where {@link #observeRates} said enough for it, catching up; {@link Long#MAX_VALUE} nanoseconds where there is
+     * no end to that. As long as the host counts no input ({@link #observeInput}), or never replayed any ({@link #observeReplay}), the time since
+     * that barrier is taken for the replay.
+     */
+    public Duration predictedRecovery() {
+        return Duration.ofNanos(Failures.check(Native.storePredictedRecovery(handle())));
+    }
+
+    /**
+     * What stands in the way of {@link CheckpointPolicy#recoveryTime(Duration, double)}, as of the last {@link #nextCheckpoint}; empty where
+     * nothing does.
+     */
+    public Optional<CheckpointConflict> checkpointConflict() {
+        Scratch scratch = Scratch.take();
+        try {
+            long result = Native.storeCheckpointConflict(handle(), scratch.out.address, scratch.out.capacity);
+            return scratch.answered(result) ? Optional.of(CheckpointConflict.read(scratch)) : Optional.empty();
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * The host took so much from its sources: events or bytes, whatever it counts by. What it takes a second time after a recovery counts too.
+     * Nothing comes of it in a store with a changelog, whose bytes are counted instead.
+     */
+    public void observeInput(long units) {
+        Failures.check(Native.storeObserveInput(handle(), units));
+    }
+
+    /**
+     * After a recovery the host replayed so much from its sources, in units of {@link #observeInput}, in this time. Nothing comes of it while no
+     * input is counted, or in a store with a changelog, which measures its own.
+     */
+    public void observeReplay(long units, Duration took) {
+        Failures.check(Native.storeObserveReplay(handle(), units, TimeUnit.NANOSECONDS.convert(took)));
+    }
+
+    /**
+     * How fast input comes in, and how fast it could be worked off, per second, in any unit; {@link Double#NaN} for what isn't known. Then
+     * recovery includes catching up, and a checkpoint begins early enough for input that comes at full speed. To be said again when it changes.
+     */
+    public void observeRates(double input, double capacity) {
+        Failures.check(Native.storeObserveRates(handle(), input, capacity));
+    }
+
+    /**
+     * How much processing time a checkpoint costs, as the host measures it: throughput lost, not how long it takes. Until it is said, it is taken
+     * to be one processor's time from the barrier to the end, divided by all processors. For {@link CheckpointPolicy#young}.
+     */
+    public void observeCheckpointCost(Duration lost) {
+        Failures.check(Native.storeObserveCheckpointCost(handle(), TimeUnit.NANOSECONDS.convert(lost)));
     }
 
     /** What is known of the checkpoints that the store keeps, oldest first. */

@@ -13,6 +13,7 @@ public final class StoreOptions {
     long changelogBytes = 1 << 20;
     long changelogFileBytes = 64 << 20;
     long historyCheckpoints;
+    CheckpointPolicy checkpointPolicy = CheckpointPolicy.MANUAL;
     long retainedCheckpoints = 1;
     boolean hostRetention;
     long unconfirmedMax = 1_024;
@@ -78,6 +79,12 @@ public final class StoreOptions {
      */
     public StoreOptions historyCheckpoints(int checkpoints) {
         historyCheckpoints = checkpoints;
+        return this;
+    }
+
+    /** When checkpoints are due, for a host that asks: see {@link Store#nextCheckpoint} ({@link CheckpointPolicy#MANUAL}). */
+    public StoreOptions checkpointPolicy(CheckpointPolicy policy) {
+        checkpointPolicy = Objects.requireNonNull(policy);
         return this;
     }
 
@@ -155,6 +162,7 @@ public final class StoreOptions {
         scratch.putFlag(hashSeed != null).putLong(hashSeed == null ? 0 : hashSeed);
         scratch.putLong(TimeUnit.MICROSECONDS.convert(changelogDelay)).putLong(changelogBytes).putLong(changelogFileBytes);
         scratch.putLong(historyCheckpoints);
+        checkpointPolicy.write(scratch);
     }
 
     private static long openHandle(MemoryShare share) {
