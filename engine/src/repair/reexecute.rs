@@ -3,7 +3,7 @@
 use super::plan::{Base, Scope, Units};
 use super::{Content, Outcome, Retraction};
 use crate::causality::{Closure, Past};
-use crate::changelog::access::{AccessKind, cell_hash};
+use crate::changelog::access::{AccessKind, cell_hash, entry_hash};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::events::{self, Touched, Watch};
@@ -146,6 +146,13 @@ impl Scratch {
                 let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
                 let may_differ = dependents.is_some_and(|dependents| dependents.contains(&event.position));
                 self.watch.differs_at = may_differ.then_some(event.position);
+                self.watch.known.clear();
+                if may_differ {
+                    let accesses = event.accesses.iter();
+                    self.watch.known.extend(accesses.map(|access| (access.hash, access.kind.writes())));
+                    let units = scope.amended.of(event.position);
+                    self.watch.known.extend(units.flat_map(|unit| [(unit, false), (unit, true)]));
+                }
                 let done = events::again(writer, &*handler, None, event.event, Some(&mut self.watch));
                 if !self.watch.grown.read.is_empty() {
                     return Ok(());
@@ -203,6 +210,8 @@ struct Loader {
     loaded: Names,
     /// The position of the event that is being applied, if it may do something else than it did.
     differs_at: Option<u64>,
+    /// What that event is known to touch: hashes of cells, entries and containers, and whether they are written.
+    known: HashSet<(u64, bool)>,
     /// What is touched and wasn't to be.
     grown: Grown,
     scratch: Vec<u8>,
@@ -220,17 +229,16 @@ impl Watch for Loader {
             }
         };
         let unit = cell_hash(&mut self.scratch, state.id(), key);
+        self.note(state, key, what, unit);
         if self.units.as_ref().is_some_and(|units| !units.contains(&unit)) {
-            // Who does what it did leaves others as they are, and reads none of them.
-            let Some(position) = self.differs_at else {
-                return if reads { Err(unlogged()) } else { Ok(()) };
-            };
-            self.grown.touched.push((position, unit));
-            if reads {
-                self.grown.read.insert(unit);
-                return Err(unlogged());
+            if !reads {
+                // Who does what it did leaves others as they are.
+                return Ok(());
             }
-            return Ok(());
+            if self.differs_at.is_some() {
+                self.grown.read.insert(unit);
+            }
+            return Err(unlogged());
         }
         let mut name = Vec::new();
         push_sort_key(&mut name, state.id(), key);
@@ -239,6 +247,22 @@ impl Watch for Loader {
 }
 
 impl Loader {
+    /// Notes what an event does that it isn't known to do: who comes after may depend on it.
+    fn note(&mut self, state: State, key: Key<'_>, what: Touched<'_>, unit: u64) {
+        let Some(position) = self.differs_at else { return };
+        let (hash, writes) = match what {
+            Touched::Cell(kind) | Touched::Range(kind) => (unit, kind.writes()),
+            Touched::Entry(user_key, kind) => (entry_hash(&mut self.scratch, state.id(), key, user_key), kind.writes()),
+            Touched::Namespaces(_) => (unit, true),
+        };
+        let knows = |hash| self.known.contains(&(hash, true)) || (!writes && self.known.contains(&(hash, false)));
+        // All of a unit is known where an earlier repair, or an earlier attempt, found it.
+        let knows_all = self.known.contains(&(unit, true)) && self.known.contains(&(unit, false));
+        if !knows(hash) && !knows_all {
+            self.grown.touched.push((position, unit));
+        }
+    }
+
     fn load(&mut self, writer: &mut Writer, name: &[u8]) -> Result<()> {
         if self.loaded.contains(name) {
             return Ok(());
