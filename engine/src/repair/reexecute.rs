@@ -307,7 +307,8 @@ fn unlogged() -> Error {
     Error::Busy { problem: "an event that is applied again reads what the changelog doesn't have it read" }
 }
 
-fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
+/// State and key of a sort key.
+pub fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
     let parts = SortKey::decode(name).map(|parts| (parts.state, parts.key));
     parts.ok_or_else(|| Error::Background("a key that is none".into()))
 }
