@@ -20,6 +20,7 @@ abstract class EventsObject extends CuttingObject {
         Scratch own = Scratch.take();
         try {
             own.putBytes(event);
+            HandlerCall.begin();
             HandlerCall.check(Native.writerApplyEvent(
                     handle(), handler.in(store), group, own.in.address + Integer.BYTES, event.length));
         } finally {
@@ -40,6 +41,7 @@ abstract class EventsObject extends CuttingObject {
         Scratch own = Scratch.take();
         try {
             own.putBytes(event);
+            HandlerCall.begin();
             return HandlerCall.check(Native.writerApplyEventOnce(
                     handle(), handler.in(store), group, id.source(), id.offset(), own.in.address + Integer.BYTES, event.length)) != 0;
         } finally {
@@ -71,6 +73,7 @@ abstract class EventsObject extends CuttingObject {
         Scratch own = Scratch.take();
         try {
             EventId.write(own, bad);
+            HandlerCall.begin();
             own.answered(HandlerCall.check(Native.writerRepair(
                     handle(), way.ordinal(), dry, own.in.address, own.end, own.out.address, own.out.capacity)));
             return Repaired.read(own);

@@ -29,6 +29,11 @@ final class HandlerCall {
         }
     }
 
+    /** Before a call that may have handlers apply events: what one threw before is none of its business. */
+    static void begin() {
+        THROWN.remove();
+    }
+
     /** The result of a call that handlers may have failed, with what they threw as the cause of its exception. */
     static long check(long result) {
         Throwable thrown = THROWN.get();

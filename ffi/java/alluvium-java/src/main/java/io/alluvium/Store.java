@@ -175,7 +175,9 @@ public final class Store extends NativeObject {
     public Writer writer(KeyGroupRange range) {
         Scratch scratch = Scratch.take();
         try {
-            long result = Native.writerOpen(handle(), scratch.out.address, range.first(), range.last());
+            HandlerCall.begin();
+            long result = HandlerCall.check(
+                    Native.writerOpen(handle(), scratch.out.address, range.first(), range.last()));
             return new Writer(scratch.handle(result), this);
         } finally {
             scratch.give();

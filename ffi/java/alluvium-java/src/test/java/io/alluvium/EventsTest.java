@@ -104,12 +104,26 @@ class EventsTest {
         }
         fixture.reopen(options);
         assertThrowsStatus(Status.EVENT_HANDLER, () -> fixture.store.writer(fixture.store.range()).close());
-        calls = 0;
         register();
+        IllegalStateException onPurpose = new IllegalStateException("on purpose");
+        fixture.store.handler("count", 1, (event, applying) -> {
+            throw onPurpose;
+        });
+        AlluviumException failed =
+                assertThrowsStatus(Status.EVENT_HANDLER, () -> fixture.store.writer(fixture.store.range()).close());
+        assertSame(onPurpose, failed.getCause());
+        // It is half replayed, and has to be opened again.
+        assertThrowsStatus(Status.EVENT_HANDLER, fixture.store::close);
+        fixture.reopen(options);
+        calls = 0;
+        HandlerId again = register();
         try (Writer writer = fixture.store.writer(fixture.store.range())) {
             assertTrue(calls >= 1);
             assertEquals("3", text(writer.get(counts, key("JFK"))));
             assertEquals(List.of(1, 2, 3), draws(writer));
+            // What the handler before threw has nothing to do with this.
+            failed = assertThrowsStatus(Status.OUTSIDE_RANGE, () -> writer.applyEvent(again, 200, bytes("JFK")));
+            assertNull(failed.getCause());
         }
     }
 
