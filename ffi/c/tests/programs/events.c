@@ -1,10 +1,12 @@
 /* Events: applied by a handler of the program's, once where they have ids, and applied again after a restart. */
 #include "check.h"
+#include <pthread.h>
+#include <stddef.h>
 
 typedef struct {
     alluvium_store store;
     alluvium_writer writer;
-    uint16_t counts, lists, maps, sums;
+    uint16_t counts, lists, maps, sums, broken;
     int calls, drawn, seen, released;
     alluvium_applying kept;
 } host;
@@ -35,6 +37,19 @@ static int32_t sees_entry(void *context, alluvium_slice user_key, alluvium_slice
     return 1;
 }
 
+static void *elsewhere(void *context) {
+    host *known = context;
+    alluvium_key key = in_group(3, "JFK");
+    IS(ALLUVIUM_HANDLE, alluvium_applying_put(known->kept, known->counts, &key, text("x"), ERROR));
+    return NULL;
+}
+
+/* Gives no bytes, though it says so. */
+static void merges(void *context, alluvium_slice older, alluvium_slice newer, alluvium_output output) {
+    (void)context, (void)older, (void)newer;
+    output.write(output.context, NULL, 5);
+}
+
 /* What a handler may not do. */
 static void misuses(host *known, alluvium_applying applying) {
     alluvium_key key = in_group(3, "JFK"), other = in_group(4, "JFK");
@@ -59,6 +74,8 @@ static void misuses(host *known, alluvium_applying applying) {
     IS(ALLUVIUM_NULL, alluvium_applying_determinant(applying, NULL, NULL, memory, sizeof memory, &len, ERROR));
     IS(ALLUVIUM_TOO_SMALL, alluvium_applying_get(applying, known->counts, &key, memory, 0, &len, ERROR));
     CHECK(len == 1);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, elsewhere, known) == 0 && pthread_join(thread, NULL) == 0);
 }
 
 static int32_t count(void *context, alluvium_slice event, alluvium_applying applying) {
@@ -75,6 +92,14 @@ static int32_t count(void *context, alluvium_slice event, alluvium_applying appl
     if (same(event, "passes on")) {
         alluvium_key other = in_group(4, "JFK");
         return alluvium_applying_put(applying, known->counts, &other, text("x"), NULL);
+    }
+    if (same(event, "panics")) {
+        OK(alluvium_applying_merge(applying, known->broken, &key, text("a"), ERROR));
+        alluvium_status status = alluvium_applying_merge(applying, known->broken, &key, text("b"), NULL);
+        if (status == ALLUVIUM_OK)
+            status = alluvium_applying_get(applying, known->broken, &key, memory, sizeof memory, &len, NULL);
+        CHECK(status == ALLUVIUM_PANIC);
+        return 0;
     }
     if (same(event, "misuses")) {
         misuses(known, applying);
@@ -236,7 +261,30 @@ int main(int argc, char **argv) {
     known.writer = made.writer;
     is(&known, "3", 3, "123");
     CHECK(known.calls >= 1 && known.drawn == 3);
-    tear_down(&made);
+
+    /* A handler that goes on after a panic doesn't keep it from its caller. */
+    alluvium_state_options broken;
+    OK(alluvium_state_options_init(&broken));
+    broken.name = "broken";
+    broken.kind = ALLUVIUM_KIND_MERGING;
+    broken.merge_name = "broken";
+    broken.merge = merges;
+    /* As a program has them that was compiled before fields were added. */
+    broken.log_mode = broken.traced = 99;
+    broken.size = offsetof(alluvium_state_options, traced);
+    IS(ALLUVIUM_ABI, alluvium_store_state(made.store, &broken, &known.broken, ERROR));
+    broken.size = offsetof(alluvium_state_options, log_mode);
+    OK(alluvium_store_state(made.store, &broken, &known.broken, ERROR));
+    IS(ALLUVIUM_PANIC, alluvium_writer_apply_event(made.writer, handler, 3, text("panics"), ERROR));
+    IS(ALLUVIUM_PANIC, alluvium_writer_apply_event(made.writer, handler, 3, text("count"), ERROR));
+    OK(alluvium_writer_close(made.writer, ERROR));
+    alluvium_status status = alluvium_store_close(made.store, ERROR);
+    CHECK(status == ALLUVIUM_OK || status == ALLUVIUM_BACKGROUND);
+    forget_error();
+    OK(alluvium_engine_close(made.engine, ERROR));
+    size_t open = 1;
+    OK(alluvium_open_handles(&open));
+    CHECK(open == 0);
     /* The engine, which is closed now, may have kept the first one for a moment. */
     CHECK(known.released == 4);
     return 0;

@@ -3,7 +3,7 @@
 use crate::entry::{NOT_FOUND, answer, bytes, natives, state};
 use crate::store::StoreObject;
 use crate::wire::{Request, Response};
-use alluvium::{MergeOperator, Purge, StateOptions, Ttl};
+use alluvium::{LogMode, MergeOperator, Purge, StateOptions, Ttl};
 use alluvium_ffi::Misuse;
 use alluvium_ffi::handles::{self, Handle};
 use jni::sys::{jint, jlong};
@@ -30,7 +30,13 @@ fn state_options(request: &mut Request<'_>) -> Result<StateOptions, Misuse> {
         let time_at = u32::try_from(time_at).map_err(|_| Misuse::Argument("a place below 0"))?;
         options = options.purge(Purge { duration_ms: purge_ms, time_at });
     }
-    Ok(options.user(request.bytes()?))
+    options = options.user(request.bytes()?).log(match request.int()? {
+        0 => LogMode::State,
+        1 => LogMode::Event,
+        2 => LogMode::Auto,
+        _ => return Err(Misuse::Argument("how a state's changes are logged is unknown")),
+    });
+    Ok(if request.flag()? { options.traced() } else { options })
 }
 
 natives! {

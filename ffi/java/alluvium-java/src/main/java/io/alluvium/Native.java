@@ -222,6 +222,64 @@ final class Native {
 
     static native long writerRollbackPrefix(long writer, int state, long request, int len, long into, int capacity);
 
+    // Events, rollback and repair.
+
+    static native long storeHandler(long store, HandlerCall call, long request, int len);
+
+    static native long writerApplyEvent(long writer, int handler, int group, long event, int len);
+
+    static native long writerApplyEventOnce(
+            long writer, int handler, int group, int source, long offset, long event, int len);
+
+    static native long applyingNumber(long applying, int which);
+
+    static native long applyingDeterminant(long applying, long drawn, int len, long into, int capacity);
+
+    static native long applyingGet(
+            long applying, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
+
+    static native long applyingAdd(
+            long applying, int operation, int state, int group, long key, int keyLen, int nsLen, long value, int len);
+
+    static native long applyingDelete(long applying, int state, int group, long key, int keyLen, int nsLen);
+
+    static native long applyingList(
+            long applying, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
+
+    static native long applyingMapGet(
+            long applying, int state, int group, long key, int keyLen, int nsLen, int userLen, long into, int capacity);
+
+    static native long applyingMapPut(
+            long applying, int state, int group, long key, int keyLen, int nsLen, int userLen, long value, int len);
+
+    static native long applyingMapDelete(
+            long applying, int state, int group, long key, int keyLen, int nsLen, int userLen);
+
+    static native long applyingMapClear(long applying, int state, int group, long key, int keyLen, int nsLen);
+
+    static native long applyingEntries(long applying, int state, long request, int len, long into, int capacity);
+
+    static native long storeRollback(
+            long store, int first, int last, long label, long request, int len, long into, int capacity);
+
+    static native long writerRepair(long writer, int way, int dry, long request, int len, long into, int capacity);
+
+    static native long writerRetractions(long writer, long into, int capacity);
+
+    static native long writerAcknowledge(long writer, int group, int source, long offset);
+
+    static native long storeClosure(long store, long request, int len, long into, int capacity);
+
+    static native long storeProvenance(long store, int state, long request, int len, long into, int capacity);
+
+    static native long storeAlreadyApplied(long store, int group, int source, long offset);
+
+    static native long storeWatch(long store, int what, int source, long offset);
+
+    static native long storeUnwatch(long store, long trigger);
+
+    static native long storeFired(long store, long into, int capacity);
+
     // Checkpoints, commits, files.
 
     static native long storeBarrier(long store, long out, long request, int len);

@@ -2,8 +2,11 @@ package io.alluvium;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Function;
 
 /**
  * Memory of one call at a time: arguments that are packed one after another, and an answer that is read so. The native side's
@@ -152,6 +155,15 @@ final class Scratch {
 
     String takeText() {
         return new String(takeBytes(), StandardCharsets.UTF_8);
+    }
+
+    /** So many of something. */
+    <T> List<T> takeList(Function<Scratch, T> one) {
+        List<T> all = new ArrayList<>();
+        for (int left = takeInt(); left > 0; left--) {
+            all.add(one.apply(this));
+        }
+        return Collections.unmodifiableList(all);
     }
 
     /** All of the answer. */

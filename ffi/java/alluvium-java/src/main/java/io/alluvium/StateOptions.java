@@ -1,8 +1,10 @@
 package io.alluvium;
 
+import java.util.Objects;
+
 /** How a state is registered: its kind, its name (1 to 1,024 bytes), and how long values live. */
 public final class StateOptions {
-    /** What merging states do with operands. All are of 8 bytes, little-endian. */
+    /** What merging states do with operands. All but multisets are of 8 bytes, little-endian. */
     public enum Operator {
         /** Sums of unsigned numbers. */
         U64_ADD("u64-add"),
@@ -21,7 +23,9 @@ public final class StateOptions {
         /** Minima of doubles. */
         F64_MIN("f64-min"),
         /** Maxima of doubles. */
-        F64_MAX("f64-max");
+        F64_MAX("f64-max"),
+        /** Counts of elements, which can be taken away again: operands and values are multisets. */
+        MULTISET("multiset");
 
         private final String code;
 
@@ -38,6 +42,8 @@ public final class StateOptions {
     private long purgeMs;
     private int timeAt;
     private byte[] schema = {};
+    private LogMode logMode = LogMode.STATE;
+    private boolean traced;
 
     private StateOptions(State.Kind kind, String name, String operator) {
         this.kind = kind;
@@ -88,8 +94,23 @@ public final class StateOptions {
         return this;
     }
 
+    /** How changes that a {@link Handler} makes for an event get into the changelog ({@link LogMode#STATE}). */
+    public StateOptions logMode(LogMode mode) {
+        logMode = Objects.requireNonNull(mode);
+        return this;
+    }
+
+    /**
+     * Which events read and wrote its keys is logged ({@link Writer#applyEventOnce}): some bytes for each event, by which it can be found out what depends
+     * on it, and it can be taken back.
+     */
+    public StateOptions traced() {
+        traced = true;
+        return this;
+    }
+
     void write(Scratch scratch) {
         scratch.putInt(kind.ordinal()).putText(name).putText(operator);
-        scratch.putLong(ttlMs).putFlag(refreshOnRead).putLong(purgeMs).putInt(timeAt).putBytes(schema);
+        scratch.putLong(ttlMs).putFlag(refreshOnRead).putLong(purgeMs).putInt(timeAt).putBytes(schema).putInt(logMode.ordinal()).putFlag(traced);
     }
 }

@@ -48,6 +48,10 @@ public enum Status {
     BACKGROUND(-32),
     /** A position of the changelog that the history doesn't have, or that can't be told of. */
     POSITION(-33),
+    /** A handler of events isn't there, is of another version than the changelog wants, or failed. */
+    EVENT_HANDLER(-34),
+    /** An event that can't be looked for or taken back, and the message says why. */
+    EVENT(-35),
     /** The disk is full, or the process has too many files open. */
     FULL(-40),
     /** The directory is open elsewhere. */

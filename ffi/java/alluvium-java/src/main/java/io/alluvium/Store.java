@@ -6,7 +6,9 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -23,6 +25,8 @@ public final class Store extends NativeObject {
 
     private final int keyGroups;
     private final KeyGroupRange range;
+    /** Kept here: the native side refers to them only as long as somebody else does. */
+    private final Map<Long, HandlerCall> handlers = new ConcurrentHashMap<>();
 
     private Store(long handle, Engine engine) {
         super(STORE, handle, engine);
@@ -171,7 +175,9 @@ public final class Store extends NativeObject {
     public Writer writer(KeyGroupRange range) {
         Scratch scratch = Scratch.take();
         try {
-            long result = Native.writerOpen(handle(), scratch.out.address, range.first(), range.last());
+            HandlerCall.begin();
+            long result = HandlerCall.check(
+                    Native.writerOpen(handle(), scratch.out.address, range.first(), range.last()));
             return new Writer(scratch.handle(result), this);
         } finally {
             scratch.give();
@@ -246,6 +252,113 @@ public final class Store extends NativeObject {
     /** The position in the changelog behind everything that was done so far, committed or not; 0 where there never was one. */
     public long position() {
         return Failures.check(Native.storePosition(handle()));
+    }
+
+    /**
+     * Registers what the host does with events ({@link Writer#applyEvent}); one of the same name, of 1 to 1,024 bytes, takes the place of the earlier. Its
+     * version moves on with every change that makes it do something else for some event. Where the changelog has events, their handlers have to
+     * be registered, in the version that applied them, before the first writer is made or the first reader read from ({@link
+     * Status#EVENT_HANDLER} there).
+     */
+    public HandlerId handler(String name, int version, Handler handler) {
+        HandlerCall call = new HandlerCall(this, Objects.requireNonNull(handler));
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(name).putInt(version);
+            long number = Failures.check(Native.storeHandler(handle(), call, scratch.in.address, scratch.end));
+            handlers.put(number, call);
+            return new HandlerId(this, (int) number);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * Takes key groups, with these states or, with none, all of them, back to a checkpoint that is kept, at once, while the store goes on: writers and
+     * readers see them as they were at the checkpoint. It takes some milliseconds at most, however much it undoes. It lasts with the next commit of
+     * a store with a changelog, else with the next checkpoint.
+     *
+     * @throws AlluviumException with {@link Status#CHECKPOINT} where none of this label is kept, or it can't be gone back to; with {@link Status#BUSY}
+     *     where something is staged in the key groups. Nothing has changed then.
+     */
+    public Rewound rollback(KeyGroupRange groups, long label, State... states) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putInt(states.length);
+            for (State state : states) {
+                scratch.putInt(state.in(this));
+            }
+            scratch.answered(Native.storeRollback(
+                    handle(), groups.first(), groups.last(), label,
+                    scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            return Rewound.read(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * The events that depend on some events, these included, and how much they wrote: of the states that are {@linkplain StateOptions#traced traced}, as
+     * far back as the changelog goes. {@link Status#EVENT} where the changelog doesn't have one of them.
+     */
+    public Closure closure(List<EventId> events) {
+        Scratch scratch = Scratch.take();
+        try {
+            EventId.write(scratch, events);
+            scratch.answered(Native.storeClosure(
+                    handle(), scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            return Closure.read(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * The events that the content of a key comes from, by way of other keys, too, in the order in which they were applied. Of a map, those of an
+     * entry, or, where {@code userKey} is null, of all entries.
+     */
+    public List<EventAt> provenance(State state, Key key, byte[] userKey) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putKey(key).putFlag(userKey != null).putBytes(userKey == null ? new byte[0] : userKey);
+            scratch.answered(Native.storeProvenance(
+                    handle(), state.in(this), scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            return Closure.read(scratch).events();
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** Whether an event, or one of its source behind it, was applied to a key group ({@link Writer#applyEventOnce}). */
+    public boolean alreadyApplied(int group, EventId event) {
+        return Failures.check(Native.storeAlreadyApplied(handle(), group, event.source(), event.offset())) != 0;
+    }
+
+    /** Has the host told ({@link #fired}) of an event, as long as the store is open. Returns the trigger's number. */
+    public long watch(EventId event) {
+        return Failures.check(Native.storeWatch(handle(), 1, event.source(), event.offset()));
+    }
+
+    /** Has the host told of events that come late: by the writer's clock they lie before one that their key group has had since. */
+    public long watchStragglers() {
+        return Failures.check(Native.storeWatch(handle(), 0, 0, 0));
+    }
+
+    /** Has the host not told of a trigger any more. */
+    public void unwatch(long trigger) {
+        Failures.check(Native.storeUnwatch(handle(), trigger));
+    }
+
+    /** What fired since this was last asked, in the order in which each writer's events came. What fired beyond the first 65,536 isn't kept. */
+    public List<Fired> fired() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.storeFired(handle(), scratch.out.address, scratch.out.capacity));
+            scratch.takeLong();
+            return scratch.takeList(Fired::read);
+        } finally {
+            scratch.give();
+        }
     }
 
     /** Begins a load of about so many sorted records. */

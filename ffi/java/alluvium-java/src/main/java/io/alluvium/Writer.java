@@ -18,7 +18,7 @@ import java.util.function.UnaryOperator;
  * checks that, and a wrong one crashes the process. The namespace lies directly behind the key. A {@code group} of -1 is that of the
  * key's hash.
  */
-public final class Writer extends CuttingObject {
+public final class Writer extends EventsObject {
     // Operations on many keys, with their numbers in packed batches.
     private static final int PUT = 0;
     private static final int DELETE = 1;

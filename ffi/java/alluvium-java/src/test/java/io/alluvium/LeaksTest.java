@@ -94,7 +94,10 @@ class LeaksTest {
         try {
             // A writer's own thread goes on; nobody but the collector knows that it lost the writer.
             forget(directory);
-            for (int tries = 0; tries < 500 && Engine.openObjects() > before; tries++) {
+            // An engine is none of the open objects any more while it still waits for its threads to end.
+            for (int tries = 0;
+                    tries < 500 && (Engine.openObjects() > before || !ThreadsTest.nativeThreads().isEmpty());
+                    tries++) {
                 System.gc();
                 Thread.sleep(20);
             }

@@ -1,0 +1,111 @@
+package io.alluvium;
+
+import java.util.List;
+
+/** What a writer does with events: having handlers apply them, and taking them back. */
+abstract class EventsObject extends CuttingObject {
+    EventsObject(long handle, Store store) {
+        super(handle, store);
+    }
+
+    /**
+     * Has a handler apply an event, to the state of one key group of this writer. With a changelog it is logged as the event or as what it changed, as
+     * the states that it changed want it ({@link StateOptions#logMode}). What the handler changed before it fails stays.
+     *
+     * @throws AlluviumException with {@link Status#EVENT_HANDLER}, or the status that an operation of the handler failed with, where the handler threw
+     *     something, which is the cause
+     */
+    public void applyEvent(HandlerId handler, int group, byte[] event) {
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            own.putBytes(event);
+            HandlerCall.begin();
+            HandlerCall.check(Native.writerApplyEvent(
+                    handle(), handler.in(store), group, own.in.address + Integer.BYTES, event.length));
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /**
+     * The same with an event that is known by its id, and that happens once: false where it, or one of its source behind it, was applied to this key group
+     * before. Its changes are in a commit or a checkpoint together. Where it changes a state that is {@linkplain StateOptions#traced traced} it is logged
+     * with what it read and wrote, so that it can be {@linkplain #repair taken back}.
+     *
+     * @throws AlluviumException as {@link #applyEvent}; with {@link Status#OPTIONS} where the store has no changelog
+     */
+    public boolean applyEventOnce(HandlerId handler, int group, EventId id, byte[] event) {
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            own.putBytes(event);
+            HandlerCall.begin();
+            return HandlerCall.check(Native.writerApplyEventOnce(
+                    handle(), handler.in(store), group, id.source(), id.offset(), own.in.address + Integer.BYTES, event.length)) != 0;
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /**
+     * Takes bad events back: what they and the events that depend on them wrote becomes what it would be had they never come. Once for each event: one
+     * that was taken back is passed over. The events have to be in this writer's key groups, and to have changed {@linkplain StateOptions#traced
+     * traced} states alone. It lasts with the next commit or checkpoint, as a whole.
+     *
+     * @throws AlluviumException with {@link Status#EVENT} where the changelog doesn't have one of the events any more, where no checkpoint is left from
+     *     before it, where the way isn't sure, or where applying the events again doesn't come to what is there: nothing has changed then; with {@link
+     *     Status#EVENT_HANDLER} where a handler isn't there in the version that applied them
+     */
+    public Repaired repair(List<EventId> bad, RepairWay way) {
+        return repair(bad, way, 0);
+    }
+
+    /** What {@link #repair} would do, without doing it. What would change isn't known before. */
+    public Repaired planRepair(List<EventId> bad, RepairWay way) {
+        return repair(bad, way, 1);
+    }
+
+    private Repaired repair(List<EventId> bad, RepairWay way, int dry) {
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            EventId.write(own, bad);
+            HandlerCall.begin();
+            own.answered(HandlerCall.check(Native.writerRepair(
+                    handle(), way.ordinal(), dry, own.in.address, own.end, own.out.address, own.out.capacity)));
+            return Repaired.read(own);
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /** What changed by repairs whose retractions the host hasn't {@linkplain #acknowledge acknowledged}: of this writer's key groups. */
+    public List<Retraction> retractions() {
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            own.answered(Native.writerRetractions(handle(), own.out.address, own.out.capacity));
+            return own.takeList(Retraction::read);
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /**
+     * Says that the host has the retractions of an event that was taken back in a key group: they aren't kept any longer than until the next commit or
+     * checkpoint.
+     */
+    public void acknowledge(int group, EventId event) {
+        boolean locked = enter();
+        try {
+            Failures.check(Native.writerAcknowledge(handle(), group, event.source(), event.offset()));
+        } finally {
+            leave(locked);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+package io.alluvium;
+
+/**
+ * What a host does with events ({@link Store#handler}). It has to do the same whenever it is given the same event over the same state, as recovery and
+ * {@linkplain Writer#repair repair} apply events again: clocks, random numbers and everything else that it reads elsewhere come through
+ * {@link Applying#determinant}.
+ *
+ * <p>It is called by the thread that applies an event, makes the first writer or reader of a store whose changelog has some, or repairs; also by several at
+ * once, for different key groups. The store and its writers refuse it with {@link Status#INSIDE_CALLBACK}: it reads and changes state through what it
+ * is given.
+ */
+@FunctionalInterface
+public interface Handler {
+    /** Applies an event. What it throws fails the call that it came from; what it changed before stays. */
+    void apply(byte[] event, Applying applying) throws Exception;
+}

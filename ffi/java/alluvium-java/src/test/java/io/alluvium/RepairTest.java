@@ -1,0 +1,187 @@
+package io.alluvium;
+
+import static io.alluvium.Fixture.bytes;
+import static io.alluvium.Fixture.text;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Rolling key groups back, and taking bad events back with what came of them. */
+class RepairTest {
+    private static final int GROUP = 3;
+
+    private Fixture fixture;
+    private long openBefore;
+
+    @BeforeEach
+    void open() {
+        openBefore = Engine.openObjects();
+        fixture = new Fixture(new StoreOptions()
+                .durability(Durability.CHANGELOG)
+                .changelogFileBytes(1 << 20)
+                .retainedCheckpoints(3)
+                .historyCheckpoints(2));
+    }
+
+    @AfterEach
+    void close() {
+        fixture.close();
+        assertEquals(openBefore, Engine.openObjects());
+    }
+
+    private static Key key(int group, String name) {
+        return Key.of(bytes(name)).group(group);
+    }
+
+    private static Key jfk() {
+        return key(GROUP, "JFK");
+    }
+
+    private static void assertStatus(Status status, org.junit.jupiter.api.function.Executable call) {
+        AlluviumException thrown = assertThrows(AlluviumException.class, call);
+        assertEquals(status, thrown.status(), thrown.getMessage());
+    }
+
+    @Test
+    void keyGroupsGoBackToACheckpoint() {
+        Store store = fixture.store;
+        State one = store.state(StateOptions.value("one"));
+        State two = store.state(StateOptions.value("two"));
+        KeyGroupRange low = KeyGroupRange.of(0, 63);
+        try (Writer writer = store.writer(store.range())) {
+            writer.put(one, key(5, "k"), bytes("good"));
+            writer.put(two, key(5, "k"), bytes("good"));
+            Checkpoint first = Checkpoint.of(1)
+                    .offset(new Offset(low, bytes("event 17")))
+                    .offset(new Offset(KeyGroupRange.of(64, 127), bytes("high")))
+                    .metadata(bytes("kept"));
+            try (PendingCheckpoint pending = store.checkpoint(first)) {
+                pending.await();
+            }
+            writer.put(one, key(5, "k"), bytes("bad"));
+            writer.put(two, key(5, "k"), bytes("bad"));
+            writer.put(one, key(90, "k"), bytes("later"));
+            store.rollback(KeyGroupRange.of(5, 5), 1, one);
+            assertEquals("good", text(writer.get(one, key(5, "k"))));
+            assertEquals("bad", text(writer.get(two, key(5, "k"))));
+            Rewound rewound = store.rollback(low, 1);
+            assertEquals("good", text(writer.get(two, key(5, "k"))));
+            assertEquals("later", text(writer.get(one, key(90, "k"))));
+            assertEquals(1, rewound.label());
+            assertTrue(rewound.number() > 0 && rewound.position() > 0);
+            assertEquals("kept", text(rewound.metadata()));
+            assertEquals(1, rewound.offsets().size());
+            assertEquals("event 17", text(rewound.offsets().get(0).bytes()));
+            assertEquals(63, rewound.offsets().get(0).range().last());
+            assertStatus(Status.CHECKPOINT, () -> store.rollback(low, 9));
+            assertStatus(Status.OUTSIDE_RANGE, () -> store.rollback(KeyGroupRange.of(100, 200), 1));
+            try (Fixture other = new Fixture()) {
+                State foreign = other.store.state(StateOptions.value("foreign"));
+                assertStatus(Status.STATE, () -> store.rollback(low, 1, foreign));
+            }
+        }
+    }
+
+    private static void apply(Writer writer, HandlerId handler, long offset, String event) {
+        assertTrue(writer.applyEventOnce(handler, GROUP, EventId.of(1, offset), bytes(event)));
+    }
+
+    private static List<Long> offsets(List<EventAt> events) {
+        return events.stream().map(event -> event.id().offset()).collect(Collectors.toList());
+    }
+
+    @Test
+    void badEventsAreTakenBack() {
+        Store store = fixture.store;
+        State counts = store.state(StateOptions.value("counts").traced());
+        State bags = store.state(StateOptions.merging("bags", StateOptions.Operator.MULTISET).traced());
+        HandlerId adds = store.handler("adds", 1, (event, applying) -> {
+            if (event[0] != '+') {
+                applying.merge(bags, jfk(), event);
+                return;
+            }
+            byte[] before = applying.get(counts, jfk());
+            int sum = (before == null ? 0 : Integer.parseInt(text(before))) + Integer.parseInt(text(event).substring(1));
+            applying.put(counts, jfk(), bytes(String.valueOf(sum)));
+        });
+        fixture.checkpoint(1);
+        try (Writer writer = store.writer(store.range())) {
+            long third = store.watch(EventId.of(1, 3));
+            writer.setTimeMs(1_000);
+            apply(writer, adds, 1, "+1");
+            apply(writer, adds, 2, "+50");
+            apply(writer, adds, 3, "+2");
+            List<Fired> fired = store.fired();
+            assertEquals(1, fired.size());
+            assertEquals(third, fired.get(0).trigger());
+            assertEquals(EventId.of(1, 3), fired.get(0).event());
+            assertEquals(GROUP, fired.get(0).group());
+            long late = store.watchStragglers();
+            apply(writer, adds, 4, "\u0001a\u0002");
+            writer.setTimeMs(900);
+            apply(writer, adds, 5, "\u0001b\u0002");
+            assertEquals(List.of(late), store.fired().stream().map(Fired::trigger).collect(Collectors.toList()));
+            store.unwatch(late);
+            writer.setTimeMs(800);
+            apply(writer, adds, 6, "\u0001b\u0002");
+            assertEquals(List.of(), store.fired());
+
+            List<EventId> bad = List.of(EventId.of(1, 2));
+            List<EventId> never = List.of(EventId.of(1, 99));
+            Closure closure = store.closure(bad);
+            assertEquals(List.of(2L, 3L), offsets(closure.events()));
+            assertEquals(GROUP, closure.events().get(0).group());
+            assertTrue(closure.events().get(0).position() > 0 && closure.keys() > 0 && closure.suffixEvents() >= 2);
+            assertEquals(List.of(1L, 2L, 3L), offsets(store.provenance(counts, jfk(), null)));
+            assertStatus(Status.EVENT, () -> store.closure(never));
+
+            Repaired plan = writer.planRepair(bad, RepairWay.AUTO);
+            assertEquals(List.of(), plan.retractions());
+            assertEquals("53", text(writer.get(counts, jfk())));
+            assertStatus(Status.EVENT, () -> writer.repair(bad, RepairWay.INVERSE));
+            assertStatus(Status.EVENT, () -> writer.repair(never, RepairWay.AUTO));
+            Repaired done = writer.repair(bad, RepairWay.AUTO);
+            assertEquals("3", text(writer.get(counts, jfk())));
+            assertEquals(List.of(2L, 3L), offsets(done.closure().events()));
+            GroupRepair group = done.groups().get(0);
+            assertEquals(GROUP, group.group());
+            assertEquals(RepairWay.REEXECUTE, group.way());
+            assertEquals(bad, group.bad());
+            assertEquals(1, group.dependents());
+            assertTrue(group.appliedAgain() >= 1);
+            assertEquals(OptionalLong.of(1), group.from());
+            Retraction retraction = done.retractions().get(0);
+            assertEquals(1, done.retractions().size());
+            assertEquals(bad.get(0), retraction.event());
+            assertEquals(counts.number(), retraction.state());
+            assertEquals(GROUP, retraction.group());
+            assertEquals("JFK", text(retraction.key()));
+            assertEquals(0, retraction.namespace().length);
+            assertNull(retraction.userKey());
+            assertEquals("53", text(retraction.before().orElseThrow().value()));
+            assertEquals("3", text(retraction.after().orElseThrow().value()));
+            assertFalse(retraction.after().orElseThrow().isList());
+            assertEquals(bad, writer.repair(bad, RepairWay.AUTO).before());
+
+            done = writer.repair(List.of(EventId.of(1, 5)), RepairWay.AUTO);
+            assertEquals(RepairWay.INVERSE, done.groups().get(0).way());
+            assertArrayEquals(bytes("\u0001a\u0002\u0001b\u0002"), writer.get(bags, jfk()));
+
+            assertEquals(2, writer.retractions().size());
+            writer.acknowledge(GROUP, bad.get(0));
+            assertEquals(
+                    List.of(EventId.of(1, 5)), writer.retractions().stream().map(Retraction::event).collect(Collectors.toList()));
+            assertStatus(Status.EVENT, () -> writer.acknowledge(GROUP, never.get(0)));
+        }
+    }
+}
