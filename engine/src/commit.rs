@@ -204,7 +204,8 @@ fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) {
 
 /// Moves to the changelog what all writers did so far, without a commit; the position behind it.
 pub(crate) fn log_all(store: &Arc<StoreInner>) -> Result<u64> {
-    let _sealing = store.queue.sealing.lock();
+    // Half of an event stays in its buffer: its record takes the place of it.
+    let _sealing = barrier::lock_sealing(store, None, Shard::is_in_event);
     store.check()?;
     for shard in store.shards.lock().clone() {
         let mut core = shard.cell.borrow();

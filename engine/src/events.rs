@@ -293,7 +293,7 @@ impl Applying<'_> {
     }
 }
 
-/// Registers a handler; one of the same name takes the place of the earlier.
+/// Registers a handler; one of the same name takes the place of the earlier, which is kept for events that it applied.
 pub(crate) fn register(store: &StoreInner, handler: Arc<dyn Handler>) -> Result<HandlerId> {
     store.check()?;
     let bytes = handler.name().len();
@@ -301,11 +301,14 @@ pub(crate) fn register(store: &StoreInner, handler: Arc<dyn Handler>) -> Result<
         return Err(Error::Options { option: "handler", problem: "a name has 1 to 1,024 bytes".into() });
     }
     let mut handlers = store.handlers.write();
-    let at = handlers.iter().position(|known| known.name() == handler.name());
-    let at = at.unwrap_or(handlers.len());
+    let is_named = |versions: &Vec<Arc<dyn Handler>>| versions.iter().any(|known| known.name() == handler.name());
+    let at = handlers.iter().position(is_named).unwrap_or(handlers.len());
     match handlers.get_mut(at) {
-        Some(known) => *known = handler,
-        None => handlers.push(handler),
+        Some(versions) => {
+            versions.retain(|known| known.version() != handler.version());
+            versions.push(handler);
+        }
+        None => handlers.push(vec![handler]),
     }
     Ok(HandlerId(at as u32))
 }
@@ -404,42 +407,50 @@ fn put_applied(writer: &mut Writer, applied: State, at: (KeyGroup, u32), last: O
 
 /// The handler of a number.
 pub(crate) fn numbered(store: &StoreInner, id: HandlerId) -> Result<Arc<dyn Handler>> {
-    let handler = store.handlers.read().get(id.0 as usize).cloned();
+    let handler = store.handlers.read().get(id.0 as usize).and_then(|versions| versions.last().cloned());
     handler.ok_or_else(|| unknown(&format!("number {}", id.0)))
 }
 
-/// Applies an event again, as the changelog has it.
+/// Applies an event again, as the changelog has it; whether it asked for all determinants that it asked for then.
 pub(crate) fn again(
     writer: &mut Writer,
     handler: &dyn Handler,
     id: Option<EventId>,
     event: Event<'_>,
     watch: Option<&mut (dyn Watch + 'static)>,
-) -> Result<()> {
+) -> Result<bool> {
     writer.set_time_ms(event.now_ms);
     let Event { group, now_ms, event, determinants, .. } = event;
     let mut applying = Applying::new(writer, group, now_ms, Some(determinants), watch);
-    let outcome = handler.apply(event, &mut applying);
-    let left = applying.logged.is_some_and(|left| !left.is_empty());
+    let outcome = crate::error::catch(|| handler.apply(event, &mut applying));
+    let asked_all = applying.logged.is_none_or(<[u8]>::is_empty);
     writer.set_time_ms(0);
     outcome?;
-    if left {
-        let name = handler.name();
-        return Err(Error::Background(format!("handler {name:?} asks for less than it did before")));
+    if let Some(id) = id {
+        let applied = writer.store().applied_state()?;
+        put_applied(writer, applied, (group, id.source), Some(id.offset.to_le_bytes()))?;
     }
-    let Some(id) = id else { return Ok(()) };
-    let applied = writer.store().applied_state()?;
-    put_applied(writer, applied, (group, id.source), Some(id.offset.to_le_bytes()))
+    Ok(asked_all)
+}
+
+/// What is said of a handler that did something else than the first time.
+pub(crate) fn asks_less(handler: &dyn Handler) -> Error {
+    Error::Background(format!("handler {:?} asks for less than it did before", handler.name()))
 }
 
 /// A handler of this name and version.
 pub(crate) fn find(store: &StoreInner, name: &str, version: u32) -> Result<Arc<dyn Handler>> {
     let handlers = store.handlers.read();
-    let Some(handler) = handlers.iter().find(|handler| handler.name() == name) else { return Err(unknown(name)) };
-    if handler.version() == version {
-        return Ok(Arc::clone(handler));
+    let named = handlers.iter().flatten().filter(|handler| handler.name() == name);
+    let mut latest = None;
+    for handler in named {
+        if handler.version() == version {
+            return Ok(Arc::clone(handler));
+        }
+        latest = Some(handler.version());
     }
-    let problem = format!("version {} is registered, the changelog has events of version {version}", handler.version());
+    let Some(latest) = latest else { return Err(unknown(name)) };
+    let problem = format!("version {latest} is registered, the changelog has events of version {version}");
     Err(Error::Handler { handler: name.to_owned(), problem })
 }
 

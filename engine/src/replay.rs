@@ -251,7 +251,11 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, ranges: &[KeyGroupRange], writers: 
             Redo::Change { state, key, change, expiry_ms } => writer.redo(state, key, change, expiry_ms),
             Redo::Event { handler, version, id, event } => {
                 let handler = events::find(store, handler, version)?;
-                events::again(writer, &*handler, id, event, None)
+                if events::again(writer, &*handler, id, event, None)? {
+                    Ok(())
+                } else {
+                    Err(events::asks_less(&*handler))
+                }
             }
             Redo::Rollback(_) => Ok(()),
         }

@@ -1,8 +1,8 @@
 //! Rolling back: key groups and states return to a checkpoint, while the store goes on.
 //!
 //! Nothing is copied or deleted for it. The scope's slices get the stacks that the checkpoint's manifest describes, and its hot
-//! tables are left behind ([`crate::hot`]), in one step inside the gates of its shards, with their views held: an operation is
-//! before it or after it. What was on its way to the disk is told apart by the numbers of rollbacks ([`crate::undone`]). What is
+//! tables are left behind (`hot`), in one step inside the gates of its shards, with their views held: an operation is
+//! before it or after it. What was on its way to the disk is told apart by the numbers of rollbacks (`undone`). What is
 //! not needed any more goes in the background.
 //!
 //! With a changelog it is a record there, behind everything that it undid, and recovery does it again; the checkpoint stays until

@@ -132,8 +132,8 @@ pub(crate) struct StoreInner {
     pub epoch: AtomicU32,
     /// The changelog; nothing is appended to it where the store has none.
     pub log: Arc<Changelog>,
-    /// What the host does with events.
-    pub handlers: RwLock<Vec<Arc<dyn Handler>>>,
+    /// What the host does with events: by name, each version, of which the last is applied.
+    pub handlers: RwLock<Vec<Vec<Arc<dyn Handler>>>>,
     /// See [`StoreInner::applied_state`].
     pub applied: OnceLock<State>,
     /// See [`StoreInner::repairs_state`].
@@ -298,9 +298,9 @@ impl Store {
         migrate::progress(&self.inner, state)
     }
 
-    /// Registers what the host does with events ([`Writer::apply_event`]); one of the same name takes the place of the earlier. Where the
-    /// changelog has events, their handlers have to be registered, in the version that applied them, before the first writer is claimed or
-    /// the first reader read from.
+    /// Registers what the host does with events ([`Writer::apply_event`]); one of the same name takes the place of the earlier, which is kept
+    /// for what it applied where it is of another version. Where the changelog has events, their handlers have to be registered, in all
+    /// versions that applied them, before the first writer is claimed or the first reader read from; the present one last.
     ///
     /// # Errors
     /// [`Error::Options`] where the name has not 1 to 1,024 bytes.

@@ -108,7 +108,7 @@ pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, e
     }
     let store = Arc::clone(writer.store());
     let set = store.triggers.all.lock().set.clone();
-    let mut fired = Vec::new();
+    let (mut fired, mut outcome) = (Vec::new(), Ok(()));
     for (trigger, what) in set {
         let fires = match what {
             Trigger::Straggler => {
@@ -119,7 +119,10 @@ pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, e
             Trigger::Invariant(invariant) => {
                 let holds =
                     crate::error::catch(|| invariant.holds(event, &mut Applying::reading(writer, group, now_ms)));
-                !holds?
+                holds.map(|holds| !holds).unwrap_or_else(|error| {
+                    outcome = Err(error);
+                    false
+                })
             }
         };
         if fires {
@@ -132,5 +135,5 @@ pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, e
     let room = FIRED_MAX.saturating_sub(all.fired.len());
     all.lost += fired.len().saturating_sub(room) as u64;
     all.fired.extend(fired.into_iter().take(room));
-    Ok(())
+    outcome
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const RUN_BYTES: u64 = 256 << 10;
 /// How many bytes of decoded runs are kept.
 const KEPT_BYTES: usize = 32 << 20;
+/// So often the index is completed before it is given up.
+const COMPLETED_MAX: usize = 16;
 
 /// An event as the changelog has it.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,8 @@ impl Events {
 pub struct Past {
     store: Arc<StoreInner>,
     log: History,
+    /// All that it has: the index may be cut meanwhile.
+    runs: Vec<Arc<Run>>,
     rolled_back: Vec<RolledBack>,
     lines: HashMap<KeyGroup, Arc<Line>>,
     kept: HashMap<u64, Arc<Events>>,
@@ -115,11 +119,22 @@ impl Past {
             return Err(Error::Options { option: "durability", problem });
         }
         let to = sync_log(store, own)?;
-        let log = whole_history(store, to)?;
-        complete(store, &log)?;
-        let rolled_back = store.log.trace().rolled_back().to_vec();
-        let (store, lines, kept) = (Arc::clone(store), HashMap::new(), HashMap::new());
-        Ok(Self { store, log, rolled_back, lines, kept, kept_bytes: 0 })
+        for _ in 0..COMPLETED_MAX {
+            let log = whole_history(store, to)?;
+            complete(store, &log)?;
+            let index = store.log.trace();
+            if index.from() > log.from() {
+                // Another thread has cut it, or completed less of it, since the history was looked at.
+                continue;
+            }
+            let mut runs = index.behind(log.from());
+            runs.retain(|run| run.position >= log.from() && run.end <= log.to());
+            let rolled_back = index.rolled_back().to_vec();
+            drop(index);
+            let (store, lines, kept) = (Arc::clone(store), HashMap::new(), HashMap::new());
+            return Ok(Self { store, log, runs, rolled_back, lines, kept, kept_bytes: 0 });
+        }
+        Err(Error::Busy { problem: "checkpoints cut the changelog faster than it is looked through" })
     }
 
     /// The position that it goes up to.
@@ -139,9 +154,8 @@ impl Past {
 
     /// The runs behind a position.
     pub fn runs(&self, position: u64) -> Vec<Arc<Run>> {
-        let mut runs = self.store.log.trace().behind(position);
-        runs.retain(|run| run.position >= self.log.from() && run.end <= self.log.to());
-        runs
+        let first = self.runs.partition_point(|run| run.end <= position);
+        self.runs[first..].to_vec()
     }
 
     /// What counts of the stream for a key group.

@@ -9,9 +9,11 @@ use crate::ids::KeyGroup;
 /// Stretches of a stream, from a position up to another, ascending.
 pub type Line = Vec<(u64, u64)>;
 
-/// What counts of the stream for a key group as of a position; `rollbacks` are in their order.
+/// What counts of the stream for a key group as of a position; `rollbacks` are in their order. Those of some states alone leave out nothing:
+/// other states have it still.
 pub fn line_of(rollbacks: &[RolledBack], group: KeyGroup, to: u64) -> Line {
-    let of_group = |rollback: &&RolledBack| rollback.position <= to && rollback.groups.contains(group);
+    let of_group =
+        |rollback: &&RolledBack| rollback.whole && rollback.position <= to && rollback.groups.contains(group);
     let Some(last) = rollbacks.iter().rfind(of_group) else { return vec![(0, to)] };
     // Each step goes to an earlier one: a checkpoint lies before the rollback to it.
     let mut line = match last.target.filter(|target| *target < last.position) {

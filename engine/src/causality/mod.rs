@@ -82,8 +82,8 @@ fn unknown(id: EventId) -> Error {
 /// What repairs made of history: it isn't quite what the changelog has any more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Amended {
-    /// Events that were taken back: they did nothing.
-    pub void: HashSet<EventId>,
+    /// Events that were taken back in a key group: they did nothing.
+    pub void: HashSet<(KeyGroup, EventId)>,
     /// What events touched that the changelog doesn't have, when they were applied again without those: a [unit](taint::unit) by the
     /// position of the event. Whether they read or wrote it isn't told apart.
     pub touched: BTreeSet<(u64, u64)>,
@@ -102,7 +102,8 @@ impl Amended {
         self.touched.range((run.position, 0)..(run.end, 0)).next().is_some()
     }
 
-    fn was_applied_again(&self, position: u64) -> bool {
+    /// Whether an event at a position was applied again by a repair since: it may have done something else.
+    pub fn was_applied_again(&self, position: u64) -> bool {
         self.again.iter().any(|(from, to)| (*from..*to).contains(&position))
     }
 }
@@ -111,7 +112,7 @@ impl Amended {
 pub(crate) fn closure(past: &mut Past, bad: &[EventAt], amended: &Amended) -> Result<(Closure, Taints)> {
     let (mut taints, mut found) = (Taints::default(), Closure::default());
     let Some(first) = bad.first() else { return Ok((found, taints)) };
-    let bad_ids: HashSet<EventId> = bad.iter().map(|event| event.id).collect();
+    let bad_at: HashSet<u64> = bad.iter().map(|event| event.position).collect();
     for run in past.runs(first.position) {
         found.suffix_events += u64::from(run.events);
         let has_bad = bad.iter().any(|event| run.position <= event.position && event.position < run.end);
@@ -120,8 +121,8 @@ pub(crate) fn closure(past: &mut Past, bad: &[EventAt], amended: &Amended) -> Re
         }
         let events: Arc<Events> = past.events(&run)?;
         for event in events.iter().filter(|event| event.position >= first.position) {
-            let is_bad = bad_ids.contains(&event.id);
-            if !is_bad && amended.void.contains(&event.id) {
+            let is_bad = bad_at.contains(&event.position);
+            if !is_bad && amended.void.contains(&(event.group, event.id)) {
                 continue;
             }
             let mut besides = amended.of(event.position);
@@ -129,7 +130,7 @@ pub(crate) fn closure(past: &mut Past, bad: &[EventAt], amended: &Amended) -> Re
                 taints.spread(event.accesses);
                 amended.of(event.position).for_each(|unit| taints.taint(unit));
                 found.events.push(EventAt { position: event.position, id: event.id, group: event.group });
-            } else if !amended.was_applied_again(event.position) {
+            } else if !amended.was_applied_again(event.position) && !past.was_torn(event.group, event.position) {
                 taints.overwritten(event.accesses);
             }
         }
@@ -149,7 +150,8 @@ pub(crate) fn provenance(store: &Arc<StoreInner>, hash: u64, container: u64) -> 
         let events: Arc<Events> = past.events(&run)?;
         for event in events.iter().rev() {
             if wanted.is_made_by(event.accesses) {
-                wanted.made_from(event.accesses);
+                // What it overwrote is there again, perhaps, where some states were rolled back since.
+                wanted.made_from(event.accesses, !past.was_torn(event.group, event.position));
                 found.push(EventAt { position: event.position, id: event.id, group: event.group });
             }
         }

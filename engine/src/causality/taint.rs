@@ -136,9 +136,11 @@ impl Taints {
         })
     }
 
-    /// On the way back: what the event overwrote has no older origin, and what it read has.
-    pub fn made_from(&mut self, accesses: Accesses<'_>) {
-        self.overwritten(accesses);
+    /// On the way back: what the event overwrote for sure has no older origin, and what it read has.
+    pub fn made_from(&mut self, accesses: Accesses<'_>, is_sure: bool) {
+        if is_sure {
+            self.overwritten(accesses);
+        }
         for access in accesses.iter().filter(|access| access.kind.reads()) {
             self.enter(access);
         }

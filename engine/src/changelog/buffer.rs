@@ -72,7 +72,7 @@ impl LogBuffer {
             return;
         }
         self.scratch.clear();
-        if !self.named.contains(&(event.handler, version)) {
+        if !self.is_named(event.handler, version) {
             record::push_handler(&mut self.scratch, event.handler, version, name);
         }
         let naming = self.scratch.len();
@@ -100,12 +100,17 @@ impl LogBuffer {
         if mark.taken == self.taken {
             self.bytes.truncate(mark.len);
         }
-        if !self.named.contains(&(event.handler, version)) {
+        if !self.is_named(event.handler, version) {
             record::push_handler(&mut self.bytes, event.handler, version, name);
             self.named.push((event.handler, version));
         }
         record::push_traced(&mut self.bytes, id, event, accesses);
         self.gathered.add(id, accesses);
+    }
+
+    /// Whether a number was last said to be that of this version.
+    fn is_named(&self, handler: u32, version: u32) -> bool {
+        self.named.iter().rfind(|(number, _)| *number == handler).is_some_and(|(_, last)| *last == version)
     }
 
     /// Takes what was appended; leaves an empty buffer in its place.

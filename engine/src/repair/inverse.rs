@@ -13,6 +13,7 @@ use crate::states::{StateDef, StateKind};
 use crate::store::State;
 use crate::writer::Writer;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Why it isn't done.
 type Reason = String;
@@ -43,6 +44,9 @@ pub fn run(
                 // It was overwritten since.
                 continue;
             }
+            if !scope.amended.again.is_empty() && others(past, scope, event.position, (state, key))? == Others::Unsure {
+                return Ok(Err("it may have been overwritten by what an earlier repair applied again".into()));
+            }
             let before = match changed.get(&name) {
                 Some((_, now)) => now.clone(),
                 None => content_of(writer, state, key)?,
@@ -57,13 +61,13 @@ pub fn run(
             changed.insert(name, (first, Some(after)));
         }
     }
-    if dry {
-        return Ok(Ok(Outcome::default()));
-    }
     for (name, (_, after)) in &mut changed {
         if let Err(reason) = drop_if_nothing(writer, past, scope, name, after)? {
             return Ok(Err(reason));
         }
+    }
+    if dry {
+        return Ok(Ok(Outcome::default()));
     }
     let retractions = changed.into_iter().map(|(name, (before, after))| retraction(&name, before, after));
     Ok(Ok(retractions.collect::<Result<_>>()?))
@@ -81,7 +85,7 @@ fn added_by(writer: &Writer, past: &mut Past, scope: &Scope<'_>, event: &EventAt
     }
     let handler = events::find(past.store(), logged.handler.0, logged.handler.1)?;
     let mut scratch = Scratch::new(writer.store(), scope, None, &None)?;
-    let mut names = Names::default();
+    let mut names = Names { defs: past.store().states.read().clone(), ..Names::default() };
     events::again(scratch.writer()?, &*handler, None, logged.event, Some(&mut names))?;
     if let Some(reason) = names.refused {
         return Ok(Err(reason));
@@ -97,6 +101,8 @@ fn added_by(writer: &Writer, past: &mut Past, scope: &Scope<'_>, event: &EventAt
 /// The keys that a handler adds to.
 #[derive(Debug, Default)]
 struct Names {
+    /// Of the store itself: in a scratch store nothing is traced.
+    defs: Vec<Arc<StateDef>>,
     touched: BTreeSet<Vec<u8>>,
     refused: Option<Reason>,
 }
@@ -104,6 +110,9 @@ struct Names {
 impl Watch for Names {
     fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()> {
         let def = writer.def_of(state)?;
+        if self.defs.get(usize::from(state.id().0)).is_none_or(|def| !def.traced) {
+            self.refused = Some(format!("state {:?} isn't traced", def.name));
+        }
         if def.ttl.is_some() {
             self.refused = Some(format!("values of state {:?} expire", def.name));
         }
@@ -175,30 +184,59 @@ fn drop_if_nothing(
             }
             None => false,
         };
-        if was_there || is_written_by_others(past, scope, base.position, cell_hash(&mut Vec::new(), state, key))? {
-            return Ok(Ok(()));
+        match others(past, scope, base.position, (state, key))? {
+            Others::None if was_there => return Ok(Ok(())),
+            Others::None => {}
+            Others::Added => return Ok(Ok(())),
+            Others::Unsure => {
+                return Ok(Err("others overwrote it, and it can't be told whether nothing is left".into()));
+            }
         }
     }
     *after = None;
     Ok(Ok(()))
 }
 
-/// Whether other events than the bad ones wrote a key since a position.
-fn is_written_by_others(past: &mut Past, scope: &Scope<'_>, position: u64, key: u64) -> Result<bool> {
+/// What other events than the bad ones did to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Others {
+    /// Nothing.
+    None,
+    /// They added to it, no more.
+    Added,
+    /// They did something else, or may have: an earlier repair applied them again.
+    Unsure,
+}
+
+/// What other events than the bad ones did to a key since a position.
+fn others(past: &mut Past, scope: &Scope<'_>, position: u64, (state, key): (StateId, Key<'_>)) -> Result<Others> {
+    let key = cell_hash(&mut Vec::new(), state, key);
+    let mut found = Others::None;
     for run in past.runs(position) {
-        if !run.may_have(key) {
+        if !run.may_have(key) && !scope.amended.is_of(&run) {
             continue;
         }
         for event in past.events(&run)?.iter().filter(|event| event.position >= position) {
-            let counts =
-                event.group == scope.group && !scope.is_bad(event.id) && !scope.amended.void.contains(&event.id);
-            let mut writes = event.accesses.iter().filter(|access| access.kind.writes());
-            if counts && writes.any(|access| unit(access) == key) {
-                return Ok(true);
+            let counts = event.group == scope.group && !scope.is_bad(event.id);
+            if !counts || scope.amended.void.contains(&(event.group, event.id)) {
+                continue;
             }
+            let mut writes =
+                event.accesses.iter().filter(|access| access.kind.writes() && unit(*access) == key).peekable();
+            let touched = scope.amended.of(event.position).any(|unit| unit == key);
+            if writes.peek().is_none() && !touched {
+                continue;
+            }
+            // One that reads nothing does the same each time.
+            let may_differ = scope.amended.was_applied_again(event.position)
+                && event.accesses.iter().any(|access| access.kind.reads());
+            if touched || may_differ || writes.any(|access| access.kind != AccessKind::Add) {
+                return Ok(Others::Unsure);
+            }
+            found = Others::Added;
         }
     }
-    Ok(false)
+    Ok(found)
 }
 
 /// What a value, a merging state's value or a list is now.

@@ -121,8 +121,8 @@ impl Writer {
     /// that was asked for isn't sure, or where applying the events again doesn't come to what is there: in all of these cases nothing has
     /// changed. [`Error::Handler`] where a handler isn't there in the version that applied them.
     pub fn repair(&mut self, bad: &[EventId], way: Way) -> Result<Repaired> {
-        let (repaired, records) = prepare(self, bad, way, false)?;
-        write(self, &repaired.retractions, &records)?;
+        let (repaired, mut records) = prepare(self, bad, way, false)?;
+        write(self, &repaired.retractions, &mut records)?;
         Ok(repaired)
     }
 
@@ -149,12 +149,20 @@ impl Writer {
     /// Says that the host has the retractions of an event that was taken back in a key group: they aren't kept any longer than until the
     /// next commit or checkpoint.
     pub fn acknowledge(&mut self, group: KeyGroup, event: EventId) -> Result<()> {
-        let mut records = records_of(self, group)?;
-        let Some(record) = records.iter_mut().find(|record| record.id == event) else {
+        let records = records_of(self, group)?;
+        let Some(record) = records.into_iter().find(|record| record.id == event) else {
             return Err(Error::Event { event, problem: "it was not taken back".into() });
         };
-        record.retractions.clear();
-        put_record(self, group, record)
+        let parts = record.parts();
+        let left = Record { retractions: Vec::new(), ..record };
+        let kept = left.parts().len();
+        self.begin_event()?;
+        let state = self.store().repairs_state();
+        let written = put_record(self, group, &left).and_then(|()| {
+            let state = state?;
+            parts.iter().skip(kept).try_for_each(|(user_key, _)| self.map_delete(state, records_key(group), user_key))
+        });
+        end(self, written)
     }
 }
 
@@ -172,8 +180,8 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
     let mut records = Vec::new();
     for (group, mut bad) in groups {
         let earlier = records_of(writer, group)?;
-        let amended = amended_by(&earlier);
-        let is_void = |event: &mut EventAt| amended.void.contains(&event.id);
+        let amended = amended_by(group, &earlier);
+        let is_void = |event: &mut EventAt| amended.void.contains(&(event.group, event.id));
         repaired.before.extend(bad.extract_if(.., is_void).map(|event| event.id));
         if bad.is_empty() {
             continue;
@@ -197,25 +205,33 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
 }
 
 /// What earlier repairs of a key group made of its history.
-pub(crate) fn amended_by(records: &[Record]) -> Amended {
+pub(crate) fn amended_by(group: KeyGroup, records: &[Record]) -> Amended {
     Amended {
-        void: records.iter().map(|record| record.id).collect(),
+        void: records.iter().map(|record| (group, record.id)).collect(),
         touched: records.iter().flat_map(|record| record.touched.iter().copied()).collect(),
         again: records.iter().map(|record| (record.position, record.at)).collect(),
     }
 }
 
 /// Writes what a repair comes to, as a whole.
-fn write(writer: &mut Writer, retractions: &[Retraction], records: &[(KeyGroup, Record)]) -> Result<()> {
+fn write(writer: &mut Writer, retractions: &[Retraction], records: &mut [(KeyGroup, Record)]) -> Result<()> {
     if records.is_empty() {
         return Ok(());
     }
     // Registered before: nothing else comes between the two.
     writer.store().repairs_state()?;
     writer.begin_event()?;
+    // No barrier comes from now on: checkpoints up to here have nothing of it, also those of other threads meanwhile.
+    let at = writer.store().log.position();
+    records.iter_mut().for_each(|(_, record)| record.at = at);
     let written = retractions.iter().try_for_each(|retraction| set(writer, retraction));
     let written =
         written.and_then(|()| records.iter().try_for_each(|(group, record)| put_record(writer, *group, record)));
+    end(writer, written)
+}
+
+/// Ends what is written as a whole.
+fn end(writer: &mut Writer, written: Result<()>) -> Result<()> {
     if let Err(error) = &written {
         // Half of it is there, and nothing leads back: the store recovers from what was committed.
         writer.store().fail(error);
@@ -247,22 +263,25 @@ pub(crate) fn records_key(group: KeyGroup) -> Key<'static> {
 /// The events that were taken back in a key group.
 fn records_of(writer: &mut Writer, group: KeyGroup) -> Result<Vec<Record>> {
     let state = writer.store().repairs_state()?;
-    let (mut found, mut damaged) = (Vec::new(), None);
+    let mut whole = Vec::new();
     writer.map_scan(state, records_key(group), &crate::MapRange::all(), |user_key, value| {
-        match Record::decode(group, user_key, value) {
-            Ok(record) => found.push(record),
-            Err(error) => damaged = Some(error),
-        }
+        record::join(&mut whole, user_key, value);
         std::ops::ControlFlow::Continue(())
     })?;
-    match damaged {
-        Some(error) => Err(Error::Background(format!("a record of a repair: {error}"))),
-        None => Ok(found),
-    }
+    decode(group, &whole)
+}
+
+/// The records of a key group.
+pub(crate) fn decode(group: KeyGroup, whole: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Record>> {
+    let records = whole.iter().map(|(user_key, value)| {
+        let record = Record::decode(group, user_key, value);
+        record.map_err(|error| Error::Background(format!("a record of a repair: {error}")))
+    });
+    records.collect()
 }
 
 fn put_record(writer: &mut Writer, group: KeyGroup, record: &Record) -> Result<()> {
     let state = writer.store().repairs_state()?;
-    let (user_key, value) = record.encode();
-    writer.map_put(state, records_key(group), &user_key, &value)
+    let mut parts = record.parts().into_iter();
+    parts.try_for_each(|(user_key, value)| writer.map_put(state, records_key(group), &user_key, &value))
 }

@@ -17,6 +17,8 @@ const UNITS_MAX: usize = 10_000;
 /// How often events may turn out to read, without the bad ones, what they didn't read with them, before all are applied again.
 const GROWN_MAX: usize = 16;
 
+const TORN: &str = "some states of its key group were rolled back apart from others since";
+
 /// What is to be repaired in a key group.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
@@ -90,6 +92,10 @@ pub fn run(
     way: Way,
     dry: bool,
 ) -> Result<(GroupRepair, Closure, Outcome)> {
+    let first = scope.bad.first().map_or(0, |event| event.position);
+    if past.was_torn(scope.group, first) {
+        return Err(scope.refuse(TORN));
+    }
     let (mut found, taints) = closure(past, scope.bad, &scope.amended)?;
     if way != Way::Reexecute {
         match inverse::run(writer, past, (scope, &found), dry)? {
@@ -144,7 +150,7 @@ pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> R
             return Err(scope.refuse(problem));
         }
         if past.was_torn(scope.group, base.position) {
-            return Err(scope.refuse("some states of its key group were rolled back apart from others since"));
+            return Err(scope.refuse(TORN));
         }
         let spoils = |record: &&Record| record.position < base.position && base.position <= record.at;
         match scope.earlier.iter().filter(spoils).map(|record| record.position).min() {
@@ -164,7 +170,7 @@ fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> 
             }
             for event in past.events(&run)?.iter() {
                 let counts = event.group == scope.group && event.position >= base.position;
-                if !counts || scope.amended.void.contains(&event.id) {
+                if !counts || scope.amended.void.contains(&(event.group, event.id)) {
                     continue;
                 }
                 if !scope.concerns(units, event.position, event.accesses) {

@@ -1,14 +1,14 @@
 //! The record of an event that was taken back: an entry of a map of the engine's own, in the event's key group.
 //!
 //! ```text
-//! user key     source u32 | offset u64, big-endian
+//! user key     source u32 | offset u64, big-endian; of the parts of a long one behind the first also the number of the part u32
 //! value        position of the event u64 | position of the repair u64 | number of touched u32 | each: position u64, unit u64 | retractions, to
 //!              the end
 //! retraction   state u16 | flags u8 | len(key), len(namespace), [len(user key)] | these | [before] | [after]
 //! content      of a value: len | it; of a list: number of elements | len | each
 //! ```
 //!
-//! Little-endian where nothing else is said; lengths and numbers of elements are varints. Pure: no I/O, no clock, no panic on any input.
+//! A value that is longer than 64 KiB is cut into parts of that length. Little-endian where nothing else is said; lengths and numbers of elements are varints. Pure: no I/O, no clock, no panic on any input.
 
 use super::{Content, Retraction};
 use crate::codec::{DecodeError, Reader, push_varint};
@@ -19,6 +19,20 @@ const HAS_USER_KEY: u8 = 1;
 const HAS_BEFORE: u8 = 2;
 const HAS_AFTER: u8 = 4;
 const LISTS: u8 = 8;
+
+/// How long a part is: what changed in all may be more than memory has room for in one piece.
+const PART_BYTES: usize = 64 << 10;
+const USER_KEY_BYTES: usize = 12;
+
+/// Adds an entry of the map, met in order, to the user keys and values of whole records.
+pub fn join(whole: &mut Vec<(Vec<u8>, Vec<u8>)>, user_key: &[u8], value: &[u8]) {
+    match whole.last_mut() {
+        Some((of, so_far)) if user_key.len() > USER_KEY_BYTES && user_key.starts_with(of) => {
+            so_far.extend_from_slice(value);
+        }
+        _ => whole.push((user_key.to_vec(), value.to_vec())),
+    }
+}
 
 /// An event that was taken back.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +63,20 @@ impl Record {
         }
         self.retractions.iter().for_each(|retraction| push_retraction(&mut out, retraction));
         (user_key, out)
+    }
+
+    /// The entries of the map.
+    pub fn parts(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (first, bytes) = self.encode();
+        let parts = bytes.chunks(PART_BYTES).zip(0_u32..);
+        let named = parts.map(|(part, number)| {
+            let mut user_key = first.to_vec();
+            if number > 0 {
+                user_key.extend_from_slice(&number.to_be_bytes());
+            }
+            (user_key, part.to_vec())
+        });
+        named.collect()
     }
 
     /// Reads what [`Record::encode`] made, of a key group.
@@ -167,6 +195,19 @@ mod unit {
                 retraction(None, Some(list.clone()), Some(list)),
             ],
         };
+        let long = Record { touched: (0..9_000).map(|n| (n, n)).collect(), ..record.clone() };
+        let mut whole = Vec::new();
+        for (user_key, part) in record.parts().into_iter().chain(long.parts()) {
+            // Another one's, so that the two are told apart.
+            let user_key =
+                if part.len() < 1_000 && user_key.len() == 12 { user_key } else { [&[9], &user_key[1..]].concat() };
+            join(&mut whole, &user_key, &part);
+        }
+        assert_eq!(
+            whole.iter().map(|(_, value)| value.len()).collect::<Vec<_>>(),
+            [record.encode().1.len(), long.encode().1.len()]
+        );
+        assert_eq!(long.parts().len(), 3);
         let (user_key, bytes) = record.encode();
         assert_eq!(Record::decode(group, &user_key, &bytes), Ok(record.clone()));
         // What is cut off is refused, or it ends between two retractions.

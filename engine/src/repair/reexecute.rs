@@ -62,8 +62,8 @@ pub fn run(
     let mut with = Scratch::new(&store, scope, snapshot.clone(), units)?;
     let mut without = Scratch::new(&store, scope, snapshot, units)?;
     let dependents: HashSet<u64> = closure.events.iter().map(|event| event.position).collect();
-    with.apply(past, scope, base, None)?;
-    without.apply(past, scope, base, Some(&dependents))?;
+    with.apply(past, scope, base, (&dependents, false))?;
+    without.apply(past, scope, base, (&dependents, true))?;
     let grown = std::mem::take(&mut without.watch.grown);
     if !grown.is_nothing() {
         return Ok(Err(grown));
@@ -122,14 +122,14 @@ impl Scratch {
         self.writer.as_mut().ok_or(Error::Closed)
     }
 
-    /// Applies the events again that concern the keys, from the base on: without the bad ones where there are `dependents`, which then may
-    /// do something else than they did. Ends where one of them reads what isn't there.
+    /// Applies the events again that concern the keys, from the base on. Without the bad ones those that depend on them may do something else
+    /// than they did; it ends where one of them reads what isn't there.
     fn apply(
         &mut self,
         past: &mut Past,
         scope: &Scope<'_>,
         base: Base,
-        dependents: Option<&HashSet<u64>>,
+        (dependents, is_without): (&HashSet<u64>, bool),
     ) -> Result<()> {
         let writer = self.writer.as_mut().ok_or(Error::Closed)?;
         let units = self.watch.units.clone();
@@ -139,15 +139,17 @@ impl Scratch {
             }
             for event in past.events(&run)?.iter() {
                 let counts = event.group == scope.group && event.position >= base.position;
-                let is_out = scope.amended.void.contains(&event.id) || (dependents.is_some() && scope.is_bad(event.id));
+                let is_out =
+                    scope.amended.void.contains(&(event.group, event.id)) || (is_without && scope.is_bad(event.id));
                 if !counts || is_out || !scope.concerns(&units, event.position, event.accesses) {
                     continue;
                 }
                 let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
-                let may_differ = dependents.is_some_and(|dependents| dependents.contains(&event.position));
-                self.watch.differs_at = may_differ.then_some(event.position);
+                let depends = dependents.contains(&event.position);
+                self.watch.is_undone = depends;
+                self.watch.differs_at = (depends && is_without).then_some(event.position);
                 self.watch.known.clear();
-                if may_differ {
+                if depends && is_without {
                     let accesses = event.accesses.iter();
                     self.watch.known.extend(accesses.map(|access| (access.hash, access.kind.writes())));
                     let units = scope.amended.of(event.position);
@@ -157,7 +159,10 @@ impl Scratch {
                 if !self.watch.grown.read.is_empty() {
                     return Ok(());
                 }
-                done?;
+                // Without the bad ones it may be less.
+                if !done? && self.watch.differs_at.is_none() {
+                    return Err(events::asks_less(&*handler));
+                }
             }
         }
         Ok(())
@@ -208,6 +213,8 @@ struct Loader {
     defs: Vec<Arc<StateDef>>,
     /// What was brought, or found to be nothing.
     loaded: Names,
+    /// Whether the event that is being applied is bad, or depends on one that is.
+    is_undone: bool,
     /// The position of the event that is being applied, if it may do something else than it did.
     differs_at: Option<u64>,
     /// What that event is known to touch: hashes of cells, entries and containers, and whether they are written.
@@ -228,6 +235,11 @@ impl Watch for Loader {
                 true
             }
         };
+        if self.is_undone
+            && let Some(def) = self.defs.get(usize::from(state.id().0)).filter(|def| !def.traced)
+        {
+            return Err(untraced(def));
+        }
         let unit = cell_hash(&mut self.scratch, state.id(), key);
         self.note(state, key, what, unit);
         if self.units.as_ref().is_some_and(|units| !units.contains(&unit)) {
@@ -270,12 +282,12 @@ impl Loader {
         let (state, key) = parts(name)?;
         let def = self.defs.get(usize::from(state.0)).cloned();
         let def = def.ok_or_else(|| Error::Background("an event of a state that isn't there".into()))?;
-        let refuse = |problem: &str| Err(Error::State { state: def.name.clone(), problem: problem.into() });
         if !def.traced {
-            return refuse("it isn't traced, and an event that is to be applied again reads or writes it");
+            return Err(untraced(&def));
         }
         if def.ttl.is_some() {
-            return refuse("its values expire: events of it can't be applied again");
+            let problem = "its values expire: events of it can't be applied again".into();
+            return Err(Error::State { state: def.name.clone(), problem });
         }
         self.loaded.insert(name.to_vec());
         let Some(base) = &self.base else { return Ok(()) };
@@ -301,6 +313,11 @@ impl Loader {
             }
         }
     }
+}
+
+fn untraced(def: &StateDef) -> Error {
+    let problem = "it isn't traced, and an event that is to be taken back or applied again reads or writes it".into();
+    Error::State { state: def.name.clone(), problem }
 }
 
 fn unlogged() -> Error {

@@ -4,7 +4,7 @@ use super::{State, Store, StoreInner};
 use crate::causality::{self, Amended, Closure, EventAt, Past};
 use crate::changelog::access::{cell_hash, entry_hash};
 use crate::cursor::Cursor;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
 use crate::packed::Packed;
@@ -43,7 +43,7 @@ impl Store {
     }
 
     /// The events that depend on some events, these included, and how much they wrote: of the states that are
-    /// [traced](crate::StateOptions::traced), as far back as the changelog goes ([`StoreOptions::history`]).
+    /// [traced](crate::StateOptions::traced), as far back as the changelog goes ([`StoreOptions::history`](crate::StoreOptions)).
     ///
     /// # Errors
     /// [`Error::Event`] where the changelog doesn't have one of them; [`Error::Options`] where the store has no changelog.
@@ -53,7 +53,7 @@ impl Store {
         let mut amended = Amended::default();
         let groups: BTreeSet<KeyGroup> = bad.iter().map(|event| event.group).collect();
         for group in groups {
-            let more = repair::amended_by(&self.records_of(group)?);
+            let more = repair::amended_by(group, &self.records_of(group)?);
             amended.void.extend(more.void);
             amended.touched.extend(more.touched);
             amended.again.extend(more.again);
@@ -64,16 +64,15 @@ impl Store {
     /// The events that were taken back in a key group.
     fn records_of(&self, group: KeyGroup) -> Result<Vec<Record>> {
         let state = self.inner.repairs_state()?;
-        let (reader, mut found) = (self.reader(), Vec::new());
+        let (reader, mut whole) = (self.reader(), Vec::new());
         let mut cursor = Cursor::entries(state, repair::records_key(group), &MapRange::all());
         let mut batch = Packed::default();
         while reader.fetch(&mut cursor, &mut batch)? {
             for entry in batch.iter() {
-                let record = Record::decode(group, entry.user_key, entry.value);
-                found.push(record.map_err(|error| Error::Background(format!("a record of a repair: {error}")))?);
+                repair::record::join(&mut whole, entry.user_key, entry.value);
             }
         }
-        Ok(found)
+        repair::decode(group, &whole)
     }
 
     /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod histories;
+mod hostile;
 mod model;
 mod stories;

@@ -4,7 +4,7 @@ use crate::arguments::{array, call, place, range};
 use crate::checkpoint::leave_rewound;
 use crate::store::StoreObject;
 use crate::types::*;
-use alluvium::{Scope, StateId};
+use alluvium::{Scope, State, StateId};
 use alluvium_ffi::handles;
 
 /// Takes key groups, with these states or, with none, all of them, back to a checkpoint that is kept, at once, while the store goes on: writers and
@@ -28,8 +28,8 @@ pub unsafe extern "C" fn alluvium_store_rollback(
     unsafe {
         call(error, || {
             place(info, "info")?;
-            let states = array(states, states_len)?.iter().map(|state| StateId(*state)).collect();
-            let scope = Scope::groups(range(groups)?).of_states(states);
+            let states = array(states, states_len)?.iter().map(|state| State::numbered(StateId(*state)));
+            let scope = Scope::groups(range(groups)?).states(&states.collect::<Vec<_>>());
             let rewound = handles::get::<StoreObject>(store.id)?.store.rollback(&scope, label)?;
             leave_rewound(info, rewound, store.id)
         })

@@ -96,8 +96,8 @@ natives! {
     /// Takes key groups back to a checkpoint: their states, none for all. Label, number and position; then metadata and offsets.
     fn storeRollback(store: jlong, first: jint, last: jint, label: jlong, address: jlong, len: jint, into: jlong, capacity: jint) {
         let mut request = Request(bytes(address, len)?);
-        let states = request.list(|request| Ok(state(request.int()?)?.id()))?;
-        let scope = Scope::groups(range(first, last)?).of_states(states as Vec<StateId>);
+        let states: Vec<State> = request.list(|request| state(request.int()?))?;
+        let scope = Scope::groups(range(first, last)?).states(&states);
         let Rewound { label, number, offsets, metadata, position } =
             handles::get::<StoreObject>(store as Handle)?.store.rollback(&scope, label as u64)?;
         let mut out = Response::default();
