@@ -40,6 +40,18 @@ pub trait Handler: Send + Sync + Debug {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandlerId(pub(crate) u32);
 
+impl HandlerId {
+    /// The handler of a number, for a host that keeps that: as good as the number is.
+    pub const fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number in its store.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// What a handler may ask for a determinant.
 type Draw<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
 

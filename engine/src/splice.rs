@@ -198,7 +198,7 @@ fn joined(ours: &Layer, theirs: &Layer, in_scope: &dyn Fn(StateId) -> bool) -> R
     Ok(Layer { segment: Arc::clone(&ours.segment), map: Arc::new(StateMap::Pairs(pairs)), older })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::cache::BlockCache;

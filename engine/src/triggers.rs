@@ -37,6 +37,18 @@ pub enum Trigger {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TriggerId(u64);
 
+impl TriggerId {
+    /// The trigger of a number, for a host that keeps that: as good as the number is.
+    pub const fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number in its store.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A trigger that fired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fired {

@@ -202,7 +202,8 @@ impl Curve<'_> {
             return Ok(false);
         }
         let low = all.iter().map(|point| point.1).fold(f64::MAX, f64::min) / 1.5;
-        let high = all.iter().map(|point| point.1).fold(0.0, f64::max) * 1.5;
+        // With room for the legend above.
+        let high = all.iter().map(|point| point.1).fold(0.0, f64::max) * 3.0;
         let path = out.join(self.file);
         let area = SVGBackend::new(&path, (860, 520)).into_drawing_area();
         area.fill(&WHITE)?;
@@ -221,9 +222,13 @@ impl Curve<'_> {
             .label_style(("sans-serif", 12))
             .draw()?;
         for engine in runs.engines() {
+            let points = self.points(runs, engine);
+            if points.is_empty() {
+                continue;
+            }
             let colour = colour(engine);
             let stroke = if engine == OURS { 3 } else { 1 };
-            let line = LineSeries::new(self.points(runs, engine), colour.stroke_width(stroke)).point_size(3);
+            let line = LineSeries::new(points, colour.stroke_width(stroke)).point_size(3);
             chart
                 .draw_series(line)?
                 .label(engine.as_str())

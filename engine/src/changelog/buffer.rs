@@ -118,7 +118,8 @@ impl LogBuffer {
         let has_events = !self.named.is_empty();
         self.taken += 1;
         self.named.clear();
-        let (bytes, gathered) = (std::mem::replace(&mut self.bytes, empty), std::mem::take(&mut self.gathered));
+        let (bytes, next) = (std::mem::replace(&mut self.bytes, empty), self.gathered.next());
+        let gathered = std::mem::replace(&mut self.gathered, next);
         Contents { bytes, has_events, gathered }
     }
 

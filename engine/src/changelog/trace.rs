@@ -36,6 +36,11 @@ impl Gathered {
         }
     }
 
+    /// An empty one with room for as much again.
+    pub fn next(&self) -> Self {
+        Self { prints: Vec::with_capacity(self.prints.len()), ..Self::default() }
+    }
+
     /// Whether there was no event.
     pub const fn is_empty(&self) -> bool {
         self.events == 0

@@ -1,14 +1,14 @@
 //! Adding the inverse of what bad events added.
 
 use super::plan::{Scope, base_of};
-use super::reexecute::Scratch;
+use super::reexecute::{Scratch, parts};
 use super::{Content, Outcome, Retraction};
 use crate::causality::{Closure, EventAt, Past, closure, unit};
 use crate::changelog::access::{AccessKind, cell_hash};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events::{self, Touched, Watch};
 use crate::ids::StateId;
-use crate::key::{Key, SortKey, push_sort_key};
+use crate::key::{Key, push_sort_key};
 use crate::states::{StateDef, StateKind};
 use crate::store::State;
 use crate::writer::Writer;
@@ -237,11 +237,6 @@ fn others(past: &mut Past, scope: &Scope<'_>, position: u64, (state, key): (Stat
         }
     }
     Ok(found)
-}
-
-fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
-    let parts = SortKey::decode(name).map(|parts| (parts.state, parts.key));
-    parts.ok_or_else(|| Error::Background("a key that is none".into()))
 }
 
 /// What a value, a merging state's value or a list is now.

@@ -3,7 +3,7 @@
 use super::plan::{Base, Scope, Units};
 use super::{Content, Outcome, Retraction};
 use crate::causality::{Closure, Past};
-use crate::changelog::access::{AccessKind, cell_hash};
+use crate::changelog::access::{AccessKind, cell_hash, entry_hash};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::events::{self, Touched, Watch};
@@ -148,6 +148,15 @@ impl Scratch {
                 let depends = dependents.contains(&event.position);
                 self.watch.is_undone = depends;
                 self.watch.differs_at = (depends && is_without).then_some(event.position);
+                self.watch.known.clear();
+                if self.watch.differs_at.is_some() {
+                    for access in event.accesses.iter() {
+                        self.watch.known.extend(access.kind.reads().then_some((access.hash, false)));
+                        self.watch.known.extend(access.kind.writes().then_some((access.hash, true)));
+                    }
+                    let units = scope.amended.of(event.position);
+                    self.watch.known.extend(units.flat_map(|unit| [(unit, false), (unit, true)]));
+                }
                 let done = events::again(writer, &*handler, None, event.event, Some(&mut self.watch));
                 if !self.watch.grown.read.is_empty() {
                     return Ok(());
@@ -210,6 +219,8 @@ struct Loader {
     is_undone: bool,
     /// The position of the event that is being applied, if it may do something else than it did.
     differs_at: Option<u64>,
+    /// What that event is known to touch: hashes of cells, entries and containers, each as read (false) and as written (true).
+    known: HashSet<(u64, bool)>,
     /// What is touched and wasn't to be.
     grown: Grown,
     scratch: Vec<u8>,
@@ -232,17 +243,16 @@ impl Watch for Loader {
             return Err(untraced(def));
         }
         let unit = cell_hash(&mut self.scratch, state.id(), key);
+        self.note(state, key, what, unit);
         if self.units.as_ref().is_some_and(|units| !units.contains(&unit)) {
-            // Who does what it did leaves others as they are, and reads none of them.
-            let Some(position) = self.differs_at else {
-                return if reads { Err(unlogged()) } else { Ok(()) };
-            };
-            self.grown.touched.push((position, unit));
-            if reads {
-                self.grown.read.insert(unit);
-                return Err(unlogged());
+            if !reads {
+                // Who does what it did leaves others as they are.
+                return Ok(());
             }
-            return Ok(());
+            if self.differs_at.is_some() {
+                self.grown.read.insert(unit);
+            }
+            return Err(unlogged());
         }
         let mut name = Vec::new();
         push_sort_key(&mut name, state.id(), key);
@@ -251,6 +261,26 @@ impl Watch for Loader {
 }
 
 impl Loader {
+    /// Notes what an event does that it isn't known to do: who comes after may depend on it.
+    fn note(&mut self, state: State, key: Key<'_>, what: Touched<'_>, unit: u64) {
+        let Some(position) = self.differs_at else { return };
+        let (hash, reads, writes) = match what {
+            Touched::Cell(kind) | Touched::Range(kind) => (unit, kind.reads(), kind.writes()),
+            Touched::Entry(user_key, kind) => {
+                (entry_hash(&mut self.scratch, state.id(), key, user_key), kind.reads(), kind.writes())
+            }
+            Touched::Namespaces(_) => (unit, true, true),
+        };
+        // That it is written says nothing of its being read.
+        let knows = |hash, reads: bool, writes: bool| {
+            (!reads || self.known.contains(&(hash, false))) && (!writes || self.known.contains(&(hash, true)))
+        };
+        // All of a unit is known where an earlier repair, or an earlier attempt, found it.
+        if !knows(hash, reads, writes) && !knows(unit, true, true) {
+            self.grown.touched.push((position, unit));
+        }
+    }
+
     fn load(&mut self, writer: &mut Writer, name: &[u8]) -> Result<()> {
         if self.loaded.contains(name) {
             return Ok(());
@@ -300,7 +330,8 @@ fn unlogged() -> Error {
     Error::Busy { problem: "an event that is applied again reads what the changelog doesn't have it read" }
 }
 
-fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
+/// State and key of a sort key.
+pub fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
     let parts = SortKey::decode(name).map(|parts| (parts.state, parts.key));
     parts.ok_or_else(|| Error::Background("a key that is none".into()))
 }

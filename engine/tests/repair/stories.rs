@@ -228,3 +228,24 @@ fn an_event_that_went_to_several_key_groups_is_taken_back_in_all() {
     assert_eq!(groups, [0, 1, 2]);
     (0..3).for_each(|group| assert_eq!(world.content(group).numbers[&1], 22, "group {group}"));
 }
+
+#[test]
+fn what_an_event_does_otherwise_after_a_repair_is_known_to_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, mut world) = world(&directory);
+    for (offset, steps) in [
+        (0, vec![Step::Put(3, 100)]),
+        (1, vec![Step::Put(3, 0), Step::Put(1, 81)]),
+        // With 1 it appends to a list; without it it puts a number, which 1 put, too.
+        (2, vec![Step::If(3, 18, 1)]),
+        (3, vec![Step::Put(1, 5)]),
+    ] {
+        world.apply(&mut event(offset, &steps));
+    }
+    world.writer.repair(&[id(1)], Way::Auto).unwrap();
+    assert_eq!((world.content(1).numbers[&1], world.content(1).lists.len()), (5, 0));
+    world.writer.repair(&[id(3)], Way::Auto).unwrap();
+    assert_eq!(world.content(1).numbers[&1], 100);
+    world.writer.repair(&[id(2)], Way::Auto).unwrap();
+    assert_eq!(world.content(1).numbers.get(&1), None);
+}

@@ -118,6 +118,21 @@
 #define ALLUVIUM_STORAGE_POSIX 2
 
 /**
+ * What a handler changes in a state is logged as what was changed.
+ */
+#define ALLUVIUM_LOG_STATE 0
+
+/**
+ * What a handler changes in a state is logged as the event, which recovery applies again.
+ */
+#define ALLUVIUM_LOG_EVENT 1
+
+/**
+ * What a handler changes in a state is logged as whatever of both is shorter.
+ */
+#define ALLUVIUM_LOG_AUTO 2
+
+/**
  * Checkpoints are taken whenever the host wants; none is ever due.
  */
 #define ALLUVIUM_POLICY_MANUAL 0
@@ -198,6 +213,36 @@
  * A moment is a position of the changelog.
  */
 #define ALLUVIUM_AS_OF_POSITION 1
+
+/**
+ * Events are taken back by the cheaper of the ways that are sure, for each key group.
+ */
+#define ALLUVIUM_WAY_AUTO 0
+
+/**
+ * Events are taken back by adding the inverse of what they added.
+ */
+#define ALLUVIUM_WAY_INVERSE 1
+
+/**
+ * Events are taken back by applying again what came after.
+ */
+#define ALLUVIUM_WAY_REEXECUTE 2
+
+/**
+ * Nothing is there.
+ */
+#define ALLUVIUM_CONTENT_NONE 0
+
+/**
+ * A value, of a value or merging state or of a map's entry.
+ */
+#define ALLUVIUM_CONTENT_VALUE 1
+
+/**
+ * A list, packed as by `alluvium_writer_list`.
+ */
+#define ALLUVIUM_CONTENT_LIST 2
 
 /**
  * A checkpoint is complete when its files are durable on this machine's disk.
@@ -355,6 +400,16 @@
  * A position of the changelog that the history doesn't have, or that can't be told of.
  */
 #define ALLUVIUM_POSITION -33
+
+/**
+ * A handler of events isn't there, is of another version than the changelog wants, or failed.
+ */
+#define ALLUVIUM_EVENT_HANDLER -34
+
+/**
+ * An event that can't be looked for or taken back, and the error says why.
+ */
+#define ALLUVIUM_EVENT -35
 
 /**
  * The disk is full, or the process has too many files open.
@@ -939,6 +994,96 @@ typedef struct {
 } alluvium_share;
 
 /**
+ * The state of an event's key group, for the handler that is given it: on its thread, and until it returns.
+ */
+typedef struct {
+  /**
+   * Its number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_applying;
+
+/**
+ * Applies an event: 0 where that is done; a failure's status, where an operation on `applying` came to it; else a number above 0. It is called by the
+ * thread that applies an event, opens a writer or reader of a store whose changelog has some, or repairs; also by several at once, for different key
+ * groups. It has to do the same whenever it is given the same event over the same state: everything else comes through
+ * `alluvium_applying_determinant`. It must call nothing of the library but what takes `applying`, and frees errors.
+ */
+typedef int32_t (*alluvium_handler_fn)(void *context, alluvium_slice event, alluvium_applying applying);
+
+/**
+ * What a host does with events.
+ */
+typedef struct {
+  /**
+   * Its name, 1 to 1,024 bytes.
+   */
+  const char *name;
+  /**
+   * Moves on with every change that makes it do something else for some event.
+   */
+  uint32_t version;
+  /**
+   * Applies an event.
+   */
+  alluvium_handler_fn apply;
+  /**
+   * Given to `apply`; any thread may use it.
+   */
+  void *context;
+  /**
+   * Lets `context` go.
+   */
+  alluvium_release_fn release;
+} alluvium_handler;
+
+/**
+ * Which event of the host's sources it is. Of one source offsets rise: in each key group, what has a higher one comes later.
+ */
+typedef struct {
+  /**
+   * The source, as the host numbers them.
+   */
+  uint32_t source;
+  /**
+   * Where in it.
+   */
+  uint64_t offset;
+} alluvium_event_id;
+
+/**
+ * Takes what a callback makes: to be called with its bytes, once or more often, 1 GiB together at most. It is good for as long as the
+ * callback that it was given to runs.
+ */
+typedef struct {
+  /**
+   * To be given to `write`.
+   */
+  void *context;
+  /**
+   * Adds bytes, which are copied.
+   */
+  void (*write)(void *context, const uint8_t *data, size_t len);
+} alluvium_output;
+
+/**
+ * Makes what isn't the same each time. It must call nothing of the library.
+ */
+typedef void (*alluvium_draw_fn)(void *context, alluvium_output output);
+
+/**
+ * Looks at a value where it lies, for as long as the callback. It must call nothing of the library, wait for no thread that does, and
+ * return.
+ */
+typedef void (*alluvium_read_fn)(void *context, alluvium_slice value);
+
+/**
+ * Looks at an entry where it lies, for as long as the callback; anything but 0 says that it has seen enough. It must call nothing of the
+ * library.
+ */
+typedef int32_t (*alluvium_entry_fn)(void *context, alluvium_slice user_key, alluvium_slice value);
+
+/**
  * What a store wants of its host. Any thread may use it.
  */
 typedef struct {
@@ -1025,19 +1170,150 @@ typedef struct {
 } alluvium_rolled_back;
 
 /**
- * Takes what a callback makes: to be called with its bytes, once or more often, 1 GiB together at most. It is good for as long as the
- * callback that it was given to runs.
+ * What a repair, or a question about events, came to. Any thread may use it.
  */
 typedef struct {
   /**
-   * To be given to `write`.
+   * The handle's number; 0 is none.
    */
-  void *context;
+  uint64_t id;
+} alluvium_repair;
+
+/**
+ * How much there is of what a repair, or a question about events, came to.
+ */
+typedef struct {
   /**
-   * Adds bytes, which are copied.
+   * Events that depend on each other (`alluvium_repair_event`).
    */
-  void (*write)(void *context, const uint8_t *data, size_t len);
-} alluvium_output;
+  uint64_t events;
+  /**
+   * How many keys and entries these wrote.
+   */
+  uint64_t keys;
+  /**
+   * How many traced events the changelog has from the first of them on, about.
+   */
+  uint64_t suffix_events;
+  /**
+   * Key groups that were repaired, or would be (`alluvium_repair_group`).
+   */
+  uint64_t groups;
+  /**
+   * What changed (`alluvium_repair_retraction`).
+   */
+  uint64_t retractions;
+  /**
+   * Events that had been taken back before (`alluvium_repair_before`).
+   */
+  uint64_t before;
+} alluvium_counts;
+
+/**
+ * An event and where the changelog has it.
+ */
+typedef struct {
+  /**
+   * The position of its record.
+   */
+  uint64_t position;
+  /**
+   * Its id.
+   */
+  alluvium_event_id id;
+  /**
+   * Its key group.
+   */
+  uint16_t group;
+} alluvium_event_at;
+
+/**
+ * What a repair did, or would do, in a key group.
+ */
+typedef struct {
+  /**
+   * The key group.
+   */
+  uint16_t group;
+  /**
+   * Whether all of its events since the checkpoint are applied again: 0 or 1.
+   */
+  uint16_t is_whole_group;
+  /**
+   * How: `ALLUVIUM_WAY_INVERSE` or `ALLUVIUM_WAY_REEXECUTE`.
+   */
+  uint32_t way;
+  /**
+   * How many bad events it had.
+   */
+  uint64_t bad;
+  /**
+   * How many events depend on them.
+   */
+  uint64_t dependents;
+  /**
+   * How many events are applied again.
+   */
+  uint64_t applied_again;
+  /**
+   * Whether it begins at a checkpoint: 0 or 1.
+   */
+  uint32_t has_from;
+  /**
+   * That checkpoint's label.
+   */
+  uint64_t from;
+} alluvium_group_repair;
+
+/**
+ * What changed at a key, or a map's entry: what whoever was told of `before` has to hear. Its bytes stay until the repair is closed.
+ */
+typedef struct {
+  /**
+   * The event that was taken back, and that `alluvium_writer_acknowledge` wants.
+   */
+  alluvium_event_id event;
+  /**
+   * The state.
+   */
+  uint16_t state;
+  /**
+   * The key group.
+   */
+  uint16_t group;
+  /**
+   * Whether there is a user key: 0 or 1.
+   */
+  uint32_t has_user_key;
+  /**
+   * The key.
+   */
+  alluvium_slice key;
+  /**
+   * The namespace.
+   */
+  alluvium_slice ns;
+  /**
+   * The user key of a map's entry.
+   */
+  alluvium_slice user_key;
+  /**
+   * What it held: `ALLUVIUM_CONTENT_...`.
+   */
+  uint32_t before_kind;
+  /**
+   * What it holds since: `ALLUVIUM_CONTENT_...`.
+   */
+  uint32_t after_kind;
+  /**
+   * What it held.
+   */
+  alluvium_slice before;
+  /**
+   * What it holds since.
+   */
+  alluvium_slice after;
+} alluvium_retraction;
 
 /**
  * Merges `older` and then `newer` into one operand. It has to be associative, is called by any thread, also several at once, and
@@ -1134,6 +1410,14 @@ typedef struct {
    * How many.
    */
   size_t conversions_len;
+  /**
+   * How what handlers of events change is logged: `ALLUVIUM_LOG_...` (`ALLUVIUM_LOG_STATE`).
+   */
+  uint32_t log_mode;
+  /**
+   * Whether it is logged which events read and wrote what, so that they can be taken back: 0 or 1 (0).
+   */
+  uint32_t traced;
 } alluvium_state_options;
 
 /**
@@ -1301,12 +1585,6 @@ typedef struct {
  * Called once when something is done, by a thread of the library. It must be short and call nothing of the library.
  */
 typedef void (*alluvium_done_fn)(void *context);
-
-/**
- * Looks at a value where it lies, for as long as the callback. It must call nothing of the library, wait for no thread that does, and
- * return.
- */
-typedef void (*alluvium_read_fn)(void *context, alluvium_slice value);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1873,6 +2151,168 @@ alluvium_status alluvium_check_abi(uint32_t version);
 alluvium_status alluvium_open_handles(size_t *count);
 
 /**
+ * Registers what the host does with events, and says its number; one of the same name takes the place of the earlier. Where the changelog has
+ * events, their handlers have to be registered, in the version that applied them, before the first writer is opened or the first reader read
+ * from (`ALLUVIUM_EVENT_HANDLER` there). The context is the library's from this call on, whatever it comes to.
+ */
+alluvium_status alluvium_store_handler(alluvium_store store,
+                                       const alluvium_handler *handler,
+                                       uint32_t *number,
+                                       alluvium_error *error);
+
+/**
+ * Has a handler apply an event to the state of one key group of the writer. With a changelog it is logged as the event or as what it changed, as
+ * `log_mode` of the states says that it changed. What the handler changed before it fails stays.
+ */
+alluvium_status alluvium_writer_apply_event(alluvium_writer writer,
+                                            uint32_t handler,
+                                            uint16_t group,
+                                            alluvium_slice event,
+                                            alluvium_error *error);
+
+/**
+ * The same with an event that is known by its id, and that happens once: `applied` (may be null) is 0 where it, or one of its source behind it, was
+ * applied to this key group before, else 1. Its changes are in a commit or checkpoint together; where it changes a state that is `traced` it is
+ * logged with what it read and wrote, so that it can be taken back. `ALLUVIUM_OPTIONS` where the store has no changelog.
+ */
+alluvium_status alluvium_writer_apply_event_once(alluvium_writer writer,
+                                                 uint32_t handler,
+                                                 uint16_t group,
+                                                 alluvium_event_id id,
+                                                 alluvium_slice event,
+                                                 uint32_t *applied,
+                                                 alluvium_error *error);
+
+/**
+ * The key group of the event: keys of others are refused with `ALLUVIUM_OUTSIDE_RANGE`.
+ */
+alluvium_status alluvium_applying_group(alluvium_applying applying, uint16_t *group, alluvium_error *error);
+
+/**
+ * The writer's clock, in ms, which is logged with the event.
+ */
+alluvium_status alluvium_applying_now(alluvium_applying applying, uint64_t *now_ms, alluvium_error *error);
+
+/**
+ * Something that isn't the same each time, such as the time or a random number, copied into `memory`: made by `draw` and logged; where the
+ * event is applied again it is what was logged, and `draw` isn't called. `ALLUVIUM_TOO_SMALL` where it doesn't fit: it is drawn then, and can't be
+ * had any more.
+ */
+alluvium_status alluvium_applying_determinant(alluvium_applying applying,
+                                              alluvium_draw_fn draw,
+                                              void *context,
+                                              uint8_t *memory,
+                                              size_t capacity,
+                                              size_t *len,
+                                              alluvium_error *error);
+
+/**
+ * A value, as by `alluvium_writer_get`.
+ */
+alluvium_status alluvium_applying_get(alluvium_applying applying,
+                                      uint16_t state,
+                                      const alluvium_key *key_,
+                                      uint8_t *memory,
+                                      size_t capacity,
+                                      size_t *len,
+                                      alluvium_error *error);
+
+/**
+ * Puts a value.
+ */
+alluvium_status alluvium_applying_put(alluvium_applying applying,
+                                      uint16_t state,
+                                      const alluvium_key *key_,
+                                      alluvium_slice value,
+                                      alluvium_error *error);
+
+/**
+ * Deletes a value, a list, or a merging state's value.
+ */
+alluvium_status alluvium_applying_delete(alluvium_applying applying,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         alluvium_error *error);
+
+/**
+ * Merges an operand into a value, without reading it.
+ */
+alluvium_status alluvium_applying_merge(alluvium_applying applying,
+                                        uint16_t state,
+                                        const alluvium_key *key_,
+                                        alluvium_slice operand,
+                                        alluvium_error *error);
+
+/**
+ * Appends an element to a list, without reading it.
+ */
+alluvium_status alluvium_applying_append(alluvium_applying applying,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         alluvium_slice element,
+                                         alluvium_error *error);
+
+/**
+ * Has `visit` look at the elements of a list, in order. `ALLUVIUM_NOT_FOUND` where it is empty.
+ */
+alluvium_status alluvium_applying_list(alluvium_applying applying,
+                                       uint16_t state,
+                                       const alluvium_key *key_,
+                                       alluvium_read_fn visit,
+                                       void *context,
+                                       alluvium_error *error);
+
+/**
+ * The value of a map's entry, as by `alluvium_writer_map_get`.
+ */
+alluvium_status alluvium_applying_map_get(alluvium_applying applying,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          alluvium_slice user_key,
+                                          uint8_t *memory,
+                                          size_t capacity,
+                                          size_t *len,
+                                          alluvium_error *error);
+
+/**
+ * Puts an entry of a map.
+ */
+alluvium_status alluvium_applying_map_put(alluvium_applying applying,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          alluvium_slice user_key,
+                                          alluvium_slice value,
+                                          alluvium_error *error);
+
+/**
+ * Deletes an entry of a map.
+ */
+alluvium_status alluvium_applying_map_delete(alluvium_applying applying,
+                                             uint16_t state,
+                                             const alluvium_key *key_,
+                                             alluvium_slice user_key,
+                                             alluvium_error *error);
+
+/**
+ * Deletes the entries of a map.
+ */
+alluvium_status alluvium_applying_map_clear(alluvium_applying applying,
+                                            uint16_t state,
+                                            const alluvium_key *key_,
+                                            alluvium_error *error);
+
+/**
+ * Has `visit` look at the entries of a map in a range, in order; null: all of them. `ALLUVIUM_NOT_FOUND` where there are none.
+ */
+alluvium_status alluvium_applying_map_scan(alluvium_applying applying,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           const alluvium_map_range *range,
+                                           alluvium_entry_fn visit,
+                                           void *context,
+                                           alluvium_error *error);
+
+/**
  * What a store wants of its host; `ALLUVIUM_NOT_FOUND` without the option `fetch`. Close it with `alluvium_fetches_close`.
  */
 alluvium_status alluvium_store_fetches(alluvium_store store,
@@ -2311,6 +2751,166 @@ alluvium_status alluvium_reader_map_get(alluvium_reader reader,
  * Closes a reader: `ALLUVIUM_IN_USE` while a call uses it.
  */
 alluvium_status alluvium_reader_close(alluvium_reader reader, alluvium_error *error);
+
+/**
+ * Takes bad events back: what they and the events that depend on them wrote becomes what it would be had they never come. Once for each event: one
+ * that was taken back is passed over. `way_` is `ALLUVIUM_WAY_...`. The events have to be in this writer's key groups, and to have changed `traced`
+ * states alone. It lasts with the next commit or checkpoint, as a whole. Close `repair` with `alluvium_repair_close`.
+ *
+ * `ALLUVIUM_EVENT` where the changelog doesn't have one of the events any more, where no checkpoint is left from before it, where the way isn't sure, or
+ * where applying the events again doesn't come to what is there: nothing has changed then. `ALLUVIUM_EVENT_HANDLER` where a handler isn't there in the
+ * version that applied them.
+ */
+alluvium_status alluvium_writer_repair(alluvium_writer writer,
+                                       const alluvium_event_id *bad,
+                                       size_t bad_len,
+                                       uint32_t way_,
+                                       alluvium_repair *repair,
+                                       alluvium_error *error);
+
+/**
+ * What `alluvium_writer_repair` would do, without doing it. What would change isn't known before.
+ */
+alluvium_status alluvium_writer_plan_repair(alluvium_writer writer,
+                                            const alluvium_event_id *bad,
+                                            size_t bad_len,
+                                            uint32_t way_,
+                                            alluvium_repair *repair,
+                                            alluvium_error *error);
+
+/**
+ * What changed by repairs whose retractions the host hasn't said that it has, also before the store was opened: of the writer's key groups.
+ */
+alluvium_status alluvium_writer_retractions(alluvium_writer writer,
+                                            alluvium_repair *repair,
+                                            alluvium_error *error);
+
+/**
+ * Says that the host has the retractions of an event that was taken back in a key group: they aren't kept any longer than until the next commit
+ * or checkpoint. `ALLUVIUM_EVENT` where it was not taken back.
+ */
+alluvium_status alluvium_writer_acknowledge(alluvium_writer writer,
+                                            uint16_t group,
+                                            alluvium_event_id event,
+                                            alluvium_error *error);
+
+/**
+ * The events that depend on some events, these included, and how much they wrote: of the states that are `traced`, as far back as the changelog
+ * goes. `ALLUVIUM_EVENT` where the changelog doesn't have one of them.
+ */
+alluvium_status alluvium_store_closure(alluvium_store store,
+                                       const alluvium_event_id *events,
+                                       size_t events_len,
+                                       alluvium_repair *repair,
+                                       alluvium_error *error);
+
+/**
+ * The events that the content of a key comes from, by way of other keys, too, in the order in which they were applied. Of a map, those of an entry,
+ * or, where `user_key` is null, of all entries.
+ */
+alluvium_status alluvium_store_provenance(alluvium_store store,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          const alluvium_slice *user_key,
+                                          alluvium_repair *repair,
+                                          alluvium_error *error);
+
+/**
+ * Whether an event, or one of its source behind it, was applied to a key group: 0 or 1.
+ */
+alluvium_status alluvium_store_already_applied(alluvium_store store,
+                                               uint16_t group,
+                                               alluvium_event_id event,
+                                               uint32_t *applied,
+                                               alluvium_error *error);
+
+/**
+ * Has the host told (`alluvium_store_fired`) of an event with an id, as long as the store is open. Says the trigger's number.
+ */
+alluvium_status alluvium_store_watch_event(alluvium_store store,
+                                           alluvium_event_id event,
+                                           uint64_t *trigger,
+                                           alluvium_error *error);
+
+/**
+ * Has the host told of events that come late: by the writer's clock they lie before one that their key group has had since.
+ */
+alluvium_status alluvium_store_watch_stragglers(alluvium_store store,
+                                                uint64_t *trigger,
+                                                alluvium_error *error);
+
+/**
+ * Has the host not told of a trigger any more.
+ */
+alluvium_status alluvium_store_unwatch(alluvium_store store, uint64_t trigger, alluvium_error *error);
+
+/**
+ * What fired since this was last asked, into a buffer: `trigger u64 | offset u64 | source u32 | group u16` each, little-endian, without padding; and
+ * how much more fired than was kept (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
+ */
+alluvium_status alluvium_store_fired(alluvium_store store,
+                                     alluvium_buffer buffer,
+                                     uint64_t *more,
+                                     alluvium_error *error);
+
+/**
+ * How much there is of all that follows.
+ */
+alluvium_status alluvium_repair_counts(alluvium_repair repair, alluvium_counts *counts, alluvium_error *error);
+
+/**
+ * An event of those that depend on each other, by its place, in the order in which they were applied. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_repair_event(alluvium_repair repair,
+                                      size_t index,
+                                      alluvium_event_at *event,
+                                      alluvium_error *error);
+
+/**
+ * What was done, or would be, in a key group, by its place. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_repair_group(alluvium_repair repair,
+                                      size_t index,
+                                      alluvium_group_repair *group,
+                                      alluvium_error *error);
+
+/**
+ * What changed, by its place, in the order of key groups, states and keys. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_repair_retraction(alluvium_repair repair,
+                                           size_t index,
+                                           alluvium_retraction *retraction,
+                                           alluvium_error *error);
+
+/**
+ * An event that had been taken back before, by its place. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_repair_before(alluvium_repair repair,
+                                       size_t index,
+                                       alluvium_event_id *event,
+                                       alluvium_error *error);
+
+/**
+ * Closes what a repair or question came to.
+ */
+alluvium_status alluvium_repair_close(alluvium_repair repair, alluvium_error *error);
+
+/**
+ * Takes key groups, with these states or, with none, all of them, back to a checkpoint that is kept, at once, while the store goes on: writers and
+ * readers see them as they were at the checkpoint. It takes some milliseconds at most, however much it undoes. `info` says where the sources of
+ * these key groups are to go on from (`alluvium_info_offset`), and has the checkpoint's label, number, metadata and position; close it with
+ * `alluvium_info_close`. It lasts with the next commit of a store with a changelog, else with the next checkpoint.
+ *
+ * `ALLUVIUM_CHECKPOINT` where none of this label is kept, or it can't be gone back to; `ALLUVIUM_OUTSIDE_RANGE` and `ALLUVIUM_STATE` where the store
+ * doesn't have these key groups or states; `ALLUVIUM_BUSY` where something is staged in them. Nothing has changed then.
+ */
+alluvium_status alluvium_store_rollback(alluvium_store store,
+                                        alluvium_range groups,
+                                        const uint16_t *states,
+                                        size_t states_len,
+                                        uint64_t label,
+                                        alluvium_info *info,
+                                        alluvium_error *error);
 
 /**
  * Takes a snapshot, of a transactional store as the last commit left it: `ALLUVIUM_BUSY` while as many as the options allow live. It keeps

@@ -7,7 +7,8 @@ use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::with;
 use alluvium::{
-    Barrier, CheckpointFiles, CheckpointInfo, CommitInfo, KeyGroupRange, Pending, ReadsInFlight, StateKind,
+    Barrier, CheckpointFiles, CheckpointInfo, CommitInfo, Epoch, KeyGroupRange, Pending, ReadsInFlight, Rewound,
+    StateKind,
 };
 use alluvium_ffi::handles::{self, Handle, Many, One};
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
@@ -174,6 +175,32 @@ pub unsafe extern "C" fn alluvium_writer_barrier(
 unsafe fn leave_info(info: *mut alluvium_info, known: CheckpointInfo, store: Handle) -> Outcome {
     // SAFETY: the caller's `info`.
     unsafe { leave_object(info, InfoObject { known }, store) }
+}
+
+/// What a rollback came to, as an info.
+pub(crate) unsafe fn leave_rewound(info: *mut alluvium_info, rewound: Rewound, store: Handle) -> Outcome {
+    let Rewound { label, number, offsets, metadata, position } = rewound;
+    let known = CheckpointInfo { label, number, position, offsets, metadata, ..nothing_known() };
+    // SAFETY: the caller's `info`.
+    unsafe { leave_object(info, InfoObject { known }, store) }
+}
+
+const fn nothing_known() -> CheckpointInfo {
+    CheckpointInfo {
+        label: 0,
+        number: 0,
+        epoch: Epoch(0),
+        created_ms: 0,
+        position: 0,
+        offsets: Vec::new(),
+        metadata: Vec::new(),
+        segments: 0,
+        new_segments: 0,
+        total_bytes: 0,
+        new_bytes: 0,
+        flushed_bytes: 0,
+        changed_bytes: 0,
+    }
 }
 
 unsafe fn leave_object(info: *mut alluvium_info, object: InfoObject, store: Handle) -> Outcome {
@@ -375,21 +402,9 @@ pub unsafe extern "C" fn alluvium_info_close(info: alluvium_info, error: *mut al
 
 /// What is known of a commit, as an info.
 pub(crate) unsafe fn leave_commit(info: *mut alluvium_info, commit: &CommitInfo, store: Handle) -> Outcome {
-    let known = CheckpointInfo {
-        label: 0,
-        number: 0,
-        epoch: commit.epoch,
-        created_ms: 0,
-        position: commit.position,
-        offsets: commit.offsets.clone(),
-        metadata: commit.metadata.clone(),
-        segments: 0,
-        new_segments: 0,
-        total_bytes: 0,
-        new_bytes: 0,
-        flushed_bytes: 0,
-        changed_bytes: 0,
-    };
+    let (epoch, position) = (commit.epoch, commit.position);
+    let (offsets, metadata) = (commit.offsets.clone(), commit.metadata.clone());
+    let known = CheckpointInfo { epoch, position, offsets, metadata, ..nothing_known() };
     // SAFETY: the caller's `info`.
     unsafe { leave_object(info, InfoObject { known }, store) }
 }

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Context, Output, array, bytes, call, flag, give, give_optional, options, place, slice, text};
 use crate::buffer;
+use crate::events::{ALLUVIUM_LOG_STATE, log_mode};
 use crate::store::StoreObject;
 use crate::types::*;
 use alluvium::{Convert, Merge, MergeOperator, Purge, State, StateId, StateOptions, Ttl};
@@ -10,6 +11,7 @@ use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Misuse, Status};
 use std::ffi::{c_char, c_void};
 use std::fmt;
+use std::mem::offset_of;
 use std::sync::Arc;
 
 /// How a state is registered. `alluvium_state_options_init` sets what is usual: a value state that never expires.
@@ -45,7 +47,14 @@ pub struct alluvium_state_options {
     pub conversions: *const alluvium_conversion,
     /// How many.
     pub conversions_len: usize,
+    /// How what handlers of events change is logged: `ALLUVIUM_LOG_...` (`ALLUVIUM_LOG_STATE`).
+    pub log_mode: u32,
+    /// Whether it is logged which events read and wrote what, so that they can be taken back: 0 or 1 (0).
+    pub traced: u32,
 }
+
+/// The lengths that a state's options had before fields were added.
+const SIZES_BEFORE: [usize; 1] = [offset_of!(alluvium_state_options, log_mode)];
 
 const fn defaults() -> alluvium_state_options {
     alluvium_state_options {
@@ -63,6 +72,8 @@ const fn defaults() -> alluvium_state_options {
         schema: alluvium_slice { data: std::ptr::null(), len: 0 },
         conversions: std::ptr::null(),
         conversions_len: 0,
+        log_mode: ALLUVIUM_LOG_STATE,
+        traced: 0,
     }
 }
 
@@ -169,7 +180,10 @@ unsafe fn state_options(given: &alluvium_state_options) -> Result<StateOptions, 
     if given.purge_ms > 0 {
         options = options.purge(Purge { duration_ms: given.purge_ms, time_at: given.purge_time_at });
     }
-    options = options.user(schema);
+    options = options.user(schema).log(log_mode(given.log_mode)?);
+    if flag(given.traced)? {
+        options = options.traced();
+    }
     for (given, context) in conversions.iter().zip(contexts) {
         // SAFETY: as above.
         options = options.conversion(unsafe { conversion(given, context) }?);
@@ -189,7 +203,7 @@ pub unsafe extern "C" fn alluvium_store_state(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            let given = options(options_, defaults(), &[])?;
+            let given = options(options_, defaults(), &SIZES_BEFORE)?;
             let wanted = state_options(&given)?;
             place(state, "state")?;
             let registered = handles::get::<StoreObject>(store.id)?.store.state(wanted)?;

@@ -63,6 +63,10 @@ pub const ALLUVIUM_CLOSED: i32 = -31;
 pub const ALLUVIUM_BACKGROUND: i32 = -32;
 /// A position of the changelog that the history doesn't have, or that can't be told of.
 pub const ALLUVIUM_POSITION: i32 = -33;
+/// A handler of events isn't there, is of another version than the changelog wants, or failed.
+pub const ALLUVIUM_EVENT_HANDLER: i32 = -34;
+/// An event that can't be looked for or taken back, and the error says why.
+pub const ALLUVIUM_EVENT: i32 = -35;
 /// The disk is full, or the process has too many files open.
 pub const ALLUVIUM_FULL: i32 = -40;
 /// The directory is open elsewhere.
@@ -155,6 +159,13 @@ pub struct alluvium_snapshot {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct alluvium_past {
+    /// The handle's number; 0 is none.
+    pub id: u64,
+}
+/// What a repair, or a question about events, came to. Any thread may use it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_repair {
     /// The handle's number; 0 is none.
     pub id: u64,
 }
@@ -426,6 +437,8 @@ mod tests {
             ALLUVIUM_CLOSED,
             ALLUVIUM_BACKGROUND,
             ALLUVIUM_POSITION,
+            ALLUVIUM_EVENT_HANDLER,
+            ALLUVIUM_EVENT,
             ALLUVIUM_FULL,
             ALLUVIUM_LOCKED,
             ALLUVIUM_ABSENT,

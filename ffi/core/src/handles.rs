@@ -70,6 +70,8 @@ pub enum Kind {
     Commit = 17,
     /// A store as it was at a position of its changelog.
     Past = 18,
+    /// What a repair, or a question about events, came to.
+    Repair = 19,
 }
 
 /// Any number of threads at once.

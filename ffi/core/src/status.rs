@@ -139,6 +139,10 @@ pub enum Status {
     Background = -32,
     /// A position of the changelog that the history doesn't have, or that can't be told of.
     Position = -33,
+    /// A handler of events isn't there, is of another version, or failed.
+    EventHandler = -34,
+    /// An event that can't be looked for or taken back.
+    Event = -35,
 
     /// The disk is full, or the process has too many files open.
     Full = -40,
@@ -158,7 +162,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::Ok,
         Self::NotFound,
         Self::TooSmall,
@@ -186,6 +190,8 @@ impl Status {
         Self::Closed,
         Self::Background,
         Self::Position,
+        Self::EventHandler,
+        Self::Event,
         Self::Full,
         Self::Locked,
         Self::Absent,
@@ -235,6 +241,8 @@ impl Status {
             Self::Closed => "the store is closed",
             Self::Background => "background work failed for good",
             Self::Position => "no such position, or nothing known of it",
+            Self::EventHandler => "a handler of events isn't there, or failed",
+            Self::Event => "an event that can't be taken back",
             Self::Full => "the disk is full",
             Self::Locked => "the directory is open elsewhere",
             Self::Absent => "a segment is elsewhere",
@@ -280,7 +288,8 @@ impl Failure {
     }
 }
 
-fn status_of(error: &Error) -> Status {
+/// The status of an error.
+pub(crate) fn status_of(error: &Error) -> Status {
     match error {
         Error::Storage(error) => match error.fault {
             Fault::Full | Fault::TooManyFiles => Status::Full,
@@ -305,6 +314,8 @@ fn status_of(error: &Error) -> Status {
         Error::Closed => Status::Closed,
         Error::Background(_) => Status::Background,
         Error::Position { .. } => Status::Position,
+        Error::Handler { .. } => Status::EventHandler,
+        Error::Event { .. } => Status::Event,
         _ => Status::Other,
     }
 }

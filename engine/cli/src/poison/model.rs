@@ -106,7 +106,7 @@ pub fn write(path: &Path, differences: &Differences) -> Outcome<()> {
     std::fs::write(path, text).map_err(|error| Failure::io(path.display(), &error))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub fn read(path: &Path) -> Outcome<Differences> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io(path.display(), &error))?;
     let differences: Vec<(Place, [Option<Vec<u8>>; 2])> = serde_json::from_str(&text).map_err(Failure::new)?;

@@ -1,0 +1,90 @@
+//! The state that a handler of events is given, as other languages hold it: a number.
+//!
+//! It is good while the handler runs, on its thread alone. Everything else of the engine is refused there, as in any callback. What a
+//! handler's operation fails with is remembered, so that a handler that passes on a status alone fails with all of the error.
+#![expect(unsafe_code, reason = "what is lent for a call is reached through a number")]
+
+use crate::status::{Failure, Misuse, status_of};
+use crate::threads::callback;
+use alluvium::{Applying, Error};
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Clone, Copy)]
+struct Lent {
+    id: u64,
+    /// Null while an operation uses it.
+    applying: *mut Applying<'static>,
+    key_groups: u32,
+}
+
+thread_local! {
+    static LENT: Cell<Option<Lent>> = const { Cell::new(None) };
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+    static FAILED: RefCell<Option<Error>> = const { RefCell::new(None) };
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Puts back what was lent before.
+struct Before(Option<Lent>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        LENT.set(self.0);
+    }
+}
+
+/// Runs a host's handler of this name, which is given a number for `applying` and says 0 where it did its work.
+///
+/// # Panics
+/// Where an operation of the handler panicked: what the writer has is as unknown as after any other panic.
+pub fn lend(
+    name: &str,
+    applying: &mut Applying<'_>,
+    key_groups: u32,
+    handler: impl FnOnce(u64) -> i32,
+) -> alluvium::Result<()> {
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let lent = Lent { id, applying: std::ptr::from_mut(applying).cast(), key_groups };
+    let before = Before(LENT.replace(Some(lent)));
+    FAILED.take();
+    let number = callback(|| handler(id));
+    drop(before);
+    assert!(!PANICKED.replace(false), "an operation of the handler {name:?} panicked");
+    let failed = FAILED.take();
+    match (number, failed) {
+        (0, _) => Ok(()),
+        (number, Some(error)) if status_of(&error).code() == number => Err(error),
+        (number, _) => Err(Error::Handler { handler: name.to_owned(), problem: format!("it came to {number}") }),
+    }
+}
+
+/// Reaches what a handler was given, and how many key groups its store has.
+///
+/// # Errors
+/// [`Misuse::Handle`] where it isn't of the handler that this thread runs, [`Misuse::InUse`] inside a callback of another operation on it.
+pub fn with<R>(id: u64, operation: impl FnOnce(&mut Applying<'_>, u32) -> Result<R, Failure>) -> Result<R, Failure> {
+    /// Notes a panic.
+    struct Watch;
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                PANICKED.set(true);
+            }
+        }
+    }
+    let lent = LENT.get().filter(|lent| lent.id == id).ok_or(Misuse::Handle)?;
+    if lent.applying.is_null() {
+        return Err(Misuse::InUse.into());
+    }
+    LENT.set(Some(Lent { applying: std::ptr::null_mut(), ..lent }));
+    let _back = Before(Some(lent));
+    let _watch = Watch;
+    // SAFETY: `lend` has it, on this thread, until the handler returns, and nobody else reaches it until `_back` goes.
+    let done = operation(unsafe { &mut *lent.applying }, lent.key_groups);
+    if let Err(Failure::Engine(error)) = &done {
+        FAILED.set(Some(error.clone()));
+    }
+    done
+}
