@@ -211,6 +211,17 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
 /// How long to wait before looking again whether another writer has ended what has to be whole.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
+/// How long an event that is about to begin waits before it looks again whether somebody is waiting for a moment without one.
+const EVENT_PAUSE: std::time::Duration = std::time::Duration::from_micros(50);
+
+/// Locks [`Queue::sealing`](crate::flush::Queue::sealing) for an event to begin, as soon as nobody waits for a moment without one.
+pub(crate) fn lock_for_event(store: &StoreInner) -> MutexGuard<'_, ()> {
+    while store.queue.is_waited_between_events() {
+        std::thread::sleep(EVENT_PAUSE);
+    }
+    store.queue.sealing.lock()
+}
+
 /// Locks [`Queue::sealing`](crate::flush::Queue::sealing) when `is_busy` says of no shard, that of the caller aside, that its writer is in the
 /// middle of what has to be whole. Events that are known by their ids begin under this lock.
 pub(crate) fn lock_sealing<'a>(
@@ -218,6 +229,7 @@ pub(crate) fn lock_sealing<'a>(
     own: Option<&Arc<Shard>>,
     is_busy: impl Fn(&Shard) -> bool,
 ) -> MutexGuard<'a, ()> {
+    let mut waiting = None;
     loop {
         let sealing = store.queue.sealing.lock();
         let shards = store.shards.lock().clone();
@@ -225,6 +237,8 @@ pub(crate) fn lock_sealing<'a>(
         if !others.any(|shard| is_busy(shard)) {
             return sealing;
         }
+        // From now on no event begins: else there might never be a moment without one.
+        waiting.get_or_insert_with(|| store.queue.wait_between_events());
         // It may have to spill, which takes what we hold.
         drop(sealing);
         store.engine.hurry(|| std::thread::sleep(PAUSE));

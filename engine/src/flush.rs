@@ -24,7 +24,7 @@ use crate::worker::{Pace, Task};
 use parking_lot::{Condvar, Mutex};
 use std::cmp::Ordering as Order;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// How many tables' lists are copied while a shard is borrowed.
@@ -153,9 +153,32 @@ pub struct Queue {
     idle: Condvar,
     /// Held from the first cut of a barrier to the queueing of its job, so that jobs queue in the order of epochs.
     pub sealing: Mutex<()>,
+    /// How many wait for a moment in which no writer is at an event.
+    between_events: AtomicUsize,
+}
+
+/// Somebody waits for a moment without an event, as long as it lives.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Queue {
+    /// Says that somebody waits for a moment without an event. Relaxed: what counts is ordered by [`Queue::sealing`].
+    pub fn wait_between_events(&self) -> Waiting<'_> {
+        self.between_events.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.between_events)
+    }
+
+    /// Whether somebody does.
+    pub fn is_waited_between_events(&self) -> bool {
+        self.between_events.load(Ordering::Relaxed) > 0
+    }
+
     /// Adds a job; the caller holds [`Queue::sealing`].
     pub fn push(&self, store: &Arc<StoreInner>, mut job: Job) {
         job.rollback = store.rollbacks.lock().last();

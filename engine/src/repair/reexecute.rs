@@ -149,9 +149,11 @@ impl Scratch {
                 self.watch.is_undone = depends;
                 self.watch.differs_at = (depends && is_without).then_some(event.position);
                 self.watch.known.clear();
-                if depends && is_without {
-                    let accesses = event.accesses.iter();
-                    self.watch.known.extend(accesses.map(|access| (access.hash, access.kind.writes())));
+                if self.watch.differs_at.is_some() {
+                    for access in event.accesses.iter() {
+                        self.watch.known.extend(access.kind.reads().then_some((access.hash, false)));
+                        self.watch.known.extend(access.kind.writes().then_some((access.hash, true)));
+                    }
                     let units = scope.amended.of(event.position);
                     self.watch.known.extend(units.flat_map(|unit| [(unit, false), (unit, true)]));
                 }
@@ -217,7 +219,7 @@ struct Loader {
     is_undone: bool,
     /// The position of the event that is being applied, if it may do something else than it did.
     differs_at: Option<u64>,
-    /// What that event is known to touch: hashes of cells, entries and containers, and whether they are written.
+    /// What that event is known to touch: hashes of cells, entries and containers, each as read (false) and as written (true).
     known: HashSet<(u64, bool)>,
     /// What is touched and wasn't to be.
     grown: Grown,
@@ -262,15 +264,19 @@ impl Loader {
     /// Notes what an event does that it isn't known to do: who comes after may depend on it.
     fn note(&mut self, state: State, key: Key<'_>, what: Touched<'_>, unit: u64) {
         let Some(position) = self.differs_at else { return };
-        let (hash, writes) = match what {
-            Touched::Cell(kind) | Touched::Range(kind) => (unit, kind.writes()),
-            Touched::Entry(user_key, kind) => (entry_hash(&mut self.scratch, state.id(), key, user_key), kind.writes()),
-            Touched::Namespaces(_) => (unit, true),
+        let (hash, reads, writes) = match what {
+            Touched::Cell(kind) | Touched::Range(kind) => (unit, kind.reads(), kind.writes()),
+            Touched::Entry(user_key, kind) => {
+                (entry_hash(&mut self.scratch, state.id(), key, user_key), kind.reads(), kind.writes())
+            }
+            Touched::Namespaces(_) => (unit, true, true),
         };
-        let knows = |hash| self.known.contains(&(hash, true)) || (!writes && self.known.contains(&(hash, false)));
+        // That it is written says nothing of its being read.
+        let knows = |hash, reads: bool, writes: bool| {
+            (!reads || self.known.contains(&(hash, false))) && (!writes || self.known.contains(&(hash, true)))
+        };
         // All of a unit is known where an earlier repair, or an earlier attempt, found it.
-        let knows_all = self.known.contains(&(unit, true)) && self.known.contains(&(unit, false));
-        if !knows(hash) && !knows_all {
+        if !knows(hash, reads, writes) && !knows(unit, true, true) {
             self.grown.touched.push((position, unit));
         }
     }

@@ -1,5 +1,6 @@
 //! A writer and the changelog: events and what they changed, and doing again what was logged.
 
+use crate::barrier;
 use crate::change;
 use crate::changelog::LogBuffer;
 use crate::changelog::access::Accesses;
@@ -108,7 +109,7 @@ impl Writer {
     /// Begins with an event whose changes are committed and cut off together; where the changelog's buffer stands.
     pub(crate) fn begin_event(&mut self) -> Result<LogMark> {
         // Who holds it has seen that no event is under way.
-        let sealing = self.store.queue.sealing.lock();
+        let sealing = barrier::lock_for_event(&self.store);
         let mut core = self.token.enter();
         self.shard.set_in_event(&mut core, true);
         drop(sealing);

@@ -7,7 +7,7 @@ use crate::store::StoreObject;
 use crate::wire::{Request, Response, range};
 use crate::writer::of;
 use alluvium::{
-    Closure, Content, EventAt, EventId, GroupRepair, Repaired, Retraction, Rewound, Scope, StateId, Trigger, TriggerId,
+    Closure, Content, EventAt, EventId, GroupRepair, Repaired, Retraction, Rewound, Scope, State, Trigger, TriggerId,
     Way,
 };
 use alluvium_ffi::copied::Room;
