@@ -516,3 +516,81 @@ fn who_reads_since_a_repair_what_it_wrote_before_depends_on_it() {
     assert_eq!(world.number(world.states.numbers, b"b"), None);
     assert_eq!(world.number(world.states.numbers, b"c"), Some(0));
 }
+/// Two writers with their events, a third thread that commits, cuts and asks, and crashes in between: each event is in all of it once.
+#[test]
+fn threads_do_not_split_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let program = |event: &[u8], applying: &mut Applying<'_>, states: &States| {
+        let change = |old: Option<&[u8]>| {
+            let old = old.map_or(0, |old| u64::from_le_bytes(old[..8].try_into().unwrap()));
+            let mut value = (old + 1).to_le_bytes().to_vec();
+            value.resize(8 + usize::from(event[0]) * 40, 7);
+            Some(value)
+        };
+        for name in [b"a", b"b", b"c"] {
+            applying.update(states.numbers, Key::new(applying.group(), name), change)?;
+        }
+        applying.merge(states.sums, key(applying), &word(1))?;
+        applying.append(states.lists, key(applying), &event[1..9])
+    };
+    let (mut expected, mut offset) = ([0_u64; 4], 0);
+    for round in 0..6 {
+        let (store, states) = open(&engine, directory.path(), options(3));
+        let handler = register(&store, states, "program", 1, program);
+        let is_done = std::sync::atomic::AtomicUsize::new(0);
+        let first = offset;
+        let mut writers: Vec<Writer> =
+            [(0, 1), (2, 3)].map(|(from, to)| store.writer(KeyGroupRange::new(from, to)).unwrap()).into();
+        for (at, writer) in writers.iter_mut().enumerate() {
+            for group in [2 * at, 2 * at + 1] {
+                let group_key = KeyGroup(group as u16);
+                for name in [b"a", b"b", b"c"] {
+                    let value = writer.get(states.numbers, Key::new(group_key, name)).unwrap();
+                    let value = value.map_or(0, |value| u64::from_le_bytes(value[..8].try_into().unwrap()));
+                    assert_eq!(value, expected[group], "round {round}, group {group}");
+                }
+                let sum = writer.get(states.sums, Key::new(group_key, b"k")).unwrap();
+                assert_eq!(sum.map_or(0, |sum| u64::from_le_bytes(sum.try_into().unwrap())), expected[group]);
+                assert_eq!(writer.list(states.lists, Key::new(group_key, b"k")).unwrap().len() as u64, expected[group]);
+            }
+        }
+        std::thread::scope(|scope| {
+            for (at, writer) in writers.iter_mut().enumerate() {
+                let is_done = &is_done;
+                scope.spawn(move || {
+                    for n in 0..300_u64 {
+                        for group in [2 * at, 2 * at + 1] {
+                            let event = [&[(n * 37 % 256) as u8][..], &(first + n).to_le_bytes()].concat();
+                            let group = KeyGroup(group as u16);
+                            assert!(writer.apply_event_once(handler, group, id(first + n), &event).unwrap());
+                        }
+                        if n % 100 == 99 {
+                            let bad = EventId { source: 0, offset: first + n - 50 };
+                            let refused = writer.repair(&[bad], Way::Auto);
+                            assert!(refused.is_err(), "it is in key groups of another writer, too");
+                        }
+                    }
+                    is_done.fetch_add(1, std::sync::atomic::Ordering::Release);
+                });
+            }
+            let mut n = 0;
+            while is_done.load(std::sync::atomic::Ordering::Acquire) < 2 {
+                n += 1;
+                let label = round * 1_000_000 + n;
+                match n % 4 {
+                    0 => drop(store.barrier(Barrier::new(label)).unwrap().wait().unwrap()),
+                    1 => drop(store.commit(Commit::default()).unwrap()),
+                    2 => drop(store.position().unwrap()),
+                    _ => {
+                        let _ = store.closure(&[id(first)]);
+                    }
+                }
+            }
+        });
+        offset += 300;
+        expected = expected.map(|expected| expected + 300);
+        store.commit(Commit::default()).unwrap().wait().unwrap();
+        drop(writers);
+    }
+}
