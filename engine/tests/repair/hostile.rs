@@ -516,6 +516,25 @@ fn who_reads_since_a_repair_what_it_wrote_before_depends_on_it() {
     assert_eq!(world.number(world.states.numbers, b"b"), None);
     assert_eq!(world.number(world.states.numbers, b"c"), Some(0));
 }
+/// Cuts, commits or asks between the events of writers.
+fn disturb(store: &Store, label: u64, n: u64, first: EventId) {
+    match n % 4 {
+        0 => drop(store.barrier(Barrier::new(label)).unwrap().wait().unwrap()),
+        1 => drop(store.commit(Commit::default()).unwrap()),
+        2 => drop(store.position().unwrap()),
+        _ => drop(store.closure(&[first])),
+    }
+}
+
+/// Counts a thread that has ended, also where it panicked.
+struct Done<'a>(&'a std::sync::atomic::AtomicU64);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+}
+
 /// Two writers with their events, a third thread that commits, cuts and asks, and crashes in between: each event is in all of it once.
 #[test]
 fn threads_do_not_split_events() {
@@ -538,7 +557,7 @@ fn threads_do_not_split_events() {
     for round in 0..6 {
         let (store, states) = open(&engine, directory.path(), options(3));
         let handler = register(&store, states, "program", 1, program);
-        let is_done = std::sync::atomic::AtomicUsize::new(0);
+        let is_done = std::sync::atomic::AtomicU64::new(0);
         let first = offset;
         let mut writers: Vec<Writer> =
             [(0, 1), (2, 3)].map(|(from, to)| store.writer(KeyGroupRange::new(from, to)).unwrap()).into();
@@ -559,33 +578,21 @@ fn threads_do_not_split_events() {
             for (at, writer) in writers.iter_mut().enumerate() {
                 let is_done = &is_done;
                 scope.spawn(move || {
+                    let _done = Done(is_done);
                     for n in 0..300_u64 {
                         for group in [2 * at, 2 * at + 1] {
                             let event = [&[(n * 37 % 256) as u8][..], &(first + n).to_le_bytes()].concat();
                             let group = KeyGroup(group as u16);
                             assert!(writer.apply_event_once(handler, group, id(first + n), &event).unwrap());
                         }
-                        if n % 100 == 99 {
-                            let bad = EventId { source: 0, offset: first + n - 50 };
-                            let refused = writer.repair(&[bad], Way::Auto);
-                            assert!(refused.is_err(), "it is in key groups of another writer, too");
-                        }
                     }
-                    is_done.fetch_add(1, std::sync::atomic::Ordering::Release);
                 });
             }
             let mut n = 0;
             while is_done.load(std::sync::atomic::Ordering::Acquire) < 2 {
                 n += 1;
                 let label = round * 1_000_000 + n;
-                match n % 4 {
-                    0 => drop(store.barrier(Barrier::new(label)).unwrap().wait().unwrap()),
-                    1 => drop(store.commit(Commit::default()).unwrap()),
-                    2 => drop(store.position().unwrap()),
-                    _ => {
-                        let _ = store.closure(&[id(first)]);
-                    }
-                }
+                disturb(&store, label, n, id(first));
             }
         });
         offset += 300;
