@@ -46,7 +46,7 @@ impl Store {
     /// [traced](crate::StateOptions::traced), as far back as the changelog goes ([`StoreOptions::history`](crate::StoreOptions)).
     ///
     /// # Errors
-    /// [`Error::Event`] where the changelog doesn't have one of them; [`Error::Options`] where the store has no changelog.
+    /// [`Error::Event`](crate::Error::Event) where the changelog doesn't have one of them; [`Error::Options`](crate::Error::Options) where the store has no changelog.
     pub fn closure(&self, events: &[EventId]) -> Result<Closure> {
         let mut past = Past::open(&self.inner, None)?;
         let bad = causality::find(&mut past, events)?;
