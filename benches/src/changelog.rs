@@ -5,8 +5,8 @@ use crate::harness::generate::{Draw, Op};
 use crate::harness::table::{Every, Table, engine, plus_one, store_options};
 use crate::harness::{Outcome, Run, Target, median, wrong};
 use alluvium::{
-    Applying, Barrier, Class, Commit, Durability, Engine, Handler, Key, LogMode, State, StateOptions, Store,
-    StoreOptions,
+    Applying, Barrier, ChangelogOptions, Class, Commit, Durability, Engine, Handler, Key, LogMode, State, StateOptions,
+    Store, StoreOptions,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -41,7 +41,8 @@ fn reopen(engine: &Engine, path: &std::path::Path) -> Outcome<Store> {
 }
 
 fn logged() -> StoreOptions {
-    StoreOptions { durability: Durability::Changelog, ..store_options() }
+    let changelog = ChangelogOptions { whole_replay_bytes: u64::MAX, ..ChangelogOptions::default() };
+    StoreOptions { durability: Durability::Changelog, changelog, ..store_options() }
 }
 
 /// Adds one to counters for a while, with a commit every so often if the store has a changelog, and a checkpoint at the end;

@@ -1,5 +1,5 @@
 //! Recovery with a cold page cache: time to the first correct read, and the random reads behind it against the disk's
-//! own; by bytes and by number of segments.
+//! own; by bytes and by number of segments; and with a changelog that is to be replayed.
 
 use crate::harness::disk::{RawReads, directory_bytes, drop_caches};
 use crate::harness::generate::{KEY_BYTES, KEY_GROUPS, Op, Random, value};
@@ -8,6 +8,9 @@ use crate::harness::{Outcome, Run, Target, median, wrong};
 use alluvium::{CheckpointSource, Durability, Key, KeyGroup, KeyGroupRange, Store, StoreOptions};
 use std::path::Path;
 use std::time::Instant;
+
+mod tail;
+mod warm;
 
 const VALUE_BYTES: usize = 100;
 const BUDGET_BYTES: usize = 256 << 20;
@@ -24,6 +27,16 @@ pub fn run(run: &mut Run) -> Outcome {
         if run.wants(&case) {
             by_bytes(run, megabytes * 1_000_000, &case)?;
         }
+    }
+    let megabytes = run.pick(500, 5_000);
+    let case = format!("{megabytes} MB, warming up");
+    if run.wants(&case) {
+        warm::run(run, megabytes * 1_000_000, &case)?;
+    }
+    let megabytes = run.pick(32, 256);
+    let case = format!("{megabytes} MiB of changelog");
+    if run.wants(&case) {
+        tail::run(run, megabytes << 20, &case)?;
     }
     for stores in if run.settings().quick { [25, 250] } else { [250, 2_500] } {
         let case = format!("{} segments", stores * SEGMENTS_EACH);

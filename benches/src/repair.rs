@@ -17,7 +17,10 @@ const KEYS: u64 = 1_000_000;
 
 pub fn run(run: &mut Run) -> Outcome {
     if run.wants("traced") {
-        traced(run)?;
+        traced(run, "traced", Does::Updates)?;
+    }
+    if run.wants("traced panes") {
+        traced(run, "traced panes", Does::Slides)?;
     }
     if run.wants("inverse") {
         taken_back(run, "inverse", Way::Inverse)?;
@@ -28,11 +31,25 @@ pub fn run(run: &mut Run) -> Outcome {
     Ok(())
 }
 
-/// Counts an event's key, by reading and writing it, or by adding to it alone.
+/// What an event does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Does {
+    /// Adds to its key's counter.
+    Adds,
+    /// Reads and writes it.
+    Updates,
+    /// Reads and writes ten of it, one for each pane of a sliding window.
+    Slides,
+}
+
+/// Panes of a sliding window that an event falls into.
+const PANES: u8 = 10;
+
+/// Counts an event's key.
 #[derive(Debug)]
 struct Count {
     state: State,
-    adds: bool,
+    does: Does,
 }
 
 impl Handler for Count {
@@ -46,12 +63,25 @@ impl Handler for Count {
 
     fn apply(&self, event: &[u8], applying: &mut Applying<'_>) -> alluvium::Result<()> {
         let key = Key::new(applying.group(), event);
-        if self.adds {
-            applying.merge(self.state, key, &1_u64.to_le_bytes())
-        } else {
-            applying.update(self.state, key, plus_one)
+        match self.does {
+            Does::Adds => applying.merge(self.state, key, &1_u64.to_le_bytes()),
+            Does::Updates => applying.update(self.state, key, plus_one),
+            Does::Slides => {
+                (0..PANES).try_for_each(|pane| applying.update(self.state, key.in_namespace(&[pane]), plus_one))
+            }
         }
     }
+}
+
+/// What the engine is to know of events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    /// Nothing.
+    No,
+    /// Their ids, so that each is applied once.
+    Ids,
+    /// Those, and what each reads and writes.
+    Traced,
 }
 
 struct Subject {
@@ -59,35 +89,38 @@ struct Subject {
     writer: Writer,
     handler: HandlerId,
     state: State,
+    known: Known,
 }
 
 impl Subject {
-    fn create(engine: &Engine, path: &Path, traced: bool, adds: bool) -> Outcome<Self> {
-        let history = History { checkpoints: usize::from(traced) };
+    fn create(engine: &Engine, path: &Path, known: Known, does: Does) -> Outcome<Self> {
+        let history = History { checkpoints: usize::from(known == Known::Traced) };
         let options = StoreOptions { durability: Durability::Changelog, history, ..store_options() };
         let store = Store::create(engine, path, options)?;
-        let options =
-            if adds { StateOptions::merging("counts", MergeOperator::U64Add) } else { StateOptions::value("counts") };
+        let options = match does {
+            Does::Adds => StateOptions::merging("counts", MergeOperator::U64Add),
+            Does::Updates | Does::Slides => StateOptions::value("counts"),
+        };
         let options = options.log(LogMode::Event);
-        let state = store.state(if traced { options.traced() } else { options })?;
-        let handler = store.handler(Arc::new(Count { state, adds }))?;
+        let state = store.state(if known == Known::Traced { options.traced() } else { options })?;
+        let handler = store.handler(Arc::new(Count { state, does }))?;
         let mut writer = store.writer(store.range())?;
         writer.barrier(Barrier::new(1))?.wait()?;
-        Ok(Self { store, writer, handler, state })
+        Ok(Self { store, writer, handler, state, known })
     }
 
     /// Applies events of the keys that were drawn, and commits now and then; events/s, and bytes logged for each.
-    fn apply(&mut self, draws: &[Op], from: u64, events: u64, known_by_id: bool) -> Outcome<(f64, f64)> {
+    fn apply(&mut self, draws: &[Op], from: u64, events: u64) -> Outcome<(f64, f64)> {
         let first = self.store.position()?;
         let (started, mut due) = (Instant::now(), Every::new(COMMIT_EVERY));
         for offset in from..from + events {
             let op = &draws[offset as usize % draws.len()];
             let group = op.key().group;
-            if known_by_id {
+            if self.known == Known::No {
+                self.writer.apply_event(self.handler, group, &op.bytes)?;
+            } else {
                 let id = EventId { source: 0, offset };
                 self.writer.apply_event_once(self.handler, group, id, &op.bytes)?;
-            } else {
-                self.writer.apply_event(self.handler, group, &op.bytes)?;
             }
             if due.is_due() {
                 self.writer.commit(Commit::default())?;
@@ -113,28 +146,40 @@ impl Subject {
     }
 }
 
-/// Events of counters that are read and written, logged as events: known by their ids and traced, and not.
-fn traced(run: &mut Run) -> Outcome {
-    let (case, events) = ("traced", run.pick(500_000, 3_000_000));
-    let draws = Draw::zipf(KEYS).sequence(1 << 20, run.seed());
-    let (mut ratios, mut rates, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..run.pick(3, 7) {
-        let mut turn = [(0.0, 0.0); 2];
-        for (slot, traced) in turn.iter_mut().zip([false, true]) {
+/// Events of counters that are read and written, logged as events: known by their ids and traced, known by their ids, and neither.
+fn traced(run: &mut Run, case: &str, does: Does) -> Outcome {
+    const ALL: [Known; 3] = [Known::No, Known::Ids, Known::Traced];
+    let (keys, events) = match does {
+        Does::Slides => (KEYS / 10, run.pick(100_000, 1_000_000)),
+        _ => (KEYS, run.pick(500_000, 3_000_000)),
+    };
+    let draws = Draw::zipf(keys).sequence(1 << 20, run.seed());
+    let (mut rates, mut bytes) = ([const { Vec::new() }; ALL.len()], Vec::new());
+    for turn in 0..run.pick(3, 7) {
+        let mut logged = [0.0; ALL.len()];
+        for slot in 0..ALL.len() {
+            // Who is first changes with each turn.
+            let slot = (slot + turn) % ALL.len();
             let (directory, engine) = (run.directory()?, engine(1 << 30)?);
-            let mut subject = Subject::create(&engine, directory.path(), traced, false)?;
+            let mut subject = Subject::create(&engine, directory.path(), ALL[slot], does)?;
             // Keys that are there already: the first events make them.
-            subject.apply(&draws, 0, draws.len() as u64, traced)?;
-            *slot = subject.apply(&draws, draws.len() as u64, events, traced)?;
+            subject.apply(&draws, 0, events / 3)?;
+            let (rate, each) = subject.apply(&draws, events / 3, events)?;
+            (logged[slot], rates[slot]) = (each, [&rates[slot][..], &[rate]].concat());
             subject.close()?;
         }
-        ratios.push(turn[1].0 / turn[0].0);
-        rates.push(turn[1].0);
-        bytes.push(turn[1].1 - turn[0].1);
+        bytes.push(logged[2] - logged[0]);
     }
-    run.figure(case, "events", median(rates), "events/s")?;
-    run.result(case, "over not traced", median(ratios), "x", Target::AtLeast(0.9))?;
-    run.result(case, "logged besides", median(bytes), "bytes/event", Target::AtMost(16.0))
+    let over = |one: usize, other: usize| {
+        median(rates[one].iter().zip(&rates[other]).map(|(one, other)| one / other).collect())
+    };
+    run.figure(case, "events", median(rates[2].clone()), "events/s")?;
+    run.figure(case, "ids over neither", over(1, 0), "x")?;
+    run.figure(case, "traced over ids", over(2, 1), "x")?;
+    run.result(case, "traced over neither", over(2, 0), "x", Target::AtLeast(0.9))?;
+    // Ten accesses are ten accesses.
+    let most = if does == Does::Slides { Target::None } else { Target::AtMost(16.0) };
+    run.result(case, "logged besides", median(bytes), "bytes/event", most)
 }
 
 /// One bad event among many, at the beginning, in the middle and at the end, taken back; and all events applied again in its place.
@@ -143,8 +188,9 @@ fn taken_back(run: &mut Run, case: &str, way: Way) -> Outcome {
     // Uniform: on a hot key that is read and written everything depends on everything.
     let draws = Draw::uniform(KEYS).sequence(1 << 22, run.seed());
     let (directory, engine) = (run.directory()?, engine(2 << 30)?);
-    let mut subject = Subject::create(&engine, directory.path(), true, way == Way::Inverse)?;
-    let (rate, _) = subject.apply(&draws, 0, events, true)?;
+    let does = if way == Way::Inverse { Does::Adds } else { Does::Updates };
+    let mut subject = Subject::create(&engine, directory.path(), Known::Traced, does)?;
+    let (rate, _) = subject.apply(&draws, 0, events)?;
     let again_ms = 1e3 * events as f64 / rate;
     run.figure(case, "all applied", again_ms, "ms")?;
     let mut slowest = 0.0_f64;

@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{CheckpointInfo, Request};
 use crate::error::{Error, Result};
-use crate::flush::{self, Job, Taking};
+use crate::flush::{self, HeldOff, Job, Taking};
 use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
 use crate::manifest::check_host;
@@ -186,7 +186,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         store.reads.wait_idle();
     }
     let started = Instant::now();
-    let sealing = lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Shard::is_in_event);
+    let sealing = lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
     let mark = store.mark_work();
     let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
@@ -208,40 +208,77 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     Ok(Pending { label, shared, store: Arc::downgrade(store) })
 }
 
-/// How long to wait before looking again whether another writer has ended what has to be whole.
+/// So often it is looked again at once whether another writer has ended what has to be whole: an event mostly takes less than a microsecond.
+const LOOKS_AT_ONCE: u32 = 32;
+/// How long to wait before looking again from then on.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
-/// How long an event that is about to begin waits before it looks again whether somebody is waiting for a moment without one.
+/// How long an event that is about to begin waits before it looks again whether it is held off.
 const EVENT_PAUSE: std::time::Duration = std::time::Duration::from_micros(50);
 
-/// Locks [`Queue::sealing`](crate::flush::Queue::sealing) for an event to begin, as soon as nobody waits for a moment without one.
-pub(crate) fn lock_for_event(store: &StoreInner) -> MutexGuard<'_, ()> {
-    while store.queue.is_waited_between_events() {
-        std::thread::sleep(EVENT_PAUSE);
-    }
-    store.queue.sealing.lock()
+/// What has to be whole in what is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Whole {
+    /// Events that are known by their ids.
+    Events,
+    /// Those, and operations of many steps.
+    Operations,
 }
 
-/// Locks [`Queue::sealing`](crate::flush::Queue::sealing) when `is_busy` says of no shard, that of the caller aside, that its writer is in the
-/// middle of what has to be whole. Events that are known by their ids begin under this lock.
-pub(crate) fn lock_sealing<'a>(
-    store: &'a StoreInner,
-    own: Option<&Arc<Shard>>,
-    is_busy: impl Fn(&Shard) -> bool,
-) -> MutexGuard<'a, ()> {
-    let mut waiting = None;
+/// [`Queue::sealing`](crate::flush::Queue::sealing) is held, no event is under way in other shards than the caller's, and none begins.
+#[derive(Debug)]
+#[must_use = "events begin when it is dropped"]
+pub(crate) struct Sealing<'a> {
+    _sealing: MutexGuard<'a, ()>,
+    _held_off: HeldOff<'a>,
+}
+
+/// Waits as long as events are held off. The caller is outside its gate.
+#[cold]
+pub(crate) fn await_events(store: &StoreInner) {
+    while store.queue.holds_events_off() {
+        // Who cuts holds it to the end; who waits for another's event to end doesn't.
+        drop(store.queue.sealing.lock());
+        if store.queue.holds_events_off() {
+            std::thread::sleep(EVENT_PAUSE);
+        }
+    }
+}
+
+/// Locks [`Queue::sealing`](crate::flush::Queue::sealing) when no shard, that of the caller aside, is in the middle of what has to be whole.
+///
+/// An event takes no lock for it: whether events are held off is looked at inside the gate, by which the owner also says that it is at one. Here
+/// the former is said first, and each gate is borrowed then: its owner is found at an event, or finds out before it begins with the next one.
+pub(crate) fn lock_sealing<'a>(store: &'a StoreInner, own: Option<&Arc<Shard>>, whole: Whole) -> Sealing<'a> {
+    let held_off = store.queue.hold_events_off();
+    let mut looks = 0;
     loop {
         let sealing = store.queue.sealing.lock();
         let shards = store.shards.lock().clone();
         let mut others = shards.iter().filter(|shard| own.is_none_or(|own| !Arc::ptr_eq(own, shard)));
-        if !others.any(|shard| is_busy(shard)) {
-            return sealing;
+        if !others.any(|shard| is_amid(shard, whole)) {
+            return Sealing { _sealing: sealing, _held_off: held_off };
         }
-        // From now on no event begins: else there might never be a moment without one.
-        waiting.get_or_insert_with(|| store.queue.wait_between_events());
         // It may have to spill, which takes what we hold.
         drop(sealing);
-        store.engine.hurry(|| std::thread::sleep(PAUSE));
+        looks += 1;
+        if looks <= LOOKS_AT_ONCE {
+            std::thread::yield_now();
+        } else {
+            store.engine.hurry(|| std::thread::sleep(PAUSE));
+        }
+    }
+}
+
+/// Whether a shard's owner is in the middle of what has to be whole.
+fn is_amid(shard: &Shard, whole: Whole) -> bool {
+    match whole {
+        // Who begins with the first one in its shard waits for the lock that is held here.
+        Whole::Events => shard.has_events() && shard.cell.borrow().in_event,
+        Whole::Operations => {
+            let core = shard.cell.borrow();
+            core.in_event || core.hot.is_unfinished()
+        }
     }
 }
 
@@ -252,7 +289,7 @@ type Cut = Vec<(Arc<Shard>, Sealed)>;
 pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     store.check_cut()?;
     replay::all(store)?;
-    let _sealing = lock_sealing(store, None, Shard::is_in_event);
+    let _sealing = lock_sealing(store, None, Whole::Events);
     let (shards, _) = seal_all(store, &mut None)?;
     let taking = Arc::new(Taking::up_to(store.committed_epoch()));
     let snapshot = Some(Arc::clone(&taking));

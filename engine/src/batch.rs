@@ -7,6 +7,7 @@ use crate::cold::{self, ColdKey};
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::hot::cell::Below;
+use crate::hot::fetch::SPOTS;
 use crate::hot::quick::{Ahead, GROUP};
 use crate::hot::record::Record;
 use crate::hot::table::Place;
@@ -397,6 +398,11 @@ impl<'a> Batch<'a> {
         Self::default()
     }
 
+    /// An empty batch with room for so many operations.
+    pub fn with_capacity(operations: usize) -> Self {
+        Self { operations: Vec::with_capacity(operations) }
+    }
+
     /// Adds an operation.
     pub fn push(&mut self, state: State, key: Key<'a>, operation: Operation<'a>) {
         self.operations.push((state, key, operation));
@@ -410,6 +416,14 @@ impl<'a> Batch<'a> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
+    }
+
+    /// The reads among them, with the user keys of maps' entries.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = (State, Key<'a>, Option<&'a [u8]>)> {
+        self.operations.iter().filter_map(|&(state, key, operation)| match operation {
+            Operation::MapGet(user_key) => Some((state, key, Some(user_key))),
+            operation => operation.is_read().then_some((state, key, None)),
+        })
     }
 
     /// Takes all operations out.
@@ -436,30 +450,42 @@ pub(crate) struct Answers {
 
 /// Does the operations of a batch, in order.
 pub(crate) fn run(writer: &mut Writer, batch: &Batch<'_>, answers: &mut Answers) -> Result<()> {
-    for (start, group) in (0..).step_by(GROUP).zip(batch.operations.chunks(GROUP)) {
-        writer.fetch_ahead(group.iter().map(|&(state, key, _)| (state, key)));
-        for (index, &(state, key, operation)) in (start..).zip(group) {
-            match operation {
-                Operation::Put(value) => writer.put(state, key, value)?,
-                Operation::Delete => writer.delete(state, key)?,
-                Operation::Append(element) => writer.append(state, key, element)?,
-                Operation::Merge(operand) => writer.merge(state, key, operand)?,
-                Operation::MapPut(user_key, value) => writer.map_put(state, key, user_key, value)?,
-                Operation::MapDelete(user_key) => writer.map_delete(state, key, user_key)?,
-                Operation::MapDeleteRange(range) => writer.map_delete_range(state, key, range)?,
-                Operation::MapExpire(before) => writer.map_expire(state, key, before)?,
-                Operation::MapClear => writer.map_clear(state, key)?,
-                Operation::Get => {
-                    writer.look(index, state, &[StateKind::Value, StateKind::Merging], key, None, answers)?
-                }
-                Operation::List => writer.look(index, state, &[StateKind::List], key, None, answers)?,
-                Operation::MapGet(user_key) => {
-                    writer.look(index, state, &[StateKind::Map], key, Some(user_key), answers)?;
-                }
+    for (start, group) in (0..).step_by(SPOTS).zip(batch.operations.chunks(SPOTS)) {
+        let spots = writer.fetch_group(group.iter().map(|&(state, key, _)| (state, key)));
+        let mut done = 0;
+        while done < group.len() {
+            done += writer.quick_puts(&group[done..], &spots[done..]);
+            if let Some(&(state, key, operation)) = group.get(done) {
+                run_one(writer, state, key, operation, start + done, answers)?;
+                done += 1;
             }
         }
     }
     Ok(())
+}
+
+fn run_one(
+    writer: &mut Writer,
+    state: State,
+    key: Key<'_>,
+    operation: Operation<'_>,
+    index: usize,
+    answers: &mut Answers,
+) -> Result<()> {
+    match operation {
+        Operation::Put(value) => writer.put(state, key, value),
+        Operation::Delete => writer.delete(state, key),
+        Operation::Append(element) => writer.append(state, key, element),
+        Operation::Merge(operand) => writer.merge(state, key, operand),
+        Operation::MapPut(user_key, value) => writer.map_put(state, key, user_key, value),
+        Operation::MapDelete(user_key) => writer.map_delete(state, key, user_key),
+        Operation::MapDeleteRange(range) => writer.map_delete_range(state, key, range),
+        Operation::MapExpire(before) => writer.map_expire(state, key, before),
+        Operation::MapClear => writer.map_clear(state, key),
+        Operation::Get => writer.look(index, state, &[StateKind::Value, StateKind::Merging], key, None, answers),
+        Operation::List => writer.look(index, state, &[StateKind::List], key, None, answers),
+        Operation::MapGet(user_key) => writer.look(index, state, &[StateKind::Map], key, Some(user_key), answers),
+    }
 }
 
 /// What memory knows of a read: its value, or what is to be read from disk. `index` is its place in its batch.
@@ -476,6 +502,7 @@ pub(crate) fn look(
     let found = core.hot.find_cell(probe);
     let lookup = match (def.kind, user_key) {
         (StateKind::Map, Some(user_key)) => {
+            core.hot.spread(probe)?;
             let root = core.hot.find_root(probe).map(|(root, _)| root);
             let entry = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
             if entry.is_some() || !core.hot.head(probe).is_spilled() || core.hot.is_hidden(probe, user_key) {
@@ -528,6 +555,8 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
             read::keep_cell(core, def, key, &probe, value, (cold.expiry_ms, cold.epoch))
         }
         Some(user_key) => {
+            // What was put far since is newer.
+            core.hot.spread(&probe)?;
             let root = core.hot.find_root(&probe).map(|(root, _)| root);
             let found = root.and_then(|root| core.hot.find_entry(&probe, root, user_key));
             if found.is_some() || core.hot.is_hidden(&probe, user_key) {

@@ -293,9 +293,15 @@ pub(crate) fn map_put_until(
 ) -> Result<(), Halt> {
     core.hot.prefetch_entry(probe, user_key);
     let root = core.hot.root_or_new(probe)?;
+    if core.hot.put_far(probe, root, (user_key, value), expiry_ms)? {
+        core.log(def.id, key, Change::MapPut(user_key, value), None);
+        return Ok(());
+    }
     let found = core.hot.find_entry(probe, root, user_key);
     let below = match found {
         Some(_) => Below::Perhaps,
+        // One that was put far may be on its way to the disk.
+        None if core.hot.has_far(root) => Below::Perhaps,
         None if !core.hot.head(probe).is_spilled() || core.hot.is_hidden(probe, user_key) => Below::Nothing,
         // Only deleting it needs to know.
         None => Below::Unasked,
@@ -312,6 +318,7 @@ pub(crate) fn map_delete(
     probe: &Probe<'_>,
     user_key: &[u8],
 ) -> Result<(), Halt> {
+    core.hot.spread(probe)?;
     core.hot.prefetch_entry(probe, user_key);
     let root = core.hot.find_root(probe).map(|(root, _)| root);
     let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
@@ -329,10 +336,26 @@ pub(crate) fn map_delete(
 }
 
 pub(crate) fn map_clear(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
+    core.hot.spread(probe)?;
     let below = read::below_map(core, def, key, probe)?;
     core.hot.clear_map(probe, below)?;
     core.log(def.id, key, Change::MapClear, None);
     Ok(())
+}
+
+/// Checks that a state is of a kind that can have been changed so.
+pub(crate) fn check_redo(def: &StateDef, change: Change<'_>) -> Result<(), Error> {
+    let fits = match change {
+        Change::Put(_) | Change::Delete | Change::Touch => def.kind != StateKind::Map,
+        Change::Append(_) => def.kind == StateKind::List,
+        Change::Merge(_) => def.kind == StateKind::Merging,
+        _ => def.kind == StateKind::Map,
+    };
+    if fits {
+        return Ok(());
+    }
+    let problem = format!("a {:?} state, the changelog has {change:?} of it", def.kind);
+    Err(Error::State { state: def.name.clone(), problem })
 }
 
 /// Does again what the changelog says was done, within one operation. Ranges of a map that have to be deleted entry by entry are the

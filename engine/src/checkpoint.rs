@@ -2,6 +2,7 @@
 
 use crate::barrier::{Barrier, Shared, aborted};
 use crate::cache::BlockCache;
+use crate::changelog::record::Rollback;
 use crate::convert::{Conversions, Older};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
@@ -14,6 +15,7 @@ use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::{StateDef, StateKind};
 use crate::store::{Mark, StoreInner};
+use crate::warm;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -139,11 +141,21 @@ pub struct Catalogue {
     pub(crate) gone: Vec<Weak<Manifest>>,
     /// Checkpoints from which on the changelog is being read: it isn't cut behind one that is held.
     pub(crate) read: Vec<Weak<Manifest>>,
-    /// Checkpoints that the changelog says something was rolled back to, and the positions behind those records: until a checkpoint has
-    /// them, recovery needs these.
-    pub(crate) pinned: Vec<(u64, u64)>,
+    /// Checkpoints that recovery needs to roll back again what the changelog says.
+    pub(crate) pinned: Vec<Pin>,
     /// Manifests that were let go of and whose files may still be there: as long as one is, no segment is deleted.
     pub(crate) doomed: Vec<u64>,
+}
+
+/// A checkpoint that recovery needs to roll something back again, until another one has that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pin {
+    /// The number of its manifest; 0 for the beginning of the store.
+    pub number: u64,
+    /// The position behind the record of the rollback.
+    pub position: u64,
+    /// From where on the changelog is needed besides, where something went back to a position behind the checkpoint.
+    pub log_from: Option<u64>,
 }
 
 impl Kept {
@@ -178,10 +190,13 @@ impl Catalogue {
 
     /// The position from which on the changelog is needed, where a checkpoint has everything before `covered`.
     fn frontier(&mut self, checkpoints: usize, covered: u64) -> u64 {
-        self.read.retain(|manifest| manifest.strong_count() > 0);
+        // The catalogue's own hold of one that is kept is nobody's who reads.
+        let kept: HashSet<*const Manifest> = self.kept.values().map(|kept| Arc::as_ptr(&kept.manifest)).collect();
+        self.read.retain(|manifest| manifest.strong_count() > usize::from(kept.contains(&manifest.as_ptr())));
         let read = self.read.iter().filter_map(Weak::upgrade).map(|manifest| manifest.log_position);
         let kept = self.history(checkpoints).map(|kept| kept.manifest.log_position);
-        read.chain(kept).fold(covered, u64::min)
+        let pinned = self.pinned.iter().filter_map(|pin| pin.log_from);
+        read.chain(kept).chain(pinned).fold(covered, u64::min)
     }
 
     /// Lets go of the manifest that the store began with, if it is still there: a checkpoint takes its place.
@@ -191,12 +206,28 @@ impl Catalogue {
 
     /// Whether the changelog needs a checkpoint.
     pub(crate) fn is_pinned(&self, number: u64) -> bool {
-        self.pinned.iter().any(|(pinned, _)| *pinned == number)
+        self.pinned.iter().any(|pin| pin.number == number)
     }
 
     /// A durable checkpoint has everything that the changelog has before a position.
     fn unpin(&mut self, position: u64) {
-        self.pinned.retain(|(_, of)| *of > position);
+        self.pinned.retain(|pin| pin.position > position);
+    }
+
+    /// Something was rolled back, and the position behind the record of it is `position`: keeps what doing it again takes. Where it went
+    /// back to a position, that is all that there is now, with the changelog behind it: on the way there other rollbacks may lie, to any of
+    /// these, or, as `from_beginning` says, to the beginning of the store.
+    pub(crate) fn pin(&mut self, rollback: &Rollback, position: u64, from_beginning: bool) {
+        if rollback.to.is_none() {
+            self.pinned.push(Pin { number: rollback.number, position, log_from: None });
+            return;
+        }
+        let mut all: BTreeMap<u64, Option<u64>> = BTreeMap::new();
+        all.extend(self.pinned.iter().map(|pin| (pin.number, pin.log_from)));
+        // It has no manifest to be kept, but the changelog.
+        all.extend(from_beginning.then_some((0, Some(0))));
+        all.extend(self.kept.values().map(|kept| (kept.info.number, Some(kept.manifest.log_position))));
+        self.pinned = all.into_iter().map(|(number, log_from)| Pin { number, position, log_from }).collect();
     }
 
     pub(crate) fn find_mut(&mut self, label: u64) -> Result<&mut Kept> {
@@ -252,6 +283,7 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request, rollback: u64)
                 log_is_covered(store, request.log_position);
                 store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
                 request.shared.finish(Ok(info));
+                warm::checkpointed(store);
             } else {
                 // The host was told that it is aborted while it was being published: it goes before the one before it
                 // could.

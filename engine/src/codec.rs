@@ -33,6 +33,49 @@ pub fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// The beginning of something, put together before it is appended in one piece.
+#[derive(Debug)]
+pub struct Head<const ROOM: usize> {
+    bytes: [u8; ROOM],
+    len: usize,
+}
+
+impl<const ROOM: usize> Head<ROOM> {
+    /// One of a first byte.
+    #[inline]
+    pub const fn new(first: u8) -> Self {
+        let mut bytes = [0; ROOM];
+        bytes[0] = first;
+        Self { bytes, len: 1 }
+    }
+
+    /// Adds a byte. The caller knows that there is room.
+    #[inline(always)]
+    pub fn byte(&mut self, byte: u8) {
+        debug_assert!(self.len < ROOM, "room for it");
+        if let Some(next) = self.bytes.get_mut(self.len) {
+            *next = byte;
+            self.len += 1;
+        }
+    }
+
+    /// Adds a varint.
+    #[inline(always)]
+    pub fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    /// All of it.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 /// How many bytes the varint of `value` takes.
 pub const fn varint_bytes(value: u64) -> usize {
     (value | 1).ilog2() as usize / 7 + 1

@@ -12,7 +12,7 @@ use std::sync::Arc;
 const HELD_BYTES: usize = 16 << 20;
 
 /// So many lookups touch most of the segments under them.
-const MANY: usize = 64;
+pub const MANY: usize = 64;
 
 /// A lookup, and which key of the batch it is for.
 pub type ColdKey = (usize, Lookup);
@@ -55,7 +55,7 @@ pub fn finish_together(storage: &dyn Storage, lookups: &mut Vec<ColdKey>) -> Res
 }
 
 /// Tells the segments under these lookups that much of their metadata will be asked for.
-fn expect_many(lookups: &mut [ColdKey]) {
+pub fn expect_many(lookups: &mut [ColdKey]) {
     let mut slices = HashSet::new();
     for (_, lookup) in lookups {
         if slices.insert(Arc::as_ptr(lookup.slice())) {

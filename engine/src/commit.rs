@@ -6,7 +6,7 @@
 //! away what lies above. What has been spilled of a transaction lies in segments of its own on top of the stacks, which
 //! checkpoints, committed reads and merges leave out by that number.
 
-use crate::barrier::{self, Own};
+use crate::barrier::{self, Own, Whole};
 use crate::changelog::{Changelog, Tail};
 use crate::checkpoint::CheckpointInfo;
 use crate::error::{Error, Result};
@@ -166,8 +166,7 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     }
     let started = Instant::now();
     // No epoch is cut off, and none begun, between the first shard and the last.
-    let is_busy = |shard: &Shard| shard.is_in_event() || shard.cell.borrow().hot.is_unfinished();
-    let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), is_busy);
+    let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Operations);
     store.check()?;
     let epoch = crate::store::epoch_of(store);
     let shards = store.shards.lock().clone();
@@ -205,7 +204,7 @@ fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) {
 /// Moves to the changelog what all writers did so far, without a commit; the position behind it.
 pub(crate) fn log_all(store: &Arc<StoreInner>) -> Result<u64> {
     // Half of an event stays in its buffer: its record takes the place of it.
-    let _sealing = barrier::lock_sealing(store, None, Shard::is_in_event);
+    let _sealing = barrier::lock_sealing(store, None, Whole::Events);
     store.check()?;
     for shard in store.shards.lock().clone() {
         let mut core = shard.cell.borrow();
@@ -249,7 +248,7 @@ impl Inside<'_> {
 /// Undoes what is staged in all shards.
 pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result<()> {
     check_transactional(store)?;
-    let _sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Shard::is_in_event);
+    let _sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
     store.check_open()?;
     let shards = store.shards.lock().clone();
     for shard in &shards {

@@ -36,6 +36,23 @@ pub(crate) fn at_once(
     def: &StateDef,
     key: Key<'_>,
     probe: &Probe<'_>,
+    range: (&[u8], Option<&[u8]>),
+) -> Result<bool, Halt> {
+    core.hot.spread(probe)?;
+    delete(core, def, key, probe, range)
+}
+
+/// Deletes what lies below `to`, which is no further than what is loaded of the front. False, and nothing was done, where it has to be done
+/// entry by entry.
+pub(crate) fn front(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, to: &[u8]) -> Result<bool, Halt> {
+    delete(core, def, key, probe, (&[], Some(to)))
+}
+
+fn delete(
+    core: &mut Core,
+    def: &StateDef,
+    key: Key<'_>,
+    probe: &Probe<'_>,
     (from, to): (&[u8], Option<&[u8]>),
 ) -> Result<bool, Halt> {
     let below = below(core, def, key, probe)?;
@@ -49,6 +66,10 @@ pub(crate) fn at_once(
 /// Whether the segments may have anything of the map. A map that is older than the epoch mostly is on disk: the filters,
 /// which may have to be read, are asked for others alone.
 fn below(core: &Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<Below, Halt> {
+    // What was put far may be on its way to the disk.
+    if core.hot.find_root(probe).is_some_and(|(root, _)| core.hot.has_far(root)) {
+        return Ok(Below::Perhaps);
+    }
     let is_old = core.hot.find_root(probe).is_some_and(|(root, _)| root.stamp(core.hot.arena()) != core.hot.current);
     if is_old && core.hot.head(probe).is_spilled() && !core.hot.is_cleared(probe) {
         return Ok(Below::Perhaps);

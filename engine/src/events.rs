@@ -5,20 +5,25 @@
 //! what it asks of [`Applying`], whose answers are logged. This is command logging (Malviya et al., "Rethinking main memory OLTP
 //! recovery", ICDE 2014), chosen for each event as adaptive logging does (Yao et al., SIGMOD 2016): here by the bytes that either takes.
 
-use crate::changelog::access::{Access, AccessKind, Accesses, cell_hash, entry_hash};
+use crate::changelog::access::AccessKind;
 use crate::changelog::buffer::Mark;
 use crate::changelog::record::Event;
 use crate::error::{Error, Result};
-use crate::ids::{EventId, KeyGroup, StateId};
+use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
 use crate::scan::MapRange;
 use crate::states::LogMode;
 use crate::store::{State, StoreInner};
-use crate::triggers;
 use crate::writer::Writer;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+mod once;
+mod trace;
+
+pub(crate) use once::{Noted, apply_once, note_quickly};
+pub(crate) use trace::Trace;
 
 /// The longest name of a handler, in bytes.
 pub const HANDLER_NAME_BYTES_MAX: usize = 1_024;
@@ -66,15 +71,21 @@ pub struct Applying<'a> {
     /// When it is applied the first time: what is to be logged.
     drawn: Vec<u8>,
     modes: Modes,
-    trace: Trace,
+    /// What it touches is entered in the writer's [`Trace`].
+    traces: bool,
     reads_only: bool,
-    watch: Option<&'a mut (dyn Watch + 'static)>,
+    watch: Option<&'a mut (dyn Watch + 'a)>,
 }
 
 /// Who is told what a handler is about to read or write.
 pub(crate) trait Watch: Debug {
     /// Of a key, and what of it: the writer is that of the handler.
     fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()>;
+
+    /// Of what is added to a key; whether it is taken note of instead of being done.
+    fn add(&mut self, _state: State, _key: Key<'_>, _operand: &[u8]) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a handler is about to do with a key.
@@ -88,43 +99,6 @@ pub(crate) enum Touched<'a> {
     Range(AccessKind),
     /// What other namespaces hold is moved to it.
     Namespaces(&'a [&'a [u8]]),
-}
-
-/// What an event read and wrote of the states that are traced.
-#[derive(Default, Debug)]
-pub(crate) struct Trace {
-    accesses: Vec<Access>,
-    scratch: Vec<u8>,
-}
-
-/// So many accesses are looked through for one that is there already; more of the same do no harm.
-const LOOKED_THROUGH: usize = 16;
-
-impl Trace {
-    fn enter(&mut self, access: Access) {
-        let from = self.accesses.len().saturating_sub(LOOKED_THROUGH);
-        if !self.accesses[from..].contains(&access) {
-            self.accesses.push(access);
-        }
-    }
-
-    fn touch(&mut self, state: StateId, key: Key<'_>, touched: Touched<'_>) {
-        let cell = cell_hash(&mut self.scratch, state, key);
-        match touched {
-            Touched::Cell(kind) | Touched::Range(kind) => self.enter(Access::of(kind, cell)),
-            Touched::Entry(user_key, kind) => {
-                let entry = entry_hash(&mut self.scratch, state, key, user_key);
-                self.enter(Access::of_entry(kind, entry, cell));
-            }
-            Touched::Namespaces(sources) => {
-                self.enter(Access::of(AccessKind::Update, cell));
-                for source in sources {
-                    let source = cell_hash(&mut self.scratch, state, key.in_namespace(source));
-                    self.enter(Access::of(AccessKind::Update, source));
-                }
-            }
-        }
-    }
 }
 
 /// What the states that were changed say of how that is to be logged.
@@ -161,10 +135,20 @@ impl<'a> Applying<'a> {
         group: KeyGroup,
         now_ms: u64,
         logged: Option<&'a [u8]>,
-        watch: Option<&'a mut (dyn Watch + 'static)>,
+        watch: Option<&'a mut (dyn Watch + 'a)>,
     ) -> Self {
-        let (drawn, modes, trace) = (Vec::new(), Modes::default(), Trace::default());
-        Self { writer, group, now_ms, logged, drawn, modes, trace, watch, reads_only: false }
+        let (drawn, modes) = (Vec::new(), Modes::default());
+        Self { writer, group, now_ms, logged, drawn, modes, traces: false, watch, reads_only: false }
+    }
+
+    /// The state for who makes up for an event: what it is about to do is told before.
+    pub(crate) fn compensating(
+        writer: &'a mut Writer,
+        group: KeyGroup,
+        now_ms: u64,
+        watch: &'a mut (dyn Watch + 'a),
+    ) -> Self {
+        Self::new(writer, group, now_ms, None, Some(watch))
     }
 
     /// The state for who only reads.
@@ -210,6 +194,7 @@ impl Applying<'_> {
             return Err(Error::Options { option: "trigger", problem: "an invariant changes nothing".into() });
         }
         let def = self.writer.def_of(state)?;
+        let (log, is_traced) = (def.log, def.traced && self.traces);
         let touched = match touched {
             // Its expiry moves.
             Touched::Cell(AccessKind::Read) if def.refreshes() => Touched::Cell(AccessKind::Update),
@@ -219,14 +204,14 @@ impl Applying<'_> {
             touched => touched,
         };
         if touched.changes() {
-            match def.log {
+            match log {
                 LogMode::State => self.modes.state = true,
                 LogMode::Auto => self.modes.auto = true,
                 LogMode::Event => {}
             }
         }
-        if def.traced {
-            self.trace.touch(state.id(), key, touched);
+        if is_traced {
+            self.writer.trace().touch(state.id(), key, touched);
         }
         match &mut self.watch {
             Some(watch) => watch.touch(self.writer, state, key, touched),
@@ -241,14 +226,10 @@ impl Applying<'_> {
         put(value: &[u8]) -> (), Touched::Cell(AccessKind::Write);
         /// [`Writer::delete`].
         delete() -> (), Touched::Cell(AccessKind::Write);
-        /// [`Writer::append`].
-        append(element: &[u8]) -> (), Touched::Cell(AccessKind::Add);
         /// [`Writer::list`].
         list() -> Vec<Vec<u8>>, Touched::Cell(AccessKind::Read);
         /// [`Writer::put_list`].
         put_list(elements: &[&[u8]]) -> (), Touched::Cell(AccessKind::Write);
-        /// [`Writer::merge`].
-        merge(operand: &[u8]) -> (), Touched::Cell(AccessKind::Add);
         /// [`Writer::merge_namespaces`].
         merge_namespaces(sources: &[&[u8]]) -> (), Touched::Namespaces(sources);
         /// [`Writer::map_get`].
@@ -267,6 +248,22 @@ impl Applying<'_> {
         map_first() -> Option<(Vec<u8>, Vec<u8>)>, Touched::Range(AccessKind::RangeRead);
         /// [`Writer::map_pop_first`].
         map_pop_first() -> Option<(Vec<u8>, Vec<u8>)>, Touched::Range(AccessKind::RangeUpdate);
+    }
+
+    /// [`Writer::append`].
+    pub fn append(&mut self, state: State, key: Key<'_>, element: &[u8]) -> Result<()> {
+        self.check(state, key, Touched::Cell(AccessKind::Add))?;
+        if self.is_noted(state, key, element)? { Ok(()) } else { self.writer.append(state, key, element) }
+    }
+
+    /// [`Writer::merge`].
+    pub fn merge(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<()> {
+        self.check(state, key, Touched::Cell(AccessKind::Add))?;
+        if self.is_noted(state, key, operand)? { Ok(()) } else { self.writer.merge(state, key, operand) }
+    }
+
+    fn is_noted(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<bool> {
+        self.watch.as_mut().map_or(Ok(false), |watch| watch.add(state, key, operand))
     }
 
     /// [`Writer::update`].
@@ -330,81 +327,6 @@ pub(crate) fn apply(writer: &mut Writer, id: HandlerId, group: KeyGroup, event: 
     outcome
 }
 
-/// The same with an event that is known by its id: once, whole, and logged with what it read and wrote. False where it was applied before.
-pub(crate) fn apply_once(
-    writer: &mut Writer,
-    (handler_id, handler): (HandlerId, &dyn Handler),
-    group: KeyGroup,
-    id: EventId,
-    event: &[u8],
-) -> Result<bool> {
-    let applied = writer.store().applied_state()?;
-    let mark = writer.begin_event()?;
-    // In one step: that it is applied is taken back where it fails.
-    let last = match note_applied(writer, applied, group, id) {
-        Ok(Noted::Since(last)) => last,
-        outcome => {
-            writer.end_event();
-            return outcome.map(|_| false);
-        }
-    };
-    let now_ms = writer.time_ms();
-    let trace = writer.take_trace();
-    let mut applying = Applying { trace, ..Applying::new(writer, group, now_ms, None, None) };
-    let outcome = crate::error::catch(|| handler.apply(event, &mut applying));
-    let Applying { drawn, modes, mut trace, .. } = applying;
-    if outcome.is_ok() && (!modes.state || !trace.accesses.is_empty()) {
-        let accesses = &mut trace.scratch;
-        accesses.clear();
-        trace.accesses.iter().for_each(|access| access.push(accesses));
-        let accesses = Accesses::new(accesses).unwrap_or_default();
-        let logged = Event { handler: handler_id.0, group, now_ms, event, determinants: &drawn };
-        writer.log_traced(mark, (handler.name(), handler.version()), (id, logged), accesses);
-    }
-    trace.accesses.clear();
-    writer.put_trace(trace);
-    let outcome = outcome.or_else(|error| {
-        put_applied(writer, applied, (group, id.source), last)?;
-        Err(error)
-    });
-    writer.end_event();
-    outcome?;
-    triggers::look(writer, (group, now_ms), (id, event))?;
-    Ok(true)
-}
-
-/// What came of noting that an event is applied.
-enum Noted {
-    /// It, or one behind it, was applied before.
-    Before,
-    /// It is noted; the last one before it.
-    Since(Option<[u8; 8]>),
-}
-
-/// Notes that an event is applied, unless its key group knows that it, or one behind it, was.
-fn note_applied(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<Noted> {
-    let (source, mut noted) = (id.source.to_be_bytes(), Noted::Before);
-    writer.update(applied, Key::new(group, &source), |last| {
-        let last: Option<[u8; 8]> = last.and_then(|last| last.try_into().ok());
-        if last.is_some_and(|last| id.offset <= u64::from_le_bytes(last)) {
-            return last;
-        }
-        noted = Noted::Since(last);
-        Some(id.offset.to_le_bytes())
-    })?;
-    Ok(noted)
-}
-
-/// Puts what an event noted back to what it was.
-fn put_applied(writer: &mut Writer, applied: State, at: (KeyGroup, u32), last: Option<[u8; 8]>) -> Result<()> {
-    let source = at.1.to_be_bytes();
-    let key = Key::new(at.0, &source);
-    match last {
-        Some(last) => writer.put(applied, key, &last),
-        None => writer.delete(applied, key),
-    }
-}
-
 /// The handler of a number.
 pub(crate) fn numbered(store: &StoreInner, id: HandlerId) -> Result<Arc<dyn Handler>> {
     let handler = store.handlers.read().get(id.0 as usize).and_then(|versions| versions.last().cloned());
@@ -417,10 +339,11 @@ pub(crate) fn again(
     handler: &dyn Handler,
     id: Option<EventId>,
     event: Event<'_>,
-    watch: Option<&mut (dyn Watch + 'static)>,
+    watch: Option<&mut dyn Watch>,
 ) -> Result<bool> {
     writer.set_time_ms(event.now_ms);
     let Event { group, now_ms, event, determinants, .. } = event;
+    let watch = watch.map(|watch| -> &mut dyn Watch { watch });
     let mut applying = Applying::new(writer, group, now_ms, Some(determinants), watch);
     let outcome = crate::error::catch(|| handler.apply(event, &mut applying));
     let asked_all = applying.logged.is_none_or(<[u8]>::is_empty);
@@ -428,9 +351,20 @@ pub(crate) fn again(
     outcome?;
     if let Some(id) = id {
         let applied = writer.store().applied_state()?;
-        put_applied(writer, applied, (group, id.source), Some(id.offset.to_le_bytes()))?;
+        once::put_last(writer, applied, (group, id.source), Some(id.offset.to_le_bytes()))?;
     }
     Ok(asked_all)
+}
+
+/// Has a handler say what it does with an event, as the changelog has it: `watch` takes note of all that would change anything, or refuses.
+pub(crate) fn ask(
+    writer: &mut Writer,
+    handler: &dyn Handler,
+    event: Event<'_>,
+    watch: &mut (dyn Watch + 'static),
+) -> Result<()> {
+    let mut applying = Applying::new(writer, event.group, event.now_ms, Some(event.determinants), Some(watch));
+    crate::error::catch(|| handler.apply(event.event, &mut applying))
 }
 
 /// What is said of a handler that did something else than the first time.

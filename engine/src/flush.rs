@@ -6,9 +6,9 @@
 use crate::checkpoint::{self, Request};
 use crate::compact::hidden::{self, CONTAINERS_MAX};
 use crate::error::{Class, Error, Result};
-use crate::hot::Sealed;
 use crate::hot::dirty::DirtyList;
 use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, Record, TOMBSTONE, VALUE};
+use crate::hot::{FarMap, FarWalk, Sealed, compare_containers};
 use crate::ids::{Epoch, KeyGroup, StateId};
 use crate::key::{Key, prefix_of, push_entry_key, push_sort_key, sort_prefix};
 use crate::options::Durability;
@@ -153,30 +153,31 @@ pub struct Queue {
     idle: Condvar,
     /// Held from the first cut of a barrier to the queueing of its job, so that jobs queue in the order of epochs.
     pub sealing: Mutex<()>,
-    /// How many wait for a moment in which no writer is at an event.
-    between_events: AtomicUsize,
+    /// How many keep events from beginning.
+    held_off: AtomicUsize,
 }
 
-/// Somebody waits for a moment without an event, as long as it lives.
+/// Events that are known by their ids are kept from beginning, as long as it lives.
 #[derive(Debug)]
-pub struct Waiting<'a>(&'a AtomicUsize);
+pub struct HeldOff<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for HeldOff<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Queue {
-    /// Says that somebody waits for a moment without an event. Relaxed: what counts is ordered by [`Queue::sealing`].
-    pub fn wait_between_events(&self) -> Waiting<'_> {
-        self.between_events.fetch_add(1, Ordering::Relaxed);
-        Waiting(&self.between_events)
+    /// Keeps events from beginning. An owner learns of it once its gate was borrowed since, which orders the two, and so this is Relaxed.
+    pub fn hold_events_off(&self) -> HeldOff<'_> {
+        self.held_off.fetch_add(1, Ordering::Relaxed);
+        HeldOff(&self.held_off)
     }
 
-    /// Whether somebody does.
-    pub fn is_waited_between_events(&self) -> bool {
-        self.between_events.load(Ordering::Relaxed) > 0
+    /// Whether somebody does; looked at inside the owner's gate.
+    #[inline]
+    pub fn holds_events_off(&self) -> bool {
+        self.held_off.load(Ordering::Relaxed) > 0
     }
 
     /// Adds a job; the caller holds [`Queue::sealing`].
@@ -335,7 +336,8 @@ fn write_segment(store: &Arc<StoreInner>, job: &mut Job) -> Result<(Option<Segme
     job.shards.sort_by_key(|(shard, _)| shard.range.first());
     let states = store.states.read().clone();
     let lists: Vec<Lists> = job.shards.iter().map(|(shard, sealed)| lists_of(shard, sealed)).collect();
-    let expected: usize = lists.iter().flatten().map(|list| list.filter_keys(&states)).sum();
+    let listed: usize = lists.iter().flatten().map(|list| list.filter_keys(&states)).sum();
+    let expected = listed + job.shards.iter().map(|(_, sealed)| sealed.far.filter_keys()).sum::<usize>();
     let epochs = job.shards.iter().map(|(_, sealed)| sealed.epoch);
     let (low, high) = epochs.fold((u32::MAX, 0), |(low, high), epoch| (low.min(epoch), high.max(epoch)));
     let options = SegmentOptions {
@@ -411,10 +413,12 @@ fn write_shard(
     let (arena, commits) = (&*store.engine.inner.arena, store.options.transactional);
     let mut emitter =
         Emitter { arena, commits, sealed, key: Vec::new(), items: Vec::new(), cleared: Vec::new(), charged: 0 };
+    let mut far = sealed.far.by_table();
     for TableList { state, group, list } in lists {
         let Some(def) = states.get(usize::from(*state)) else { continue };
+        let far = FarWalk::new(far.remove(&(*state, *group)).unwrap_or_default());
         let group = KeyGroup(shard.range.first() + group);
-        emitter.table(def, group, list, writer, rest)?;
+        emitter.table(def, group, (list, far), writer, rest)?;
     }
     Ok(std::mem::take(&mut emitter.cleared))
 }
@@ -447,9 +451,16 @@ impl Drop for Emitter<'_> {
 }
 
 fn compare_areas(arena: &Arena, a: Record, b: Record) -> Order {
-    let (key_a, namespace_a) = a.key_parts(arena);
-    let (key_b, namespace_b) = b.key_parts(arena);
-    (key_a.len(), key_a, namespace_a.len(), namespace_a).cmp(&(key_b.len(), key_b, namespace_b.len(), namespace_b))
+    compare_containers(a.key_parts(arena), b.key_parts(arena))
+}
+
+/// How what was put far compares with a record of its table.
+fn compare_far(arena: &Arena, (map, user_key): (&FarMap, &[u8]), record: Record) -> Order {
+    let is_entry = matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
+    let container = if is_entry { Record::load(arena, record.link(arena) as Ref) } else { record };
+    // A container's own record comes before its entries.
+    let entry = || if is_entry { user_key.cmp(record.area(arena)) } else { Order::Greater };
+    compare_containers(map.parts(), container.key_parts(arena)).then_with(entry)
 }
 
 /// The order of two records' keys in one table.
@@ -469,10 +480,69 @@ impl Emitter<'_> {
         &mut self,
         def: &StateDef,
         group: KeyGroup,
-        list: &DirtyList,
+        (list, mut far): (&DirtyList, FarWalk<'_>),
         writer: &mut SegmentWriter<'_>,
         rest: &mut impl FnMut(),
     ) -> Result<()> {
+        self.gather(def, list);
+        let arena = self.arena;
+        let mut index = 0;
+        while index < self.items.len() {
+            if let Some(ahead) = self.items.get(index + 8) {
+                arena.prefetch(ahead.at);
+            }
+            if index % RECORDS_A_LOOK == 0 {
+                rest();
+            }
+            let first = index;
+            index += 1;
+            while self.commits
+                && index < self.items.len()
+                && compare_items(arena, def.kind, &self.items[first], &self.items[index]) == Order::Equal
+            {
+                index += 1;
+            }
+            let newest = Record::load(arena, self.items[first].at);
+            self.emit_far(def.id, group, &mut far, Some(newest), writer, rest)?;
+            self.emit_newest(def, group, first..index, writer)?;
+        }
+        self.emit_far(def.id, group, &mut far, None, writer, rest)
+    }
+
+    /// Writes what was put far and comes before a record; all that is left, where there is none.
+    fn emit_far(
+        &mut self,
+        state: StateId,
+        group: KeyGroup,
+        far: &mut FarWalk<'_>,
+        record: Option<Record>,
+        writer: &mut SegmentWriter<'_>,
+        rest: &mut impl FnMut(),
+    ) -> Result<()> {
+        let mut written = 0_usize;
+        while let Some((map, entry)) = far.peek() {
+            match record.map_or(Order::Less, |record| compare_far(self.arena, (map, entry.user_key), record)) {
+                Order::Greater => break,
+                // The record is newer.
+                Order::Equal => {}
+                Order::Less => {
+                    let (key, namespace) = map.parts();
+                    self.key.clear();
+                    push_entry_key(&mut self.key, state, Key { group, key, namespace }, entry.user_key);
+                    writer.add(Entry { sort_key: &self.key, kind: Kind::Put, expiry_ms: None, value: entry.value })?;
+                    written += 1;
+                    if written.is_multiple_of(RECORDS_A_LOOK) {
+                        rest();
+                    }
+                }
+            }
+            far.pass();
+        }
+        Ok(())
+    }
+
+    /// Gathers the records of a list, in the order in which they are written.
+    fn gather(&mut self, def: &StateDef, list: &DirtyList) {
         self.items.clear();
         if self.items.capacity() < list.len() {
             self.items.reserve_exact(list.len());
@@ -504,25 +574,6 @@ impl Emitter<'_> {
             compare_items(arena, def.kind, a, b)
                 .then_with(|| Record::load(arena, b.at).stamp(arena).cmp(&Record::load(arena, a.at).stamp(arena)))
         });
-        let mut index = 0;
-        while index < self.items.len() {
-            if let Some(ahead) = self.items.get(index + 8) {
-                arena.prefetch(ahead.at);
-            }
-            if index % RECORDS_A_LOOK == 0 {
-                rest();
-            }
-            let first = index;
-            index += 1;
-            while self.commits
-                && index < self.items.len()
-                && compare_items(arena, def.kind, &self.items[first], &self.items[index]) == Order::Equal
-            {
-                index += 1;
-            }
-            self.emit_newest(def, group, first..index, writer)?;
-        }
-        Ok(())
     }
 
     /// Writes what the versions of one key come to, which are all of them that were committed since the last flush.

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+/// Positions in a changelog end here: what lies behind one can always be counted.
+pub const POSITION_END: u64 = 1 << 62;
+
 /// A hash shard of the key space: the unit of rescaling, ownership and rollback. 2 bytes on disk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KeyGroup(pub u16);

@@ -3,11 +3,13 @@
 //! Read-only, and takes no lock: the directory may be open in another process or be damaged. What a running store
 //! deletes while it is looked at is left out of the report, not reported as missing.
 
-use crate::error::Result;
+use crate::changelog;
+use crate::error::{Error, Result};
+use crate::hot_list::{self, List};
 use crate::ids::{KeyGroupRange, SegmentId, StateId};
 use crate::key::SortKey;
 use crate::manifest::{self, Manifest, ManifestFile, StateMap};
-use crate::platform::storage::{self, Fault, FileEntry, Storage, StorageChoice, StorageError, names};
+use crate::platform::storage::{self, Fault, FileEntry, PageCache, Storage, StorageChoice, StorageError, names};
 use crate::segment::{Kind, Segment, SegmentMeta};
 use crate::states::StateKind;
 use crate::store::state_defs;
@@ -48,6 +50,8 @@ pub enum FileRole {
     Temporary,
     /// A file of the changelog: what was committed since the newest checkpoint.
     Changelog,
+    /// A hot list: what was used most, for warming up. Nothing depends on it.
+    HotList,
     /// The file that is locked while a store is open.
     Lock,
     /// No file of a store.
@@ -173,7 +177,7 @@ impl Finding {
 
 fn open(directory: &Path) -> Result<Arc<dyn Storage>> {
     // Through the page cache and with plain calls: nothing here is in a hurry, and nothing has to be set up.
-    Ok(storage::open(directory, StorageChoice::Posix, false, false)?)
+    Ok(storage::open(directory, StorageChoice::Posix, PageCache::Everything, false)?)
 }
 
 /// Describes a directory from its manifests and the lengths of its files; no segment is read.
@@ -207,21 +211,23 @@ fn classify(file: FileEntry, named: &BTreeSet<SegmentId>) -> FileReport {
         None if names::parse_manifest_name(&file.name).is_some() => FileRole::Manifest,
         None if names::is_temporary_name(&file.name) => FileRole::Temporary,
         None if names::parse_changelog_name(&file.name).is_some() => FileRole::Changelog,
+        None if names::parse_hot_list_name(&file.name).is_some() => FileRole::HotList,
         None if file.name == names::LOCK => FileRole::Lock,
         None => FileRole::Other,
     };
     FileReport { name: file.name, bytes: file.len, role }
 }
 
-/// Checks every byte of every manifest, and of every segment that one names, and what they say of each other.
+/// Checks every byte of every manifest, and of every segment that one names, and what they say of each other, and of the changelog all that its
+/// files have that was committed.
 ///
 /// Checked are all checksums; that names, numbers, identities and lengths agree; that a manifest's parent is the one
 /// that it was made from; that what a manifest says of a segment is what the segment says of itself; and that its
 /// records are of states that the manifest knows and of the kinds that these states have. One fault is reported for
 /// each file and reference; files that nothing needs are notes. An error means that the directory can't be listed.
 pub fn verify(directory: &Path) -> Result<Vec<Finding>> {
-    let storage = open(directory)?;
-    let storage = &*storage;
+    let opened = open(directory)?;
+    let storage = &*opened;
     let report = describe_in(storage)?;
     let mut findings = Vec::new();
     for manifest in &report.manifests {
@@ -231,17 +237,62 @@ pub fn verify(directory: &Path) -> Result<Vec<Finding>> {
         }
     }
     verify_segments(storage, &report, &mut findings)?;
+    findings.extend(verify_changelog(&opened, &report)?);
     for file in &report.files {
         let problem = match file.role {
             FileRole::Orphan => "a segment that no manifest names",
             FileRole::Temporary => "a file that was never completed",
             FileRole::Other => "not a file of a store",
+            FileRole::HotList => match verify_hot_list(storage, &report, &file.name) {
+                Ok(()) => continue,
+                Err(_) => "a hot list that is damaged: what it has is in segments as well",
+            },
             FileRole::Manifest | FileRole::Segment | FileRole::Changelog | FileRole::Lock => continue,
         };
         let path = report.path.join(&file.name);
         findings.push(Finding { severity: Severity::Note, path, offset: 0, problem: problem.to_owned() });
     }
     Ok(findings)
+}
+
+/// Checks every byte of a hot list.
+fn verify_hot_list(storage: &dyn Storage, report: &DirectoryReport, name: &str) -> Result<()> {
+    let (Some(number), Some(manifest)) = (names::parse_hot_list_name(name), report.readable().last()) else {
+        return Ok(());
+    };
+    let list = List::open(storage, number, manifest.store.uuid)?;
+    for chunk in list.chunks() {
+        let bytes = list.read(chunk)?;
+        hot_list::format::entries(chunk, &bytes).map_err(|error| {
+            StorageError::new(Fault::Corrupt, storage.root().join(name), chunk.offset, error.to_string())
+        })?;
+    }
+    Ok(())
+}
+
+/// So often it is looked again where a store has taken a checkpoint, and cut its changelog, meanwhile.
+const CUT_MEANWHILE_MAX: usize = 8;
+
+/// What is wrong with the changelog behind the newest manifest that can be read, and with what there is of it before.
+fn verify_changelog(storage: &Arc<dyn Storage>, report: &DirectoryReport) -> Result<Option<Finding>> {
+    let mut newest = report.readable().last().cloned();
+    for _ in 0..CUT_MEANWHILE_MAX {
+        let Some(manifest) = newest else { return Ok(None) };
+        let files: Vec<String> = storage.list()?.into_iter().map(|file| file.name).collect();
+        let checked = changelog::check::check(storage, &files, manifest.store.uuid, manifest.log_position);
+        let Err(error) = checked else { return Ok(None) };
+        newest = describe_in(&**storage)?.readable().last().cloned();
+        if newest.as_ref().is_some_and(|newest| newest.number == manifest.number) {
+            return Ok(Some(match error {
+                Error::Storage(error) => Finding::of(error),
+                error => {
+                    let (severity, path) = (Severity::Fault, report.path.clone());
+                    Finding { severity, path, offset: 0, problem: format!("the changelog: {error}") }
+                }
+            }));
+        }
+    }
+    Ok(None)
 }
 
 fn manifest_path(storage: &dyn Storage, number: u64) -> PathBuf {

@@ -56,6 +56,8 @@ pub mod writer;
 #[cfg(not(loom))]
 mod barrier;
 #[cfg(not(loom))]
+mod beside;
+#[cfg(not(loom))]
 pub mod causality;
 #[cfg(not(loom))]
 mod change;
@@ -101,6 +103,8 @@ pub mod scan;
 #[cfg(not(loom))]
 mod walk;
 #[cfg(not(loom))]
+mod warm;
+#[cfg(not(loom))]
 mod worker;
 #[cfg(not(loom))]
 mod write;
@@ -109,6 +113,7 @@ mod write;
 mod cache;
 pub mod changelog;
 mod hot;
+pub mod hot_list;
 pub mod manifest;
 mod mask;
 mod merged;
@@ -144,6 +149,9 @@ pub mod platform;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub use compact::measuring;
+#[cfg(all(feature = "recorder", not(loom)))]
+#[doc(hidden)]
+pub use platform::storage::{faults, recorder};
 #[cfg(not(loom))]
 pub use {
     as_of::{AsOf, Past},
@@ -160,12 +168,12 @@ pub use {
     metrics::Metrics,
     migrate::Migration,
     reader::Reader,
-    repair::{Content, GroupRepair, Repaired, Retraction, Way},
+    repair::{BadEvent, Compensation, Content, Dependents, GroupRepair, Repaired, Retraction, Undo, Way},
     rollback::Rewound,
     rollback_keys::{KeyScope, RolledBack},
     scan::MapRange,
     snapshot::Snapshot,
-    store::{CheckpointSource, State, Store},
+    store::{CheckpointSource, Recovery, RecoveryStage, State, Store, Warming},
     ticket::{Answer, Ticket},
     triggers::{Fired, Invariant, Trigger, TriggerId},
     writer::{SharedWriter, Writer},
@@ -175,10 +183,12 @@ pub use {
     error::{Class, Error, Result},
     ids::{Epoch, EventId, KeyGroup, KeyGroupRange, SegmentId, StateId},
     key::Key,
-    options::{ChangelogOptions, Durability, EngineOptions, History, MemoryShare, Retention, StoreOptions},
+    options::{
+        ChangelogOptions, Durability, EngineOptions, History, MemoryShare, Retention, StoreOptions, WarmPart, WarmUp,
+    },
     pacing::Policy,
     packed::{Packed, PackedRecord},
-    platform::storage::{FetchRequest, Fetches, SegmentSink, StorageChoice},
+    platform::storage::{FetchRequest, Fetches, PageCache, SegmentSink, StorageChoice},
     scope::Scope,
     states::{LogMode, Merge, MergeOperator, Purge, StateKind, StateOptions, Ttl},
 };

@@ -9,7 +9,7 @@ use crate::ids::{Epoch, StateId};
 use crate::key::{ENTRY_MARK, prefix_end};
 use crate::manifest::StateMap;
 use crate::mask::Masks;
-use crate::platform::storage::{ReadRequest, StorageError};
+use crate::platform::storage::{Buffer, ReadRequest, StorageError};
 use crate::segment::{BlockRef, Kind, Segment, SegmentCursor};
 use crate::spans::{SpanRef, Spans};
 use crate::stack::Layer;
@@ -86,6 +86,8 @@ const STEPS_MAX: u32 = 32;
 pub struct Merged {
     /// Newest first.
     sources: Vec<Source>,
+    /// Those that stand on a key, in the order in which their keys come; of the same key the newest first.
+    order: Vec<usize>,
     bounds: Bounds,
     now_ms: u64,
     /// What is hidden of the container that was last gone into.
@@ -155,6 +157,12 @@ impl<'a> Start<'a> {
     }
 }
 
+/// Where the walks through the layers start that have anything within the bounds.
+fn starts<'a>(layers: &'a [Layer], bounds: &Bounds, masks: &Masks) -> Result<Vec<Start<'a>>, StorageError> {
+    let starts = layers.iter().enumerate().map(|(number, layer)| Start::new(number, layer, bounds, masks));
+    starts.filter_map(Result::transpose).collect()
+}
+
 /// Reads the blocks that the walks start in into the cache, all at once: one after the other they would cost a wait
 /// each. What can't be read is left to the walks, which report it.
 fn read_first_blocks(starts: &[Start<'_>]) {
@@ -174,24 +182,77 @@ fn read_first_blocks(starts: &[Start<'_>]) {
     }
 }
 
+/// No more than this is read of a layer at once, before anything of it is looked at, in bytes.
+const AHEAD_BYTES_MAX: u64 = 256 << 10;
+/// And beside what is expected, for blocks that begin before or end behind it.
+const AHEAD_BYTES_MORE: u64 = 4 << 10;
+
+/// Reads of each layer what a walk over so many keys is expected to need, all at once, where they hold keys of the same kind. What can't
+/// be read is left to the walks, which report it.
+fn read_ahead(starts: &[Start<'_>], (keys, bytes): (usize, usize)) -> Vec<Option<(u64, Buffer)>> {
+    let entries: u64 = starts.iter().map(|start| start.segment.meta().entries).sum();
+    let request = |start: &Start<'_>| {
+        let block = start.segment.locate(start.key.as_ref()?).ok().flatten()?;
+        let meta = start.segment.meta();
+        let share = |of: u64, all: usize| all as u128 * u128::from(of) / u128::from(entries.max(1));
+        let expected = share(meta.file_bytes, keys).min(share(meta.entries, bytes)) as u64;
+        start.segment.read_request_ahead(block, AHEAD_BYTES_MAX.min(expected) + AHEAD_BYTES_MORE).ok()
+    };
+    let (mut places, mut requests) = (Vec::with_capacity(starts.len()), Vec::with_capacity(starts.len()));
+    for start in starts {
+        let request = request(start);
+        places.push(request.as_ref().map(|request| request.offset));
+        requests.extend(request);
+    }
+    if let Some(first) = starts.first() {
+        first.layer.segment.storage().read_batch(&mut requests);
+    }
+    let mut read = requests.into_iter().map(|request| request.outcome.and_then(Result::ok));
+    places.into_iter().map(|offset| Some((offset?, read.next()??))).collect()
+}
+
 impl Merged {
     /// The layers' view of `bounds`. Values that expired up to `now_ms` count as deleted.
     pub fn new(layers: &[Layer], bounds: Bounds, now_ms: u64) -> Result<Self, StorageError> {
         Self::masked(layers, bounds, now_ms, Masks::default())
     }
 
+    /// As [`Merged::masked`], upwards, for a walk that is expected to go over about so many keys, of so many bytes: what it needs for that is read
+    /// at once.
+    pub fn expecting(
+        layers: &[Layer],
+        bounds: Bounds,
+        now_ms: u64,
+        masks: Masks,
+        expected: (usize, usize),
+    ) -> Result<Self, StorageError> {
+        let starts = starts(layers, &bounds, &masks)?;
+        let ahead = read_ahead(&starts, expected);
+        Self::at(starts, ahead, bounds, now_ms, masks)
+    }
+
     /// The same with what is hidden of a container whose own record lies outside the bounds.
     pub fn masked(layers: &[Layer], bounds: Bounds, now_ms: u64, masks: Masks) -> Result<Self, StorageError> {
-        let mut starts = Vec::with_capacity(layers.len());
-        for (number, layer) in layers.iter().enumerate() {
-            if let Some(start) = Start::new(number, layer, &bounds, &masks)? {
-                starts.push(start);
-            }
-        }
+        let starts = starts(layers, &bounds, &masks)?;
         read_first_blocks(&starts);
+        Self::at(starts, Vec::new(), bounds, now_ms, masks)
+    }
+
+    /// The walks through the layers, and what was read for them.
+    fn at(
+        starts: Vec<Start<'_>>,
+        ahead: Vec<Option<(u64, Buffer)>>,
+        bounds: Bounds,
+        now_ms: u64,
+        masks: Masks,
+    ) -> Result<Self, StorageError> {
         let mut sources = Vec::with_capacity(starts.len());
+        let mut ahead = ahead.into_iter();
         for Start { number, layer, segment, key } in starts {
             let mut cursor = segment.cursor();
+            if let Some((offset, bytes)) = ahead.next().flatten() {
+                cursor.take_ahead(offset, bytes);
+            }
             match (bounds.reverse, key) {
                 (false, key) => cursor.seek(&key.unwrap_or_default())?,
                 (true, Some(key)) => cursor.seek_before(&key)?,
@@ -203,18 +264,48 @@ impl Merged {
             source.settle(&bounds)?;
             sources.push(source);
         }
-        Ok(Self { sources, bounds, now_ms, masks, resolved: Resolved::default() })
+        let (order, resolved) = (Vec::with_capacity(sources.len()), Resolved::default());
+        let mut merged = Self { sources, order, bounds, now_ms, masks, resolved };
+        merged.put_in_order();
+        Ok(merged)
+    }
+
+    fn put_in_order(&mut self) {
+        self.order.clear();
+        (0..self.sources.len()).for_each(|index| self.place(index, 0));
+    }
+
+    /// Puts a source where its key comes, which is none of the first `known` places.
+    fn place(&mut self, index: usize, known: usize) {
+        let (sources, reverse) = (&self.sources, self.bounds.reverse);
+        let key = &sources[index].key;
+        if key.is_empty() {
+            return;
+        }
+        let is_before = |other: usize| {
+            let order = sources[other].key.cmp(key);
+            let order = if reverse { order.reverse() } else { order };
+            order.then(other.cmp(&index)).is_lt()
+        };
+        let before = self.order.iter().skip(known).take_while(|&&other| is_before(other)).count();
+        self.order.insert(known + before, index);
     }
 
     /// Goes to the next sort key; `None` at the end.
     pub fn next(&mut self) -> Result<Option<&Resolved>, Error> {
         loop {
-            let Some(best) = self.best() else { return Ok(None) };
+            let Some(&best) = self.order.first() else { return Ok(None) };
             self.resolved.sort_key.clear();
-            let key = std::mem::take(&mut self.sources[best].key);
-            self.resolved.sort_key.extend_from_slice(&key);
-            self.sources[best].key = key;
-            if self.resolve(best)? {
+            self.resolved.sort_key.extend_from_slice(&self.sources[best].key);
+            let others = self.order.iter().skip(1);
+            let same = 1 + others.take_while(|&&index| self.sources[index].key == self.resolved.sort_key).count();
+            let said = self.resolve(same)?;
+            // What stood on that key stands on others now.
+            for left in (0..same).rev() {
+                let index = self.order.remove(left);
+                self.place(index, left);
+            }
+            if said {
                 return Ok(Some(&self.resolved));
             }
         }
@@ -235,30 +326,14 @@ impl Merged {
                 }
             }
         }
+        self.put_in_order();
         Ok(())
     }
 
-    /// The newest source that stands on the next key.
-    fn best(&self) -> Option<usize> {
-        let mut best: Option<usize> = None;
-        for (index, source) in self.sources.iter().enumerate() {
-            if source.key.is_empty() {
-                continue;
-            }
-            let better = best.is_none_or(|best| {
-                let than = &self.sources[best].key;
-                if self.bounds.reverse { source.key > *than } else { source.key < *than }
-            });
-            if better {
-                best = Some(index);
-            }
-        }
-        best
-    }
-
-    /// Brings the versions of the current key together and moves their sources on; false where nothing is to be said.
-    fn resolve(&mut self, newest: usize) -> Result<bool, Error> {
-        let Self { sources, resolved, masks, now_ms, bounds } = self;
+    /// Brings the versions of the current key together, on which the first `same` sources of the order stand, and moves those on; false where
+    /// nothing is to be said.
+    fn resolve(&mut self, same: usize) -> Result<bool, Error> {
+        let Self { sources, order, resolved, masks, now_ms, bounds } = self;
         resolved.operands.clear();
         resolved.value.clear();
         resolved.base = Base::Unknown;
@@ -267,10 +342,8 @@ impl Merged {
         let hidden_from = masks.hidden_from(&resolved.sort_key);
         let mut cleared = Cleared::default();
         let mut said = false;
-        for source in sources.iter_mut().skip(newest) {
-            if source.key != resolved.sort_key {
-                continue;
-            }
+        for &index in &order[..same] {
+            let source = &mut sources[index];
             if source.layer >= hidden_from {
                 source.leave_hidden(masks, bounds)?;
                 continue;

@@ -142,6 +142,14 @@ pub struct Metrics {
     pub checkpoints: u64,
     /// Bytes of manifests.
     pub manifest_bytes: u64,
+    /// Bytes of hot lists.
+    pub hot_list_bytes: u64,
+    /// Records that warming up brought into memory.
+    pub warmed_records: u64,
+    /// Their keys and values, in bytes.
+    pub warmed_bytes: u64,
+    /// How much of what a recovery has to do is done, in thousandths: bytes that are replayed and brought into memory.
+    pub restored_permille: u64,
     /// Segments deleted because nothing named them any more.
     pub segments_removed: u64,
     /// Transactions that were committed.
@@ -205,6 +213,9 @@ impl Metrics {
             ("compacted_bytes", "Bytes of segments that compactions wrote.", self.compacted_bytes),
             ("checkpoints", "Checkpoints that became complete.", self.checkpoints),
             ("manifest_bytes", "Bytes of manifests.", self.manifest_bytes),
+            ("hot_list_bytes", "Bytes of hot lists.", self.hot_list_bytes),
+            ("warmed_records", "Records that warming up brought into memory.", self.warmed_records),
+            ("warmed_bytes", "Their keys and values.", self.warmed_bytes),
             ("segments_removed", "Segments deleted.", self.segments_removed),
             ("commits", "Transactions committed.", self.commits),
             ("aborts", "Transactions undone.", self.aborts),
@@ -230,6 +241,7 @@ impl Metrics {
             ("unflushed_bytes", "Changed and not yet flushed.", self.unflushed_bytes),
             ("staged_bytes", "Staged and not committed.", self.staged_bytes),
             ("trace_bytes", "Memory of the index of what depends on what.", self.trace_bytes),
+            ("restored_permille", "How much of recovery is done, in thousandths.", self.restored_permille),
             ("huge_pages_denied", "1 where the engine was denied huge pages.", u64::from(self.huge_pages_denied)),
         ];
         for (name, help, value) in gauges {

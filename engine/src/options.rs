@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
 use crate::pacing::Policy;
 use crate::platform::arena::Share;
-use crate::platform::storage::{SegmentSink, StorageChoice};
+use crate::platform::storage::{PageCache, SegmentSink, StorageChoice};
 use std::sync::Arc;
 
 /// The smallest memory budget, in bytes.
@@ -24,8 +24,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Which I/O back end to use.
     pub storage: StorageChoice,
-    /// Whether to go past the page cache where the file system can.
-    pub direct_io: bool,
+    /// What of segments goes through the system's page cache, which is no part of the budget: single reads, unless said otherwise.
+    pub page_cache: PageCache,
 }
 
 impl Default for EngineOptions {
@@ -35,7 +35,7 @@ impl Default for EngineOptions {
             memory_ceiling_bytes: 0,
             threads: 2,
             storage: StorageChoice::Auto,
-            direct_io: true,
+            page_cache: PageCache::default(),
         }
     }
 }
@@ -78,11 +78,16 @@ pub struct ChangelogOptions {
     pub bytes: usize,
     /// How long its files are, in bytes: at least 1 MiB. Each takes its room when it is begun, and goes when a checkpoint has all of it.
     pub file_bytes: u64,
+    /// Where there is no more than this to be replayed, in bytes, a store is opened with all of it checked, and a range is replayed before its
+    /// writer is there. Of more, each key group is checked and replayed when it is first asked for, and all the others meanwhile: the first reads come much earlier,
+    /// and everything is there later.
+    pub whole_replay_bytes: u64,
 }
 
 impl Default for ChangelogOptions {
     fn default() -> Self {
-        Self { delay: std::time::Duration::from_millis(10), bytes: 1 << 20, file_bytes: 64 << 20 }
+        let delay = std::time::Duration::from_millis(10);
+        Self { delay, bytes: 1 << 20, file_bytes: 64 << 20, whole_replay_bytes: 64 << 20 }
     }
 }
 
@@ -129,6 +134,29 @@ pub enum Retention {
     },
 }
 
+/// What is brought into memory when a store was opened, beside what is asked for. It serves meanwhile: who asks for something that isn't
+/// there yet reads it at once, and nobody waits for the rest. It ends where memory is nearly full.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum WarmUp {
+    /// Nothing: what is asked for is read from disk, and stays.
+    #[default]
+    Nothing,
+    /// What was used most before, hottest first, by sequential reads; where the store has a hot list
+    /// ([`StoreOptions::hot_list_bytes`]), else nothing.
+    Hottest,
+    /// These parts one after the other, each in the order of key groups, states and keys; all that there is, where there are none.
+    Declared(Vec<WarmPart>),
+}
+
+/// A part of a store that is to be in memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WarmPart {
+    /// The state's name; `None`: all states. One that isn't there is passed over.
+    pub state: Option<String>,
+    /// The key groups; `None`: all of them.
+    pub groups: Option<KeyGroupRange>,
+}
+
 /// Options of a [`Store`](crate::Store).
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -169,6 +197,12 @@ pub struct StoreOptions {
     /// How much each writer may have staged, in bytes, about: while there is more, its writes fail with [`Error::Staged`]. What
     /// doesn't fit into memory is spilled.
     pub staged_bytes_max: usize,
+    /// How long the hot list is, in bytes, about: a file beside the checkpoints with the records that are used most, so that they
+    /// return by sequential reads after a crash ([`WarmUp::Hottest`]). It is written anew now and then, after a checkpoint, and adds an eighth
+    /// to what the store writes at most. 0: none is kept.
+    pub hot_list_bytes: usize,
+    /// What is brought into memory once the store is open and its ranges are claimed.
+    pub warm_up: WarmUp,
     /// The seed of the store's hashes; `None` draws one. Stores that will be merged by rescaling may share one.
     pub hash_seed: Option<u64>,
 }
@@ -192,6 +226,8 @@ impl Default for StoreOptions {
             sink: None,
             transactional: false,
             staged_bytes_max: usize::MAX,
+            hot_list_bytes: 0,
+            warm_up: WarmUp::Nothing,
             hash_seed: None,
         }
     }

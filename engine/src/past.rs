@@ -86,27 +86,7 @@ impl Source {
     /// A position of the changelog: all changes that end there or before; of a transactional store, all that was committed there or
     /// before.
     pub fn at_position(store: &Arc<StoreInner>, position: u64) -> Result<Self> {
-        store.check()?;
-        if store.options.history.checkpoints == 0 {
-            return Err(Error::Options { option: "history", problem: "the store was opened without it".into() });
-        }
-        let mut end = store.log.position();
-        if end < position {
-            // It may be of what writers hold.
-            end = commit::log_all(store)?;
-        }
-        if end < position {
-            return Err(Error::Position { position, problem: format!("the changelog ends at {end}") });
-        }
-        store.log.write_out(position, || store.engine.log(store))?;
-        let manifest = nearest(store, position)?;
-        let (there, written) = store.log.files().known();
-        let from = manifest.log_position;
-        let open = |to| History::open(&*store.storage, store.info.uuid, (&there, &written), from, to);
-        let mut history = open(position)?;
-        if store.options.transactional {
-            history = open(history.last_commit(position)?.unwrap_or(from))?;
-        }
+        let (manifest, history) = reach(store, position)?;
         Ok(Self::new(store, manifest, Some(history)))
     }
 
@@ -356,6 +336,37 @@ pub fn entries_now(
         };
     }
     Ok((entries, is_last))
+}
+
+/// How a position of the changelog is reached: the newest checkpoint of the history before it, held, and the changes from there up to it; of a
+/// transactional store, up to the last commit.
+pub fn reach(store: &Arc<StoreInner>, position: u64) -> Result<(Arc<Manifest>, History)> {
+    store.check()?;
+    if store.options.history.checkpoints == 0 {
+        return Err(Error::Options { option: "history", problem: "the store was opened without it".into() });
+    }
+    let mut end = store.log.position();
+    if end < position {
+        // It may be of what writers hold.
+        end = commit::log_all(store)?;
+    }
+    if end < position {
+        return Err(Error::Position { position, problem: format!("the changelog ends at {end}") });
+    }
+    store.log.write_out(position, || store.engine.log(store))?;
+    let manifest = nearest(store, position)?;
+    let mut history = changes(store, &manifest, position)?;
+    if store.options.transactional {
+        let committed = history.last_commit(position)?.unwrap_or(manifest.log_position);
+        history = changes(store, &manifest, committed)?;
+    }
+    Ok((manifest, history))
+}
+
+/// The changes between a checkpoint and a position, all of which are in the files.
+pub fn changes(store: &StoreInner, manifest: &Manifest, to: u64) -> Result<History> {
+    let (there, written) = store.log.files().known();
+    History::open(&*store.storage, store.info.uuid, (&there, &written), manifest.log_position, to)
 }
 
 /// The newest checkpoint of the history that a position doesn't come before; held, the changelog stays from there on.

@@ -361,6 +361,7 @@ pub fn entry<R>(
     user_key: &[u8],
     use_it: impl FnOnce(Option<&[u8]>) -> R,
 ) -> Result<R, Halt> {
+    core.hot.spread(probe)?;
     let root = core.hot.find_root(probe).map(|(root, _)| root);
     let found = root.and_then(|root| core.hot.find_entry(probe, root, user_key));
     if let Some((record, _)) = found {

@@ -102,6 +102,7 @@ impl Reader {
     pub fn get(&self, state: State, key: Key<'_>) -> Result<Option<Vec<u8>>> {
         let def = self.def(state, &[StateKind::Value, StateKind::Merging])?;
         def.check_operator()?;
+        replay::before_reading(&self.inner.store, key.group)?;
         if def.kind == StateKind::Merging {
             self.folded(&def, key, ATTEMPTS)
         } else {
@@ -112,6 +113,7 @@ impl Reader {
     /// The elements of a list, in the order of their appending.
     pub fn list(&self, state: State, key: Key<'_>) -> Result<Vec<Vec<u8>>> {
         let def = self.def(state, &[StateKind::List])?;
+        replay::before_reading(&self.inner.store, key.group)?;
         let value = self.folded(&def, key, ATTEMPTS)?.unwrap_or_default();
         let now_ms = self.inner.now_ms.load(Ordering::Relaxed);
         let live = frames(&value, def.ttl.is_some()).filter(|(expiry_ms, _)| !is_expired(*expiry_ms, now_ms));
@@ -122,6 +124,7 @@ impl Reader {
     pub fn map_get(&self, state: State, key: Key<'_>, user_key: &[u8]) -> Result<Option<Vec<u8>>> {
         read::check_user_key(user_key)?;
         let def = self.def(state, &[StateKind::Map])?;
+        replay::before_reading(&self.inner.store, key.group)?;
         self.cell(&def, key, Some(user_key), ATTEMPTS)
     }
 
@@ -141,7 +144,6 @@ impl Reader {
     }
 
     fn def(&self, state: State, kinds: &[StateKind]) -> Result<Arc<StateDef>> {
-        replay::all(&self.inner.store)?;
         self.inner.store.def(state, kinds)
     }
 
@@ -164,6 +166,10 @@ impl Reader {
         let InMemory { tables, probe, flushed, owner } = hot;
         let arena = &self.inner.store.engine.inner.arena;
         let mut out = Vec::new();
+        // Before the table is looked at: what was put far may be put into it meanwhile.
+        if user_key.is_some() && owner.is_none() && tables.main.has_far() {
+            return Look::Contended;
+        }
         let seen = match (user_key, owner) {
             (None, _) => tables.get_cell(arena, probe, &mut out),
             (Some(user_key), None) => tables.get_entry(arena, probe, user_key, &mut out),
@@ -361,6 +367,7 @@ impl Access for Isolated<'_> {
         if !range.contains(group) {
             return Err(Error::OutsideRange { group, range });
         }
+        replay::before_reading(&self.inner.store, group)?;
         let shards = self.inner.store.shards.lock().clone();
         let Some(shard) = shards.iter().find(|shard| shard.range.contains(group)) else { return Ok(None) };
         let mut core = shard.cell.borrow();
@@ -392,8 +399,14 @@ struct InMemory<'a> {
 
 /// As [`shared::get_entry`], while the owner waits: what was deleted by range and isn't freed yet is told apart.
 fn get_entry_in_gate(hot: &Hot, probe: &Probe<'_>, user_key: &[u8], committed: bool, out: &mut Vec<u8>) -> SharedGet {
-    let found = hot.find_root(probe).and_then(|(root, _)| hot.find_entry(probe, root, user_key));
-    let found = found.map(|(record, _)| record);
+    let root = hot.find_root(probe).map(|(root, _)| root);
+    let found = root.and_then(|root| hot.find_entry(probe, root, user_key)).map(|(record, _)| record);
+    if let (Some(root), None) = (root, found)
+        && let Some(far) = hot.far_of(probe, root, user_key)
+    {
+        out.extend_from_slice(far.entry.value);
+        return SharedGet::Found { kind: ENTRY, stamp: far.epoch, expiry_ms: None };
+    }
     let of_commit = |record| hot.committed_of(probe.state, probe.group, record);
     let Some(record) = (if committed { found.and_then(of_commit) } else { found }) else { return SharedGet::Absent };
     out.extend_from_slice(hot.value_of(record));

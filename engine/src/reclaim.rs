@@ -1,7 +1,8 @@
 //! Reclaim: deleting the files that no retained checkpoint and no stack names any more.
 //!
 //! A segment is deleted only after the manifest that drops it is durable, and while nobody holds it: iterators and
-//! views keep their segments by holding them, or the manifest that names them.
+//! views keep their segments by holding them, or the manifest that names them. Nothing is deleted once the store is closed:
+//! the directory may be another's then, who may have put files there under the same names.
 
 use crate::checkpoint::Catalogue;
 use crate::ids::SegmentId;
@@ -61,6 +62,11 @@ pub(crate) fn orphans(store: &Arc<StoreInner>, files: &[String]) {
 /// Deletes the manifests of checkpoints that were let go of, for good: a manifest that is left, or that comes back with
 /// a crash, must not name a segment that is gone.
 pub(crate) fn remove_manifests(store: &StoreInner) -> Result<(), StorageError> {
+    // Held until it is done: closing gives it up, and waits for that.
+    let directory = store.lock.lock();
+    if directory.is_none() {
+        return Ok(());
+    }
     let doomed = store.catalogue.lock().doomed.clone();
     if doomed.is_empty() {
         return Ok(());
@@ -101,7 +107,16 @@ fn remove_segments(store: &StoreInner) {
     for shard in shards {
         shard.cell.borrow().settle(&shard);
     }
+    // Held until it is done: closing gives it up, and waits for that.
+    let directory = store.lock.lock();
+    if directory.is_none() {
+        return;
+    }
     let mut catalogue = store.catalogue.lock();
+    if !catalogue.doomed.is_empty() {
+        // Another thread let go of a checkpoint since its caller removed manifests: that one's may still be there, and name anything.
+        return;
+    }
     // After the catalogue: what a compaction drops from now on is noted after this, and not forgotten below.
     let version = Arc::clone(&store.version.lock());
     let in_use: HashSet<SegmentId> = version.segments().iter().map(|segment| segment.id()).collect();
@@ -127,4 +142,53 @@ fn remove_segments(store: &StoreInner) {
     }
     // Segments in use that are named as garbage come up again when they leave the stacks.
     catalogue.garbage.retain(|id, _| !in_use.contains(id));
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::options::{EngineOptions, StoreOptions};
+    use crate::store::Store;
+
+    /// A thread that had found no manifest to remove went on to the segments of a checkpoint that another one let go of meanwhile: where
+    /// that one's manifest couldn't be removed, or came back with a crash, it named what was gone.
+    #[test]
+    fn segments_stay_as_long_as_a_manifest_that_is_to_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let segment = directory.path().join(names::segment_name(1));
+        std::fs::write(&segment, b"segment").unwrap();
+        {
+            let mut catalogue = store.inner.catalogue.lock();
+            catalogue.garbage.insert(SegmentId(1), Weak::new());
+            catalogue.doomed.push(7);
+        }
+        remove_segments(&store.inner);
+        assert!(segment.exists());
+        leftovers(&store.inner);
+        assert!(!segment.exists());
+        store.close().unwrap();
+    }
+
+    /// The task that looks for what a crash left may come late.
+    #[test]
+    fn what_is_there_after_closing_is_another_stores() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let inner = Arc::clone(&store.inner);
+        let orphan = |id| {
+            let name = names::segment_name(id);
+            std::fs::write(directory.path().join(&name), b"segment").unwrap();
+            name
+        };
+        let (before, after) = (orphan(1), orphan(2));
+        orphans(&inner, std::slice::from_ref(&before));
+        assert!(!directory.path().join(&before).exists());
+        store.close().unwrap();
+        orphans(&inner, std::slice::from_ref(&after));
+        assert!(directory.path().join(&after).exists());
+    }
 }

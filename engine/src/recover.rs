@@ -13,7 +13,7 @@ use crate::commit::CommitInfo;
 use crate::convert::Conversions;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::ids::SegmentId;
+use crate::ids::{Epoch, KeyGroupRange, SegmentId};
 use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
 use crate::metrics::StoreCounts;
 use crate::options::{Durability, StoreOptions};
@@ -25,6 +25,7 @@ use crate::rescale;
 use crate::stack::Version;
 use crate::states::StateDef;
 use crate::store::{CheckpointSource, Paced, Store, StoreInner, add_logged_state, state_defs};
+use crate::warm::Warm;
 use crate::worker::Task;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
@@ -37,7 +38,7 @@ struct Located {
     storage: Arc<dyn Storage>,
     fetches: Option<Arc<Fetches>>,
     share: Arc<Share>,
-    lock: DirLock,
+    lock: Arc<DirLock>,
 }
 
 struct Described {
@@ -54,14 +55,16 @@ struct Described {
     tail: Option<Tail>,
     /// The position in it of the checkpoint.
     log_position: u64,
+    /// The names of the hot lists.
+    hot_lists: Vec<String>,
 }
 
 fn locate(engine: &Engine, path: &Path, create: bool, store: &StoreOptions) -> Result<Located> {
     let share = engine.share_of(store)?;
     let options = &engine.inner.options;
     let storage =
-        storage::open(path, options.storage, options.direct_io, create).map_err(|error| none_in(path, error))?;
-    let lock = storage::lock(path)?;
+        storage::open(path, options.storage, options.page_cache, create).map_err(|error| none_in(path, error))?;
+    let lock = Arc::new(storage::lock(path)?);
     let durable = store.durability != Durability::Host;
     let fetches = store.fetch.then(|| Arc::new(Fetches::new(storage.root(), durable)));
     let storage = Hosted::over(storage, store.sink.clone(), fetches.clone());
@@ -114,6 +117,7 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         restored: None,
         tail: None,
         log_position: 0,
+        hot_lists: Vec::new(),
     };
     let found = clear_up(&described, files)?;
     let described = if options.durability == Durability::Changelog { born(described)? } else { described };
@@ -162,7 +166,7 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
         rebase(&*located.storage, &files, label)?;
         files = located.storage.names()?;
     }
-    let described = describe(engine, located, &files, label)?;
+    let described = describe(engine, located, &files, label, &options)?;
     check_options(&described.info, &options)?;
     let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
     described.located.expect_absent(manifests, &files);
@@ -183,7 +187,13 @@ fn check_options(info: &StoreInfo, options: &StoreOptions) -> Result<()> {
     Ok(())
 }
 
-fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u64>) -> Result<Described> {
+fn describe(
+    engine: &Engine,
+    located: Located,
+    files: &[String],
+    label: Option<u64>,
+    options: &StoreOptions,
+) -> Result<Described> {
     let storage = &*located.storage;
     let numbers = manifest::reader::numbers_among(files);
     let file = match label {
@@ -201,12 +211,13 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
     catalogue.birth = catalogue.birth.or(is_birth(&manifest).then_some(manifest.number));
     let restored = catalogue.kept.get(&manifest.number).map(|kept| kept.info.clone());
     let (mut states, conversions) = (state_defs(&manifest)?, Conversions::default());
-    let tail = changelog::tail::find(storage, files, manifest.store.uuid, manifest.log_position)?;
+    let unchecked_bytes = options.changelog.whole_replay_bytes;
+    let tail = changelog::tail::find(storage, files, manifest.store.uuid, manifest.log_position, unchecked_bytes)?;
     for described in tail.iter().flat_map(|tail| &tail.states) {
         add_logged_state(&mut states, described)?;
     }
     let rollbacks = tail.iter().flat_map(|tail| &tail.rollbacks);
-    catalogue.pinned = rollbacks.map(|(rollback, position)| (rollback.number, *position)).collect();
+    rollbacks.for_each(|(rollback, position)| catalogue.pin(rollback, *position, true));
     let cache = &engine.inner.cache;
     Ok(Described {
         info: manifest.store,
@@ -218,6 +229,7 @@ fn describe(engine: &Engine, located: Located, files: &[String], label: Option<u
         catalogue,
         restored,
         log_position: manifest.log_position,
+        hot_lists: files.iter().filter(|name| names::parse_hot_list_name(name).is_some()).cloned().collect(),
         tail,
         located,
     })
@@ -237,8 +249,14 @@ fn rebase(storage: &dyn Storage, files: &[String], label: u64) -> Result<()> {
         return Ok(());
     }
     // Also behind what the others have: the changelog's last positions may never have been written.
-    let heads = manifest::reader::heads(storage)?.into_iter().filter_map(|(_, head)| head.ok());
-    let log_position = heads.map(|head| head.log_position).fold(bound, u64::max);
+    let mut log_position = bound;
+    for (_, head) in manifest::reader::heads(storage)? {
+        match head {
+            Ok(head) => log_position = log_position.max(head.log_position),
+            Err(error) if error.fault.is_passing() => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
     let number = numbers.last().map_or(1, |number| number + 1);
     let parent = Some(manifest::Parent { number: file.manifest.number, digest: file.digest });
     let manifest = Manifest { number, parent, log_position, ..(*file.manifest).clone() };
@@ -251,16 +269,19 @@ fn unknown(label: u64) -> Error {
 }
 
 /// The checkpoints of the directory. One that is damaged is left out where the caller chose another (`chosen`), or
-/// where it is not the one to be opened; nothing of it is deleted.
+/// where it is not the one to be opened; nothing of it is deleted. For one that only can't be read just now that would be to give it up,
+/// and with it segments that it names: it is read again, or there is an error.
 fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, chosen: bool) -> Result<Catalogue> {
     let mut catalogue = Catalogue::default();
     let mut before = HashSet::new();
     for &number in numbers {
         catalogue.next_number = catalogue.next_number.max(number);
-        let read =
-            if number == opened.manifest.number { Ok(opened.clone()) } else { manifest::reader::read(storage, number) };
-        let file = match read {
+        let is_opened = number == opened.manifest.number;
+        let read = || if is_opened { Ok(opened.clone()) } else { manifest::reader::read(storage, number) };
+        let again = |error: StorageError| if error.fault == Fault::Io { read() } else { Err(error) };
+        let file = match read().or_else(again) {
             Ok(file) => file,
+            Err(error) if error.fault.is_passing() => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(%error, chosen, "a checkpoint that is not being opened is damaged");
                 continue;
@@ -277,7 +298,7 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
             before = file.manifest.segments.iter().map(|meta| meta.id).collect();
         }
         // The one that is opened is the host's choice, so it is complete as far as the host knows.
-        let confirmed = number == opened.manifest.number;
+        let confirmed = is_opened;
         let (manifest, digest) = (file.manifest, file.digest);
         let (retained, exports, given_up, standalone) = (false, 0, false, false);
         let kept = Kept { info, manifest, digest, retained, exports, confirmed, given_up, standalone };
@@ -312,6 +333,7 @@ fn go_live(
     started: Instant,
 ) -> Store {
     let paced = Paced::new(options.checkpoint_policy, started);
+    let warm = Warm::new(&options.warm_up, described.info.range, &described.hot_lists, started);
     if options.durability == Durability::Changelog {
         let position = described.tail.as_ref().map_or(described.log_position, |tail| tail.to);
         paced.opened_at(described.log_position, position);
@@ -329,7 +351,7 @@ fn go_live(
         applied: std::sync::OnceLock::new(),
         repairs: std::sync::OnceLock::new(),
         triggers: Default::default(),
-        replay: Replay::new(described.tail, described.info.range),
+        replay: Replay::new(described.tail, described.info.range, &options),
         engine: engine.clone(),
         storage: described.located.storage,
         info: described.info,
@@ -350,6 +372,7 @@ fn go_live(
         rollbacks: Mutex::default(),
         clearing: Mutex::default(),
         reads: crate::inflight::Reads::default(),
+        warm,
         compaction: crate::compact::Schedule::default(),
         snapshots: Mutex::default(),
         open_checkpoints: Mutex::default(),
@@ -370,6 +393,46 @@ fn go_live(
         engine.submit(Task::Reclaim(Arc::clone(&inner), found));
     }
     Store { inner }
+}
+
+/// A store beside another, for a range of its key groups, which begins with an arrangement of the other's segments, of an epoch or earlier
+/// ones, and has its states. It lies in a directory of its own, holds memory of the other's share, and nothing of it lasts. Its stacks
+/// aren't merged: what is new stays apart.
+pub(crate) fn beside(
+    of: &StoreInner,
+    path: &Path,
+    (range, version, epoch): (KeyGroupRange, Version, Epoch),
+) -> Result<Store> {
+    let started = Instant::now();
+    let options = StoreOptions {
+        // Nothing is synced.
+        durability: Durability::Host,
+        key_groups: of.info.key_groups,
+        range,
+        memory_share: of.options.memory_share.clone(),
+        ..StoreOptions::default()
+    };
+    options.validate()?;
+    let located = locate(&of.engine, path, true, &options)?;
+    let uuid = u128::from(random()) << 64 | u128::from(random());
+    let info = StoreInfo { uuid, hash_seed: of.info.hash_seed, key_groups: of.info.key_groups, range };
+    let described = Described {
+        located,
+        info,
+        states: of.states.read().clone(),
+        version,
+        conversions: Conversions::default(),
+        epoch: epoch.0.saturating_add(1).min(crate::store::EPOCH_MAX),
+        purge_clock_ms: 0,
+        catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
+        restored: None,
+        tail: None,
+        log_position: 0,
+        hot_lists: Vec::new(),
+    };
+    let store = go_live(&of.engine, described, options, Vec::new(), started);
+    store.inner.compaction.leave();
+    Ok(store)
 }
 
 /// A new store from checkpoints of others.
@@ -439,17 +502,23 @@ fn restore_combined(
     }
     let manifest = Manifest { number: 1, label, ..combined };
     let durable = options.durability != Durability::Host;
-    manifest::writer::publish(&*located.storage, &manifest, durable)?;
-    let files = located.storage.names()?;
-    located.expect_absent(std::iter::once(&manifest), &files);
-    let described = describe(engine, located, &files, None)?;
-    Ok(go_live(engine, described, options, Vec::new(), started))
+    let (storage, _held) = (Arc::clone(&located.storage), Arc::clone(&located.lock));
+    manifest::writer::publish(&*storage, &manifest, durable)?;
+    let described = located.storage.names().map_err(Error::from).and_then(|files| {
+        located.expect_absent(std::iter::once(&manifest), &files);
+        describe(engine, located, &files, None, &options)
+    });
+    if described.is_err() {
+        // Whoever tries again must not find the directory occupied.
+        drop(storage.remove(&names::manifest_name(manifest.number)));
+    }
+    Ok(go_live(engine, described?, options, Vec::new(), started))
 }
 
 fn read_source(engine: &Engine, source: &CheckpointSource) -> Result<Manifest> {
     let options = &engine.inner.options;
     let directory = &source.directory;
-    let storage = storage::open(directory, options.storage, options.direct_io, false);
+    let storage = storage::open(directory, options.storage, options.page_cache, false);
     let storage = storage.map_err(|error| none_in(directory, error))?;
     let numbers = manifest::reader::numbers(&*storage)?;
     let file = match source.label {

@@ -1,8 +1,18 @@
 //! Replaying the changelog: what was committed behind the checkpoint that a store was opened at.
 //!
-//! A store serves at once. A range of key groups is replayed when its writer is claimed, by the thread that claims it, so ranges are
-//! replayed side by side; a reader, a barrier or a snapshot has everything replayed first. Nothing of it is appended to the changelog
-//! again: the next checkpoint has it.
+//! ```text
+//! as a whole   a range of key groups is replayed when its writer is claimed, by the thread that claims it, so ranges are replayed side by
+//!              side; a reader has everything replayed first. Of what isn't long, of a transactional store, whose commits are of all
+//!              key groups, and where there are events or rollbacks in it
+//! by group     each key group is replayed by who asks for it first, and the others in the background meanwhile        (`groups`)
+//! ```
+//!
+//! A barrier or a snapshot has everything replayed first in either case: a checkpoint has all that comes before its position. Nothing of it is
+//! appended to the changelog again: the next checkpoint has it.
+
+mod groups;
+mod pass;
+mod redo;
 
 use crate::changelog::Tail;
 use crate::changelog::record::Rollback;
@@ -11,25 +21,35 @@ use crate::commit;
 use crate::error::catch;
 use crate::error::{Error, Result};
 use crate::events;
-use crate::ids::KeyGroupRange;
+use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::options::StoreOptions;
 use crate::rollback;
 use crate::store::StoreInner;
 use crate::write;
 use crate::writer::Writer;
+use groups::ByGroup;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What is still to be replayed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Replay {
     /// Whether anything is.
     active: AtomicBool,
     state: Mutex<State>,
     moved: Condvar,
+    /// The tail's length in bytes, and how many key groups it is replayed for.
+    total: (u64, u64),
+    /// Bytes that were gone through, for each key group that they were gone through for.
+    done: AtomicU64,
     /// Held by who claims a range only to have it replayed: somebody else may want a writer of it meanwhile.
     helping: Mutex<()>,
+    by_group: ByGroup,
 }
+
+/// After so much of the changelog it is said how far replaying is, in bytes.
+const TELL_BYTES: u64 = 256 << 10;
 
 /// How replaying some ranges ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,12 +74,52 @@ struct State {
 
 impl Replay {
     /// What is to be replayed of the key groups of a store; nothing where there is no tail, or an empty one.
-    pub fn new(tail: Option<Tail>, range: KeyGroupRange) -> Self {
+    pub fn new(tail: Option<Tail>, range: KeyGroupRange, options: &StoreOptions) -> Self {
         let tail = tail.filter(|tail| !tail.is_empty()).map(Arc::new);
+        let goes_by_group = |tail: &Arc<Tail>| {
+            !options.transactional && tail.is_by_group() && tail.bytes() > options.changelog.whole_replay_bytes
+        };
+        let by_group = ByGroup::new(tail.clone().filter(goes_by_group), range);
         let active = AtomicBool::new(tail.is_some());
+        let total = (tail.as_ref().map_or(0, |tail| tail.bytes()), range.count() as u64);
+        let tail = tail.filter(|_| !by_group.is_active());
         let pending = if tail.is_some() { vec![range] } else { Vec::new() };
         let state = Mutex::new(State { tail, pending, ..State::default() });
-        Self { active, state, moved: Condvar::new(), helping: Mutex::new(()) }
+        let (done, moved, helping) = (AtomicU64::new(0), Condvar::new(), Mutex::new(()));
+        Self { active, state, moved, total, done, helping, by_group }
+    }
+
+    /// Whether key groups are replayed one by one, and some still have to be.
+    #[inline]
+    pub fn is_by_group(&self) -> bool {
+        self.by_group.is_active()
+    }
+
+    /// Whether any key group of a range is still to be replayed, where they are one by one.
+    pub fn has_waiting(&self, range: KeyGroupRange) -> bool {
+        self.by_group.is_active() && !self.by_group.is_done(range)
+    }
+
+    /// Whether a range that was claimed is warmed up later, when it was replayed.
+    pub fn puts_off_warming(&self, range: KeyGroupRange) -> bool {
+        self.by_group.is_active() && self.by_group.put_off_warming(range)
+    }
+
+    /// Waits until nobody is at replaying key groups one by one. Nobody begins after that.
+    pub fn close(&self) {
+        self.by_group.close();
+    }
+
+    /// How many bytes there were to be replayed when the store was opened, and how many of them were: where only a part of the key
+    /// groups was, that part of them.
+    pub fn progress(&self) -> (u64, u64) {
+        let (bytes, groups) = self.total;
+        let done = self.done.load(Ordering::Relaxed) / groups.max(1);
+        (bytes, if self.is_active() { done.min(bytes) } else { bytes })
+    }
+
+    fn passed(&self, bytes: u64, groups: u64) {
+        self.done.fetch_add(bytes.saturating_mul(groups), Ordering::Relaxed);
     }
 
     /// Whether something is still to be replayed.
@@ -129,8 +189,27 @@ impl Replay {
     }
 }
 
+/// Sees to it that a key group was replayed, before it is read beside its owner.
+pub(crate) fn before_reading(store: &Arc<StoreInner>, group: KeyGroup) -> Result<()> {
+    if store.replay.is_active() { before_first_read(store, group) } else { Ok(()) }
+}
+
+#[cold]
+fn before_first_read(store: &Arc<StoreInner>, group: KeyGroup) -> Result<()> {
+    if store.replay.is_by_group() { groups::demand(store, group) } else { all(store) }
+}
+
+/// Sees to it that a key group was replayed, before its owner does anything with it. The caller is outside the gate.
+#[inline]
+pub(crate) fn before_operation(store: &Arc<StoreInner>, group: KeyGroup) -> Result<()> {
+    if store.replay.is_by_group() { groups::demand(store, group) } else { Ok(()) }
+}
+
 /// Replays everything that is still to be.
 pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
+    if store.replay.is_by_group() {
+        return groups::complete(store, store.info.range);
+    }
     while store.replay.is_active() {
         store.check()?;
         let Some(range) = store.replay.next() else { return store.check() };
@@ -150,6 +229,9 @@ pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
 
 /// A writer of a range, with everything in it that was committed.
 pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Writer> {
+    if store.replay.is_by_group() {
+        return groups::claim(store, range);
+    }
     // A transactional store is replayed as a whole: one at a time.
     if !(store.options.transactional && store.replay.is_active()) {
         match claim_active(store, range) {
@@ -227,7 +309,8 @@ fn finish(store: &StoreInner, ranges: &[KeyGroupRange], replay: impl FnOnce() ->
 /// Operators of the host have to be there, as operands may have to be folded, and handlers in the version that applied the events.
 fn check_host(store: &StoreInner, tail: &Tail) -> Result<()> {
     store.states.read().iter().try_for_each(|def| def.check_operator())?;
-    tail.handlers.iter().try_for_each(|(name, version)| events::find(store, name, *version).map(drop))
+    tail.handlers.iter().try_for_each(|(name, version)| events::find(store, name, *version).map(drop))?;
+    tail.rollbacks.iter().try_for_each(|(rollback, _)| rollback::check_handlers(store, rollback))
 }
 
 /// Replays the changes of some ranges of key groups, in order, by the writers that have them. A writer may have others as well, which were
@@ -236,7 +319,13 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, ranges: &[KeyGroupRange], writers: 
     let started = std::time::Instant::now();
     let mut logs: Vec<_> = writers.iter_mut().map(|writer| writer.swap_log(None)).collect();
     let mut changes = 0_u64;
-    let outcome = tail.replay(|redo| {
+    let groups: u64 = ranges.iter().map(|range| range.count() as u64).sum();
+    let mut told = tail.from;
+    let outcome = tail.replay(|redo, end| {
+        if end.saturating_sub(told) >= TELL_BYTES {
+            store.replay.passed(end - told, groups);
+            told = end;
+        }
         let group = match &redo {
             Redo::Change { key, .. } => key.group,
             Redo::Event { event, .. } => event.group,
@@ -264,6 +353,7 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, ranges: &[KeyGroupRange], writers: 
         writer.swap_log(log.take());
     }
     let (bytes, elapsed) = (tail.bytes(), started.elapsed());
+    store.replay.passed(tail.to.saturating_sub(told), groups);
     if store.log.is_on() && outcome.is_ok() {
         store.paced.replayed(bytes, elapsed);
     }

@@ -22,10 +22,12 @@ use std::sync::Arc;
 /// [`segment_origins`].
 ///
 /// Taken over: the slices and offsets, clipped; the states of all inputs, united by name in the order of the inputs'
-/// ranges; the highest epoch, above which the new store has to start; the lowest purge clock; the latest time of
-/// making; the host's metadata where all inputs agree on it, else none. Where inputs give a state different times to
-/// live or schemas, the input of the lowest range decides. Hotness is dropped, as are log position and parent: they
-/// mean something in their own directory only. Number 0 and no label: the caller gives it its own.
+/// ranges; the highest epoch, above which the new store has to start; the highest position in a changelog, behind which
+/// the new store's begins: so no position that anything in the state names (that a repair noted, say) is one of the new
+/// changelog; the lowest purge clock; the latest time of making; the host's metadata where all inputs agree on it, else
+/// none. Where inputs give a state different times to live or schemas, the input of the lowest range decides. Hotness is
+/// dropped, as is the parent: they mean something in their own directory only. Number 0 and no label: the caller gives it
+/// its own.
 ///
 /// # Errors
 /// [`Error::Options`] for inputs that overlap, leave a gap, divide the job into another number of key groups or are
@@ -49,7 +51,7 @@ pub fn combine(inputs: &[(Manifest, usize)], range: KeyGroupRange, store: StoreI
         states,
         offsets: clip_offsets(&inputs, range),
         metadata: common_metadata(&inputs),
-        log_position: 0,
+        log_position: inputs.iter().map(|(manifest, _)| manifest.log_position).max().unwrap_or(0),
         parent: None,
         segments: parts.segments,
         maps: parts.maps,

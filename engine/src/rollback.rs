@@ -1,6 +1,6 @@
-//! Rolling back: key groups and states return to a checkpoint, while the store goes on.
+//! Rolling back: key groups and states return to a checkpoint, or to a position of the changelog, while the store goes on.
 //!
-//! Nothing is copied or deleted for it. The scope's slices get the stacks that the checkpoint's manifest describes, and its hot
+//! Nothing is copied or deleted for it, but for what lies between a checkpoint and a position (`rollback/position.rs`). The scope's slices get the stacks that the checkpoint's manifest describes, and its hot
 //! tables are left behind (`hot`), in one step inside the gates of its shards, with their views held: an operation is
 //! before it or after it. What was on its way to the disk is told apart by the numbers of rollbacks (`undone`). What is
 //! not needed any more goes in the background.
@@ -10,24 +10,30 @@
 
 use crate::changelog::record::Rollback;
 use crate::changelog::trace::RolledBack;
-use crate::checkpoint::{self, Kept};
+use crate::checkpoint::{self, Catalogue, Kept};
 use crate::compact;
 use crate::error::{Error, Result};
 use crate::hot::Part;
 use crate::ids::{KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::{Manifest, StateInfo};
+use crate::past;
 use crate::platform::sync::gate::CellBorrow;
 use crate::reclaim;
 use crate::replay;
 use crate::scope::Scope;
 use crate::shard::{Core, HeldView, Shard};
 use crate::stack::{LazySegment, Version};
+use crate::states::StateDef;
 use crate::store::{State, Store, StoreInner};
 use crate::undone::Clearing;
 use crate::worker::Task;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod position;
+
+use position::Reached;
 
 /// How long it waits for a writer's operation that is between two of its steps, waiting for memory.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,15 +49,16 @@ const ROUNDS: u32 = 32;
 /// What a rollback came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rewound {
-    /// The checkpoint's label.
+    /// The checkpoint's label; of a position, that of the nearest one before it, or 0 where there is none.
     pub label: u64,
-    /// The number of its manifest.
+    /// The number of its manifest; 0 where there is none.
     pub number: u64,
-    /// Where the sources of the scope's key groups stood at the checkpoint, and are to go on from: its offsets, cut to the scope.
+    /// Where the sources of the scope's key groups stood at the checkpoint, and are to go on from: its offsets, cut to the scope. Of a position,
+    /// those of the last commit there or before, or of the checkpoint if that came later.
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
-    /// The host's metadata in the checkpoint.
+    /// The host's metadata, in the checkpoint or commit that the offsets are of.
     pub metadata: Vec<u8>,
-    /// The checkpoint's position in the changelog; 0 without one.
+    /// The position in the changelog that was gone back to, the checkpoint's or behind it; 0 without a changelog.
     pub position: u64,
 }
 
@@ -104,6 +111,51 @@ impl Store {
     pub fn rollback(&self, scope: &Scope, to: u64) -> Result<Rewound> {
         run(&self.inner, scope, to)
     }
+
+    /// Takes a scope back to a position of the changelog, while the store goes on: its key groups have what [`Store::as_of_position`] says of
+    /// it, and everything else is as it was. Positions are told by commits, checkpoints and [`Store::position`]. In all else it is
+    /// [`Store::rollback`]: who reads or writes sees the scope as it was before or as it is after, and it lasts with the next commit.
+    ///
+    /// What it takes: the changes of these key groups between the newest checkpoint of the [history](crate::StoreOptions::history) before the
+    /// position and the position are done again beside the store, events by their handlers, as a recovery would; what they come to is written as one
+    /// segment, and swapped in with that checkpoint's segments. Meanwhile the store goes on. Doing it again after a crash takes the same.
+    ///
+    /// The sources of these key groups are to go on from [`Rewound::offsets`]: as of the last commit there. Where the position isn't a commit's,
+    /// what was written between the two is in the state already; events that are known by their ids are passed over then.
+    ///
+    /// ```
+    /// # use alluvium::{Commit, Durability, Engine, EngineOptions, History, Scope, StateOptions, Store, StoreOptions};
+    /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+    /// # let engine = Engine::open(EngineOptions::default())?;
+    /// let options = StoreOptions {
+    ///     durability: Durability::Changelog,
+    ///     history: History { checkpoints: 2 },
+    ///     ..StoreOptions::default()
+    /// };
+    /// let store = Store::create(&engine, directory.path(), options)?;
+    /// let counts = store.state(StateOptions::value("counts"))?;
+    /// let mut writer = store.writer(store.range())?;
+    /// let key = store.key(b"JFK");
+    /// writer.put(counts, key, b"1")?;
+    /// let offsets = vec![(store.range(), b"event 17".to_vec())];
+    /// let before = writer.commit(Commit { offsets, ..Commit::default() })?.position;
+    /// writer.put(counts, key, b"poison")?;
+    /// let range = alluvium::KeyGroupRange::new(key.group.0, key.group.0);
+    /// let rewound = store.rollback_to_position(&Scope::groups(range), before)?;
+    /// assert_eq!(writer.get(counts, key)?, Some(b"1".to_vec()));
+    /// assert_eq!(rewound.offsets, [(range, b"event 17".to_vec())]);
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Position`] where the history doesn't have the position any more, or not yet; where a bulk load or a migration lies between the
+    /// checkpoint and it; where some states alone were rolled back before and segments lie in another order, until [`Store::compact`].
+    /// [`Error::Handler`] where a handler isn't there in the version that applied an event between the two, or that one's own error.
+    /// [`Error::Checkpoint`] where an earlier rollback lies between the two, and the checkpoint that one went back to isn't kept any more.
+    /// [`Error::Options`] without [`StoreOptions::history`](crate::StoreOptions::history). Else as of [`Store::rollback`]. Nothing has changed then.
+    pub fn rollback_to_position(&self, scope: &Scope, position: u64) -> Result<Rewound> {
+        run_to(&self.inner, scope, position)
+    }
 }
 
 impl StoreInner {
@@ -114,13 +166,15 @@ impl StoreInner {
     }
 }
 
-/// Which checkpoint, and who wants it.
+/// Where to, and who wants it.
 #[derive(Clone, Copy)]
-enum Target {
-    /// The host names its label.
+enum Target<'a> {
+    /// The host names a checkpoint's label.
     Label(u64),
-    /// The changelog names its number, and the label.
+    /// The changelog names a checkpoint's number, and the label.
     Number(u64, u64),
+    /// What was made of a position; whether the changelog is to have it.
+    Reached(&'a Reached, bool),
 }
 
 /// Rolls a scope back to the checkpoint with a label.
@@ -134,12 +188,41 @@ pub(crate) fn run(store: &Arc<StoreInner>, scope: &Scope, label: u64) -> Result<
     Ok(rewound)
 }
 
-/// Does again what the changelog says, for key groups that are being replayed.
-pub(crate) fn again(store: &Arc<StoreInner>, scope: &Scope, rollback: &Rollback) -> Result<()> {
-    patiently(store, scope, Target::Number(rollback.number, rollback.label)).map(drop)
+/// Rolls a scope back to a position.
+pub(crate) fn run_to(store: &Arc<StoreInner>, scope: &Scope, position: u64) -> Result<Rewound> {
+    store.check_cut()?;
+    replay::all(store)?;
+    check_scope(store, scope)?;
+    let started = Instant::now();
+    let reached = position::reach(store, store, scope, past::reach(store, position)?, 0)?;
+    let rewound = put_in_place(store, scope, &reached, true)?;
+    tracing::info!(position, range = %scope.range(), elapsed_ns = started.elapsed().as_nanos() as u64, "rolled back");
+    Ok(rewound)
 }
 
-fn patiently(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Rewound> {
+/// Does again what the changelog says, for key groups that are being replayed.
+pub(crate) fn again(store: &Arc<StoreInner>, scope: &Scope, rollback: &Rollback) -> Result<()> {
+    if rollback.to.is_none() {
+        return patiently(store, scope, Target::Number(rollback.number, rollback.label)).map(drop);
+    }
+    let reached = position::reach(store, store, scope, position::source(store, rollback)?, 0)?;
+    put_in_place(store, scope, &reached, false).map(drop)
+}
+
+/// Fails where a handler isn't there that [`again`] needs.
+pub(crate) fn check_handlers(store: &StoreInner, rollback: &Rollback) -> Result<()> {
+    if rollback.to.is_some() { position::check_handlers(store, rollback) } else { Ok(()) }
+}
+
+fn put_in_place(store: &Arc<StoreInner>, scope: &Scope, reached: &Reached, logs: bool) -> Result<Rewound> {
+    let outcome = patiently(store, scope, Target::Reached(reached, logs));
+    if outcome.is_err() {
+        reached.discard(store);
+    }
+    outcome
+}
+
+fn patiently(store: &Arc<StoreInner>, scope: &Scope, target: Target<'_>) -> Result<Rewound> {
     let deadline = Instant::now() + PATIENCE;
     let rewound = loop {
         if let Some(rewound) = attempt(store, scope, target)? {
@@ -176,27 +259,83 @@ fn check_scope(store: &StoreInner, scope: &Scope) -> Result<()> {
     }
 }
 
+/// What takes the place of a scope's stacks, and what is said of it.
+struct Aim {
+    manifest: Arc<Manifest>,
+    version: Version,
+    rewound: Rewound,
+    /// What the changelog is to have of it, and whether doing it again begins with the beginning of the store.
+    logged: Option<(Rollback, bool)>,
+    is_position: bool,
+}
+
+impl Aim {
+    fn new(
+        store: &StoreInner,
+        (states, catalogue): (&[Arc<StateDef>], &Catalogue),
+        scope: &Scope,
+        target: Target<'_>,
+    ) -> Result<Self> {
+        let (label, logs) = match target {
+            Target::Reached(reached, logs) => return Self::at_position(catalogue, scope, reached, logs),
+            Target::Label(label) => (label, true),
+            Target::Number(_, label) => (label, false),
+        };
+        let kept = find(store, catalogue, target)?;
+        let manifest = Arc::clone(&kept.manifest);
+        // Where changes have to be committed, what is of later epochs counts as staged.
+        if manifest.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch()) {
+            let problem = "it is of a history that was left when the store was opened at an earlier one".into();
+            return Err(Error::Checkpoint { label, problem });
+        }
+        let cache = &store.engine.inner.cache;
+        let version = checkpoint::version_of(&store.storage, cache, &manifest, states, &store.conversions);
+        let rewound = rewound(scope, &manifest, (&kept.info.offsets, &kept.info.metadata), manifest.log_position);
+        let (number, label) = (kept.info.number, kept.info.label);
+        let rollback = || Rollback { number, label, to: None, scope: scope.clone() };
+        Ok(Self { manifest, version, rewound, logged: logs.then(|| (rollback(), false)), is_position: false })
+    }
+
+    fn at_position(catalogue: &Catalogue, scope: &Scope, reached: &Reached, logs: bool) -> Result<Self> {
+        let (base, position) = (reached.base(), reached.position);
+        if logs && !reached.needs().all(|number| number == 0 || catalogue.kept.contains_key(&number)) {
+            let problem = "checkpoints that it takes were let go of meanwhile".into();
+            return Err(Error::Position { position, problem });
+        }
+        let (offsets, metadata) = &reached.committed;
+        let rewound = rewound(scope, base, (offsets, metadata), position);
+        let (number, label) = (rewound.number, rewound.label);
+        let rollback = || Rollback { number, label, to: Some(position), scope: scope.clone() };
+        let from_beginning = reached.needs().any(|number| number == 0);
+        Ok(Self {
+            manifest: Arc::clone(base),
+            version: reached.version.clone(),
+            rewound,
+            logged: logs.then(|| (rollback(), from_beginning)),
+            is_position: true,
+        })
+    }
+
+    fn refuse(&self, problem: &str) -> Error {
+        let (label, position, problem) = (self.rewound.label, self.rewound.position, problem.into());
+        if self.is_position { Error::Position { position, problem } } else { Error::Checkpoint { label, problem } }
+    }
+}
+
 /// Rolls back, unless an operation is between two of its steps in the scope; then nothing has changed.
-fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Option<Rewound>> {
+fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target<'_>) -> Result<Option<Rewound>> {
     // No barrier, commit or claim comes in between, and nothing is cut off.
     let _sealing = store.queue.sealing.lock();
     store.check()?;
     let states = store.state_infos();
     let defs = store.states.read().clone();
     let mut catalogue = store.catalogue.lock();
-    let kept = find(store, &catalogue, target)?;
-    check_states(scope, &kept.manifest, &states)?;
-    // Where changes have to be committed, what is of later epochs counts as staged.
-    if kept.manifest.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch()) {
-        return Err(refused(&kept, "it is of a history that was left when the store was opened at an earlier one"));
-    }
+    let mut aim = Aim::new(store, (&defs, &catalogue), scope, target)?;
+    check_states(scope, &aim.manifest, &states)?;
     let mut version = store.version.lock();
-    let (storage, cache) = (&store.storage, &store.engine.inner.cache);
-    let mut of_checkpoint = checkpoint::version_of(storage, cache, &kept.manifest, &defs, &store.conversions);
-    share_segments(&mut of_checkpoint, &version, &catalogue.garbage);
-    let next = version.rolled_back(scope, &of_checkpoint, states.len());
-    let next =
-        Arc::new(next.map_err(|_| refused(&kept, "its segments lie in another order; compact the store first"))?);
+    share_segments(&mut aim.version, &version, &catalogue.garbage);
+    let next = version.rolled_back(scope, &aim.version, states.len());
+    let next = Arc::new(next.map_err(|_| aim.refuse("its segments lie in another order; compact the store first"))?);
     let shards = store.shards.lock().clone();
     // Inside all of them at once: nobody sees one part of it without the other.
     let mut inside = enter(&shards, scope, states.len());
@@ -218,12 +357,8 @@ fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Opt
             store.log.append(|empty| core.take_log(empty));
         }
     }
-    if store.log.is_on() && matches!(target, Target::Label(_)) {
-        let (number, label) = (kept.info.number, kept.info.label);
-        let position = store.log.rollback(&Rollback { number, label, scope: scope.clone() });
-        catalogue.pinned.push((number, position));
-        let (target, whole) = (Some(kept.manifest.log_position), scope.state_ids().is_empty());
-        store.log.trace().roll_back(RolledBack { position, groups: scope.range(), target, whole });
+    if store.log.is_on() {
+        log(store, &mut catalogue, &aim);
     }
     let before = std::mem::replace(&mut *version, Arc::clone(&next));
     store.rollbacks.lock().note(scope, &before);
@@ -239,7 +374,16 @@ fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target) -> Result<Opt
     let mut dropped = before.segments();
     dropped.retain(|segment| !stays.contains(&segment.id()));
     reclaim::note(&mut catalogue, &dropped);
-    Ok(Some(rewound(scope, &kept)))
+    Ok(Some(aim.rewound))
+}
+
+/// Has the changelog have it, and keeps what doing it again takes.
+fn log(store: &StoreInner, catalogue: &mut Catalogue, aim: &Aim) {
+    let Some((rollback, from_beginning)) = &aim.logged else { return };
+    let position = store.log.rollback(rollback);
+    catalogue.pin(rollback, position, *from_beginning);
+    let (groups, whole) = (rollback.scope.range(), rollback.scope.state_ids().is_empty());
+    store.log.trace().roll_back(RolledBack { position, groups, target: Some(aim.rewound.position), whole });
 }
 
 /// A shard that is in the scope, entered, and what of it is.
@@ -260,10 +404,11 @@ fn enter<'a>(shards: &'a [Arc<Shard>], scope: &Scope, states: usize) -> Vec<Insi
     shards.iter().filter_map(part).collect()
 }
 
-fn find(store: &StoreInner, catalogue: &checkpoint::Catalogue, target: Target) -> Result<Kept> {
+fn find(store: &StoreInner, catalogue: &Catalogue, target: Target<'_>) -> Result<Kept> {
     let kept = match target {
         Target::Label(label) => catalogue.find(label).ok(),
         Target::Number(number, _) => catalogue.kept.get(&number),
+        Target::Reached(reached, _) => catalogue.kept.get(&reached.base().number),
     };
     // One that is just being published may still be taken back.
     let open = store.open_checkpoints.lock();
@@ -279,12 +424,9 @@ fn find(store: &StoreInner, catalogue: &checkpoint::Catalogue, target: Target) -
             label,
             format!("the changelog says that something was rolled back to it, and its manifest {number} isn't there"),
         ),
+        Target::Reached(reached, _) => (reached.base().label.unwrap_or(0), "not retained".into()),
     };
     Err(Error::Checkpoint { label, problem })
-}
-
-fn refused(kept: &Kept, problem: &str) -> Error {
-    Error::Checkpoint { label: kept.info.label, problem: problem.into() }
 }
 
 /// A state of the scope is what it was at the checkpoint, or came later.
@@ -319,14 +461,19 @@ fn share_segments(version: &mut Version, of_now: &Version, garbage: &HashMap<Seg
     }
 }
 
-fn rewound(scope: &Scope, kept: &Kept) -> Rewound {
+fn rewound(
+    scope: &Scope,
+    manifest: &Manifest,
+    (offsets, metadata): (&[(KeyGroupRange, Vec<u8>)], &[u8]),
+    position: u64,
+) -> Rewound {
     let inside = |(range, bytes): &(KeyGroupRange, Vec<u8>)| Some((range.intersect(scope.range())?, bytes.clone()));
     Rewound {
-        label: kept.info.label,
-        number: kept.info.number,
-        offsets: kept.info.offsets.iter().filter_map(inside).collect(),
-        metadata: kept.info.metadata.clone(),
-        position: kept.manifest.log_position,
+        label: manifest.label.unwrap_or(0),
+        number: position::number_of(manifest),
+        offsets: offsets.iter().filter_map(inside).collect(),
+        metadata: metadata.to_vec(),
+        position,
     }
 }
 
@@ -338,7 +485,8 @@ pub(crate) fn clear(store: &Arc<StoreInner>) {
     // Not locked while it goes on.
     let (mut rounds, shards) = (0, store.shards.lock().clone());
     for shard in shards {
-        while clear_a_little(store, &shard) {
+        // Closing it takes all of it away.
+        while store.check_open().is_ok() && clear_a_little(store, &shard) {
             std::thread::sleep(REST);
             rounds += 1;
             if rounds == ROUNDS {

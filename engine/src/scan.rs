@@ -81,7 +81,7 @@ pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Calls `visit` with every live entry of a map in the range, in order, until it breaks.
 pub(crate) fn map(
-    core: &Core,
+    core: &mut Core,
     def: &StateDef,
     key: Key<'_>,
     probe: &Probe<'_>,
@@ -92,6 +92,8 @@ pub(crate) fn map(
     if to.as_ref().is_some_and(|to| *to <= from) {
         return Ok(());
     }
+    core.hot.spread(probe)?;
+    let core = &*core;
     let cold = cold(core, def, key, probe, &from, to.as_deref(), range.reverse)?;
     let mut scan = Scan { core, cold, reverse: range.reverse, visit, failed: None, stopped: false };
     scan.cold_step();

@@ -54,6 +54,15 @@ impl Scope {
         Some(Self { range, states: self.states.clone() })
     }
 
+    /// What it has in common with another.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let common = self.within(other.range)?;
+        // None is all.
+        let (few, many) = if self.states.is_empty() { (other, self) } else { (self, other) };
+        let states: Vec<StateId> = few.states.iter().copied().filter(|state| many.has_state(*state)).collect();
+        (few.states.is_empty() || !states.is_empty()).then_some(Self { range: common.range, states })
+    }
+
     /// Whether it has a state of its key groups.
     pub fn has_state(&self, state: StateId) -> bool {
         self.states.is_empty() || self.states.binary_search(&state).is_ok()
@@ -62,5 +71,23 @@ impl Scope {
     /// Whether it has a state of a key group.
     pub fn has(&self, group: KeyGroup, state: StateId) -> bool {
         self.range.contains(group) && self.has_state(state)
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn scopes_meet() {
+        let scope = |first, last, states: &[u16]| {
+            Scope::groups(KeyGroupRange::new(first, last)).of_states(states.iter().copied().map(StateId).collect())
+        };
+        assert_eq!(scope(0, 5, &[]).meet(&scope(3, 9, &[])), Some(scope(3, 5, &[])));
+        assert_eq!(scope(0, 5, &[1, 2]).meet(&scope(3, 9, &[])), Some(scope(3, 5, &[1, 2])));
+        assert_eq!(scope(0, 5, &[]).meet(&scope(3, 9, &[2, 3])), Some(scope(3, 5, &[2, 3])));
+        assert_eq!(scope(0, 5, &[1, 2]).meet(&scope(3, 9, &[2, 3])), Some(scope(3, 5, &[2])));
+        assert_eq!(scope(0, 5, &[1]).meet(&scope(3, 9, &[2])), None);
+        assert_eq!(scope(0, 5, &[]).meet(&scope(6, 9, &[])), None);
     }
 }

@@ -69,15 +69,33 @@ pub struct Core {
     pub hot: Hot,
     /// The view that the owner goes by.
     pub view: Arc<View>,
+    /// Of the view; or of none, where the next operation has to look at what changes slowly.
     view_number: u64,
+    /// Of the view.
+    adopted: u64,
+    /// Some key groups are still to be replayed, so that every operation has to look.
+    replaying: bool,
     /// Buffers for building keys, reused.
     pub scratch: Vec<u8>,
     /// What the owner counts; see [`crate::metrics`].
     pub counts: crate::metrics::OwnerCounts,
     /// What was changed and is not in the changelog's stream yet; none without a changelog.
     pub log: Option<Box<LogBuffer>>,
-    /// The owner is at an event that is known by its id.
+    /// The owner is at an event that is known by its id, whose changes are committed and cut off together or not at all.
     pub in_event: bool,
+    /// See [`Shard::has_events`].
+    pub has_events: bool,
+}
+
+/// What a shard is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShardKind {
+    /// What is changed has to be committed.
+    pub transactional: bool,
+    /// What is changed goes to a changelog.
+    pub logs: bool,
+    /// Some of its key groups are still to be replayed, one by one.
+    pub replaying: bool,
 }
 
 /// One writer's key groups.
@@ -93,8 +111,8 @@ pub struct Shard {
     pub commits: Option<Arc<Commits>>,
     heads: RwLock<Vec<StateHeads>>,
     heads_number: AtomicU64,
-    /// The owner is at an event that is known by its id.
-    in_event: AtomicBool,
+    /// Whether its owner ever began with an event that is known by its id.
+    has_events: AtomicBool,
     /// Set when its state went to disk and the shard left its store, as another range was claimed.
     gone: AtomicBool,
     /// How long operations took, by kind; one in 64 is timed.
@@ -112,8 +130,7 @@ impl Shard {
         seed: u64,
         epoch: u32,
         version: Arc<Version>,
-        transactional: bool,
-        logs: bool,
+        kind: ShardKind,
     ) -> Self {
         let view = Arc::new(View::new(version, epoch - 1));
         let mut memory = memory;
@@ -121,18 +138,21 @@ impl Shard {
         let mut hot = Hot::new(memory, seed, range.count(), epoch);
         // No two shards of a key group ever count alike: a walk may outlive the one that it began with.
         hot.deletions = u64::from(epoch) << 32;
-        let commits = transactional.then(|| Arc::new(Commits::new(epoch - 1)));
+        let commits = kind.transactional.then(|| Arc::new(Commits::new(epoch - 1)));
         if let Some(commits) = &commits {
             hot.set_transactional(Arc::clone(commits));
         }
         let core = Core {
             hot,
             view: Arc::clone(&view),
-            view_number: 0,
+            view_number: if kind.replaying { u64::MAX } else { 0 },
+            adopted: 0,
+            replaying: kind.replaying,
             scratch: Vec::new(),
             counts: crate::metrics::OwnerCounts::default(),
-            log: logs.then(Box::default),
+            log: kind.logs.then(Box::default),
             in_event: false,
+            has_events: false,
         };
         Self {
             range,
@@ -142,7 +162,7 @@ impl Shard {
             commits,
             heads: RwLock::new(Vec::new()),
             heads_number: AtomicU64::new(0),
-            in_event: AtomicBool::new(false),
+            has_events: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             latency: std::array::from_fn(|_| Histogram::new()),
             progress: Mutex::new(0),
@@ -180,17 +200,15 @@ impl Shard {
         self.heads_number.load(Ordering::Acquire)
     }
 
-    /// Says that the owner begins with an event, whose changes are committed and cut off together or not at all, or has ended it. The caller
-    /// holds the `sealing` lock where it begins.
-    pub fn set_in_event(&self, core: &mut Core, in_event: bool) {
-        core.in_event = in_event;
-        // Pairs with `is_in_event`: who sees the end of one cuts off what it changed.
-        self.in_event.store(in_event, Ordering::Release);
+    /// Says that the owner is about to begin with its first event. The caller holds the `sealing` lock, which orders this with those who ask.
+    pub fn note_events(&self, core: &mut Core) {
+        core.has_events = true;
+        self.has_events.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the owner is at an event.
-    pub fn is_in_event(&self) -> bool {
-        self.in_event.load(Ordering::Acquire)
+    /// Whether the owner ever began with an event that is known by its id; asked under the `sealing` lock.
+    pub fn has_events(&self) -> bool {
+        self.has_events.load(Ordering::Relaxed)
     }
 
     /// Says that the shard left its store.
@@ -288,9 +306,13 @@ impl Core {
     /// Has the next operation look after a buffer of the changelog that grew long: a few long values are enough for that.
     pub fn heed_log(&mut self) {
         if self.log.as_ref().is_some_and(|log| log.len() >= HELD_BYTES_MAX) {
-            // As if there were a newer view.
-            self.view_number = u64::MAX;
+            self.unsettle();
         }
+    }
+
+    /// Has the next operation look at what changes slowly, as if there were a newer view.
+    pub fn unsettle(&mut self) {
+        self.view_number = u64::MAX;
     }
 
     /// Takes what was appended to the changelog; leaves an empty buffer in its place.
@@ -313,7 +335,13 @@ impl Core {
             }
         }
         self.view = view;
-        self.view_number = number;
+        self.adopted = number;
+    }
+
+    /// Says that all of its key groups were replayed.
+    pub fn end_replay(&mut self) {
+        self.replaying = false;
+        self.unsettle();
     }
 
     /// Whether there is a newer view, or something left behind by a flush: then [`Core::settle`] is due.
@@ -325,8 +353,12 @@ impl Core {
     /// What is done at the start of every operation: the newest view, and a little of what flushes left behind.
     #[inline]
     pub fn settle(&mut self, shard: &Shard) {
-        if shard.view_number() != self.view_number {
-            self.adopt(shard);
+        let number = shard.view_number();
+        if number != self.view_number {
+            if number != self.adopted {
+                self.adopt(shard);
+            }
+            self.view_number = if self.replaying { u64::MAX } else { self.adopted };
         }
         if self.hot.has_chores() {
             self.hot.work();

@@ -206,7 +206,7 @@ mod tests {
     use crate::ids::{Epoch, KeyGroup};
     use crate::manifest::sample::{Random, segment_meta};
     use crate::options::EngineOptions;
-    use crate::platform::storage::{self, Storage, StorageChoice};
+    use crate::platform::storage::{self, PageCache, Storage, StorageChoice};
     use std::collections::BTreeMap;
 
     const GROUPS: u16 = 6;
@@ -250,7 +250,8 @@ mod tests {
     fn each_state_has_the_stack_of_its_own_arrangement() {
         let directory = tempfile::tempdir().unwrap();
         let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
-        let storage: Arc<dyn Storage> = storage::open(directory.path(), StorageChoice::Posix, false, true).unwrap();
+        let storage: Arc<dyn Storage> =
+            storage::open(directory.path(), StorageChoice::Posix, PageCache::Everything, true).unwrap();
         let cache: &Arc<BlockCache> = &engine.inner.cache;
         let (mut rolled_back, mut refused) = (0, 0);
         for seed in 0..300 {

@@ -461,6 +461,12 @@ impl Lookup {
         self.advance();
     }
 
+    /// The layer that it is at, counted from the newest: where [`Lookup::next`] named a block, that block's. No newer one that was not
+    /// looked into has anything of the key.
+    pub const fn layer(&self) -> usize {
+        self.layer
+    }
+
     /// Bytes of the values found so far.
     pub fn found_bytes(&self) -> usize {
         self.found.base.iter().chain(&self.found.operands).map(Vec::len).sum()

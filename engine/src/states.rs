@@ -443,7 +443,7 @@ pub struct StateDef {
 }
 
 /// The definition of a state that is registered for the first time.
-pub(crate) fn definition(id: StateId, options: StateOptions) -> StateDef {
+pub fn definition(id: StateId, options: StateOptions) -> StateDef {
     let StateOptions { name, kind, ttl, purge, merge, user, log, traced, conversions: _ } = options;
     let merge_name = merge.as_ref().map_or_else(String::new, |operator| operator.name().to_owned());
     StateDef { id, name, kind, ttl, purge, merge, merge_name, user, log, traced, lineage: 0 }

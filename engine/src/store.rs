@@ -2,8 +2,10 @@
 
 mod history;
 mod paced;
+mod recovery;
 
 pub(crate) use paced::{Mark, Paced};
+pub use recovery::{Recovery, RecoveryStage, Warming};
 
 use crate::as_of::Past;
 use crate::barrier::{self, Barrier, Pending};
@@ -28,7 +30,7 @@ use crate::options::StoreOptions;
 use crate::platform::arena::Share;
 use crate::platform::storage::{DirLock, Fetches, Storage};
 use crate::reader::Reader;
-use crate::shard::Shard;
+use crate::shard::{Shard, ShardKind};
 use crate::snapshot::Snapshot;
 use crate::stack::Version;
 use crate::states::{StateDef, StateKind, StateOptions};
@@ -154,6 +156,7 @@ pub(crate) struct StoreInner {
     /// What is to become of what rollbacks left behind in memory. Locked alone.
     pub clearing: Mutex<Clearing>,
     pub reads: crate::inflight::Reads,
+    pub warm: crate::warm::Warm,
     pub compaction: crate::compact::Schedule,
     /// The snapshots that live.
     pub snapshots: Mutex<Vec<std::sync::Weak<crate::flush::Taking>>>,
@@ -174,7 +177,7 @@ pub(crate) struct StoreInner {
     /// What is elsewhere, if anything may be.
     pub fetches: Option<Arc<Fetches>>,
     /// Held as long as the store is open.
-    pub lock: Mutex<Option<DirLock>>,
+    pub lock: Mutex<Option<Arc<DirLock>>>,
 }
 
 impl Store {
@@ -317,8 +320,9 @@ impl Store {
     /// A range that was held otherwise before has its state flushed first, which waits for the disk and fails like it;
     /// [`Error::Busy`] where something is staged in it.
     ///
-    /// What the changelog has of the range behind the checkpoint that the store was opened at is replayed first, unless it was already:
-    /// merge operators of the host have to be registered before ([`Error::State`] where one isn't).
+    /// What the changelog has of the range behind the checkpoint that the store was opened at is replayed first, unless it was already. Where
+    /// that is [long](crate::ChangelogOptions::whole_replay_bytes) each key group is when it is first asked for, and the others meanwhile.
+    /// Merge operators of the host have to be registered before ([`Error::State`] where one isn't).
     pub fn writer(&self, range: KeyGroupRange) -> Result<Writer> {
         self.inner.claim(range)
     }
@@ -439,7 +443,8 @@ impl Store {
         commit::log_all(&self.inner)
     }
 
-    /// The retained checkpoints, oldest first.
+    /// The retained checkpoints, oldest first. One that a new one makes superfluous is among them until it has been let go of,
+    /// in the background.
     pub fn checkpoints(&self) -> Vec<CheckpointInfo> {
         self.inner.catalogue.lock().list()
     }
@@ -568,12 +573,18 @@ impl StoreInner {
     /// An empty shard.
     pub fn new_shard(&self, range: KeyGroupRange, memory: Memory, version: Arc<Version>) -> Arc<Shard> {
         let (seed, epoch) = (self.info.hash_seed, self.next_epoch());
-        Arc::new(Shard::new(range, memory, seed, epoch, version, self.options.transactional, self.log.is_on()))
+        let (transactional, logs) = (self.options.transactional, self.log.is_on());
+        let kind = ShardKind { transactional, logs, replaying: self.replay.has_waiting(range) };
+        Arc::new(Shard::new(range, memory, seed, epoch, version, kind))
     }
 
     /// A writer of a range, with everything in it that was committed.
     pub fn claim(self: &Arc<Self>, range: KeyGroupRange) -> Result<Writer> {
-        replay::claim(self, range)
+        let writer = replay::claim(self, range)?;
+        if !self.replay.puts_off_warming(range) {
+            crate::warm::claimed(self, range);
+        }
+        Ok(writer)
     }
 
     /// Memory for a shard, of this store's share.
@@ -672,11 +683,12 @@ impl StoreInner {
                 latency.add_to(sum);
             }
             metrics.copies += core.hot.copies;
-            metrics.memory_bytes += core.hot.memory.held_bytes() as u64;
+            metrics.memory_bytes += core.hot.held_bytes() as u64;
             metrics.unflushed_bytes += core.hot.unflushed_bytes() as u64;
             metrics.staged_bytes += core.hot.staged_bytes() as u64;
         }
         metrics.trace_bytes = self.log.trace().bytes() as u64;
+        self.fill_recovery(&mut metrics);
         let mut known = std::collections::HashSet::new();
         for segment in self.version.lock().segments() {
             known.insert(segment.id());
@@ -711,14 +723,19 @@ impl StoreInner {
         }
         // Whoever cuts an epoch off looks, under this lock, whether the store is closed: after it nobody does.
         drop(self.queue.sealing.lock());
+        self.engine.hurry(|| self.replay.close());
         let logged = self.finish_log();
         self.engine.hurry(|| self.queue.wait_idle());
         self.engine.hurry(|| self.compaction.wait_idle());
         self.reads.wait_idle();
+        self.warm.wait_idle();
         let shards = self.shards.lock().clone();
         for shard in shards {
             // A writer that lives on would keep memory that others need.
-            shard.cell.borrow().hot.forget(self.fresh_memory());
+            let mut core = shard.cell.borrow();
+            core.hot.forget(self.fresh_memory());
+            // Somebody may have looked for it meanwhile: its next operation does itself, and learns that the store is closed.
+            core.unsettle();
         }
         self.share.give_up_minimum();
         *self.lock.lock() = None;

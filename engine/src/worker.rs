@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::platform::sync::barrier::Barrier;
 use crate::store::StoreInner;
-use crate::{compact, flush, group_commit, inflight, reclaim, rollback};
+use crate::{compact, flush, group_commit, inflight, reclaim, rollback, warm};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +40,8 @@ pub struct Workers {
     reads: OnceLock<Sender<Option<Arc<StoreInner>>>>,
     /// The thread that writes the changelogs; started by the first commit.
     logs: OnceLock<Sender<Option<Weak<StoreInner>>>>,
+    /// The thread that warms stores up; started by the first that has itself warmed up.
+    warm: OnceLock<Sender<Option<Weak<StoreInner>>>>,
 }
 
 impl Workers {
@@ -56,7 +58,8 @@ impl Workers {
             handles.push(handle);
         }
         let (threads, waiting) = (Mutex::new(handles), AtomicUsize::new(0));
-        Ok(Self { tasks, threads, waiting, reads: OnceLock::new(), logs: OnceLock::new() })
+        let (reads, logs, warm) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Self { tasks, threads, waiting, reads, logs, warm })
     }
 
     /// Adds a task to the queue.
@@ -102,6 +105,18 @@ impl Workers {
         }
     }
 
+    /// Runs something that takes long on a thread of its own, which ends with it.
+    pub fn run_apart(&self, name: &str, work: impl FnOnce() + Send + 'static) {
+        match std::thread::Builder::new().name(name.into()).spawn(work) {
+            Ok(thread) => {
+                let mut threads = self.threads.lock();
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(thread);
+            }
+            Err(error) => tracing::error!(%error, "starting a thread"),
+        }
+    }
+
     /// Has a store's changelog looked at. All changelogs are written by one thread, so that what is to be synced is synced together.
     pub fn log(&self, store: &Arc<StoreInner>) {
         let logs = self.logs.get_or_init(|| {
@@ -114,6 +129,33 @@ impl Workers {
         });
         if logs.send(Some(Arc::downgrade(store))).is_err() {
             store.log.end(Error::Background("there is no thread that writes the changelog".into()));
+        }
+    }
+
+    /// Has a store warmed up. One thread does so for all stores, a little of each in turn: those that flush and merge are needed by
+    /// writers, and the one that reads by whoever waits.
+    pub fn warm(&self, store: &Arc<StoreInner>) {
+        let warm = self.warm.get_or_init(|| {
+            let (warm, queue) = unbounded::<Option<Weak<StoreInner>>>();
+            let again = warm.clone();
+            let own = move || {
+                crate::platform::thread::work_in_background();
+                while let Ok(Some(store)) = queue.recv() {
+                    if store.upgrade().is_some_and(|store| warm::run(&store)) {
+                        // The queue is here.
+                        let _ = again.send(Some(store));
+                    }
+                }
+            };
+            match std::thread::Builder::new().name("alluvium-warm".into()).spawn(own) {
+                Ok(thread) => self.threads.lock().push(thread),
+                Err(error) => tracing::error!(%error, "starting a thread"),
+            }
+            warm
+        });
+        if warm.send(Some(Arc::downgrade(store))).is_err() {
+            // There is no such thread: then everything is read when it is asked for.
+            warm::leave(store);
         }
     }
 
@@ -190,6 +232,9 @@ impl Drop for Workers {
         }
         if let Some(logs) = self.logs.get() {
             drop(logs.send(None));
+        }
+        if let Some(warm) = self.warm.get() {
+            drop(warm.send(None));
         }
         for thread in threads {
             // The last owner of an engine may be a store that a task held, on one of these threads.

@@ -11,11 +11,12 @@ use crate::hot::{OutOfMemory, Probe};
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
-use crate::platform::sync::gate::{CellGuard, GatedCell, OwnerToken};
+use crate::platform::sync::gate::{CellBorrow, CellGuard, GatedCell, OwnerToken};
 use crate::shard::{Core, Shard};
 use crate::states::StateDef;
 use crate::store::{State, StoreInner};
 use crate::writer::Writer;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -83,6 +84,9 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     for (shard, token) in overlapping.iter().zip(&mut tokens) {
         if token.enter().hot.has_staged() {
             return Err(Error::Busy { problem: "a transaction is open in these key groups" });
+        }
+        if store.replay.has_waiting(shard.range) {
+            return Err(Error::Busy { problem: "key groups that are cut otherwise are still being replayed" });
         }
         drain(store, shard, token)?;
     }
@@ -183,8 +187,19 @@ pub(crate) fn run<R>(
 #[inline(always)]
 pub(crate) fn enter_quickly<'a>(shard: &Shard, token: &'a mut OwnerToken<Core>) -> Option<CellGuard<'a, Core>> {
     let core = token.enter();
-    let careful = (core.counts.operations + 1).is_multiple_of(TICKS) || core.is_unsettled(shard);
-    (!careful).then_some(core)
+    (!wants_care(shard, &core)).then_some(core)
+}
+
+/// Whether the next operation has to look at what changes slowly, or is to be timed; asked inside the gate.
+#[inline(always)]
+pub(crate) fn wants_care(shard: &Shard, core: &Core) -> bool {
+    (core.counts.operations + 1).is_multiple_of(TICKS) || core.is_unsettled(shard)
+}
+
+/// How many operations can be done at once by who has come in so, before one is to look at what changes slowly.
+#[inline]
+pub(crate) const fn quick_operations_left(counted: u64) -> usize {
+    (TICKS - 1 - counted % TICKS) as usize
 }
 
 /// Every so many operations: looks at what changes slowly, and times the operation.
@@ -270,10 +285,59 @@ fn run_again<R>(
     outcome
 }
 
+/// How somebody comes into a shard's gate.
+trait Entrance {
+    type Inside<'a>: DerefMut<Target = Core>
+    where
+        Self: 'a;
+
+    fn enter(&mut self) -> Self::Inside<'_>;
+}
+
+impl Entrance for OwnerToken<Core> {
+    type Inside<'a> = CellGuard<'a, Core>;
+
+    fn enter(&mut self) -> CellGuard<'_, Core> {
+        Self::enter(self)
+    }
+}
+
+/// Of anybody, beside the owner or without one.
+impl Entrance for &GatedCell<Core> {
+    type Inside<'a>
+        = CellBorrow<'a, Core>
+    where
+        Self: 'a;
+
+    fn enter(&mut self) -> CellBorrow<'_, Core> {
+        (**self).borrow()
+    }
+}
+
+/// Runs something in the gate of a shard for somebody who isn't its owner, making room and trying again when memory is out.
+pub(crate) fn run_beside<R>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
+) -> Result<R> {
+    let mut cell = &*shard.cell;
+    let mut core = cell.borrow();
+    core.settle(shard);
+    relieve(store, shard, &mut core);
+    let out = match operation(&mut core) {
+        Ok(value) => return Ok(value),
+        Err(Halt::Error(error)) => return Err(error),
+        Err(Halt::Memory(out)) => out,
+    };
+    let aborts = core.hot.aborts();
+    drop(core);
+    try_again(store, shard, &mut cell, operation, (out, aborts))
+}
+
 fn try_again<R>(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
-    token: &mut OwnerToken<Core>,
+    token: &mut impl Entrance,
     mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
     (mut out, aborts): (OutOfMemory, u64),
 ) -> Result<R> {
@@ -380,8 +444,7 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     let low = budget_bytes / 10;
     // A state that goes on growing so is spilled while there is room to go on meanwhile; one that fits waits for its checkpoint.
     // Of what is free its own part counts, as other shards grow as well.
-    let own_free_bytes =
-        || (free_bytes as u128 * core.hot.memory.held_bytes() as u128 / used_bytes.max(1) as u128) as usize;
+    let own_free_bytes = || (free_bytes as u128 * core.hot.held_bytes() as u128 / used_bytes.max(1) as u128) as usize;
     let is_growing =
         || free_bytes < budget_bytes / GROWN_SHARE && core.hot.grown_bytes() / GROWN_SHARE > own_free_bytes();
     if store.share.is_below_minimum() || (free_bytes >= low && !is_growing()) {
@@ -391,10 +454,10 @@ fn relieve(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core) {
     let dirty = core.hot.dirty_bytes();
     // The budget was lowered: what is clean goes by whole chunks, what is dirty is made clean first.
     let over = used_bytes.saturating_sub(budget_bytes);
-    if over > 0 && core.hot.unflushed_bytes() <= core.hot.memory.held_bytes() / 2 {
+    if over > 0 && core.hot.unflushed_bytes() <= core.hot.held_bytes() / 2 {
         core.hot.give_back(over.div_ceil(CHUNK_BYTES));
     }
-    if core.hot.in_flight() == 0 && dirty > core.hot.memory.held_bytes() / if over > 0 { 8 } else { 4 } {
+    if core.hot.in_flight() == 0 && dirty > core.hot.held_bytes() / if over > 0 { 8 } else { 4 } {
         spill(store, shard, core);
     }
     if free_bytes >= low {
@@ -455,6 +518,9 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     if over > 0 {
         core.hot.give_back(over.div_ceil(CHUNK_BYTES));
     }
+    if has_given_back_for_far(core) {
+        return Room::Made;
+    }
     // Blocks come free here and there. If that doesn't help, more do, and neighbours are joined; to empty whole chunks
     // is the last resort, as it takes a sweep over all tables.
     let wanted = ((out.bytes * 2).max(EVICT_BYTES) << (attempt - 1).min(5)).min(core.hot.memory.held_bytes() / 4);
@@ -474,7 +540,7 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
         return Room::Made;
     }
     let mut freed = false;
-    let mostly_dirty = core.hot.unflushed_bytes() > core.hot.memory.held_bytes() / 8;
+    let mostly_dirty = core.hot.unflushed_bytes() > core.hot.held_bytes() / 8;
     if attempt >= CHUNKS_AT || !mostly_dirty {
         let chunks = if attempt < EVERYTHING_AT { out.bytes.div_ceil(CHUNK_BYTES) + 1 } else { usize::MAX };
         let held = core.hot.memory.held_bytes();
@@ -498,6 +564,18 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
     }
 }
 
+/// Whether whole chunks were given back for what is put far, if that is what found no room: most of it comes back with its flush. Where
+/// much is dirty, that is flushed instead.
+fn has_given_back_for_far(core: &mut Core) -> bool {
+    let far_bytes = core.hot.take_missed_far();
+    if far_bytes == 0 || core.hot.unflushed_bytes() > core.hot.held_bytes() / 4 {
+        return false;
+    }
+    let held = core.hot.memory.held_bytes();
+    core.hot.give_back(far_bytes.div_ceil(CHUNK_BYTES));
+    core.hot.memory.held_bytes() < held
+}
+
 /// Takes memory from the engine's other shards, whose writers may be idle: what is clean goes, what is dirty is
 /// spilled. The caller is outside every gate. False where nobody has anything to give.
 fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) -> bool {
@@ -509,7 +587,7 @@ fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) ->
     };
     for other in store.engine.stores().iter().filter(is_of_help) {
         for shard in other.shards.lock().iter().filter(|shard| !Arc::ptr_eq(shard, own)) {
-            let held = shard.cell.borrow().hot.memory.held_bytes();
+            let held = shard.cell.borrow().hot.held_bytes();
             shards.push((held, Arc::clone(other), Arc::clone(shard)));
         }
     }
@@ -528,16 +606,16 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
     for _ in 0..TAKES {
         let seen = shard.progress();
         let mut core = shard.cell.borrow();
+        let held = core.hot.held_bytes();
         core.settle(shard);
         // Of what was cut off no more than helps: its owner may be waiting.
         while !core.hot.free_cuts(bytes.max(EVICT_BYTES)) && core.hot.has_chores() {
             core.hot.work();
         }
         // Long values have chunks of their own, which eviction gives back at once.
-        let held = core.hot.memory.held_bytes();
         core.hot.evict(bytes.max(EVICT_BYTES));
         core.hot.give_back(chunks);
-        if core.hot.memory.held_bytes() < held {
+        if core.hot.held_bytes() < held {
             return true;
         }
         if store.check().is_err() || store.trouble.lock().is_some() {
@@ -547,7 +625,7 @@ fn take_from(store: &Arc<StoreInner>, shard: &Arc<Shard>, bytes: usize, chunks: 
         if spilled == Spill::Nothing {
             // All is clean: it goes, down to what lies in chunks that others keep busy.
             core.hot.give_back(usize::MAX);
-            return core.hot.memory.held_bytes() < held;
+            return core.hot.held_bytes() < held;
         }
         drop(core);
         if spilled == Spill::Barrier {

@@ -7,9 +7,9 @@ use crate::commit::{self, Commit, Committed};
 use crate::cursor::Cursor;
 use crate::delete_range;
 use crate::error::{Error, Result};
-use crate::hot::Probe;
 use crate::hot::fetch::{SPOTS, Spot};
 use crate::hot::record::hash_area;
+use crate::hot::{Front, Probe};
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::inflight::{Answered, Shared};
 use crate::key::{KEY_BYTES_MAX, Key};
@@ -18,6 +18,7 @@ use crate::namespaces;
 use crate::packed::Packed;
 use crate::platform::sync::gate::OwnerToken;
 use crate::read;
+use crate::replay;
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, Shard};
 use crate::states::{StateDef, StateKind, frame};
@@ -122,6 +123,7 @@ impl Writer {
         if timed_as.writes() {
             write::check_staged(&self.store, &mut self.token)?;
         }
+        replay::before_operation(&self.store, key.group)?;
         write::run(&self.store, &self.shard, &mut self.token, timed_as, |core| {
             if key.namespace.is_empty() {
                 let probe = core.hot.probe(state.0.0, group, key.key, false);
@@ -328,6 +330,7 @@ impl Writer {
         }
         def.check_operator()?;
         write::check_staged(&self.store, &mut self.token)?;
+        replay::before_operation(&self.store, key.group)?;
         let mut progress = namespaces::Progress::default();
         write::run(&self.store, &self.shard, &mut self.token, OperationKind::Append, |core| {
             namespaces::merge(core, def, group, key, sources, &mut progress)
@@ -503,10 +506,7 @@ impl Writer {
     /// Takes the entry with the smallest user key out of a map.
     pub fn map_pop_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            let Some((user_key, value)) = crate::pop::first(core, def, key, probe)? else { return Ok(None) };
-            change::map_delete(core, def, key, probe, &user_key)?;
-            crate::pop::raise(core, probe, &user_key);
-            Ok(Some((user_key, value)))
+            crate::pop::take_first(core, def, key, probe)
         })
     }
 
@@ -522,11 +522,12 @@ impl Writer {
         below: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]),
     ) -> Result<()> {
-        let mut popped = Vec::new();
-        while self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            crate::pop::below(core, def, key, probe, below, &mut popped)
-        })? {
-            popped.iter().for_each(|(user_key, value)| visit(user_key, value));
+        let (mut popped, mut goes_on) = (Front::default(), true);
+        while goes_on {
+            goes_on = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+                crate::pop::below(core, def, key, probe, below, &mut popped)
+            })?;
+            popped.iter().for_each(|entry| visit(entry.user_key, entry.value));
         }
         Ok(())
     }
@@ -640,20 +641,26 @@ impl Writer {
 
     /// Fetches what memory has in these places, as [`Writer::prefetch`] does. They are the caller's to come up with, so that is done
     /// outside the gate.
-    pub(crate) fn fetch_ahead<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) {
-        let (range, seed) = (self.shard.range, self.store.info.hash_seed);
+    fn fetch_ahead<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) {
+        let mut places = places.peekable();
+        while places.peek().is_some() {
+            self.fetch_group(places.by_ref().take(SPOTS));
+        }
+    }
+
+    /// The same of so many places that are fetched together; says what they are.
+    pub(crate) fn fetch_group<'k>(&mut self, places: impl Iterator<Item = (State, Key<'k>)>) -> [Spot; SPOTS] {
+        let (first, seed) = (self.shard.range.first(), self.store.info.hash_seed);
         let (mut spots, mut count, mut scratch) = ([Spot::default(); SPOTS], 0, Vec::new());
-        for (state, key) in places.filter(|(_, key)| range.contains(key.group)) {
+        for ((state, key), spot) in places.zip(&mut spots) {
             let (area, namespaced) = read::area(key, &mut scratch);
-            let hash = hash_area(area, namespaced, seed);
-            spots[count] = Spot { state: state.0.0, group: key.group.0 - range.first(), hash };
+            // A key group outside the range comes to one that there is no table for.
+            let group = key.group.0.wrapping_sub(first);
+            *spot = Spot { state: state.0.0, group, hash: hash_area(area, namespaced, seed) };
             count += 1;
-            if count == SPOTS {
-                self.token.enter().hot.fetch(&spots);
-                count = 0;
-            }
         }
         self.token.enter().hot.fetch(&spots[..count]);
+        spots
     }
 }
 
@@ -674,6 +681,7 @@ impl Access for OwnAccess<'_> {
         if !range.contains(group) {
             return Err(Error::OutsideRange { group, range });
         }
+        replay::before_operation(self.store, group)?;
         let mut core = self.token.enter();
         core.settle(self.shard);
         Ok(Some(look(&mut core, group.0 - range.first())))
@@ -686,7 +694,7 @@ impl Access for OwnAccess<'_> {
 
 fn batch_state<'a>(
     states: &'a mut write::Definitions,
-    store: &StoreInner,
+    store: &Arc<StoreInner>,
     range: KeyGroupRange,
     state: State,
     keys: &[Key<'_>],
@@ -701,6 +709,9 @@ fn batch_state<'a>(
         |key: &Key<'_>| key.group.0.wrapping_sub(first) > span || key.key.len() + key.namespace.len() > KEY_BYTES_MAX;
     if keys.iter().fold(false, |any, key| any | is_wrong(key)) {
         keys.iter().try_for_each(|&key| read::check_key(key, range).map(drop))?;
+    }
+    if store.replay.is_by_group() {
+        keys.iter().try_for_each(|key| replay::before_operation(store, key.group))?;
     }
     Ok(def)
 }

@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 fn engine() -> Engine {
     Engine::open(EngineOptions::default()).unwrap()
@@ -57,6 +58,22 @@ fn await_kept(store: &Store, expected: &[u64]) {
         }
         assert!(waiting.elapsed().as_secs() < 60, "{kept:?} are kept, not {expected:?}");
         std::thread::yield_now();
+    }
+}
+
+/// Waits until the files of the log have at most so many bytes, as they are cut in the background: how many they have.
+fn await_log(directory: &Path, at_most: u64) -> u64 {
+    let waiting = std::time::Instant::now();
+    loop {
+        let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+        let logs = entries.filter(|entry| entry.file_name().to_string_lossy().contains("log"));
+        // A file may go between its listing and its length.
+        let bytes: u64 = logs.filter_map(|log| log.metadata().ok()).map(|log| log.len()).sum();
+        if bytes <= at_most {
+            return bytes;
+        }
+        assert!(waiting.elapsed().as_secs() < 60, "{bytes} bytes of log, not {at_most}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -204,11 +221,9 @@ fn every_change_can_be_read_as_of_its_position() {
 
 #[test]
 fn the_log_is_kept_as_far_back_as_the_history_and_its_readers_go() {
-    let changelogs = |directory: &Path| {
-        let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().contains("log")).count()
-    };
-    let run = |checkpoints: usize, holds: bool| {
+    // What the values of a round take, without their keys and headers.
+    const ROUND: u64 = 700 * 2_000;
+    let run = |checkpoints: usize, holds: bool, at_most: u64| {
         let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
         let store = Store::create(&engine, directory.path(), options(checkpoints)).unwrap();
         let state = store.state(StateOptions::value("v")).unwrap();
@@ -224,15 +239,21 @@ fn the_log_is_kept_as_far_back_as_the_history_and_its_readers_go() {
                 held = Some(store.as_of_position(store.position().unwrap()).unwrap());
             }
         }
+        let bytes = await_log(directory.path(), at_most);
         if let Some(past) = held {
             assert_eq!(past.get(state, key(&3_u64.to_le_bytes())).unwrap().unwrap(), [2; 2_000]);
         }
-        changelogs(directory.path())
+        bytes
     };
-    let (none, one, four) = (run(0, false), run(1, false), run(4, false));
-    assert!(none == one && one + 3 <= four && four <= 8, "{none} {one} {four}");
-    let held = run(1, true);
-    assert!(held >= 11, "{held}");
+    // The log may hold a whole file more than is asked of it at either end: a file has a block at least, and a block
+    // of a writer that is ahead of the disk has up to a round.
+    run(0, false, 3 * ROUND);
+    run(1, false, 3 * ROUND);
+    let four = run(4, false, 6 * ROUND);
+
+    assert!(four >= 3 * ROUND, "{four}");
+    let held = run(1, true, u64::MAX);
+    assert!(held >= 10 * ROUND, "{held}");
 }
 
 #[derive(Debug)]
@@ -499,6 +520,16 @@ fn maps_come_back_with_few_writes_and_their_times() {
     assert!(matches!(writer.rollback_keys(&outside, AsOf::Label(1)), Err(Error::OutsideRange { .. })));
 }
 
+/// A store that was dropped lives until the engine's threads have let go of it.
+fn reopen(engine: &Engine, path: &Path, options: StoreOptions) -> Store {
+    loop {
+        match Store::open(engine, path, options.clone()) {
+            Err(error) if error.class() == alluvium::Class::Retry => std::thread::sleep(Duration::from_millis(1)),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// What was brought back lasts as other changes do.
 #[test]
 fn what_was_brought_back_is_found_after_a_crash() {
@@ -519,7 +550,7 @@ fn what_was_brought_back_is_found_after_a_crash() {
     assert_eq!(writer.rollback_keys(&KeyScope::Keys(&keys), AsOf::Position(then)).unwrap().keys, 3);
     commit(&store);
     drop((writer, store));
-    let store = Store::open(&engine, directory.path(), options(2)).unwrap();
+    let store = reopen(&engine, directory.path(), options(2));
     let (values, lists) =
         (store.state(StateOptions::value("v")).unwrap(), store.state(StateOptions::list("l")).unwrap());
     let reader = store.reader();

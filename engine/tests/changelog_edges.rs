@@ -6,7 +6,7 @@ use alluvium::{
     Applying, Barrier, ChangelogOptions, Class, Commit, Durability, Engine, EngineOptions, Error, Handler, Key,
     KeyGroup, KeyGroupRange, Lasting, LogMode, Result, State, StateOptions, Store, StoreOptions, Writer,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -87,9 +87,7 @@ fn files_that_were_begun_without_a_commit_are_void_after_a_recovery() {
     let report = alluvium::inspect::describe(directory.path()).unwrap();
     assert!(report.bytes_of(alluvium::inspect::FileRole::Changelog) > 3 << 20);
     // A file may just have been being made.
-    let faults = alluvium::inspect::verify(directory.path()).unwrap().into_iter();
-    let faults: Vec<_> = faults.filter(|finding| finding.severity == alluvium::inspect::Severity::Fault).collect();
-    assert_eq!(faults, [], "of a store that has no checkpoint yet");
+    assert_eq!(faults(directory.path()), [], "of a store that has no checkpoint yet");
     for round in 2..5 {
         let store = open(&engine, directory.path(), &options());
         let state = values(&store);
@@ -104,6 +102,54 @@ fn files_that_were_begun_without_a_commit_are_void_after_a_recovery() {
         assert_eq!(get(&store, state, n), Some(n.to_le_bytes().to_vec()));
     }
     assert_eq!(store.reader().get(state, key(&9_u32.to_be_bytes())).unwrap(), None);
+}
+
+/// The faults that are found from outside.
+fn faults(directory: &Path) -> Vec<alluvium::inspect::Finding> {
+    let found = alluvium::inspect::verify(directory).unwrap().into_iter();
+    found.filter(|finding| finding.severity == alluvium::inspect::Severity::Fault).collect()
+}
+
+#[test]
+fn a_changelog_is_checked_from_outside() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine());
+    let history = alluvium::History { checkpoints: 1 };
+    let store = Store::create(&engine, directory.path(), StoreOptions { history, ..options() }).unwrap();
+    let state = values(&store);
+    let mut writer = store.writer(store.range()).unwrap();
+    for n in 0..8_192_u32 {
+        writer.put(state, key(&n.to_be_bytes()), &[7; 1_024]).unwrap();
+        if n % 1_024 == 1_023 {
+            writer.commit(Commit::default()).unwrap().wait().unwrap();
+            assert_eq!(faults(directory.path()), [], "while the store is open");
+        }
+        if n == 4_095 {
+            writer.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+        }
+    }
+    drop((writer, store));
+    assert_eq!(faults(directory.path()), []);
+    let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|of| of == "changelog")).collect();
+    files.sort();
+    // One that was begun, and got nothing.
+    let has_blocks = |path: &PathBuf| std::fs::read(path).unwrap()[4_096..].iter().any(|byte| *byte != 0);
+    files.truncate(files.iter().rposition(has_blocks).map_or(0, |last| last + 1));
+    assert!(files.len() > 3, "{files:?}");
+    // Before the checkpoint and behind it; the end of the last one may count as never written.
+    for path in &files[..files.len() - 1] {
+        for at in [20, 4_096 + 20, 4_096 + 64 + 1_000] {
+            let whole = std::fs::read(path).unwrap();
+            let mut damaged = whole.clone();
+            damaged[at] ^= 4;
+            std::fs::write(path, damaged).unwrap();
+            let found = faults(directory.path());
+            assert!(found.iter().any(|finding| finding.path == *path), "{at} of {path:?}: {found:?}");
+            std::fs::write(path, whole).unwrap();
+        }
+    }
+    std::fs::remove_file(&files[files.len() - 2]).unwrap();
+    assert_ne!(faults(directory.path()), [], "a file is missing");
 }
 
 /// A checkpoint that is taken back while it is being published made commits last, and files go: both have to wait for the last word.

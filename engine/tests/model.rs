@@ -50,6 +50,7 @@ fn setup(rng: &mut Rng) -> Setup {
         shape: Shape { groups: 8, keys: 40, value_bytes: 60, long_one_in: 4 },
         steps: 4_000,
         changelog: false,
+        by_group: false,
     }
 }
 
@@ -80,6 +81,15 @@ fn commits_in_a_changelog() {
 fn commits_in_a_changelog_of_a_state_that_outgrows_the_budget() {
     let shape = Shape { groups: 16, keys: 300, value_bytes: 3_000, long_one_in: 4 };
     sweep(600, |rng| Setup { changelog: true, budget_mib: 4, shape, ..setup(rng) });
+}
+
+/// What was committed is replayed when it is asked for.
+#[test]
+fn commits_that_are_replayed_key_group_by_key_group() {
+    let shape = Shape { groups: 8, keys: 60, value_bytes: 2_000, long_one_in: 4 };
+    sweep(700, |rng| Setup { changelog: true, by_group: true, shape, ..setup(rng) });
+    let shape = Shape { groups: 16, keys: 300, value_bytes: 3_000, long_one_in: 4 };
+    sweep(720, |rng| Setup { changelog: true, by_group: true, budget_mib: 4, shape, ..setup(rng) });
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 #[path = "rollback/crash.rs"]
 mod crash;
+#[path = "rollback/positions.rs"]
+mod positions;
 #[path = "model/rng.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;

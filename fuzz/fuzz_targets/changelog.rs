@@ -7,7 +7,7 @@ use alluvium::changelog::format::{BLOCK_HEADER_BYTES, BlockHeader, FileHeader, P
 use alluvium::changelog::record::{self, Record};
 use alluvium::changelog::tail;
 use alluvium::codec::Reader;
-use alluvium::platform::storage::{self, StorageChoice, names};
+use alluvium::platform::storage::{self, PageCache, StorageChoice, names};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -70,12 +70,23 @@ fn file(parts: &[&[u8]], (durable, commit_end, flags): (u64, u32, u8)) -> Vec<u8
 }
 
 fn whole(bytes: &[u8], from: u64) {
-    let storage = storage::open(&DIRECTORY, StorageChoice::Posix, false, true).expect("a directory");
+    let storage = storage::open(&DIRECTORY, StorageChoice::Posix, PageCache::Everything, true).expect("a directory");
     std::fs::write(DIRECTORY.join(names::changelog_name(1)), bytes).expect("a file");
     let files = storage.names().expect("names");
-    if let Ok(Some(tail)) = tail::find(&*storage, &files, STORE, from) {
+    // With all of it checked at once, and with what was durable checked when it is read.
+    let [whole, later] = [u64::MAX, 0].map(|unchecked| {
+        let tail = tail::find(&*storage, &files, STORE, from, unchecked).ok()??;
         assert!(tail.from <= tail.to);
-        let _ = tail.replay(|_| Ok(()));
+        let mut records = 0_u64;
+        let ended = tail.replay(|_, _| {
+            records += 1;
+            Ok(())
+        });
+        ended.is_ok().then_some((tail.to, records))
+    });
+    // What lies before the position is not looked at the second time.
+    if let Some((to, records)) = whole {
+        assert!(later.is_some_and(|later| to <= later.0 && records <= later.1));
     }
     for to in [from + 1, u64::MAX] {
         if let Ok(history) = History::open(&*storage, STORE, (&[(1, 0)], &[]), from, to) {

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use alluvium::{
-    Barrier, Commit, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, State, StateOptions,
-    StorageChoice, Store, StoreOptions, Writer,
+    Barrier, Commit, Engine, EngineOptions, Key, KeyGroupRange, MapRange, MergeOperator, PageCache, State,
+    StateOptions, StorageChoice, Store, StoreOptions, Writer,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -20,7 +20,7 @@ fn engine() -> &'static Engine {
             memory_budget_bytes: 4 << 20,
             threads: 1,
             storage: StorageChoice::Posix,
-            direct_io: false,
+            page_cache: PageCache::Everything,
             ..Default::default()
         };
         Engine::open(options).expect("an engine")

@@ -10,7 +10,7 @@ use alluvium::checksum::checksum;
 use alluvium::ids::{KeyGroup, SegmentId, StateId};
 use alluvium::key::{Key, push_entry_key, push_sort_key};
 use alluvium::platform::storage::names::segment_name;
-use alluvium::platform::storage::{Storage, StorageChoice, StorageError, open};
+use alluvium::platform::storage::{PageCache, Storage, StorageChoice, StorageError, open};
 use alluvium::segment::{Entry, Kind, Segment, SegmentMeta, SegmentOptions, SegmentWriter};
 use libfuzzer_sys::fuzz_target;
 
@@ -27,7 +27,7 @@ struct Sample {
 /// A segment of a few blocks, compressed and not, in a directory of this process.
 static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     let directory: PathBuf = std::env::temp_dir().join(format!("alluvium-fuzz-{}", std::process::id()));
-    let storage = open(&directory, StorageChoice::Posix, false, true).expect("a temporary directory");
+    let storage = open(&directory, StorageChoice::Posix, PageCache::Everything, true).expect("a temporary directory");
     let mut records = BTreeMap::<Vec<u8>, Vec<u8>>::new();
     for number in 0..300_u32 {
         let key = number.to_be_bytes();

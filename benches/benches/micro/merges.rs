@@ -4,7 +4,7 @@
 use super::clock::ProcessorCriterion;
 use super::{KEYS, Name, Subject, names};
 use alluvium::measuring::Merge;
-use alluvium::{Barrier, Durability, EngineOptions, Key, StateOptions, StoreOptions};
+use alluvium::{Barrier, Durability, EngineOptions, Key, PageCache, StateOptions, StoreOptions};
 use criterion::{SamplingMode, Throughput};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub fn all(criterion: &mut ProcessorCriterion) {
 }
 
 fn subject() -> Subject {
-    let engine = EngineOptions { direct_io: false, ..EngineOptions::default() };
+    let engine = EngineOptions { page_cache: PageCache::Everything, ..EngineOptions::default() };
     Subject::with(engine, StoreOptions { durability: Durability::Host, ..StoreOptions::default() })
 }
 

@@ -1,7 +1,7 @@
 //! A segment of its own to look into, without a store.
 
 use alluvium::key::push_sort_key;
-use alluvium::platform::storage::{StorageChoice, open};
+use alluvium::platform::storage::{PageCache, StorageChoice, open};
 use alluvium::segment::{Entry, Kind, Segment, SegmentOptions, SegmentWriter};
 use alluvium::{Key, KeyGroup, SegmentId, StateId};
 
@@ -14,7 +14,7 @@ impl Sample {
     /// A segment of these records, whose keys ascend.
     pub fn new<V: AsRef<[u8]>>(options: SegmentOptions, records: impl Iterator<Item = (Vec<u8>, V)>) -> Self {
         let directory = tempfile::tempdir_in(".").unwrap();
-        let storage = open(directory.path(), StorageChoice::Posix, false, true).unwrap();
+        let storage = open(directory.path(), StorageChoice::Posix, PageCache::Everything, true).unwrap();
         let mut writer = SegmentWriter::create(&*storage, SegmentId(1), options).unwrap();
         for (sort_key, value) in records {
             let entry = Entry { sort_key: &sort_key, kind: Kind::Put, expiry_ms: None, value: value.as_ref() };

@@ -2,8 +2,8 @@
 
 use super::generate::Random;
 use super::{Outcome, Run, wrong};
-use alluvium::StorageChoice;
 use alluvium::platform::storage::{self, ReadFile, ReadRequest, Storage};
+use alluvium::{PageCache, StorageChoice};
 use rustix::fs::{Advice, fadvise};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,7 @@ pub struct RawReads {
 
 impl RawReads {
     pub fn open(path: &Path, seed: u64) -> Outcome<Self> {
-        let storage = storage::open(path, StorageChoice::Auto, true, false)?;
+        let storage = storage::open(path, StorageChoice::Auto, PageCache::Nothing, false)?;
         let (mut files, mut ends, mut pages) = (Vec::new(), Vec::new(), 0);
         for entry in storage.list()? {
             let count = entry.len / PAGE_BYTES as u64;

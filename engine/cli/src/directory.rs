@@ -291,6 +291,7 @@ fn files(report: &DirectoryReport) -> Vec<File> {
         FileRole::Orphan => "orphan",
         FileRole::Temporary => "temporary",
         FileRole::Changelog => "changelog",
+        FileRole::HotList => "hot list",
         FileRole::Lock => "lock",
         FileRole::Other => "other",
     };

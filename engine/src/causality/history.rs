@@ -1,23 +1,25 @@
 //! The traced events that the changelog has, run by run.
 
-use super::lines::{Line, counts, line_of};
-use crate::barrier;
+use super::lines::{Line, counts, line_of, next_of, passes};
+use crate::barrier::{self, Whole};
 use crate::changelog::History;
 use crate::changelog::access::Accesses;
 use crate::changelog::record::{Event, Record, Rollback};
-use crate::changelog::trace::{Gathered, RolledBack, Run};
+use crate::changelog::trace::{Gathered, Named, RolledBack, Run, prints_of};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
-use crate::shard::Shard;
 use crate::store::StoreInner;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// How long a run is made that is gathered from the files, about, in bytes.
 const RUN_BYTES: u64 = 256 << 10;
 /// How many bytes of decoded runs are kept.
 const KEPT_BYTES: usize = 32 << 20;
+/// How long the record of a short event is, about, in bytes.
+const EVENT_BYTES: usize = 24;
+/// So much room is made for events at once, in bytes.
+const ROOM_BYTES_MAX: usize = 1 << 20;
 /// So often the index is completed before it is given up.
 const COMPLETED_MAX: usize = 16;
 
@@ -38,7 +40,7 @@ pub struct Logged<'a> {
     pub accesses: Accesses<'a>,
 }
 
-/// The events of a run.
+/// The events of a part of a run.
 #[derive(Debug, Default)]
 pub struct Events {
     bytes: Vec<u8>,
@@ -46,46 +48,49 @@ pub struct Events {
     all: Vec<Place>,
 }
 
+/// Where one of them is: its parts lie one behind the other.
 #[derive(Debug)]
 struct Place {
     position: u64,
     id: EventId,
-    group: KeyGroup,
     now_ms: u64,
-    handler: usize,
+    from: u32,
+    event: u32,
+    determinants: u32,
+    accesses: u32,
     number: u32,
-    event: Range<usize>,
-    determinants: Range<usize>,
-    accesses: Range<usize>,
+    handler: u32,
+    group: KeyGroup,
 }
 
 impl Events {
+    /// An empty one, with room for what so many bytes of the changelog have: memory that is touched for the first time is the most of what
+    /// reading a few events takes.
+    fn with_room(bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(0).min(ROOM_BYTES_MAX);
+        Self { bytes: Vec::with_capacity(bytes), handlers: Vec::new(), all: Vec::with_capacity(bytes / EVENT_BYTES) }
+    }
+
     fn push(&mut self, position: u64, handler: usize, (id, event, accesses): (EventId, Event<'_>, Accesses<'_>)) {
-        let bytes = &mut self.bytes;
-        let mut keep = |part: &[u8]| {
-            let from = bytes.len();
-            bytes.extend_from_slice(part);
-            from..bytes.len()
-        };
-        let (kept, determinants) = (keep(event.event), keep(event.determinants));
-        let accesses = keep(accesses.bytes());
-        let Event { handler: number, group, now_ms, .. } = event;
-        self.all.push(Place { position, id, group, now_ms, handler, number, event: kept, determinants, accesses });
+        let from = self.bytes.len() as u32;
+        let Event { handler: number, group, now_ms, event, determinants } = event;
+        let parts = [event, determinants, accesses.bytes()];
+        parts.into_iter().for_each(|part| self.bytes.extend_from_slice(part));
+        // A block of the changelog, which they are of, is shorter than 4 GiB.
+        let [event, determinants, accesses] = parts.map(|part| part.len() as u32);
+        let handler = handler as u32;
+        self.all.push(Place { position, id, now_ms, from, event, determinants, accesses, number, handler, group });
     }
 
     /// Each, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Logged<'_>> {
         self.all.iter().map(|place| {
-            let bytes = &self.bytes;
-            let (name, version) = &self.handlers[place.handler];
-            let event = Event {
-                handler: place.number,
-                group: place.group,
-                now_ms: place.now_ms,
-                event: &bytes[place.event.clone()],
-                determinants: &bytes[place.determinants.clone()],
-            };
-            let accesses = Accesses::new(&bytes[place.accesses.clone()]).unwrap_or_default();
+            let (name, version) = &self.handlers[place.handler as usize];
+            let (kept, behind) = self.bytes[place.from as usize..].split_at(place.event as usize);
+            let (determinants, behind) = behind.split_at(place.determinants as usize);
+            let event =
+                Event { handler: place.number, group: place.group, now_ms: place.now_ms, event: kept, determinants };
+            let accesses = Accesses::pushed(&behind[..place.accesses as usize]);
             Logged {
                 position: place.position,
                 id: place.id,
@@ -103,6 +108,8 @@ impl Events {
 pub struct Past {
     store: Arc<StoreInner>,
     log: History,
+    /// Whether the stream began with the empty store, and it has all of it.
+    is_whole: bool,
     /// All that it has: the index may be cut meanwhile.
     runs: Vec<Arc<Run>>,
     rolled_back: Vec<RolledBack>,
@@ -120,7 +127,7 @@ impl Past {
         }
         let to = sync_log(store, own)?;
         for _ in 0..COMPLETED_MAX {
-            let log = whole_history(store, to)?;
+            let (log, is_whole) = whole_history(store, to)?;
             complete(store, &log)?;
             let index = store.log.trace();
             if index.from() > log.from() {
@@ -132,7 +139,7 @@ impl Past {
             let rolled_back = index.rolled_back().to_vec();
             drop(index);
             let (store, lines, kept) = (Arc::clone(store), HashMap::new(), HashMap::new());
-            return Ok(Self { store, log, runs, rolled_back, lines, kept, kept_bytes: 0 });
+            return Ok(Self { store, log, is_whole, runs, rolled_back, lines, kept, kept_bytes: 0 });
         }
         Err(Error::Busy { problem: "checkpoints cut the changelog faster than it is looked through" })
     }
@@ -150,6 +157,16 @@ impl Past {
     /// The first position that it has.
     pub const fn begin(&self) -> u64 {
         self.log.from()
+    }
+
+    /// Whether the empty store is what a key group began with, so that all that it went through since is here.
+    pub fn begins_with_nothing(&mut self, group: KeyGroup) -> bool {
+        self.is_whole && passes(&self.line(group), 0)
+    }
+
+    /// Whether it has all that a key group went through since a position on its way.
+    pub fn has_since(&mut self, group: KeyGroup, position: u64) -> bool {
+        next_of(&self.line(group), position) >= self.begin()
     }
 
     /// The runs behind a position.
@@ -170,29 +187,38 @@ impl Past {
         of_group.any(|rollback| !rollback.whole && rollback.position > since)
     }
 
-    /// The events of a run, but for those that a rollback undid.
-    pub fn events(&mut self, run: &Run) -> Result<Arc<Events>> {
-        if let Some(events) = self.kept.get(&run.position) {
+    /// The events of a part of a run, but for those that a rollback undid.
+    pub fn events(&mut self, run: &Run, part: usize) -> Result<Arc<Events>> {
+        let (from, end) = run.part(part);
+        if let Some(events) = self.kept.get(&from) {
             return Ok(Arc::clone(events));
         }
-        let mut events = Events::default();
-        let mut named: HashMap<u32, usize> = HashMap::new();
+        let mut events = Events::with_room(end - from);
+        let (mut named, mut last): (HashMap<u32, usize>, Option<(u32, usize)>) = (HashMap::new(), None);
+        let unnamed = || Error::Background("a traced event whose handler isn't named".into());
         let (all, to, lines) = (&self.rolled_back, self.log.to(), &mut self.lines);
-        for (number, name, version) in &run.named {
+        for Named { number, name, version, .. } in run.named.iter().filter(|named| named.position <= from) {
             named.insert(*number, events.handlers.len());
             events.handlers.push((name.clone(), *version));
         }
-        self.log.stretch(run.position, run.end, |record, position, _| {
+        self.log.stretch(from, end, |record, position, _| {
             match record {
                 Record::Handler { number, version, name } => {
+                    last = None;
                     named.insert(number, events.handlers.len());
                     events.handlers.push((name.to_owned(), version));
                 }
                 Record::Traced(id, event, accesses) => {
-                    let unnamed = || Error::Background("a traced event whose handler isn't named".into());
-                    let handler = named.get(&event.handler).copied().ok_or_else(unnamed)?;
-                    let line = lines.entry(event.group).or_insert_with(|| Arc::new(line_of(all, event.group, to)));
-                    if counts(line, position) {
+                    let handler = match last {
+                        Some((number, handler)) if number == event.handler => handler,
+                        _ => named.get(&event.handler).copied().ok_or_else(unnamed)?,
+                    };
+                    last = Some((event.handler, handler));
+                    let is_left = all.is_empty() || {
+                        let line = lines.entry(event.group);
+                        counts(line.or_insert_with(|| Arc::new(line_of(all, event.group, to))), position)
+                    };
+                    if is_left {
                         events.push(position, handler, (id, event, accesses));
                     }
                 }
@@ -205,21 +231,24 @@ impl Past {
             (self.kept_bytes, self.kept) = (0, HashMap::new());
         }
         self.kept_bytes += events.bytes.len();
-        self.kept.insert(run.position, Arc::clone(&events));
+        self.kept.insert(from, Arc::clone(&events));
         Ok(events)
     }
 }
 
-/// What the files have without a gap up to a position. There is one where the store was opened at a checkpoint that is newer than what of
-/// the stream was written by then.
-fn whole_history(store: &StoreInner, to: u64) -> Result<History> {
+/// What the files have without a gap up to a position, and whether it is all since there was nothing. There is a gap where the store was
+/// opened at a checkpoint that is newer than what of the stream was written by then.
+fn whole_history(store: &StoreInner, to: u64) -> Result<(History, bool)> {
     let (there, written) = store.log.files().known();
-    let frontier = store.catalogue.lock().history_from(store.options.history.checkpoints);
+    let (frontier, is_new) = {
+        let catalogue = store.catalogue.lock();
+        (catalogue.history_from(store.options.history.checkpoints), catalogue.kept.is_empty())
+    };
     let mut from = there.first().map_or(to, |(_, first)| frontier.max(*first));
     loop {
         match History::open(&*store.storage, store.info.uuid, (&there, &written), from, to) {
             Err(Error::Position { position, .. }) if position > from => from = position,
-            outcome => return outcome,
+            outcome => return outcome.map(|log| (log, is_new && from == 0)),
         }
     }
 }
@@ -227,7 +256,7 @@ fn whole_history(store: &StoreInner, to: u64) -> Result<History> {
 /// Has everything that was appended so far written to the files; the position behind it.
 fn sync_log(store: &Arc<StoreInner>, mut own: Option<barrier::Own<'_>>) -> Result<u64> {
     store.check()?;
-    let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Shard::is_in_event);
+    let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
     for shard in store.shards.lock().clone() {
         match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, &shard)) {
             Some((_, token)) => store.log.append(|empty| token.enter().take_log(empty)),
@@ -248,7 +277,6 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
     }
     let (mut runs, mut gathered, mut begin) = (Vec::new(), Gathered::default(), from);
     let mut named: Vec<(u32, String, u32)> = Vec::new();
-    let mut named_before = Vec::new();
     // The index is cut at checkpoints, and files at their ends: no run lies on both sides.
     let mut borders: Vec<u64> = store.log.files().known().0.iter().map(|(_, first)| *first).collect();
     borders.extend(store.catalogue.lock().kept.values().map(|kept| kept.manifest.log_position));
@@ -257,22 +285,25 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
     log.records(from, to, |record, position, end| {
         let is_border = borders.binary_search(&position).is_ok() && position > begin;
         if is_border || position - begin >= RUN_BYTES {
-            let before = std::mem::replace(&mut named_before, named.clone());
-            runs.extend(finished(std::mem::take(&mut gathered), begin, position, before));
+            runs.extend(finished(std::mem::take(&mut gathered), begin, position));
             begin = position;
+            named.iter().for_each(|(number, name, version)| gathered.name(0, *number, (name, *version)));
         }
         match record {
             Record::Handler { number, version, name } => {
                 named.retain(|(known, ..)| *known != number);
                 named.push((number, name.to_owned(), version));
+                gathered.name(position - begin, number, (name, version));
             }
-            Record::Traced(id, _, accesses) => gathered.add(id, accesses),
+            Record::Traced(id, _, accesses) => {
+                gathered.add(position - begin, id, accesses.iter().flat_map(prints_of));
+            }
             Record::Rollback(rollback) => rolled_back.push(rolled_back_by(store, &rollback, end)),
             _ => {}
         }
         Ok(true)
     })?;
-    runs.extend(finished(gathered, begin, to, named_before));
+    runs.extend(finished(gathered, begin, to));
     let mut index = store.log.trace();
     // Another thread may have done the same meanwhile.
     if index.from() == to {
@@ -282,16 +313,12 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
 }
 
 fn rolled_back_by(store: &StoreInner, rollback: &Rollback, position: u64) -> RolledBack {
-    let target = store.catalogue.lock().kept.get(&rollback.number).map(|kept| kept.manifest.log_position);
+    let of_checkpoint = || store.catalogue.lock().kept.get(&rollback.number).map(|kept| kept.manifest.log_position);
+    let target = rollback.to.or_else(of_checkpoint);
     let (groups, whole) = (rollback.scope.range(), rollback.scope.state_ids().is_empty());
     RolledBack { position, groups, target, whole }
 }
 
-fn finished(gathered: Gathered, begin: u64, end: u64, named: Vec<(u32, String, u32)>) -> Option<Run> {
-    if gathered.is_empty() {
-        return None;
-    }
-    let mut run = gathered.into_run(begin, end);
-    run.named = named;
-    Some(run)
+fn finished(gathered: Gathered, begin: u64, end: u64) -> Option<Run> {
+    (!gathered.is_empty()).then(|| gathered.into_run(begin, end))
 }

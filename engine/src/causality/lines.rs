@@ -34,6 +34,11 @@ pub fn passes(line: &Line, position: u64) -> bool {
     line.iter().any(|(from, to)| (*from..=*to).contains(&position))
 }
 
+/// The first position from another one on that counts; that one itself where nothing does.
+pub fn next_of(line: &Line, position: u64) -> u64 {
+    line.iter().find(|(_, to)| *to > position).map_or(position, |(from, _)| position.max(*from))
+}
+
 #[cfg(test)]
 mod unit {
     use super::*;
@@ -58,5 +63,7 @@ mod unit {
         let line = line_of(&all, group, 100);
         assert!(counts(&line, 19) && !counts(&line, 20) && !counts(&line, 60) && counts(&line, 90));
         assert!(passes(&line, 20) && passes(&line, 60) && !passes(&line, 70));
+        let next = [0, 19, 20, 30, 59, 60, 95, 100].map(|position| next_of(&line, position));
+        assert_eq!(next, [0, 19, 50, 50, 59, 90, 95, 100]);
     }
 }

@@ -13,11 +13,11 @@ mod history;
 mod lines;
 mod taint;
 
-pub(crate) use history::{Events, Past};
+pub(crate) use history::{Events, Logged, Past};
 pub(crate) use lines::passes;
 pub(crate) use taint::{Taints, unit};
 
-use crate::changelog::trace::Run;
+use crate::changelog::trace::{Parts, Run};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::store::StoreInner;
@@ -59,11 +59,11 @@ pub(crate) fn find(past: &mut Past, ids: &[EventId]) -> Result<Vec<EventAt>> {
     let wanted: HashSet<EventId> = ids.iter().copied().collect();
     let mut found = Vec::with_capacity(wanted.len());
     for run in past.runs(0) {
-        if !wanted.iter().any(|id| run.may_have_event(*id)) {
-            continue;
-        }
-        for event in past.events(&run)?.iter().filter(|event| wanted.contains(&event.id)) {
-            found.push(EventAt { position: event.position, id: event.id, group: event.group });
+        let parts = Parts::of(wanted.iter().map(|id| run.parts_with_event(*id)));
+        for part in run.among(parts) {
+            for event in past.events(&run, part)?.iter().filter(|event| wanted.contains(&event.id)) {
+                found.push(EventAt { position: event.position, id: event.id, group: event.group });
+            }
         }
     }
     let has = |id: &EventId| found.iter().any(|event| event.id == *id);
@@ -75,7 +75,8 @@ pub(crate) fn find(past: &mut Past, ids: &[EventId]) -> Result<Vec<EventAt>> {
 }
 
 fn unknown(id: EventId) -> Error {
-    let problem = "the changelog doesn't have it: it changed no traced state, was never applied, or lies before the repair frontier";
+    let problem = "the changelog doesn't have it: it changed no traced state, was never applied, lies before the repair frontier, or was applied in \
+                   another store, which this one was restored from";
     Error::Event { event: id, problem: problem.into() }
 }
 
@@ -97,9 +98,9 @@ impl Amended {
         self.touched.range((position, 0)..=(position, u64::MAX)).map(|(_, unit)| *unit)
     }
 
-    /// Whether an event of a stretch touched something besides.
-    pub fn is_of(&self, run: &Run) -> bool {
-        self.touched.range((run.position, 0)..(run.end, 0)).next().is_some()
+    /// The parts of a stretch that have events which touched something besides.
+    pub fn parts_of(&self, run: &Run) -> Parts {
+        Parts::of(self.touched.range((run.position, 0)..(run.end, 0)).map(|(position, _)| run.part_at(*position)))
     }
 
     /// Whether an event at a position was applied again by a repair since: it may have done something else.
@@ -115,23 +116,17 @@ pub(crate) fn closure(past: &mut Past, bad: &[EventAt], amended: &Amended) -> Re
     let bad_at: HashSet<u64> = bad.iter().map(|event| event.position).collect();
     for run in past.runs(first.position) {
         found.suffix_events += u64::from(run.events);
-        let has_bad = bad.iter().any(|event| run.position <= event.position && event.position < run.end);
-        if !has_bad && !amended.is_of(&run) && !taints.may_touch(&run) {
-            continue;
-        }
-        let events: Arc<Events> = past.events(&run)?;
-        for event in events.iter().filter(|event| event.position >= first.position) {
-            let is_bad = bad_at.contains(&event.position);
-            if !is_bad && amended.void.contains(&(event.group, event.id)) {
+        let of_bad = Parts::of(bad.iter().map(|event| run.part_at(event.position)));
+        let besides = of_bad.or(amended.parts_of(&run));
+        // Who only adds depends on nothing, and leaves in question what was.
+        let mut parts = besides.or(taints.parts_with_more(&run));
+        for part in 0..run.parts() {
+            if !parts.has(part) {
                 continue;
             }
-            let mut besides = amended.of(event.position);
-            if is_bad || taints.reaches(event.accesses) || besides.any(|unit| taints.reaches_unit(unit)) {
-                taints.spread(event.accesses);
-                amended.of(event.position).for_each(|unit| taints.taint(unit));
-                found.events.push(EventAt { position: event.position, id: event.id, group: event.group });
-            } else if !amended.was_applied_again(event.position) && !past.was_torn(event.group, event.position) {
-                taints.overwritten(event.accesses);
+            let events = past.events(&run, part)?;
+            if go_through(past, &events, (first.position, &bad_at), amended, (&mut found, &mut taints)) {
+                parts = besides.or(taints.parts_with_more(&run));
             }
         }
     }
@@ -139,20 +134,52 @@ pub(crate) fn closure(past: &mut Past, bad: &[EventAt], amended: &Amended) -> Re
     Ok((found, taints))
 }
 
+/// Goes through the events of a part; whether other keys may be in question behind it.
+fn go_through(
+    past: &Past,
+    events: &Events,
+    (first, bad_at): (u64, &HashSet<u64>),
+    amended: &Amended,
+    (found, taints): (&mut Closure, &mut Taints),
+) -> bool {
+    let before = found.events.len();
+    for event in events.iter().filter(|event| event.position >= first) {
+        let is_bad = bad_at.contains(&event.position);
+        if !is_bad && amended.void.contains(&(event.group, event.id)) {
+            continue;
+        }
+        let mut besides = amended.of(event.position);
+        if is_bad || taints.reaches(event.accesses) || besides.any(|unit| taints.reaches_unit(unit)) {
+            taints.spread(event.accesses);
+            amended.of(event.position).for_each(|unit| taints.taint(unit));
+            found.events.push(EventAt { position: event.position, id: event.id, group: event.group });
+        } else if !amended.was_applied_again(event.position) && !past.was_torn(event.group, event.position) {
+            taints.overwritten(event.accesses);
+        }
+    }
+    found.events.len() > before
+}
+
 /// [`Store::provenance`](crate::Store::provenance): the events that a key's content comes from, in the order in which they were applied.
 pub(crate) fn provenance(store: &Arc<StoreInner>, hash: u64, container: u64) -> Result<Vec<EventAt>> {
     let mut past = Past::open(store, None)?;
     let (mut wanted, mut found) = (Taints::of(hash, container), Vec::new());
     for run in past.runs(0).into_iter().rev() {
-        if !wanted.may_touch(&run) {
-            continue;
-        }
-        let events: Arc<Events> = past.events(&run)?;
-        for event in events.iter().rev() {
-            if wanted.is_made_by(event.accesses) {
-                // What it overwrote is there again, perhaps, where some states were rolled back since.
-                wanted.made_from(event.accesses, !past.was_torn(event.group, event.position));
-                found.push(EventAt { position: event.position, id: event.id, group: event.group });
+        let mut parts = wanted.parts_of(&run);
+        for part in (0..run.parts()).rev() {
+            if !parts.has(part) {
+                continue;
+            }
+            let before = found.len();
+            for event in past.events(&run, part)?.iter().rev() {
+                if wanted.is_made_by(event.accesses) {
+                    // What it overwrote is there again, perhaps, where some states were rolled back since.
+                    wanted.made_from(event.accesses, !past.was_torn(event.group, event.position));
+                    found.push(EventAt { position: event.position, id: event.id, group: event.group });
+                }
+            }
+            if found.len() > before {
+                parts = wanted.parts_of(&run);
             }
         }
     }

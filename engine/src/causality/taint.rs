@@ -1,7 +1,7 @@
 //! Which keys are in question while the stream is gone through, forwards or backwards.
 
 use crate::changelog::access::{Access, AccessKind, Accesses};
-use crate::changelog::trace::Run;
+use crate::changelog::trace::{Parts, Run};
 use std::collections::{HashMap, HashSet};
 
 /// A cell or an entry.
@@ -54,12 +54,20 @@ impl Taints {
         }
     }
 
-    /// Whether a stretch of the stream may have one of them.
-    pub fn may_touch(&self, run: &Run) -> bool {
+    /// The parts of a stretch of the stream that may have one of them.
+    pub fn parts_of(&self, run: &Run) -> Parts {
         if self.now.len() > ASKED_FOR_MAX {
-            return true;
+            return Parts::ALL;
         }
-        self.now.keys().any(|hash| run.may_have(*hash))
+        Parts::of(self.now.keys().map(|hash| run.parts_with(*hash)))
+    }
+
+    /// Those in which one may have been read or overwritten, and not only added to.
+    pub fn parts_with_more(&self, run: &Run) -> Parts {
+        if self.now.len() > ASKED_FOR_MAX {
+            return Parts::ALL;
+        }
+        Parts::of(self.now.keys().map(|hash| run.parts_with_more(*hash)))
     }
 
     /// Whether an event read any of them.

@@ -9,13 +9,15 @@
 
 use crate::checksum::hash_key;
 use crate::ids::StateId;
-use crate::key::{Key, push_entry_key, push_sort_key};
+use crate::key::{Key, push_entry_key, push_sort_key, short_sort_key};
 
 /// The length of a hash, in bytes.
 const HASH_BYTES: usize = 5;
 const HASH_MASK: u64 = (1 << (8 * HASH_BYTES)) - 1;
 /// The access is to an entry of a map.
 const OF_ENTRY: u8 = 8;
+/// A sort key of this length is put together on the stack.
+const SHORT_BYTES: usize = 64;
 /// Hashes of accesses have a seed of their own, the same in all stores: logs outlive a store's seed.
 const SEED: u64 = 0x6163_6365_7373;
 
@@ -82,9 +84,20 @@ pub struct Access {
 
 /// The hash of a cell, or of a map's container.
 pub fn cell_hash(scratch: &mut Vec<u8>, state: StateId, key: Key<'_>) -> u64 {
+    if let Some(short) = short_sort_key(&mut [0; SHORT_BYTES], state, key) {
+        return hash_key(short, SEED) & HASH_MASK;
+    }
     scratch.clear();
     push_sort_key(scratch, state, key);
     hash_key(scratch, SEED) & HASH_MASK
+}
+
+/// The hashes of a map's container, and of an entry of it.
+pub fn entry_hashes(scratch: &mut Vec<u8>, state: StateId, key: Key<'_>, user_key: &[u8]) -> (u64, u64) {
+    scratch.clear();
+    push_entry_key(scratch, state, key, user_key);
+    let container = &scratch[..scratch.len() - user_key.len() - 1];
+    (hash_key(container, SEED) & HASH_MASK, hash_key(scratch, SEED) & HASH_MASK)
 }
 
 /// The hash of a map's entry.
@@ -105,17 +118,24 @@ impl Access {
         Self { kind, hash, container: Some(container) }
     }
 
-    /// Appends it.
-    pub fn push(&self, out: &mut Vec<u8>) {
+    /// What is done, and the hash: of two accesses with the same and the same container one is enough.
+    #[inline]
+    pub const fn packed(&self) -> u64 {
         let flag = if self.container.is_some() { OF_ENTRY } else { 0 };
-        out.push(self.kind as u8 | flag);
-        out.extend_from_slice(&self.hash.to_le_bytes()[..HASH_BYTES]);
+        (self.kind as u8 | flag) as u64 | self.hash << 8
+    }
+
+    /// Appends it.
+    #[inline]
+    pub fn push(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.packed().to_le_bytes()[..1 + HASH_BYTES]);
         if let Some(container) = self.container {
             out.extend_from_slice(&container.to_le_bytes()[..HASH_BYTES]);
         }
     }
 
     /// The hashes that it is found by.
+    #[inline]
     pub fn hashes(self) -> impl Iterator<Item = u64> {
         std::iter::once(self.hash).chain(self.container)
     }
@@ -154,6 +174,12 @@ impl<'a> Accesses<'a> {
             (_, rest) = Access::take(rest)?;
         }
         Some(Self { bytes })
+    }
+
+    /// What [`Access::push`] appended, as whoever had it append them knows.
+    pub fn pushed(bytes: &'a [u8]) -> Self {
+        debug_assert!(Self::new(bytes).is_some(), "whole accesses");
+        Self { bytes }
     }
 
     /// The bytes.
@@ -203,6 +229,10 @@ mod unit {
             entry_hash(scratch, StateId(1), key, b""),
             entry_hash(scratch, StateId(1), key, b"u"),
         ];
+        for user_key in [&b""[..], b"u", &[7; 99]] {
+            let both = (cell_hash(scratch, StateId(1), key), entry_hash(scratch, StateId(1), key, user_key));
+            assert_eq!(entry_hashes(scratch, StateId(1), key, user_key), both);
+        }
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), 5);

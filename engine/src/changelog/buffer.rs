@@ -84,28 +84,35 @@ impl LogBuffer {
         self.bytes.truncate(mark.len);
         self.bytes.extend_from_slice(&self.scratch);
         if naming > 0 {
-            self.named.push((event.handler, version));
+            self.note_named(mark.len, event.handler, (name, version));
         }
     }
 
     /// Appends a traced event in place of what it changed, which was appended since `mark`. Where some of that was taken meanwhile it stays,
-    /// and the event follows it: whoever does it again comes to the same.
+    /// and the event follows it: whoever does it again comes to the same. With what it read and wrote come the [prints](super::trace::prints_of) of that.
     pub fn traced(
         &mut self,
         mark: Mark,
         (name, version): (&str, u32),
         (id, event): (EventId, Event<'_>),
-        accesses: Accesses<'_>,
+        (accesses, prints): (Accesses<'_>, &[u32]),
     ) {
         if mark.taken == self.taken {
             self.bytes.truncate(mark.len);
         }
+        let begin = self.bytes.len();
         if !self.is_named(event.handler, version) {
             record::push_handler(&mut self.bytes, event.handler, version, name);
-            self.named.push((event.handler, version));
+            self.note_named(begin, event.handler, (name, version));
         }
         record::push_traced(&mut self.bytes, id, event, accesses);
-        self.gathered.add(id, accesses);
+        self.gathered.add(begin as u64, id, prints.iter().copied());
+    }
+
+    #[cold]
+    fn note_named(&mut self, at: usize, number: u32, (name, version): (&str, u32)) {
+        self.named.push((number, version));
+        self.gathered.name(at as u64, number, (name, version));
     }
 
     /// Whether a number was last said to be that of this version.

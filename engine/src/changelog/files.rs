@@ -38,6 +38,8 @@ pub struct Files {
 pub struct BlockAt {
     /// The number of its file.
     pub file: u64,
+    /// What the checksums of that one's blocks are bound to.
+    pub nonce: u64,
     /// Where it begins in the file.
     pub at: u64,
     /// Its header.
@@ -93,7 +95,7 @@ impl Files {
         };
         let Some(current) = &self.current else { return Ok(()) };
         if self.buffer.capacity() < bytes {
-            let capacity = bytes.max(BLOCK_BYTES / 4).next_power_of_two();
+            let capacity = bytes.max(BLOCK_BYTES).next_power_of_two();
             self.buffer = Buffer::allocate(capacity, current.file.path(), at)?;
         }
         self.buffer.clear();
@@ -101,7 +103,8 @@ impl Files {
         for chunks in blocks {
             let begin = at + self.buffer.len() as u64;
             let header = push_block(&mut self.buffer, chunks, taken.durable, current.nonce, at)?;
-            self.prepared.extend(header.map(|header| BlockAt { file: current.number, at: begin, header }));
+            let (file, nonce) = (current.number, current.nonce);
+            self.prepared.extend(header.map(|header| BlockAt { file, nonce, at: begin, header }));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 use crate::checksum;
 use crate::codec::{u32_at, u64_at};
+use crate::ids::POSITION_END;
 use crate::platform::storage::ALIGNMENT;
 
 /// The first bytes of every file.
@@ -25,8 +26,8 @@ pub const PAGE_BYTES: usize = ALIGNMENT;
 pub const BLOCK_HEADER_BYTES: usize = 64;
 /// The longest payload of a block, in bytes: the longest value, with all that may stand before it in a writer's buffer.
 pub const PAYLOAD_BYTES_MAX: usize = (1 << 30) + (1 << 29);
-/// How long a payload is made where there is more, about, in bytes.
-pub const BLOCK_BYTES: usize = 1 << 20;
+/// How long a payload is made where there is more, about, in bytes. Many are written together; one is what is read to find an event.
+pub const BLOCK_BYTES: usize = 256 << 10;
 
 const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
 /// Flags of a block.
@@ -92,7 +93,8 @@ impl FileHeader {
             return Err(Bad::Damaged);
         }
         let store = u128::from(word(16)?) | u128::from(word(24)?) << 64;
-        Ok(Self { store, number: word(32)?, first: word(40)?, nonce: word(48)? })
+        let header = Self { store, number: word(32)?, first: word(40)?, nonce: word(48)? };
+        if header.first < POSITION_END { Ok(header) } else { Err(Bad::Damaged) }
     }
 }
 
@@ -171,7 +173,7 @@ impl BlockHeader {
             && header.len as usize <= PAYLOAD_BYTES_MAX
             && header.commit_end <= header.len
             && header.durable <= header.position
-            && header.position.checked_add(u64::from(header.len)).is_some()
+            && header.position < POSITION_END
             && flags & !(HAS_STATES | HAS_ABORTS | HAS_EVENTS) == 0
             && bytes[40..56].iter().all(|byte| *byte == 0);
         is_sound.then_some(header)

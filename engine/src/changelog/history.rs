@@ -11,7 +11,7 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::platform::storage::{Buffer, ReadFile, Storage, names};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a changelog has from a position up to another.
 #[derive(Debug)]
@@ -39,7 +39,12 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 struct Part {
     file: Arc<dyn ReadFile>,
-    nonce: u64,
+    /// The number of the file, and where it begins.
+    begins: (u64, u64),
+    /// The store that it belongs to.
+    store: u128,
+    /// Of its header, which is read when something of the file is, if it isn't known.
+    nonce: OnceLock<u64>,
     /// Where the next file begins: what this one has from there on is void.
     limit: u64,
     /// Blocks and where they are.
@@ -73,14 +78,14 @@ impl History {
         for (at, &(number, first)) in there.iter().enumerate().skip(begin).filter(|(_, (_, first))| *first < to) {
             let limit = there.get(at + 1).map_or(u64::MAX, |(_, first)| *first);
             let file = storage.open(&names::changelog_name(number))?;
-            let header = header_of(&*file, number, store)?;
-            if header.first != first {
-                return Err(damaged(file.path(), 0, format!("it begins at {}, not at {first}", header.first)));
-            }
-            let mut part = Part { file, nonce: header.nonce, limit, blocks: Vec::new() };
+            let (begins, nonce) = ((number, first), OnceLock::new());
+            let mut part = Part { file, begins, store, nonce, limit, blocks: Vec::new() };
             let known = written.partition_point(|block| block.file < number);
             let known = written[known..].iter().take_while(|block| block.file == number);
-            part.blocks = known.map(|block| (block.at, block.header)).collect();
+            for block in known {
+                part.nonce.get_or_init(|| block.nonce);
+                part.blocks.push((block.at, block.header));
+            }
             if part.blocks.is_empty() {
                 part.find_blocks(first, from, to)?;
             }
@@ -98,6 +103,11 @@ impl History {
     /// Where it ends.
     pub const fn to(&self) -> u64 {
         self.to
+    }
+
+    /// Whether any of its blocks has events; those of others than are asked for, perhaps.
+    pub fn has_events(&self) -> bool {
+        self.parts.iter().flat_map(|part| &part.blocks).any(|(_, header)| header.has_events)
     }
 
     /// Gives the records from a position up to another to `each`, in order, with the positions before and behind each, until it says no.
@@ -178,10 +188,9 @@ impl History {
     ) -> Result<()> {
         let (from, to) = (from.max(self.from), to.min(self.to));
         for (number, part) in self.parts.iter().enumerate().filter(|(_, part)| from < part.limit) {
-            for (at, header) in &part.blocks {
-                if header.end() <= from || header.position >= to || !wanted(header) {
-                    continue;
-                }
+            let first = part.blocks.partition_point(|(_, header)| header.end() <= from);
+            let blocks = part.blocks[first..].iter().take_while(|(_, header)| header.position < to);
+            for (at, header) in blocks.filter(|(_, header)| wanted(header)) {
                 let payload = self.payload(number, *at, header)?;
                 let mut reader = Reader::new(&payload);
                 if at_record && from > header.position {
@@ -249,6 +258,18 @@ impl History {
 }
 
 impl Part {
+    fn nonce(&self) -> Result<u64> {
+        if let Some(nonce) = self.nonce.get() {
+            return Ok(*nonce);
+        }
+        let (number, first) = self.begins;
+        let header = header_of(&*self.file, number, self.store)?;
+        if header.first != first {
+            return Err(damaged(self.file.path(), 0, format!("it begins at {}, not at {first}", header.first)));
+        }
+        Ok(*self.nonce.get_or_init(|| header.nonce))
+    }
+
     /// Follows the blocks of a file that begins at the position `first`, and notes those of the range.
     fn find_blocks(&mut self, first: u64, from: u64, to: u64) -> Result<()> {
         let (mut at, mut position) = (PAGE_BYTES as u64, first);
@@ -271,7 +292,7 @@ impl Part {
             return Ok(None);
         }
         let page = self.file.read_at(at, PAGE_BYTES)?;
-        let header = BlockHeader::decode(&page, self.nonce, at);
+        let header = BlockHeader::decode(&page, self.nonce()?, at);
         Ok(header.filter(|header| at + header.file_bytes() <= self.file.len()))
     }
 
@@ -294,7 +315,7 @@ impl Part {
 
     fn payload(&self, at: u64, header: &BlockHeader) -> Result<Buffer> {
         let payload = self.file.read_at(at + BLOCK_HEADER_BYTES as u64, header.len as usize)?;
-        if is_payload(&payload, header, self.nonce, at) {
+        if is_payload(&payload, header, self.nonce()?, at) {
             return Ok(payload);
         }
         Err(damaged(self.file.path(), at, "the block is damaged"))

@@ -12,6 +12,7 @@
 //!             those of all other stores that want it about then (group commit)          files, format
 //! recovery    finds the end of what is whole                                            tail
 //! the past    is read back from files that are kept for it                             history
+//! a check     reads all of it, from outside                                            check
 //! ```
 //!
 //! Files are named by a number that rises, have their room taken when they are made, and hold blocks of whole pages. A block is never
@@ -25,6 +26,7 @@
 
 pub mod access;
 pub mod buffer;
+pub mod check;
 pub mod files;
 pub mod format;
 pub mod history;

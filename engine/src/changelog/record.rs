@@ -8,7 +8,7 @@
 //! handler   kind | number | version | len, name: whose the events of this number are that follow
 //! event     kind | number | key group u16 | clock | len(event) | len(determinants) | both
 //! traced    as an event, with its id (source, offset) before the clock, and behind it all what it read and wrote, its length before
-//! rollback  kind | number | label | first and last key group u16 | count of states, 0 for all | the states, ascending
+//! rollback  kind | number | label | [position] | first and last key group u16 | count of states, 0 for all | the states, ascending
 //! ```
 //!
 //! `[..]` stands for what the kind has; expiries and lengths are varints. Changes say what became of the state, not how: an update is
@@ -16,7 +16,7 @@
 //! there without reading it (elements, an operand) stay what they are. Pure: no I/O, no clock, and no panic on any input.
 
 use super::access::Accesses;
-use crate::codec::{DecodeError, Reader, push_varint};
+use crate::codec::{DecodeError, Head, Reader, VARINT_BYTES_MAX, push_varint};
 use crate::ids::{EventId, KeyGroup, KeyGroupRange, StateId};
 use crate::key::Key;
 use crate::scope::Scope;
@@ -40,6 +40,7 @@ const HANDLER: u8 = 28;
 const EVENT: u8 = 29;
 const TRACED: u8 = 32;
 const ROLLBACK: u8 = 40;
+const ROLLBACK_TO: u8 = 41;
 /// The key has a namespace.
 const NAMESPACED: u8 = 0x80;
 /// What is written expires.
@@ -47,6 +48,9 @@ const EXPIRING: u8 = 0x40;
 
 /// How many bytes come before the parts of a change, at most, about.
 const HEAD_BYTES: usize = 32;
+
+/// What comes before the parts of an event, at most: kind and key group, the numbers of handler and source, and five of 64 bits.
+type EventHead = Head<{ 3 + 2 * 5 + 5 * VARINT_BYTES_MAX }>;
 
 /// What was changed at a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,17 +112,19 @@ pub enum Record<'a> {
     Event(Event<'a>),
     /// One that is known by its id, and what it read and wrote.
     Traced(EventId, Event<'a>, Accesses<'a>),
-    /// Some key groups and states went back to what a checkpoint has of them.
+    /// Some key groups and states went back to what a checkpoint has of them, or to what they were at a position behind one.
     Rollback(Rollback),
 }
 
-/// A rollback to a checkpoint.
+/// A rollback to a checkpoint, or to a position behind one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rollback {
-    /// The number of its manifest.
+    /// The number of the checkpoint's manifest; 0 for the beginning of the store.
     pub number: u64,
     /// Its label.
     pub label: u64,
+    /// The position: at the checkpoint or behind it, and before this record; `None` where it is the checkpoint that was gone back to.
+    pub to: Option<u64>,
     /// What went back.
     pub scope: Scope,
 }
@@ -241,31 +247,30 @@ pub fn push_handler(out: &mut Vec<u8>, number: u32, version: u32, name: &str) {
 /// Appends an event.
 pub fn push_event(out: &mut Vec<u8>, event: Event<'_>) {
     let Event { handler, group, now_ms, event, determinants } = event;
-    out.push(EVENT);
-    push_varint(out, u64::from(handler));
-    out.extend_from_slice(&group.0.to_le_bytes());
-    push_varint(out, now_ms);
-    push_varint(out, event.len() as u64);
-    push_varint(out, determinants.len() as u64);
-    out.extend_from_slice(event);
-    out.extend_from_slice(determinants);
+    let mut head = EventHead::new(EVENT);
+    head.varint(u64::from(handler));
+    group.0.to_le_bytes().into_iter().for_each(|byte| head.byte(byte));
+    head.varint(now_ms);
+    [event, determinants].iter().for_each(|part| head.varint(part.len() as u64));
+    push_parts(out, &[head.bytes(), event, determinants]);
 }
 
 /// Appends an event with its id, and what it read and wrote.
 pub fn push_traced(out: &mut Vec<u8>, id: EventId, event: Event<'_>, accesses: Accesses<'_>) {
-    let Event { handler, group, now_ms, event, determinants } = event;
-    out.push(TRACED);
-    push_varint(out, u64::from(handler));
-    out.extend_from_slice(&group.0.to_le_bytes());
-    push_varint(out, u64::from(id.source));
-    push_varint(out, id.offset);
-    push_varint(out, now_ms);
-    push_varint(out, event.len() as u64);
-    push_varint(out, determinants.len() as u64);
-    push_varint(out, accesses.bytes().len() as u64);
-    out.extend_from_slice(event);
-    out.extend_from_slice(determinants);
-    out.extend_from_slice(accesses.bytes());
+    let (Event { handler, group, now_ms, event, determinants }, accesses) = (event, accesses.bytes());
+    let mut head = EventHead::new(TRACED);
+    head.varint(u64::from(handler));
+    group.0.to_le_bytes().into_iter().for_each(|byte| head.byte(byte));
+    head.varint(u64::from(id.source));
+    head.varint(id.offset);
+    head.varint(now_ms);
+    [event, determinants, accesses].iter().for_each(|part| head.varint(part.len() as u64));
+    push_parts(out, &[head.bytes(), event, determinants, accesses]);
+}
+
+fn push_parts(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    out.reserve(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 fn take_traced<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
@@ -305,18 +310,22 @@ pub fn push_abort(out: &mut Vec<u8>) {
 
 /// Appends a rollback.
 pub fn push_rollback(out: &mut Vec<u8>, rollback: &Rollback) {
-    let Rollback { number, label, scope } = rollback;
-    out.push(ROLLBACK);
+    let Rollback { number, label, to, scope } = rollback;
+    out.push(if to.is_some() { ROLLBACK_TO } else { ROLLBACK });
     push_varint(out, *number);
     push_varint(out, *label);
+    if let Some(to) = to {
+        push_varint(out, *to);
+    }
     out.extend_from_slice(&scope.range().first().to_le_bytes());
     out.extend_from_slice(&scope.range().last().to_le_bytes());
     push_varint(out, scope.state_ids().len() as u64);
     scope.state_ids().iter().for_each(|state| push_varint(out, u64::from(state.0)));
 }
 
-fn take_rollback<'a>(reader: &mut Reader<'_>) -> Result<Record<'a>, DecodeError> {
+fn take_rollback<'a>(reader: &mut Reader<'_>, has_position: bool) -> Result<Record<'a>, DecodeError> {
     let (number, label) = (reader.varint()?, reader.varint()?);
+    let to = if has_position { Some(reader.varint()?) } else { None };
     let (first, last) = (reader.u16()?, reader.u16()?);
     if first > last {
         return Err(reader.error("a range of key groups that ends before it begins"));
@@ -330,7 +339,7 @@ fn take_rollback<'a>(reader: &mut Reader<'_>) -> Result<Record<'a>, DecodeError>
         return Err(reader.error("states that don't ascend"));
     }
     let scope = Scope::groups(KeyGroupRange::new(first, last)).of_states(states);
-    Ok(Record::Rollback(Rollback { number, label, scope }))
+    Ok(Record::Rollback(Rollback { number, label, to, scope }))
 }
 
 /// What a commit carries.
@@ -363,6 +372,16 @@ fn part<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
     reader.bytes(len)
 }
 
+/// Key group and length of a change that is short and plain, as most are: without namespace, expiry or user key, and with numbers of one byte each.
+/// `None` of any other record, and of what is none.
+#[inline]
+pub fn short_change(bytes: &[u8]) -> Option<(KeyGroup, usize)> {
+    let &[kind, state, low, high, key, value] = bytes.first_chunk::<6>()?;
+    let is_short = matches!(kind, PUT | APPEND | MERGE) && (state | key | value) < 0x80;
+    let len = 6 + usize::from(key) + usize::from(value);
+    (is_short && len <= bytes.len()).then(|| (KeyGroup(u16::from_le_bytes([low, high])), len))
+}
+
 /// The next record.
 pub fn take<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
     let kind = reader.u8()?;
@@ -374,7 +393,7 @@ pub fn take<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, DecodeError> {
         HANDLER => return take_handler(reader),
         EVENT => return take_event(reader),
         TRACED => return take_traced(reader),
-        ROLLBACK => return take_rollback(reader),
+        ROLLBACK | ROLLBACK_TO => return take_rollback(reader, kind == ROLLBACK_TO),
         _ => {}
     }
     let (namespaced, expiring) = (kind & NAMESPACED != 0, kind & EXPIRING != 0);
@@ -458,7 +477,9 @@ mod unit {
         push_event(&mut bytes, event);
         let whole = Scope::groups(KeyGroupRange::new(0, 65_535));
         let part = Scope::groups(KeyGroupRange::new(5, 5)).of_states(vec![StateId(300), StateId(2)]);
-        let rollbacks = [whole, part].map(|scope| Rollback { number: 1 << 40, label: u64::MAX, scope });
+        let rollback = |scope: &Scope, to| Rollback { number: 1 << 40, label: u64::MAX, to, scope: scope.clone() };
+        let rollbacks =
+            [rollback(&whole, None), rollback(&part, None), rollback(&whole, Some(0)), rollback(&part, Some(u64::MAX))];
         rollbacks.iter().for_each(|rollback| push_rollback(&mut bytes, rollback));
 
         let reader = &mut Reader::new(&bytes);
@@ -489,6 +510,32 @@ mod unit {
     }
 
     #[test]
+    fn short_changes_are_told_without_being_read() {
+        let key = Key { group: KeyGroup(0x1234), key: b"key", namespace: b"" };
+        let mut bytes = Vec::new();
+        for change in [Change::Put(b"value"), Change::Append(b""), Change::Merge(&[1; 127])] {
+            bytes.clear();
+            push_change(&mut bytes, StateId(127), key, change, None);
+            assert_eq!(short_change(&bytes), Some((key.group, bytes.len())));
+            // Cut off it is none.
+            (0..bytes.len()).for_each(|len| assert_eq!(short_change(&bytes[..len]), None));
+        }
+        let namespaced = Key { namespace: b"n", ..key };
+        for (state, key, change, expiry_ms) in [
+            (128, key, Change::Put(b"value"), None),
+            (1, key, Change::Put(b"value"), Some(1)),
+            (1, namespaced, Change::Put(b"value"), None),
+            (1, key, Change::Put(&[1; 128]), None),
+            (1, key, Change::Delete, None),
+            (1, key, Change::MapPut(b"u", b"v"), None),
+        ] {
+            bytes.clear();
+            push_change(&mut bytes, StateId(state), key, change, expiry_ms);
+            assert_eq!(short_change(&bytes), None, "{change:?}");
+        }
+    }
+
+    #[test]
     fn traced_events_are_read_back() {
         let event = Event { handler: 3, group: KeyGroup(7), now_ms: 1 << 40, event: b"event", determinants: b"\x011" };
         let mut bytes = Vec::new();
@@ -516,6 +563,8 @@ mod unit {
             // A range that ends before it begins; states that don't ascend.
             &[ROLLBACK, 1, 1, 2, 0, 1, 0, 0],
             &[ROLLBACK, 1, 1, 0, 0, 1, 0, 2, 5, 5],
+            &[ROLLBACK_TO, 1, 1, 9, 2, 0, 1, 0, 0],
+            &[ROLLBACK_TO, 1, 1],
             &[PUT],
             &[PUT, 0, 0, 0, 200],
             &[PUT | EXPIRING, 0, 0, 0, 0x80],

@@ -11,6 +11,10 @@ use crate::platform::storage::{Fault, ReadFile, Storage, StorageError, names};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+mod groups;
+
+pub use groups::{Block, Logged, Place};
+
 /// How much is read at once where blocks are looked for, in bytes.
 const LOOK_BYTES: usize = 1 << 20;
 
@@ -77,7 +81,16 @@ struct TailFile {
 
 /// Looks through the changelog among the `files` of a directory for what is behind the position `from`; `None` where there is no
 /// changelog.
-pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> Result<Option<Tail>> {
+///
+/// Where its files are no longer than `unchecked_bytes` together, every byte is checked. Of longer ones the headers of the blocks are, and all
+/// that no block behind it vouches for; what was durable is checked when it is read, and if it is damaged, reading it fails then.
+pub fn find(
+    storage: &dyn Storage,
+    files: &[String],
+    store: u128,
+    from: u64,
+    unchecked_bytes: u64,
+) -> Result<Option<Tail>> {
     let mut numbers: Vec<u64> = files.iter().filter_map(|name| names::parse_changelog_name(name)).collect();
     numbers.sort_unstable();
     let mut opened = Vec::with_capacity(numbers.len());
@@ -105,8 +118,12 @@ pub fn find(storage: &dyn Storage, files: &[String], store: u128, from: u64) -> 
     };
     let mut needed = opened.split_off(begin);
     let firsts: Vec<u64> = needed.iter().skip(1).map(|file| file.header.first).chain([u64::MAX]).collect();
+    let mut bytes = 0;
+    for (file, limit) in needed.iter_mut().zip(&firsts) {
+        bytes += file.follow(from, *limit)?;
+    }
     for (file, limit) in needed.iter_mut().zip(firsts) {
-        file.find_blocks(from, limit)?;
+        file.check(from, limit, bytes <= unchecked_bytes)?;
     }
     let mut tail = Tail {
         files: needed,
@@ -160,17 +177,40 @@ pub(super) fn header_of(file: &dyn ReadFile, number: u64, store: u128) -> Result
 }
 
 impl TailFile {
-    /// Follows the blocks up to the position `limit`, where the next file begins. Fails where one is missing that was durable, of
-    /// what is needed `from` a position on.
-    fn find_blocks(&mut self, from: u64, limit: u64) -> Result<()> {
-        let (mut at, mut position) = (PAGE_BYTES as u64, self.header.first);
+    /// Follows the blocks, by their headers, up to the position `limit`, where the next file begins; how many bytes of the stream they
+    /// have `from` a position on.
+    fn follow(&mut self, from: u64, limit: u64) -> Result<u64> {
+        let (mut at, mut position) = self.end();
         while position < limit
             && let Some(header) = self.block_at(at, position)?
         {
             self.blocks.push((at, header));
-            at += header.file_bytes();
-            position = header.end();
+            (at, position) = self.end();
         }
+        Ok(position.min(limit).saturating_sub(from.max(self.header.first)))
+    }
+
+    /// Where the last block ends, in the file and in the stream.
+    fn end(&self) -> (u64, u64) {
+        let last = self.blocks.last().map(|(at, header)| (at + header.file_bytes(), header.end()));
+        last.unwrap_or((PAGE_BYTES as u64, self.header.first))
+    }
+
+    /// Checks the blocks that were found, or those alone that nothing vouches for, and leaves out what lies behind the first that isn't whole.
+    /// Fails where one is missing that was durable, of what is needed `from` a position on.
+    fn check(&mut self, from: u64, limit: u64, all: bool) -> Result<()> {
+        // The next file was begun when all before it was durable.
+        let durable = self.blocks.iter().map(|(_, header)| header.durable).fold(0, u64::max);
+        let durable = if limit == u64::MAX { durable } else { limit };
+        let first = if all { 0 } else { self.blocks.partition_point(|(_, header)| header.end() <= durable) };
+        for index in first..self.blocks.len() {
+            let (at, header) = self.blocks[index];
+            if !self.is_whole(at, &header)? {
+                self.blocks.truncate(index);
+                break;
+            }
+        }
+        let (at, position) = self.end();
         if position >= limit {
             return Ok(());
         }
@@ -185,22 +225,29 @@ impl TailFile {
         self.check_end(at, position.max(from))
     }
 
-    /// The block at a place, if it is whole, and the one that comes next.
+    /// The header of the block at a place, if it is the one that comes next.
     fn block_at(&self, at: u64, position: u64) -> Result<Option<BlockHeader>> {
         if at + PAGE_BYTES as u64 > self.file.len() {
             return Ok(None);
         }
         let page = self.file.read_at(at, PAGE_BYTES)?;
         let Some(header) = BlockHeader::decode(&page, self.header.nonce, at) else { return Ok(None) };
-        if header.position != position || at + header.file_bytes() > self.file.len() {
-            return Ok(None);
+        let fits = header.position == position && at + header.file_bytes() <= self.file.len();
+        Ok(fits.then_some(header))
+    }
+
+    /// Whether a block's payload is what its header says.
+    fn is_whole(&self, at: u64, header: &BlockHeader) -> Result<bool> {
+        Ok(is_payload(&self.payload(at, header)?, header, self.header.nonce, at))
+    }
+
+    /// The same payload, if it is whole.
+    fn checked_payload(&self, at: u64, header: &BlockHeader) -> Result<crate::platform::storage::Buffer> {
+        let payload = self.payload(at, header)?;
+        if is_payload(&payload, header, self.header.nonce, at) {
+            return Ok(payload);
         }
-        let len = header.len as usize;
-        let is_whole = match page.get(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + len) {
-            Some(payload) => is_payload(payload, &header, self.header.nonce, at),
-            None => is_payload(&self.payload(at, &header)?, &header, self.header.nonce, at),
-        };
-        Ok(is_whole.then_some(header))
+        Err(damaged(self.file.path(), at, "the block is damaged, or changed since the store was opened"))
     }
 
     fn payload(&self, at: u64, header: &BlockHeader) -> Result<crate::platform::storage::Buffer> {
@@ -228,6 +275,12 @@ impl TailFile {
 }
 
 impl Tail {
+    /// Where the last whole block of the last file ends.
+    pub fn end_of_last(&self) -> Option<u64> {
+        let last = self.files.last()?;
+        Some(last.blocks.last().map_or(last.header.first, |(_, block)| block.end()))
+    }
+
     /// Whether there is nothing to be replayed.
     pub const fn is_empty(&self) -> bool {
         self.from == self.to
@@ -251,10 +304,7 @@ impl Tail {
                 if header.end() <= self.from || header.position >= limit || !wanted(header) {
                     continue;
                 }
-                let payload = file.payload(*at, header)?;
-                if !is_payload(&payload, header, file.header.nonce, *at) {
-                    return Err(damaged(file.file.path(), *at, "the block changed since the store was opened"));
-                }
+                let payload = file.checked_payload(*at, header)?;
                 let mut reader = Reader::new(&payload);
                 while reader.remaining() > 0 {
                     let begin = header.position + reader.at() as u64;
@@ -370,8 +420,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Gives the committed changes to `each`, in order.
-    pub fn replay(&self, mut each: impl FnMut(Redo<'_>) -> Result<()>) -> Result<()> {
+    /// Gives the committed changes to `each`, in order, with the position behind each.
+    pub fn replay(&self, mut each: impl FnMut(Redo<'_>, u64) -> Result<()>) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
@@ -390,15 +440,15 @@ impl Tail {
                         drop(handlers.insert(number, (name.to_owned(), version)))
                     }
                     Record::Change { state, key, change, expiry_ms } if wanted => {
-                        each(Redo::Change { state, key, change, expiry_ms })?;
+                        each(Redo::Change { state, key, change, expiry_ms }, end)?;
                     }
                     // Also where it is void: nothing of what it undid was staged.
-                    Record::Rollback(rollback) if end <= self.to => each(Redo::Rollback(&rollback))?,
+                    Record::Rollback(rollback) if end <= self.to => each(Redo::Rollback(&rollback), end)?,
                     Record::Event(event) | Record::Traced(_, event, _) if wanted => {
                         let unnamed =
                             || Error::Background("an event in the changelog whose handler isn't named".into());
                         let (name, version) = handlers.get(&event.handler).ok_or_else(unnamed)?;
-                        each(Redo::Event { handler: name, version: *version, id, event })?;
+                        each(Redo::Event { handler: name, version: *version, id, event }, end)?;
                     }
                     _ => {}
                 }

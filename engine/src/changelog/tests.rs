@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::ids::{KeyGroup, KeyGroupRange, StateId};
 use crate::key::Key;
 use crate::options::ChangelogOptions;
-use crate::platform::storage::{self, Fault, LogGroup, Storage, StorageChoice, names};
+use crate::platform::storage::{self, Fault, LogGroup, PageCache, Storage, StorageChoice, names};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ struct World {
 }
 
 fn open(path: &Path) -> Arc<dyn Storage> {
-    storage::open(path, StorageChoice::Posix, true, true).unwrap()
+    storage::open(path, StorageChoice::Posix, PageCache::Nothing, true).unwrap()
 }
 
 fn options() -> ChangelogOptions {
@@ -86,7 +86,13 @@ impl World {
 
     fn find(&self, from: u64) -> Result<Tail, Error> {
         let files = self.storage.names().unwrap();
-        tail::find(&*self.storage, &files, STORE, from).map(|tail| tail.unwrap())
+        tail::find(&*self.storage, &files, STORE, from, u64::MAX).map(|tail| tail.unwrap())
+    }
+
+    /// The same, where what was durable is checked when it is read.
+    fn find_unchecked(&self, from: u64) -> Result<Tail, Error> {
+        let files = self.storage.names().unwrap();
+        tail::find(&*self.storage, &files, STORE, from, 0).map(|tail| tail.unwrap())
     }
 
     /// Goes on after a crash, as recovery does; what wasn't committed is lost.
@@ -125,7 +131,7 @@ fn committed(tail: &Tail) -> u64 {
 /// Checks that the changes from one on to another are what is replayed.
 fn assert_replays(tail: &Tail, from: u64, to: u64) {
     let mut next = from;
-    tail.replay(|redo| {
+    tail.replay(|redo, _| {
         let Redo::Change { state, key, change, expiry_ms } = redo else { panic!("{redo:?}") };
         assert_eq!((state, key.key, expiry_ms), (StateId(0), &next.to_be_bytes()[..], None));
         assert_eq!(change, Change::Put(&next.to_le_bytes()));
@@ -134,6 +140,50 @@ fn assert_replays(tail: &Tail, from: u64, to: u64) {
     })
     .unwrap();
     assert_eq!(next, to);
+}
+
+/// The numbers of the changes of some key groups, block by block, and the positions where they begin, from a position on.
+fn of_groups(tail: &Tail, from: u64, wanted: &[u16]) -> Result<Vec<(u64, u64)>, Error> {
+    let (mut place, mut found) = (tail::Place::default(), Vec::new());
+    while let Some(block) = tail.next_block(&mut place, from) {
+        let payload = block.read()?;
+        let mut lot = Vec::new();
+        let is_wanted = |group: KeyGroup, begin: u64| wanted.contains(&group.0) && begin >= from;
+        block.changes(&payload, is_wanted, &mut lot)?;
+        for change in lot {
+            assert!(block.position() <= change.begin && change.begin < block.end() && block.end() <= tail.to);
+            let number = u64::from_be_bytes(change.key.key.try_into().unwrap());
+            assert_eq!(change.change, Change::Put(&number.to_le_bytes()));
+            found.push((number, change.begin));
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_changes_of_some_key_groups_are_found_from_any_position_on() {
+    for group in groups() {
+        let mut world = World::new(group);
+        for _ in 0..40 {
+            world.change(5_000);
+            world.commit();
+            world.write();
+        }
+        // What isn't committed is left out.
+        world.change(5_000);
+        world.write();
+        for tail in [world.find(0).unwrap(), world.find_unchecked(0).unwrap()] {
+            assert!(tail.is_by_group() && committed(&tail) == 200_000);
+            for wanted in [&[0][..], &[7], &[1, 2, 6], &[8], &[0, 1, 2, 3, 4, 5, 6, 7]] {
+                let all = of_groups(&tail, 0, wanted).unwrap();
+                let expected = (0..200_000).filter(|n| wanted.contains(&((n % 8) as u16)));
+                assert!(all.iter().map(|(number, _)| *number).eq(expected), "{wanted:?}");
+                for at in (0..all.len()).step_by(7_777) {
+                    assert_eq!(of_groups(&tail, all[at].1, wanted).unwrap(), all[at..]);
+                }
+            }
+        }
+    }
 }
 
 /// The numbers of the changes between two positions, and the position behind each.
@@ -412,13 +462,18 @@ fn damage_where_it_was_durable_is_refused_and_nothing_wrong_is_replayed() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
         std::fs::write(&path, &damaged).unwrap();
+        // What is checked when it is read is refused then, whatever is asked for.
+        let later = world.find_unchecked(0).and_then(|tail| Ok((of_groups(&tail, 0, &[3])?, tail)));
         match world.find(0) {
             Err(Error::Storage(error)) => {
                 assert!(matches!(error.fault, Fault::Corrupt | Fault::Foreign), "{error}");
+                assert!(matches!(later, Err(Error::Storage(later)) if later.fault == error.fault));
                 refused += 1;
             }
             Err(error) => panic!("{error}"),
             Ok(tail) => {
+                let (of_group, later) = later.unwrap();
+                assert_eq!((later.to, of_group.len() as u64), (tail.to, committed(&tail) / 8));
                 // Padding, which no one reads, or the last block, which nothing behind it vouches for.
                 cut += usize::from(tail.to < whole);
                 assert_replays(&tail, 0, committed(&tail));
@@ -447,7 +502,7 @@ fn a_file_that_is_missing_or_anothers_is_refused() {
     std::fs::rename(&spare, &two).unwrap();
     assert_replays(&world.find(0).unwrap(), 0, 200_000);
     let files = world.storage.names().unwrap();
-    let error = tail::find(&*world.storage, &files, STORE + 1, 0).unwrap_err();
+    let error = tail::find(&*world.storage, &files, STORE + 1, 0, u64::MAX).unwrap_err();
     assert!(matches!(&error, Error::Storage(error) if error.fault == Fault::Foreign), "{error}");
     std::fs::remove_file(one).unwrap();
     assert!(matches!(world.find(0), Err(Error::Storage(error)) if error.fault == Fault::Missing));

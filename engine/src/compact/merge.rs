@@ -5,7 +5,7 @@ use super::pick::{BOTTOM, TIER};
 use super::work::Work;
 use crate::checkpoint::slice_bounds;
 use crate::error::Result;
-use crate::ids::{Epoch, KeyGroup, KeyGroupRange};
+use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId};
 use crate::key::SortKey;
 use crate::merged::{Base, Merged, Resolved};
 use crate::options::Durability;
@@ -175,7 +175,7 @@ impl<'a> Sink<'a> {
     /// For a merge of these segments: into a bottom, which is cut about each so many bytes, or into one segment.
     pub fn new(store: &'a Arc<StoreInner>, cut_bytes: Option<u64>, inputs: &[Arc<LazySegment>]) -> Self {
         let metas = || inputs.iter().map(|segment| segment.meta());
-        let keys: u64 = metas().map(|meta| meta.filter_keys).sum();
+        let keys: u64 = metas().map(|meta| meta.keys_to_hold()).sum();
         let bytes: u64 = metas().map(|meta| meta.file_bytes).sum();
         // A fragment's filter holds no more than its share of the inputs' keys.
         let expected = match cut_bytes {
@@ -204,6 +204,13 @@ impl<'a> Sink<'a> {
         // Unless some were merged before.
         sink.options.level = inputs.iter().map(|segment| segment.meta().level).max().unwrap_or(0);
         sink
+    }
+
+    /// The same, and what is written counts as of this epoch.
+    #[must_use]
+    pub fn of_epoch(mut self, epoch: Epoch) -> Self {
+        self.options.epochs = (epoch, epoch);
+        self
     }
 
     /// For what is no merge: about so many keys, in segments of a bottom.
@@ -271,7 +278,12 @@ impl Drop for Sink<'_> {
 
 /// Removes a segment that nothing names.
 pub fn remove(store: &StoreInner, output: &Output) {
-    if let Err(error) = store.storage.remove(&names::segment_name(output.meta.id.0)) {
+    remove_named(store, output.meta.id);
+}
+
+/// Removes a segment of this name that nothing names.
+pub fn remove_named(store: &StoreInner, id: SegmentId) {
+    if let Err(error) = store.storage.remove(&names::segment_name(id.0)) {
         tracing::warn!(%error, "a segment could not be removed");
     }
 }

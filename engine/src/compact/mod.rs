@@ -4,6 +4,7 @@
 //! they are a fixed share of the slice, and are then merged into its bottom at once. Only a merge that takes in the
 //! whole stack drops tombstones. A bottom that has grown is cut at key-group boundaries, and the slice with it.
 
+mod bring;
 mod gather;
 pub(crate) mod hidden;
 mod install;
@@ -16,6 +17,7 @@ mod pick;
 mod tests;
 mod work;
 
+pub(crate) use bring::{bring, take_away};
 pub(crate) use gather::gather;
 pub(crate) use load::{alone, install_loaded};
 pub use merge::Sink;
@@ -29,7 +31,7 @@ use crate::worker::Task;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use work::{Picker, Work};
 
@@ -42,6 +44,8 @@ pub struct Schedule {
     inputs: Mutex<HashSet<SegmentId>>,
     /// How many wait for it to end, and would have it end soon.
     urged: AtomicUsize,
+    /// Whether the stacks stay as they are, but for what is asked for.
+    left: AtomicBool,
     /// How long a segment of a bottom becomes at least where there is more than one; smaller in tests.
     pub fragment_bytes: AtomicU64,
 }
@@ -54,6 +58,7 @@ impl Default for Schedule {
             idle: Condvar::new(),
             inputs: Mutex::default(),
             urged: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
             fragment_bytes,
         }
     }
@@ -88,6 +93,11 @@ impl Schedule {
         self.urged.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// From now on nothing is merged but what is asked for. Relaxed: whoever opens a store says so before it is used.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until no compaction is under way.
     pub fn wait_idle(&self) {
         let mut running = self.running.lock();
@@ -99,6 +109,9 @@ impl Schedule {
 
 /// Has the store's stacks looked at, if there is something to be done.
 pub(crate) fn consider(store: &Arc<StoreInner>) {
+    if store.compaction.left.load(Ordering::Relaxed) {
+        return;
+    }
     let wanted = Picker::new(store, &mergeable(store), false, false).pick(0).is_some();
     if wanted && !store.closed.load(Ordering::Acquire) && store.compaction.start() {
         store.engine.submit(Task::Compact(Arc::clone(store)));

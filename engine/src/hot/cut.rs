@@ -143,7 +143,7 @@ impl Hot {
     }
 
     /// The marker's value, or that of the one that the last commit left; empty where there is none that hides anything.
-    fn marker(&self, probe: &Probe<'_>, committed: bool) -> &[u8] {
+    pub(super) fn marker(&self, probe: &Probe<'_>, committed: bool) -> &[u8] {
         let found = self.find_cell(probe).map(|(marker, _)| marker);
         let of_commit = |marker| self.committed_of(probe.state, probe.group, marker);
         match if committed { found.and_then(of_commit) } else { found } {
@@ -210,6 +210,12 @@ impl Hot {
             return Ok(false);
         }
         self.deletions += 1;
+        if let Some((root, _)) = self.find_root(probe) {
+            self.hide_in_front(root, from, to);
+            if let (true, Some(to)) = (from.is_empty(), to) {
+                self.pop_far(root, to);
+            }
+        }
         match self.find_root(probe) {
             Some((root, _)) if is_staged => self.delete_staged(probe, root, from, to)?,
             Some((root, _)) => self.cut_out(probe, root, from, to),

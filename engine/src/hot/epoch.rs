@@ -2,7 +2,9 @@
 
 use crate::hot::cut::{CutOff, Cuts};
 use crate::hot::dirty::DirtyList;
+use crate::hot::far::{FarMaps, Fars};
 use crate::hot::floor::Floors;
+use crate::hot::places::Places;
 use crate::hot::record::{DEAD, ENTRY, ENTRY_TOMBSTONE, NAMESPACE, Record, first_flags, hash_area, hash_entry};
 use crate::hot::rewind::Graves;
 use crate::hot::table::{Head, Place};
@@ -33,6 +35,8 @@ pub struct Table {
     listed: u32,
     /// How many records the table holds, of any kind.
     pub records: u32,
+    /// How many times a map of it has far puts, in each epoch that isn't on disk.
+    pub(super) far_maps: u32,
 }
 
 /// The table of a (state, key group index). A state's tables are made when the first of them is used: a store that is idle, or
@@ -67,6 +71,8 @@ pub struct Sealed {
     pub dirty_bytes: usize,
     /// Which of its entries are gone although they stand in its lists.
     pub cut_off: CutOff,
+    /// Its far puts.
+    pub far: Arc<FarMaps>,
 }
 
 /// What is left to do for a flushed epoch: freeing its lists, a block at a time.
@@ -94,13 +100,15 @@ pub struct Hot {
     generation: u32,
     dirty_tables: Vec<(u16, u16)>,
     dirty_bytes: usize,
-    sealed: VecDeque<Sealed>,
+    pub(super) sealed: VecDeque<Sealed>,
     chores: VecDeque<Chore>,
     /// Whether anything is left to do, by [`Hot::work`]: each operation looks.
     pub(super) has_work: bool,
     superseded: [Vec<Ref>; SLOTS],
     pub(super) floors: Floors,
+    pub(super) fars: Fars,
     pub(super) cuts: Cuts,
+    pub(super) places: Places,
     pub(super) hand: super::evict::Hand,
     /// What memory held when an epoch was last cut off.
     held_at_cut: usize,
@@ -139,7 +147,9 @@ impl Hot {
             has_work: false,
             superseded: [const { Vec::new() }; SLOTS],
             floors: Floors::default(),
+            fars: Fars::default(),
             cuts: Cuts::default(),
+            places: Places::default(),
             hand: super::evict::Hand::default(),
             held_at_cut: 0,
             transaction: None,
@@ -219,7 +229,12 @@ impl Hot {
 
     /// By how many bytes what memory holds has grown since an epoch was last cut off.
     pub fn grown_bytes(&self) -> usize {
-        self.memory.held_bytes().saturating_sub(self.held_at_cut)
+        self.held_bytes().saturating_sub(self.held_at_cut)
+    }
+
+    /// What memory holds, in bytes: chunks, and what was put far.
+    pub fn held_bytes(&self) -> usize {
+        self.memory.held_bytes() + self.far_bytes()
     }
 
     /// Epochs cut off and not flushed yet.
@@ -264,6 +279,17 @@ impl Hot {
         }
         self.dirty_bytes += weight(record);
         Ok(())
+    }
+
+    /// Says that so many bytes of a table changed, in no record.
+    #[inline]
+    pub(super) fn note_dirty(&mut self, state: u16, group: u16, bytes: usize) {
+        let table = table_of(&mut self.tables, self.groups, state, group);
+        if table.listed != self.generation + 1 {
+            table.listed = self.generation + 1;
+            self.dirty_tables.push((state, group));
+        }
+        self.dirty_bytes += bytes;
     }
 
     /// Enters all of a list in the current dirty list.
@@ -335,6 +361,7 @@ impl Hot {
     /// Disposes of a record that nothing leads to any more: at once, with its dirty list, or after the flush of its
     /// epoch. Can't fail, as the record is gone already: the heap memory that this may take is charged afterwards.
     pub(super) fn dispose(&mut self, state: u16, group: u16, mut old: Record) {
+        self.forget_place(state, group, old);
         let stamp = old.stamp(self.memory.arena());
         if stamp == self.current {
             self.bury(state, group, old);
@@ -436,6 +463,7 @@ impl Hot {
     pub fn forget(&mut self, fresh: Memory) {
         // What was cut off, or left behind, goes with everything else.
         self.cuts.clear(self.memory.arena());
+        self.forget_places();
         self.graves.forget();
         while self.has_chores() {
             self.work();
@@ -453,7 +481,9 @@ impl Hot {
         }
         self.forget_staged();
         self.floors.clear(self.memory.arena());
+        self.memory.arena().uncharge(self.far_bytes());
         self.sealed.clear();
+        self.fars = Fars::default();
         self.dirty_tables.clear();
         self.dirty_bytes = 0;
         self.memory = fresh;
@@ -502,9 +532,10 @@ impl Hot {
             tables: Arc::new(std::mem::take(&mut self.dirty_tables)),
             dirty_bytes: std::mem::take(&mut self.dirty_bytes),
             cut_off: self.cuts.off().clone(),
+            far: self.fars.seal(),
         };
         self.sealed.push_back(sealed.clone());
-        self.held_at_cut = self.memory.held_bytes();
+        self.held_at_cut = self.held_bytes();
         self.generation += 1;
         // The slot that comes next must have been taken apart.
         let coming = self.generation as usize % SLOTS;
@@ -527,6 +558,7 @@ impl Hot {
         self.flushed = self.flushed.max(flushed);
         while self.sealed.front().is_some_and(|sealed| sealed.epoch <= flushed) {
             if let Some(sealed) = self.sealed.pop_front() {
+                self.drop_far(sealed.epoch, &sealed.far);
                 self.chores.push_back(Chore { slot: sealed.slot, tables: sealed.tables, next: 0 });
                 self.has_work = true;
             }
@@ -609,6 +641,8 @@ impl Drop for Hot {
     fn drop(&mut self) {
         self.floors.clear(self.memory.arena());
         self.cuts.clear(self.memory.arena());
+        self.forget_places();
+        self.memory.arena().uncharge(self.far_bytes());
         for list in &self.superseded {
             self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
         }

@@ -148,7 +148,7 @@ impl Hot {
         if page >= head.page_count() {
             return false;
         }
-        let mut leaving = Vec::new();
+        let (mut leaving, mut idle) = (Vec::new(), Vec::new());
         let arena = self.memory.arena();
         head.visit_page(arena, page, |at| {
             let mut record = Record::load(arena, at);
@@ -158,21 +158,35 @@ impl Hot {
             let spares = matches!(sweep, Sweep::Unused { .. });
             match record.kind() {
                 FREE | DEAD => {}
-                // It goes when its entries have gone. A container doesn't move, so to empty its chunk they go with it.
-                ROOT if self.entries(record) > 0 && spares => {}
+                // It goes when its entries have gone. A container doesn't move, so to empty its chunk they go with it. What was
+                // loaded of its front stays for a round after its last use.
+                ROOT if self.entries(record) > 0 && spares => {
+                    if record.has(USED) {
+                        record.set_tag(arena, record.tag() & !USED);
+                    } else {
+                        idle.push(record);
+                    }
+                }
                 TOMBSTONE | ENTRY_TOMBSTONE => leaving.push(record),
                 _ if spares && record.has(USED) => record.set_tag(arena, record.tag() & !USED),
                 _ => leaving.push(record),
             }
         });
         leaving.retain(|record| matches!(record.kind(), CHAIN | ROOT) || record.stamp(arena) <= self.flushed);
+        idle.into_iter().for_each(|root| self.unload(root));
+        if !self.floors.is_empty() && matches!(sweep, Sweep::Unused { .. }) {
+            let (floors, arena) = (&mut self.floors, self.memory.arena());
+            let is_entry = |record: &Record| matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE);
+            leaving
+                .retain(|record| !(is_entry(record) && floors.spares(record.link(arena) as Ref, record.area(arena))));
+        }
         // An empty container says nothing of what is on disk.
         let matters = |record: &Record| match record.kind() {
             ROOT => self.entries(*record) > 0,
             kind => matches!(kind, VALUE | CHAIN | ENTRY),
         };
         if leaving.iter().any(matters) {
-            head.set_spilled(true);
+            self.table_head(state as u16, group as u16).set_spilled(true);
         }
         for record in leaving {
             self.evict_record(state as u16, group as u16, record);
@@ -244,7 +258,7 @@ impl Hot {
         if entry {
             let user_key = record.area(arena).to_vec();
             self.drop_kept(state, group, record);
-            self.unload(container);
+            self.unload_from(container, &user_key);
             self.drop_entry(&probe, container, place, record, &user_key);
             // What it knows of the disk stays until the hand comes to the container itself.
             self.remove_if_useless(&probe, container);

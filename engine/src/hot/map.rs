@@ -182,7 +182,7 @@ impl Hot {
         Ok(())
     }
 
-    fn new_entry(
+    pub(super) fn new_entry(
         &mut self,
         root: Record,
         tag: u8,
@@ -204,7 +204,7 @@ impl Hot {
     }
 
     /// Enters a new entry in order, table and (if `dirty`) dirty list, or in none of them.
-    fn add_entry(
+    pub(super) fn add_entry(
         &mut self,
         probe: &Probe<'_>,
         root: Record,
@@ -298,6 +298,7 @@ impl Hot {
     /// Removes a container that has no entries.
     pub(super) fn remove_if_empty(&mut self, probe: &Probe<'_>, root: Record) {
         if self.entries(root) == 0
+            && !self.has_far(root)
             && let Some((root, place)) = self.find_root(probe)
         {
             self.remove_root(probe, place, root);

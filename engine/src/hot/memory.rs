@@ -10,6 +10,8 @@ use crate::platform::sync::reclaim::{Domain, Limbo};
 use std::sync::Arc;
 
 const INDEX: u64 = 1 << 40;
+/// Memory is short where less than one part in so many of the budget is free.
+const SHORT_SHARE: usize = 8;
 
 /// Blocks of one shard; see the module's head.
 #[derive(Debug)]
@@ -51,6 +53,11 @@ impl Memory {
     pub fn set_floor(&mut self) {
         let floor = (self.share.limit_bytes() / 16).max((self.index.held_bytes() + self.lists.held_bytes()) / 4);
         self.records.set_floor_bytes(floor);
+    }
+
+    /// Whether so little of the budget is free that what isn't needed soon had better leave.
+    pub fn is_short(&self) -> bool {
+        self.share.free_bytes() < self.share.limit_bytes() / SHORT_SHARE
     }
 
     /// The record blocks.

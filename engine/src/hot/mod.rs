@@ -27,9 +27,15 @@ pub mod epoch;
 #[cfg(not(loom))]
 pub mod evict;
 #[cfg(not(loom))]
+pub mod far;
+#[cfg(not(loom))]
 pub mod fetch;
 #[cfg(not(loom))]
 pub mod floor;
+#[cfg(not(loom))]
+pub mod front;
+#[cfg(not(loom))]
+pub mod heat;
 #[cfg(all(test, loom))]
 mod loom_models;
 #[cfg(not(loom))]
@@ -37,6 +43,8 @@ pub mod map;
 pub mod memory;
 #[cfg(not(loom))]
 pub mod order;
+#[cfg(not(loom))]
+pub mod places;
 #[cfg(not(loom))]
 pub mod quick;
 pub mod record;
@@ -52,7 +60,11 @@ pub mod transaction;
 #[cfg(not(loom))]
 pub use epoch::{Hot, Sealed};
 #[cfg(not(loom))]
+pub use far::{FarEntry, FarMap, FarWalk, compare_containers};
+#[cfg(not(loom))]
 pub use floor::Loaded;
+#[cfg(not(loom))]
+pub use front::{Front, FrontEntry};
 pub use memory::Memory;
 #[cfg(not(loom))]
 pub use rewind::Part;

@@ -145,6 +145,15 @@ impl Hot {
         self.quicken(state, group, hash, at)
     }
 
+    /// The value at `at`, if it is quick: of a record that is known to be of this key of four bytes, or was.
+    #[inline(always)]
+    pub(super) fn quick_of_half_a_word(&self, at: Ref, key: [u8; 4]) -> Option<Quick<'_>> {
+        let [stamp, lead, area, value] = self.arena().words().array::<4>(at);
+        let is_plain = lead.load(Ordering::Relaxed) & MASK == PLAIN | 4 << 32;
+        let is_it = is_plain && area.load(Ordering::Relaxed) as u32 == u32::from_le_bytes(key);
+        is_it.then(|| Quick::new(at, stamp, value))
+    }
+
     /// Makes the record of a value that is quick, but of an earlier epoch, one of the current epoch, by the stamp rule:
     /// enters it in the dirty list, or puts a copy in its place. Returns where the value may be overwritten then; `None`,
     /// and nothing is changed, where there is no memory. Every key that changes often comes here after each barrier.

@@ -34,7 +34,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn tables(&self) -> impl Iterator<Item = (u16, u16)> {
+    pub(super) fn tables(&self) -> impl Iterator<Item = (u16, u16)> {
         let groups = self.groups.clone();
         self.states.iter().flat_map(move |&state| groups.clone().map(move |group| (state, group)))
     }
@@ -109,8 +109,10 @@ impl Hot {
         let arena = self.memory.arena();
         let cut_off = self.cuts.leave(arena, part);
         self.graves.orders.extend(cut_off);
+        self.forget_places();
         // What they know of fronts may be of what is gone.
         self.floors.clear(self.memory.arena());
+        self.rewind_far(part);
         self.deletions += 1;
         self.has_work = true;
     }

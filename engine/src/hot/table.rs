@@ -23,6 +23,10 @@ const BUCKET_BYTES: usize = BUCKET_WORDS as usize * 8;
 /// Something older may be on disk: a miss in the table is no answer.
 pub const SPILLED: u32 = 1;
 
+/// Entries of maps may be where readers beside the owner don't look: they ask the owner.
+#[cfg(not(loom))]
+const FAR: u32 = 2;
+
 /// What readers see of a table; 16 bytes.
 #[derive(Debug, Default)]
 pub struct Head {
@@ -90,7 +94,23 @@ impl Head {
 
     /// Says whether a miss is no answer; set before anything is evicted.
     pub fn set_spilled(&self, spilled: bool) {
-        self.flags.store(if spilled { SPILLED } else { 0 }, Ordering::Release);
+        let others = self.flags.load(Ordering::Relaxed) & !SPILLED;
+        self.flags.store(others | if spilled { SPILLED } else { 0 }, Ordering::Release);
+    }
+
+    /// Whether there are entries that aren't in the table.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn has_far(&self) -> bool {
+        // Pairs with `set_far`: who sees that there are none finds them in the table, or another view.
+        self.flags.load(Ordering::Acquire) & FAR != 0
+    }
+
+    /// Says so, before the first is put, or that they are in the table or on disk. Only the owner changes it.
+    #[cfg(not(loom))]
+    pub fn set_far(&self, far: bool) {
+        let others = self.flags.load(Ordering::Relaxed) & !FAR;
+        self.flags.store(others | if far { FAR } else { 0 }, Ordering::Release);
     }
 
     #[inline(always)]

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::{KEY_GROUPS_MAX, Manifest, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, StateMap, StoreInfo};
-use crate::ids::{KeyGroupRange, SegmentId};
+use crate::ids::{KeyGroupRange, POSITION_END, SegmentId};
+use crate::platform::storage::names::NUMBER_END;
 use crate::states::{STATE_NAME_BYTES_MAX, STATES_BYTES_MAX};
 
 // What a store lets in as a state, a manifest takes: else a state would be registered and no checkpoint be complete.
@@ -86,6 +87,8 @@ impl Manifest {
     /// Whether the manifest is consistent in itself; all that can be told without opening a segment.
     pub fn check(&self) -> Result<(), Invalid> {
         self.store.check()?;
+        let (number, position) = (self.number, self.log_position);
+        require!(number < NUMBER_END && position < POSITION_END, Head, "manifest {number}, of position {position}");
         self.check_states()?;
         self.check_host()?;
         self.check_segments()?;

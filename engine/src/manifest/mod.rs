@@ -165,7 +165,7 @@ pub struct Manifest {
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
     /// The host's metadata, opaque.
     pub metadata: Vec<u8>,
-    /// The position in the changelog; reserved, 0 for now.
+    /// The position in the changelog before which it has everything; 0 where there never was one.
     pub log_position: u64,
     /// The manifest that this one was made from, in the same directory.
     pub parent: Option<Parent>,

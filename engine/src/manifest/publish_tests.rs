@@ -9,8 +9,8 @@ use super::sample::{Random, Size, manifest};
 use super::writer::publish;
 use super::{Manifest, Parent, reader};
 use crate::platform::storage::{
-    AppendFile, Backend, Fault, FileEntry, IoCounters, LogFile, ReadFile, ReadRequest, Storage, StorageChoice,
-    StorageError, names, open,
+    AppendFile, Backend, Fault, FileEntry, IoCounters, LogFile, PageCache, ReadFile, ReadRequest, Storage,
+    StorageChoice, StorageError, names, open,
 };
 
 /// What was asked of a storage, in order, and how many of the steps that change something still succeed.
@@ -40,7 +40,7 @@ struct Scripted {
 
 impl Scripted {
     fn new(directory: &Path, steps: usize) -> Self {
-        let inner = open(directory, StorageChoice::Posix, false, false).unwrap();
+        let inner = open(directory, StorageChoice::Posix, PageCache::Everything, false).unwrap();
         Self { inner, script: Arc::new(Script { steps: Mutex::default(), left: AtomicUsize::new(steps) }) }
     }
 
@@ -126,7 +126,7 @@ impl AppendFile for ScriptedFile {
 }
 
 fn storage(directory: &Path) -> Arc<dyn Storage> {
-    open(directory, StorageChoice::Posix, false, false).unwrap()
+    open(directory, StorageChoice::Posix, PageCache::Everything, false).unwrap()
 }
 
 fn sample(number: u64, label: Option<u64>) -> Manifest {

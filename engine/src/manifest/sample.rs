@@ -155,7 +155,7 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
         .collect();
     let offsets = random.cut(range, 5).into_iter().map(|range| (range, random.bytes(40))).collect();
     Manifest {
-        number: random.next(),
+        number: random.next() >> 2,
         store: StoreInfo { uuid: u128::from(random.next()) << 64, hash_seed: random.next(), key_groups, range },
         label: random.chance(2).then(|| random.next()),
         created_ms: random.next(),
@@ -164,7 +164,7 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
         states,
         offsets,
         metadata: random.bytes(100),
-        log_position: random.next(),
+        log_position: random.next() >> 2,
         parent: random.chance(2).then(|| Parent { number: random.next(), digest: random.next() }),
         segments,
         maps,

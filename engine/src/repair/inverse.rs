@@ -1,18 +1,18 @@
 //! Adding the inverse of what bad events added.
 
-use super::plan::{Scope, base_of};
-use super::reexecute::{Scratch, parts};
+use super::plan::{Scope, base_of, events_around};
+use super::reexecute::parts;
 use super::{Content, Outcome, Retraction};
-use crate::causality::{Closure, EventAt, Past, closure, unit};
+use crate::causality::{Closure, EventAt, Events, Past, closure, unit};
 use crate::changelog::access::{AccessKind, cell_hash};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::{self, Touched, Watch};
 use crate::ids::StateId;
 use crate::key::{Key, push_sort_key};
 use crate::states::{StateDef, StateKind};
 use crate::store::State;
 use crate::writer::Writer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Why it isn't done.
@@ -69,60 +69,82 @@ pub fn run(
     if dry {
         return Ok(Ok(Outcome::default()));
     }
+    changed.retain(|_, (before, after)| after.as_ref() != Some(before));
     let retractions = changed.into_iter().map(|(name, (before, after))| retraction(&name, before, after));
     Ok(Ok(retractions.collect::<Result<_>>()?))
 }
 
-/// What an event added, if it did nothing else: its handler is applied to nothing.
-fn added_by(writer: &Writer, past: &mut Past, scope: &Scope<'_>, event: &EventAt) -> Result<Result<Added, Reason>> {
-    let runs = past.runs(event.position);
-    let run = runs.first().ok_or_else(|| scope.refuse("the changelog doesn't have it any more"))?;
-    let events = past.events(run)?;
+/// What an event added, if it did nothing else: its handler is asked, and nothing is done.
+fn added_by(writer: &mut Writer, past: &mut Past, scope: &Scope<'_>, event: &EventAt) -> Result<Result<Added, Reason>> {
+    let events = events_around(past, scope, event)?;
     let logged = events.iter().find(|logged| logged.position == event.position);
     let logged = logged.ok_or_else(|| scope.refuse("the changelog doesn't have it any more"))?;
     if logged.accesses.iter().any(|access| access.kind != AccessKind::Add) {
         return Ok(Err("it read or overwrote something, which has no inverse".into()));
     }
     let handler = events::find(past.store(), logged.handler.0, logged.handler.1)?;
-    let mut scratch = Scratch::new(writer.store(), scope, None, &None)?;
-    let mut names = Names { defs: past.store().states.read().clone(), ..Names::default() };
-    events::again(scratch.writer()?, &*handler, None, logged.event, Some(&mut names))?;
-    if let Some(reason) = names.refused {
-        return Ok(Err(reason));
+    let mut adding = Adding::default();
+    let asked = events::ask(writer, &*handler, logged.event, &mut adding);
+    match adding.refused {
+        Some(reason) => Ok(Err(reason)),
+        None => asked.map(|()| Ok(adding.added)),
     }
-    let mut added = Added::new();
-    for name in names.touched {
-        let (state, key) = parts(&name)?;
-        added.extend(content_of(scratch.writer()?, state, key)?.map(|content| (name, content)));
-    }
-    Ok(Ok(added))
 }
 
-/// The keys that a handler adds to.
+/// Notes what a handler adds, and stops it where it does anything else.
 #[derive(Debug, Default)]
-struct Names {
-    /// Of the store itself: in a scratch store nothing is traced.
-    defs: Vec<Arc<StateDef>>,
-    touched: BTreeSet<Vec<u8>>,
+struct Adding {
+    def: Option<Arc<StateDef>>,
+    added: Added,
     refused: Option<Reason>,
 }
 
-impl Watch for Names {
-    fn touch(&mut self, writer: &mut Writer, state: State, key: Key<'_>, what: Touched<'_>) -> Result<()> {
-        let def = writer.def_of(state)?;
-        if self.defs.get(usize::from(state.id().0)).is_none_or(|def| !def.traced) {
-            self.refused = Some(format!("state {:?} isn't traced", def.name));
+impl Adding {
+    fn refuse(&mut self, reason: impl Into<Reason>) -> Error {
+        let reason = reason.into();
+        let error = Error::Background(reason.clone());
+        self.refused.get_or_insert(reason);
+        error
+    }
+}
+
+impl Watch for Adding {
+    fn touch(&mut self, writer: &mut Writer, state: State, _: Key<'_>, what: Touched<'_>) -> Result<()> {
+        let def = writer.definition(state)?;
+        if !def.traced {
+            return Err(self.refuse(format!("state {:?} isn't traced", def.name)));
         }
         if def.ttl.is_some() {
-            self.refused = Some(format!("values of state {:?} expire", def.name));
+            return Err(self.refuse(format!("values of state {:?} expire", def.name)));
         }
         if !matches!(what, Touched::Cell(AccessKind::Add)) {
-            self.refused = Some("it reads or overwrites something, which has no inverse".into());
+            return Err(self.refuse("it reads or overwrites something, which has no inverse"));
         }
+        self.def = Some(def);
+        Ok(())
+    }
+
+    fn add(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<bool> {
         let mut name = Vec::new();
         push_sort_key(&mut name, state.id(), key);
-        self.touched.insert(name);
-        Ok(())
+        let merge = self.def.as_ref().and_then(|def| def.merge.clone());
+        let before = self.added.remove(&name);
+        let after = match (before, merge) {
+            (None, Some(_)) => Content::Value(operand.to_vec()),
+            (Some(Content::Value(before)), Some(operator)) => {
+                let mut after = Vec::new();
+                operator.merge(&before, operand, &mut after);
+                Content::Value(after)
+            }
+            (None, None) => Content::List(vec![operand.to_vec()]),
+            (Some(Content::List(mut elements)), None) => {
+                elements.push(operand.to_vec());
+                Content::List(elements)
+            }
+            (Some(_), _) => return Err(self.refuse("it adds in two ways to one key")),
+        };
+        self.added.insert(name, after);
+        Ok(true)
     }
 }
 
@@ -213,30 +235,40 @@ fn others(past: &mut Past, scope: &Scope<'_>, position: u64, (state, key): (Stat
     let key = cell_hash(&mut Vec::new(), state, key);
     let mut found = Others::None;
     for run in past.runs(position) {
-        if !run.may_have(key) && !scope.amended.is_of(&run) {
-            continue;
-        }
-        for event in past.events(&run)?.iter().filter(|event| event.position >= position) {
-            let counts = event.group == scope.group && !scope.is_bad(event.id);
-            if !counts || scope.amended.void.contains(&(event.group, event.id)) {
-                continue;
-            }
-            let mut writes =
-                event.accesses.iter().filter(|access| access.kind.writes() && unit(*access) == key).peekable();
-            let touched = scope.amended.of(event.position).any(|unit| unit == key);
-            if writes.peek().is_none() && !touched {
-                continue;
-            }
-            // One that reads nothing does the same each time.
-            let may_differ = scope.amended.was_applied_again(event.position)
-                && event.accesses.iter().any(|access| access.kind.reads());
-            if touched || may_differ || writes.any(|access| access.kind != AccessKind::Add) {
-                return Ok(Others::Unsure);
-            }
-            found = Others::Added;
+        let parts = run.parts_with(key).or(scope.amended.parts_of(&run));
+        for part in run.among(parts) {
+            let events = past.events(&run, part)?;
+            found = match others_of(&events, scope, position, key) {
+                Others::None => found,
+                Others::Added => Others::Added,
+                Others::Unsure => return Ok(Others::Unsure),
+            };
         }
     }
     Ok(found)
+}
+
+fn others_of(events: &Events, scope: &Scope<'_>, position: u64, key: u64) -> Others {
+    let mut found = Others::None;
+    for event in events.iter().filter(|event| event.position >= position) {
+        let counts = event.group == scope.group && !scope.is_bad(event.id);
+        if !counts || scope.amended.void.contains(&(event.group, event.id)) {
+            continue;
+        }
+        let mut writes = event.accesses.iter().filter(|access| access.kind.writes() && unit(*access) == key).peekable();
+        let touched = scope.amended.of(event.position).any(|unit| unit == key);
+        if writes.peek().is_none() && !touched {
+            continue;
+        }
+        // One that reads nothing does the same each time.
+        let may_differ =
+            scope.amended.was_applied_again(event.position) && event.accesses.iter().any(|access| access.kind.reads());
+        if touched || may_differ || writes.any(|access| access.kind != AccessKind::Add) {
+            return Others::Unsure;
+        }
+        found = Others::Added;
+    }
+    found
 }
 
 /// What a value, a merging state's value or a list is now.

@@ -12,6 +12,8 @@
 //!   First everything is applied again *with* the bad events: what that comes to must be what the store holds, byte by byte, or
 //!   nothing is repaired.
 //!
+//! A third, by a function of the host's, is taken only where the host asks for it: nothing proves that it comes to what would have been.
+//!
 //! What changed is written as one event of its own: it is in a commit or a checkpoint as a whole or not at all, together with a record
 //! that the bad event was taken back, which lies in a state of the engine's own and so goes wherever the key group goes. Who was told
 //! of values that aren't so any more learns of it by [`Retraction`]s, which that record keeps until the host has said that it has them.
@@ -20,18 +22,22 @@ mod inverse;
 mod plan;
 pub mod record;
 mod reexecute;
+mod user;
+
+pub use user::{BadEvent, Compensation, Dependents, Undo};
 
 use crate::causality::{Amended, Closure, EventAt, Past, find};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
-use crate::store::State;
+use crate::store::{State, StoreInner};
 use crate::writer::Writer;
 use record::Record;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use user::User;
 
-/// How bad events are to be taken back.
+/// How bad events are to be taken back, or were.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Way {
     /// Whichever is the cheaper of those that are sure, for each key group.
@@ -41,6 +47,8 @@ pub enum Way {
     Inverse,
     /// By applying again what came after.
     Reexecute,
+    /// By a function of the host's: see [`Writer::compensate`], the only one that takes one.
+    User,
 }
 
 /// What a key, or a map's entry, holds.
@@ -95,11 +103,11 @@ pub struct GroupRepair {
 pub struct Repaired {
     /// What depends on the bad events, those that were taken back before aside.
     pub closure: Closure,
-    /// By key group.
+    /// By key group: those in which the changelog has events that weren't taken back before.
     pub groups: Vec<GroupRepair>,
     /// What changed, in the order of key groups, states and keys; of a dry run nothing.
     pub retractions: Vec<Retraction>,
-    /// The events that had been taken back before: nothing was done about them.
+    /// The events that had been taken back before, in this store or before it was restored from another: nothing was done about them.
     pub before: Vec<EventId>,
 }
 
@@ -117,11 +125,80 @@ impl Writer {
     /// Takes the time to apply again what has to be, at least; meanwhile this writer does nothing else, and other writers go on.
     ///
     /// # Errors
-    /// [`Error::Event`] where the changelog doesn't have one of the events any more, where no checkpoint is left from before it, where the way
+    /// [`Error::Event`] where the changelog doesn't have one of the events (any more, or as it was applied in another store, which this one
+    /// was restored from), unless it was taken back; where no checkpoint is left from before it, where the way
     /// that was asked for isn't sure, or where applying the events again doesn't come to what is there: in all of these cases nothing has
     /// changed. [`Error::Handler`] where a handler isn't there in the version that applied them.
     pub fn repair(&mut self, bad: &[EventId], way: Way) -> Result<Repaired> {
-        let (repaired, mut records) = prepare(self, bad, way, false)?;
+        let (repaired, mut records) = prepare(self, bad, &mut How::of(way)?, false)?;
+        write(self, &repaired.retractions, &mut records)?;
+        Ok(repaired)
+    }
+
+    /// Makes up for one event: as [`Writer::repair`] does, in a way that is asked for, or by a function of the host's, for what only the host
+    /// can undo (a maximum that it keeps another way, a value that was overwritten and that it has elsewhere).
+    ///
+    /// The function is given the event, and reads and changes the state of the event's key group as it is now; where the event was applied to
+    /// several, it is called for each. Once for each event: one that was taken back before, in whatever way, is passed over, and the function
+    /// isn't called. What it changed is written together with the record of that, lasts with the next commit or checkpoint, and is
+    /// replayed as changes: the function doesn't run again, and needn't do the same twice. What it changed is told by
+    /// [`Repaired::retractions`], which are kept until [`Writer::acknowledge`].
+    ///
+    /// Whether it comes to what would be had the event never come is the host's word, which nothing proves. So where other events read what came
+    /// of the event it is refused unless the host says that it [knows](Dependents::Known); and a later repair that goes by a key that the
+    /// function, or the event, had to do with is refused, but for inverses of what both only added to.
+    ///
+    /// ```
+    /// # use alluvium::{Applying, Compensation, Dependents, Durability, Engine, EngineOptions, EventId, Handler, State, StateOptions, Store, StoreOptions};
+    /// # use std::sync::Arc;
+    /// /// Keeps the last reading.
+    /// #[derive(Debug)]
+    /// struct Last(State);
+    ///
+    /// impl Handler for Last {
+    ///     fn name(&self) -> &str {
+    ///         "last"
+    ///     }
+    ///     fn version(&self) -> u32 {
+    ///         1
+    ///     }
+    ///     fn apply(&self, event: &[u8], applying: &mut Applying<'_>) -> alluvium::Result<()> {
+    ///         let key = alluvium::Key::new(applying.group(), b"meter");
+    ///         applying.put(self.0, key, event)
+    ///     }
+    /// }
+    ///
+    /// # let directory = tempfile::tempdir().map_err(|error| alluvium::Error::Background(error.to_string()))?;
+    /// # let engine = Engine::open(EngineOptions::default())?;
+    /// let options = StoreOptions { durability: Durability::Changelog, ..StoreOptions::default() };
+    /// let store = Store::create(&engine, directory.path(), options)?;
+    /// let last = store.state(StateOptions::value("last").traced())?;
+    /// let handler = store.handler(Arc::new(Last(last)))?;
+    /// let mut writer = store.writer(store.range())?;
+    /// let (group, bad) = (store.key(b"meter").group, EventId { source: 0, offset: 1 });
+    /// writer.apply_event_once(handler, group, bad, b"99999")?;
+    /// // The host has the right reading from elsewhere.
+    /// let mut undo = |event: &alluvium::BadEvent<'_>, applying: &mut Applying<'_>| {
+    ///     assert_eq!(event.event, b"99999");
+    ///     applying.put(last, alluvium::Key::new(event.group, b"meter"), b"17")
+    /// };
+    /// let repaired = writer.compensate(bad, Compensation::User(&mut undo, Dependents::Refuse))?;
+    /// assert_eq!(repaired.retractions.len(), 1);
+    /// assert_eq!(writer.get(last, alluvium::Key::new(group, b"meter"))?, Some(b"17".to_vec()));
+    /// # Ok::<(), alluvium::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Writer::repair`], but for what only applying again fails with; [`Error::Event`] also where others depend on the event; what the
+    /// function fails with; [`Error::State`] where it reads or changes a state that isn't traced, or whose values expire. Nothing has changed
+    /// then.
+    pub fn compensate(&mut self, event: EventId, compensation: Compensation<'_>) -> Result<Repaired> {
+        let mut how = match compensation {
+            Compensation::Inverse => How::Way(Way::Inverse),
+            Compensation::Reexecute => How::Way(Way::Reexecute),
+            Compensation::User(undo, dependents) => How::User(User { undo, dependents }),
+        };
+        let (repaired, mut records) = prepare(self, &[event], &mut how, false)?;
         write(self, &repaired.retractions, &mut records)?;
         Ok(repaired)
     }
@@ -129,7 +206,7 @@ impl Writer {
     /// What [`Writer::repair`] would do, without doing it: which events depend on the bad ones, and how many would be applied again. What
     /// would change isn't known before.
     pub fn plan_repair(&mut self, bad: &[EventId], way: Way) -> Result<Repaired> {
-        prepare(self, bad, way, true).map(|(repaired, _)| repaired)
+        prepare(self, bad, &mut How::of(way)?, true).map(|(repaired, _)| repaired)
     }
 
     /// What changed by repairs whose retractions the host hasn't said that it has, by the event that was taken back: of this writer's key
@@ -153,9 +230,10 @@ impl Writer {
         let Some(record) = records.into_iter().find(|record| record.id == event) else {
             return Err(Error::Event { event, problem: "it was not taken back".into() });
         };
-        let parts = record.parts();
+        let defs = self.store().states.read().clone();
+        let parts = record.parts(&defs);
         let left = Record { retractions: Vec::new(), ..record };
-        let kept = left.parts().len();
+        let kept = left.parts(&defs).len();
         self.begin_event()?;
         let state = self.store().repairs_state();
         let written = put_record(self, group, &left).and_then(|()| {
@@ -166,12 +244,29 @@ impl Writer {
     }
 }
 
+/// How events are taken back.
+enum How<'a> {
+    Way(Way),
+    User(User<'a>),
+}
+
+impl How<'_> {
+    fn of(way: Way) -> Result<Self> {
+        if way == Way::User { Err(user::no_function()) } else { Ok(Self::Way(way)) }
+    }
+}
+
 /// What is to be done: the retractions are what is to be written.
-fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<(Repaired, Vec<(KeyGroup, Record)>)> {
+fn prepare(
+    writer: &mut Writer,
+    bad: &[EventId],
+    how: &mut How<'_>,
+    dry: bool,
+) -> Result<(Repaired, Vec<(KeyGroup, Record)>)> {
     let store = Arc::clone(writer.store());
     let mut past = Past::open(&store, Some(writer.own()))?;
     let mut repaired = Repaired::default();
-    let bad = find(&mut past, bad)?;
+    let bad = look_up(writer, &mut past, bad, &mut repaired.before)?;
     let mut groups: BTreeMap<KeyGroup, Vec<EventAt>> = BTreeMap::new();
     for event in bad {
         crate::read::check_key(Key::new(event.group, &[]), writer.range())?;
@@ -188,7 +283,10 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
         }
         let before = amended.touched.clone();
         let mut scope = plan::Scope { group, bad: &bad, earlier: &earlier, amended };
-        let (done, found, mut outcome) = plan::run(writer, &mut past, &mut scope, way, dry)?;
+        let (done, found, mut outcome) = match how {
+            How::Way(way) => plan::run(writer, &mut past, &mut scope, *way, dry)?,
+            How::User(user) => user::run(writer, &mut past, &mut scope, user)?,
+        };
         let (at, mut touched) = (past.end(), scope.amended.touched.difference(&before).copied().collect());
         records.extend(bad.iter().map(|event| {
             let (retractions, touched) = (std::mem::take(&mut outcome), std::mem::take(&mut touched));
@@ -204,11 +302,37 @@ fn prepare(writer: &mut Writer, bad: &[EventId], way: Way, dry: bool) -> Result<
     Ok((repaired, records))
 }
 
+/// Where the changelog has some events; `before` gets those that it hasn't any more, or never had as they were applied in another store, and
+/// that were taken back.
+fn look_up(writer: &mut Writer, past: &mut Past, bad: &[EventId], before: &mut Vec<EventId>) -> Result<Vec<EventAt>> {
+    let mut wanted = bad.to_vec();
+    loop {
+        match find(past, &wanted) {
+            Err(Error::Event { event, .. }) if was_taken_back(writer, event)? => {
+                wanted.retain(|id| *id != event);
+                before.push(event);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether an event was taken back in any of the writer's key groups.
+fn was_taken_back(writer: &mut Writer, event: EventId) -> Result<bool> {
+    let (state, name) = (writer.store().repairs_state()?, record::name_of(event));
+    for group in writer.range().iter() {
+        if writer.map_contains(state, records_key(group), &name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What earlier repairs of a key group made of its history.
 pub(crate) fn amended_by(group: KeyGroup, records: &[Record]) -> Amended {
     Amended {
         void: records.iter().map(|record| (group, record.id)).collect(),
-        touched: records.iter().flat_map(|record| record.touched.iter().copied()).collect(),
+        touched: records.iter().flat_map(Record::by_events).collect(),
         again: records.iter().map(|record| (record.position, record.at)).collect(),
     }
 }
@@ -268,13 +392,17 @@ fn records_of(writer: &mut Writer, group: KeyGroup) -> Result<Vec<Record>> {
         record::join(&mut whole, user_key, value);
         std::ops::ControlFlow::Continue(())
     })?;
-    decode(group, &whole)
+    decode(writer.store(), group, &whole)
 }
 
 /// The records of a key group.
-pub(crate) fn decode(group: KeyGroup, whole: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Record>> {
+pub(crate) fn decode(store: &StoreInner, group: KeyGroup, whole: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Record>> {
+    if whole.is_empty() {
+        return Ok(Vec::new());
+    }
+    let defs = store.states.read().clone();
     let records = whole.iter().map(|(user_key, value)| {
-        let record = Record::decode(group, user_key, value);
+        let record = Record::decode(&defs, group, user_key, value);
         record.map_err(|error| Error::Background(format!("a record of a repair: {error}")))
     });
     records.collect()
@@ -282,6 +410,7 @@ pub(crate) fn decode(group: KeyGroup, whole: &[(Vec<u8>, Vec<u8>)]) -> Result<Ve
 
 fn put_record(writer: &mut Writer, group: KeyGroup, record: &Record) -> Result<()> {
     let state = writer.store().repairs_state()?;
-    let mut parts = record.parts().into_iter();
+    let defs = writer.store().states.read().clone();
+    let mut parts = record.parts(&defs).into_iter();
     parts.try_for_each(|(user_key, value)| writer.map_put(state, records_key(group), &user_key, &value))
 }

@@ -1,9 +1,9 @@
 //! Which way a key group is repaired, and which keys and events it takes.
 
-use super::{GroupRepair, Outcome, Way, inverse, reexecute};
-use crate::causality::{Amended, Closure, EventAt, Past, closure, passes, unit};
+use super::{GroupRepair, Outcome, Way, inverse, reexecute, user};
+use crate::causality::{Amended, Closure, EventAt, Events, Past, closure, passes, unit};
 use crate::changelog::access::Accesses;
-use crate::changelog::trace::Run;
+use crate::changelog::trace::{Parts, Run};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::repair::record::Record;
@@ -34,7 +34,7 @@ pub struct Scope<'a> {
 
 impl Scope<'_> {
     /// What was done, so far as it is the same for all ways.
-    fn done(&self, way: Way, closure: &Closure, applied_again: usize) -> GroupRepair {
+    pub fn done(&self, way: Way, closure: &Closure, applied_again: usize) -> GroupRepair {
         GroupRepair {
             group: self.group,
             way,
@@ -46,16 +46,21 @@ impl Scope<'_> {
         }
     }
 
+    /// The position of the first bad event.
+    pub fn first(&self) -> u64 {
+        self.bad.first().map_or(0, |event| event.position)
+    }
+
     /// Why it isn't repaired.
     pub fn refuse(&self, problem: impl Into<String>) -> Error {
         let event = self.bad.first().map_or(EventId { source: 0, offset: 0 }, |event| event.id);
         Error::Event { event, problem: problem.into() }
     }
 
-    /// Whether no event of a stretch of the changelog has to do with any of the keys.
-    pub fn passes_over(&self, units: &Units, run: &Run) -> bool {
-        let touches = |units: &HashSet<u64>| units.iter().any(|unit| run.may_have(*unit));
-        units.as_ref().is_some_and(|units| !touches(units) && !self.amended.is_of(run))
+    /// The parts of a stretch of the changelog that have events which have to do with any of the keys.
+    pub fn parts_of(&self, units: &Units, run: &Run) -> Parts {
+        let Some(units) = units else { return Parts::ALL };
+        Parts::of(units.iter().map(|unit| run.parts_with(*unit))).or(self.amended.parts_of(run))
     }
 
     /// Whether an event writes any of the keys.
@@ -92,13 +97,16 @@ pub fn run(
     way: Way,
     dry: bool,
 ) -> Result<(GroupRepair, Closure, Outcome)> {
-    let first = scope.bad.first().map_or(0, |event| event.position);
-    if past.was_torn(scope.group, first) {
-        return Err(scope.refuse(TORN));
-    }
+    check_whole(past, scope)?;
     let (mut found, taints) = closure(past, scope.bad, &scope.amended)?;
     if way != Way::Reexecute {
-        match inverse::run(writer, past, (scope, &found), dry)? {
+        let first = scope.first();
+        let obstacle = user::obstacle(scope, |unit| taints.units().contains(&unit), true, |record| record.at > first);
+        let outcome = match obstacle {
+            Some(reason) => Err(reason),
+            None => inverse::run(writer, past, (scope, &found), dry)?,
+        };
+        match outcome {
             Ok(outcome) => return Ok((scope.done(Way::Inverse, &found, 0), found, outcome)),
             Err(reason) if way == Way::Inverse => return Err(scope.refuse(reason)),
             Err(_) => {}
@@ -108,6 +116,10 @@ pub fn run(
     let mut units = Some(taints.units().clone());
     for attempt in 0_usize.. {
         let again = gather(past, scope, base, &mut units)?;
+        let has = |unit: u64| units.as_ref().is_none_or(|units| units.contains(&unit));
+        if let Some(reason) = user::obstacle(scope, has, false, |record| record.position >= base.position) {
+            return Err(scope.refuse(reason));
+        }
         let from = base.label;
         let done = GroupRepair { is_whole_group: units.is_none(), from, ..scope.done(Way::Reexecute, &found, again) };
         if dry {
@@ -132,9 +144,22 @@ pub fn run(
     Err(scope.refuse("it can't be found out what has to be applied again"))
 }
 
+/// Fails where it can't be told what the key group's states were.
+pub fn check_whole(past: &Past, scope: &Scope<'_>) -> Result<()> {
+    if past.was_torn(scope.group, scope.first()) { Err(scope.refuse(TORN)) } else { Ok(()) }
+}
+
+/// The events around one of them, and itself.
+pub fn events_around(past: &mut Past, scope: &Scope<'_>, event: &EventAt) -> Result<Arc<Events>> {
+    let runs = past.runs(event.position);
+    let run = runs.first().ok_or_else(|| scope.refuse("the changelog doesn't have it any more"))?;
+    let part = run.among(run.part_at(event.position)).next().unwrap_or(0);
+    past.events(run, part)
+}
+
 /// The newest checkpoint that has nothing of the bad events, nor of one that was taken back after the checkpoint.
 pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> Result<Base> {
-    let mut before = scope.bad.first().map_or(0, |event| event.position);
+    let mut before = scope.first();
     let line = past.line(scope.group);
     loop {
         let base = {
@@ -144,11 +169,11 @@ pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> R
             let newest = kept.rfind(|kept| is_before(kept.manifest.log_position));
             newest.map(|kept| Base { position: kept.manifest.log_position, label: kept.manifest.label })
         };
-        let base = base.unwrap_or(Base { position: 0, label: None });
-        if base.position < past.begin() {
+        let nothing = past.begins_with_nothing(scope.group).then_some(Base { position: 0, label: None });
+        let Some(base) = base.or(nothing).filter(|base| past.has_since(scope.group, base.position)) else {
             let problem = "no checkpoint from before it is retained, with the changelog from there on";
             return Err(scope.refuse(problem));
-        }
+        };
         if past.was_torn(scope.group, base.position) {
             return Err(scope.refuse(TORN));
         }
@@ -165,23 +190,10 @@ fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> 
     loop {
         let (mut again, mut grown) = (0, HashSet::new());
         for run in past.runs(base.position) {
-            if scope.passes_over(units, &run) {
-                continue;
-            }
-            for event in past.events(&run)?.iter() {
-                let counts = event.group == scope.group && event.position >= base.position;
-                if !counts || scope.amended.void.contains(&(event.group, event.id)) {
-                    continue;
-                }
-                if !scope.concerns(units, event.position, event.accesses) {
-                    continue;
-                }
-                again += usize::from(!scope.is_bad(event.id));
-                if let Some(units) = units {
-                    let reads = event.accesses.iter().filter(|access| access.kind.reads()).map(unit);
-                    let besides = scope.amended.of(event.position);
-                    grown.extend(reads.chain(besides).filter(|unit| !units.contains(unit)));
-                }
+            let parts = scope.parts_of(units, &run);
+            for part in run.among(parts) {
+                let events = past.events(&run, part)?;
+                again += gather_of(&events, scope, base, units, &mut grown);
             }
         }
         match units {
@@ -194,4 +206,24 @@ fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> 
             _ => return Ok(again),
         }
     }
+}
+
+fn gather_of(events: &Events, scope: &Scope<'_>, base: Base, units: &Units, grown: &mut HashSet<u64>) -> usize {
+    let mut again = 0;
+    for event in events.iter() {
+        let counts = event.group == scope.group && event.position >= base.position;
+        if !counts || scope.amended.void.contains(&(event.group, event.id)) {
+            continue;
+        }
+        if !scope.concerns(units, event.position, event.accesses) {
+            continue;
+        }
+        again += usize::from(!scope.is_bad(event.id));
+        if let Some(units) = units {
+            let reads = event.accesses.iter().filter(|access| access.kind.reads()).map(unit);
+            let besides = scope.amended.of(event.position);
+            grown.extend(reads.chain(besides).filter(|unit| !units.contains(unit)));
+        }
+    }
+    again
 }

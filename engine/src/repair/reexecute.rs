@@ -2,7 +2,8 @@
 
 use super::plan::{Base, Scope, Units};
 use super::{Content, Outcome, Retraction};
-use crate::causality::{Closure, Past};
+use crate::beside::Beside;
+use crate::causality::{Closure, Logged, Past};
 use crate::changelog::access::{AccessKind, cell_hash, entry_hash};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
@@ -10,8 +11,6 @@ use crate::events::{self, Touched, Watch};
 use crate::ids::{KeyGroupRange, StateId};
 use crate::key::{Key, SortKey, push_sort_key};
 use crate::packed::Packed;
-use crate::platform::random::random;
-use crate::platform::storage::{make_scratch, names, remove_directory};
 use crate::snapshot::Snapshot;
 use crate::states::{StateDef, StateKind, StateOptions};
 use crate::store::{State, Store, StoreInner};
@@ -19,15 +18,17 @@ use crate::writer::Writer;
 use crate::{Durability, MapRange, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a cell or a map holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-enum Whole {
+pub enum Whole {
     #[default]
+    /// Nothing.
     Nothing,
+    /// A value, or a list.
     One(Content),
+    /// Entries.
     Map(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
@@ -85,18 +86,13 @@ pub fn run(
 /// A store beside the store, for one key group, with the same states.
 #[derive(Debug)]
 pub struct Scratch {
-    // In this order: the writer goes before the store, and the directory last.
-    writer: Option<Writer>,
+    beside: Beside,
     watch: Loader,
-    store: Option<Store>,
-    directory: PathBuf,
 }
 
 impl Scratch {
     /// An empty one; what events are about to read comes from a checkpoint, if there is one.
     pub fn new(store: &Arc<StoreInner>, scope: &Scope<'_>, base: Option<Snapshot>, units: &Units) -> Result<Self> {
-        let directory = store.storage.root().join(names::scratch_name(random()));
-        make_scratch(&directory)?;
         let options = StoreOptions {
             // Nothing of it has to last: nothing is synced.
             durability: Durability::Host,
@@ -107,19 +103,20 @@ impl Scratch {
         };
         let defs = store.states.read().clone();
         let watch = Loader { base, units: units.clone(), defs: defs.clone(), ..Loader::default() };
-        let mut scratch = Self { writer: None, watch, store: None, directory };
-        let made = Store::create(&store.engine, &scratch.directory, options)?;
-        for def in &defs {
-            made.inner.register(options_of(def))?;
-        }
-        scratch.writer = Some(made.writer(made.range())?);
-        scratch.store = Some(made);
-        Ok(scratch)
+        let beside = Beside::new(store, |directory| {
+            let made = Store::create(&store.engine, directory, options)?;
+            for def in &defs {
+                made.inner.register(options_of(def))?;
+            }
+            let writer = made.writer(made.range())?;
+            Ok((made, writer))
+        })?;
+        Ok(Self { beside, watch })
     }
 
     /// The writer of it.
     pub fn writer(&mut self) -> Result<&mut Writer> {
-        self.writer.as_mut().ok_or(Error::Closed)
+        self.beside.writer()
     }
 
     /// Applies the events again that concern the keys, from the base on. Without the bad ones those that depend on them may do something else
@@ -131,64 +128,63 @@ impl Scratch {
         base: Base,
         (dependents, is_without): (&HashSet<u64>, bool),
     ) -> Result<()> {
-        let writer = self.writer.as_mut().ok_or(Error::Closed)?;
         let units = self.watch.units.clone();
         for run in past.runs(base.position) {
-            if scope.passes_over(&units, &run) {
-                continue;
-            }
-            for event in past.events(&run)?.iter() {
-                let counts = event.group == scope.group && event.position >= base.position;
-                let is_out =
-                    scope.amended.void.contains(&(event.group, event.id)) || (is_without && scope.is_bad(event.id));
-                if !counts || is_out || !scope.concerns(&units, event.position, event.accesses) {
-                    continue;
-                }
-                let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
-                let depends = dependents.contains(&event.position);
-                self.watch.is_undone = depends;
-                self.watch.differs_at = (depends && is_without).then_some(event.position);
-                self.watch.known.clear();
-                if self.watch.differs_at.is_some() {
-                    for access in event.accesses.iter() {
-                        self.watch.known.extend(access.kind.reads().then_some((access.hash, false)));
-                        self.watch.known.extend(access.kind.writes().then_some((access.hash, true)));
+            let parts = scope.parts_of(&units, &run);
+            for part in run.among(parts) {
+                let events = past.events(&run, part)?;
+                for event in events.iter().filter(|event| event.position >= base.position) {
+                    let is_out =
+                        scope.amended.void.contains(&(event.group, event.id)) || (is_without && scope.is_bad(event.id));
+                    let counts = event.group == scope.group && !is_out;
+                    if !counts || !scope.concerns(&units, event.position, event.accesses) {
+                        continue;
                     }
-                    let units = scope.amended.of(event.position);
-                    self.watch.known.extend(units.flat_map(|unit| [(unit, false), (unit, true)]));
-                }
-                let done = events::again(writer, &*handler, None, event.event, Some(&mut self.watch));
-                if !self.watch.grown.read.is_empty() {
-                    return Ok(());
-                }
-                // Without the bad ones it may be less.
-                if !done? && self.watch.differs_at.is_none() {
-                    return Err(events::asks_less(&*handler));
+                    self.apply_one(past, scope, &event, (dependents.contains(&event.position), is_without))?;
+                    if !self.watch.grown.read.is_empty() {
+                        return Ok(());
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    fn apply_one(
+        &mut self,
+        past: &Past,
+        scope: &Scope<'_>,
+        event: &Logged<'_>,
+        (depends, is_without): (bool, bool),
+    ) -> Result<()> {
+        let writer = self.beside.writer()?;
+        let handler = events::find(past.store(), event.handler.0, event.handler.1)?;
+        self.watch.is_undone = depends;
+        self.watch.differs_at = (depends && is_without).then_some(event.position);
+        self.watch.known.clear();
+        if self.watch.differs_at.is_some() {
+            for access in event.accesses.iter() {
+                self.watch.known.extend(access.kind.reads().then_some((access.hash, false)));
+                self.watch.known.extend(access.kind.writes().then_some((access.hash, true)));
+            }
+            let units = scope.amended.of(event.position);
+            self.watch.known.extend(units.flat_map(|unit| [(unit, false), (unit, true)]));
+        }
+        let done = events::again(writer, &*handler, None, event.event, Some(&mut self.watch));
+        // Without the bad ones it may be less, and it ends where one of them reads what isn't there.
+        if self.watch.grown.read.is_empty() && !done? && self.watch.differs_at.is_none() {
+            return Err(events::asks_less(&*handler));
+        }
+        Ok(())
+    }
+
     /// What it holds of a cell or map.
     fn whole(&mut self, name: &[u8]) -> Result<Whole> {
-        let Self { writer, watch, .. } = self;
-        let writer = writer.as_mut().ok_or(Error::Closed)?;
+        let Self { beside, watch } = self;
+        let writer = beside.writer()?;
         // One that only the other pass came to is here what it was at the base.
         watch.load(writer, name)?;
         whole(writer, name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.writer = None;
-        if let Some(Err(error)) = self.store.take().map(Store::close) {
-            tracing::warn!(%error, "closing a scratch store");
-        }
-        if let Err(error) = remove_directory(&self.directory) {
-            tracing::warn!(%error, "a scratch store's directory is left");
-        }
     }
 }
 
@@ -337,7 +333,7 @@ pub fn parts(name: &[u8]) -> Result<(StateId, Key<'_>)> {
 }
 
 /// What a cell or map holds.
-fn whole(writer: &mut Writer, name: &[u8]) -> Result<Whole> {
+pub fn whole(writer: &mut Writer, name: &[u8]) -> Result<Whole> {
     let (state, key) = parts(name)?;
     let state = State::numbered(state);
     match writer.def_of(state)?.kind {
@@ -361,7 +357,7 @@ fn whole(writer: &mut Writer, name: &[u8]) -> Result<Whole> {
 }
 
 /// What changes at a cell, or at the entries of a map.
-fn retract(name: &[u8], before: Whole, after: Whole, out: &mut Vec<Retraction>) -> Result<()> {
+pub fn retract(name: &[u8], before: Whole, after: Whole, out: &mut Vec<Retraction>) -> Result<()> {
     if before == after {
         return Ok(());
     }

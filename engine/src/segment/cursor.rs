@@ -78,6 +78,11 @@ impl SegmentCursor {
         size_of::<Self>() + block + self.position.memory_bytes() + self.window.bytes.capacity()
     }
 
+    /// Takes what was read of the file already, from `offset` on.
+    pub fn take_ahead(&mut self, offset: u64, bytes: Buffer) {
+        self.window = Window { offset, bytes };
+    }
+
     /// The record that it stands on; `None` past the ends.
     pub fn entry(&self) -> Option<Entry<'_>> {
         self.block.as_ref()?.1.entry(&self.position)

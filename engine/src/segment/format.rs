@@ -327,6 +327,11 @@ impl SegmentMeta {
         }
     }
 
+    /// For how many keys another filter is to have room that takes all of this one's; they may be said to be more than any file has.
+    pub fn keys_to_hold(&self) -> u64 {
+        self.filter_keys.min(u64::from(self.filter_blocks) * UNIT_BYTES * 8)
+    }
+
     /// Whether counts, keys and expiries agree with each other.
     fn is_consistent(&self) -> bool {
         let values = self.entries.checked_sub(self.tombstones);

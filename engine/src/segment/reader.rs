@@ -305,6 +305,20 @@ impl Segment {
         ReadRequest::new(Arc::clone(&self.file), block.offset, block.len as usize)
     }
 
+    /// The same for a block and those behind it, as far as they end within so many bytes.
+    pub fn read_request_ahead(&self, block: BlockRef, bytes_max: u64) -> Result<ReadRequest, StorageError> {
+        let mut end = block.offset + u64::from(block.len);
+        for index in block.index + 1..self.blocks() {
+            let next = self.block_ref(index)?;
+            let next_end = next.offset + u64::from(next.len);
+            if next_end < end || next_end - block.offset > bytes_max {
+                break;
+            }
+            end = next_end;
+        }
+        Ok(ReadRequest::new(Arc::clone(&self.file), block.offset, (end - block.offset) as usize))
+    }
+
     /// Checks and decodes what [`Segment::read_request`] fetched.
     pub fn decode(&self, block: BlockRef, stored: Buffer) -> Result<Block, StorageError> {
         if stored.len() != block.len as usize {
@@ -346,7 +360,7 @@ impl Segment {
 
     /// Reads and decodes a block, past the cache.
     pub fn read_block(&self, block: BlockRef) -> Result<Block, StorageError> {
-        self.decode(block, self.file.read_at(block.offset, block.len as usize)?)
+        self.decode(block, self.file.read_single(block.offset, block.len as usize)?)
     }
 
     /// A cursor over all records, which stands nowhere yet. It takes the blocks that it seeks to from the cache, and

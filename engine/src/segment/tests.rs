@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::*;
 use crate::ids::{Epoch, KeyGroup, SegmentId, StateId};
 use crate::key::{Key, SortKey, push_entry_key, push_sort_key};
-use crate::platform::storage::{Fault, Storage, StorageChoice, open};
+use crate::platform::storage::{Fault, PageCache, Storage, StorageChoice, open};
 use crate::spans::Spans;
 
 type Record = (Kind, Option<u64>, Vec<u8>);
@@ -23,7 +23,7 @@ type Model = BTreeMap<Vec<u8>, Record>;
 const ID: SegmentId = SegmentId::new(0xA11, 7);
 
 fn storage(directory: &Path) -> Arc<dyn Storage> {
-    open(directory, StorageChoice::Posix, false, true).unwrap()
+    open(directory, StorageChoice::Posix, PageCache::Everything, true).unwrap()
 }
 
 fn options(entries: usize) -> SegmentOptions {

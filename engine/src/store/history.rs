@@ -72,7 +72,7 @@ impl Store {
                 repair::record::join(&mut whole, entry.user_key, entry.value);
             }
         }
-        repair::decode(group, &whole)
+        repair::decode(&self.inner, group, &whole)
     }
 
     /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in

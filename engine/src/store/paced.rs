@@ -19,6 +19,8 @@ pub(crate) struct Paced {
     started: Instant,
     /// Units of input that the host took since the store was opened; 0 where it doesn't count.
     input: AtomicU64,
+    /// Bytes that were written beside checkpoints since the last one.
+    beside: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -46,7 +48,7 @@ impl Paced {
         let mut pacer = Pacer::new(policy, false, now_ns);
         pacer.observe_open(now_ns, took);
         let state = State { pacer, before: 0, number: 0, open: Vec::new(), lost: None };
-        Self { started, input: AtomicU64::new(0), state: Mutex::new(state) }
+        Self { started, input: AtomicU64::new(0), beside: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
     /// With a changelog its bytes are the work: it stands at `position`, and the checkpoint that was opened at `before`.
@@ -58,6 +60,11 @@ impl Paced {
     /// So many bytes of the changelog were replayed in this time.
     pub fn replayed(&self, bytes: u64, took: Duration) {
         self.state.lock().pacer.observe_replay(self.now_ns(), bytes, took);
+    }
+
+    /// So many bytes were written beside checkpoints.
+    pub fn wrote_beside(&self, bytes: u64) {
+        self.beside.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn now_ns(&self) -> u64 {
@@ -90,7 +97,8 @@ impl Paced {
         // Of all processors, one at most was kept from the writers.
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
         let lost = state.lost.unwrap_or(took / processors);
-        let (written_bytes, changed_bytes) = (info.new_bytes, info.changed_bytes);
+        let written_bytes = info.new_bytes + self.beside.swap(0, Ordering::Relaxed);
+        let changed_bytes = info.changed_bytes;
         let completed = Completed { took, lost, written_bytes, changed_bytes };
         state.pacer.checkpoint_completed(now_ns, number, completed);
         self.tell(&mut state, now_ns, None);

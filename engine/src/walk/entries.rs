@@ -3,6 +3,7 @@
 use super::{Access, view_of};
 use crate::error::Result;
 use crate::hot::record::{ENTRY, Record};
+use crate::hot::{Hot, Probe};
 use crate::ids::KeyGroup;
 use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
 use crate::merged::{Base, Bounds, Merged};
@@ -148,35 +149,18 @@ impl Entries {
         let below = core.hot.head(&probe).is_spilled() && !core.hot.is_cleared_for(&probe, committed);
         let hidden = if below { core.hot.hidden_for(&probe, committed) } else { Spans::default() };
         let root = core.hot.find_root(&probe).map(|(root, _)| root);
-        let mut last: Vec<u8> = Vec::new();
-        let mut stopped = false;
-        let arena = core.hot.arena();
+        let (mut last, mut stopped) = (Vec::new(), false);
         let (mut room, records_max) = (out.room(), out.room());
-        let mut visit = |at| {
-            let record = Record::load(arena, at);
-            let user_key = record.area(arena);
-            let outside = match self.reverse {
-                true => user_key < self.from.as_slice(),
-                false => self.to.as_deref().is_some_and(|to| user_key >= to),
-            };
-            if outside {
-                return false;
-            }
-            // What is staged masks nothing that is committed.
-            let version = if committed { core.hot.committed_of(def.id.0, group, record) } else { Some(record) };
-            let Some(record) = version else { return true };
-            let live = record.kind() == ENTRY && !is_expired(record.expiry_ms(arena), now_ms);
-            let value = core.hot.value_of(record);
+        // The value of a user key, or that memory has none of it; true to go on.
+        let mut take = |user_key: &[u8], value: Option<&[u8]>| {
             if below {
                 window.bytes.extend_from_slice(user_key);
                 let key_end = window.bytes.len();
-                if live {
-                    window.bytes.extend_from_slice(value);
-                }
-                window.entries.push((key_end, window.bytes.len(), live));
+                window.bytes.extend_from_slice(value.unwrap_or_default());
+                window.entries.push((key_end, window.bytes.len(), value.is_some()));
                 stopped = window.entries.len() >= records_max || window.bytes.len() >= WINDOW_BYTES;
                 window.truncated = stopped;
-            } else if live {
+            } else if let Some(value) = value {
                 out.push(PackedRecord { group: self.group, key: &[], namespace: &[], user_key, value });
                 room = out.room();
                 stopped = room == 0;
@@ -187,18 +171,66 @@ impl Entries {
             !stopped
         };
         if let Some(root) = root {
-            let tree = core.hot.tree(root);
-            if self.reverse {
-                tree.descend_from(arena, self.to.as_deref(), &mut visit);
-            } else {
-                tree.ascend(arena, Some(&self.from), &mut visit);
-            }
+            self.visit(&core.hot, &probe, root, (now_ms, committed), &mut take);
         }
         if !below {
             if stopped { self.pass(&last) } else { self.done = true }
         }
         core.scratch = scratch;
         Ok(Seen { view: view_of(core, committed), below, hidden })
+    }
+
+    /// Calls `take` with what memory has of the rest, in its order: a user key's value, or none where it masks one on disk; until it says
+    /// false.
+    fn visit(
+        &self,
+        hot: &Hot,
+        probe: &Probe<'_>,
+        root: Record,
+        (now_ms, committed): (u64, bool),
+        take: &mut impl FnMut(&[u8], Option<&[u8]>) -> bool,
+    ) {
+        let arena = hot.arena();
+        let range = (self.from.as_slice(), self.to.as_deref());
+        let mut far = hot.far_between(probe, root, range, usize::MAX).0;
+        if self.reverse {
+            far.reverse();
+        }
+        let mut far = far.into_iter().map(|far| far.entry).peekable();
+        let mut goes_on = true;
+        let mut visit = |at| {
+            let record = Record::load(arena, at);
+            let user_key = record.area(arena);
+            let outside = match self.reverse {
+                true => user_key < self.from.as_slice(),
+                false => self.to.as_deref().is_some_and(|to| user_key >= to),
+            };
+            if outside {
+                return false;
+            }
+            let comes_before = |of: &[u8]| if self.reverse { of > user_key } else { of < user_key };
+            while goes_on && let Some(entry) = far.next_if(|entry| comes_before(entry.user_key)) {
+                goes_on = take(entry.user_key, Some(entry.value));
+            }
+            // What is staged masks nothing that is committed.
+            let version = if committed { hot.committed_of(probe.state, probe.group, record) } else { Some(record) };
+            if let (true, Some(version)) = (goes_on, version) {
+                // The record is newer than what was put far.
+                far.next_if(|entry| entry.user_key == user_key);
+                let live = version.kind() == ENTRY && !is_expired(version.expiry_ms(arena), now_ms);
+                goes_on = take(user_key, live.then(|| hot.value_of(version)));
+            }
+            goes_on
+        };
+        let tree = hot.tree(root);
+        if self.reverse {
+            tree.descend_from(arena, self.to.as_deref(), &mut visit);
+        } else {
+            tree.ascend(arena, Some(&self.from), &mut visit);
+        }
+        while goes_on && let Some(entry) = far.next() {
+            goes_on = take(entry.user_key, Some(entry.value));
+        }
     }
 
     /// Leaves everything up to a user key behind.

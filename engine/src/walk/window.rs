@@ -225,12 +225,15 @@ impl Noting<'_> {
             TOMBSTONE if def.kind == StateKind::Map && !hot.hides_all(record) => Verdict::Unknown,
             TOMBSTONE => Verdict::Dead,
             // Without entries it is there for its floor alone.
-            ROOT if hot.entries(record) == 0 => return None,
+            ROOT if hot.entries(record) == 0 && !hot.has_far(record) => return None,
             ROOT => {
-                let mut live = false;
+                let mut live = hot.has_far(record) && {
+                    let (area, namespaced) = (record.area(arena), record.has(NAMESPACE));
+                    hot.has_live_far(&hot.probe(def.id.0, self.group, area, namespaced), record)
+                };
                 hot.tree(record).ascend(arena, None, |at| {
                     let Some(entry) = self.version(Record::load(arena, at)) else { return true };
-                    live = entry.kind() == ENTRY && !is_expired(entry.expiry_ms(arena), now_ms);
+                    live |= entry.kind() == ENTRY && !is_expired(entry.expiry_ms(arena), now_ms);
                     !live
                 });
                 if live { Verdict::Live } else { Verdict::Unknown }

@@ -3,15 +3,15 @@
 use crate::barrier;
 use crate::change;
 use crate::changelog::LogBuffer;
-use crate::changelog::access::Accesses;
 use crate::changelog::record::{Change, Event};
 use crate::error::{Error, Result};
-use crate::events::{self, HandlerId, LogMark, Trace};
+use crate::events::{self, HandlerId, LogMark, Noted, Trace};
 use crate::ids::{EventId, KeyGroup, StateId};
 use crate::key::Key;
 use crate::metrics::OperationKind;
 use crate::past::{self, Cell};
 use crate::read;
+use crate::shard::{Core, Shard};
 use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
 use crate::writer::Writer;
@@ -106,45 +106,80 @@ impl Writer {
         self.states.get(&self.store, state)
     }
 
-    /// Begins with an event whose changes are committed and cut off together; where the changelog's buffer stands.
-    pub(crate) fn begin_event(&mut self) -> Result<LogMark> {
-        // Who holds it has seen that no event is under way.
-        let sealing = barrier::lock_for_event(&self.store);
-        let mut core = self.token.enter();
-        self.shard.set_in_event(&mut core, true);
-        drop(sealing);
-        core.log.as_ref().map(|log| log.mark()).ok_or_else(no_changelog)
+    /// Begins with an event whose changes are committed and cut off together; where the changelog's buffer stands, and the clock, in ms.
+    pub(crate) fn begin_event(&mut self) -> Result<(LogMark, u64)> {
+        self.begin_with(|_, _| ()).map(|(mark, now_ms, ())| (mark, now_ms))
     }
 
-    /// Room for what an event reads and writes.
-    pub(crate) fn take_trace(&mut self) -> Trace {
-        std::mem::take(&mut self.trace)
-    }
-
-    /// Keeps it.
-    pub(crate) fn put_trace(&mut self, trace: Trace) {
-        self.trace = trace;
-    }
-
-    /// Ends it.
-    pub(crate) fn end_event(&mut self) {
-        let mut core = self.token.enter();
-        self.shard.set_in_event(&mut core, false);
-    }
-
-    /// Logs an event that is known by its id in place of what it changed, which stands in the buffer behind `mark`.
-    pub(crate) fn log_traced(
+    /// The same with one that is applied once: notes that it is, if that is quick.
+    pub(crate) fn begin_event_once(
         &mut self,
-        mark: LogMark,
-        handler: (&str, u32),
-        event: (EventId, Event<'_>),
-        accesses: Accesses<'_>,
-    ) {
+        applied: State,
+        group: KeyGroup,
+        id: EventId,
+    ) -> Result<(LogMark, u64, Option<Noted>)> {
+        self.trace.clear();
+        self.begin_with(|shard, core| events::note_quickly(shard, core, applied, group, id))
+    }
+
+    /// Begins with an event, and does something in the same step.
+    #[inline]
+    fn begin_with<R>(&mut self, first: impl FnOnce(&Shard, &mut Core) -> R) -> Result<(LogMark, u64, R)> {
+        loop {
+            let mut core = self.token.enter();
+            // Inside the gate: who holds events off borrows it afterwards, and then sees that there is one.
+            if core.has_events && !self.store.queue.holds_events_off() {
+                let now_ms = core.hot.now_ms;
+                let mark = core.log.as_ref().map(|log| log.mark()).ok_or_else(no_changelog)?;
+                core.in_event = true;
+                return Ok((mark, now_ms, first(&self.shard, &mut core)));
+            }
+            let is_known = core.has_events;
+            drop(core);
+            if is_known {
+                barrier::await_events(&self.store);
+            } else {
+                let _sealing = self.store.queue.sealing.lock();
+                self.shard.note_events(&mut self.token.enter());
+            }
+        }
+    }
+
+    /// What the event under way reads and writes.
+    pub(crate) const fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// Remembers where it is noted which event of a source was applied last to a key group.
+    pub(crate) fn remember_place(&mut self, applied: State, group: KeyGroup, source: u32) {
+        let group = group.0 - self.shard.range.first();
+        self.token.enter().hot.remember_place(applied.id().0, group, source);
+    }
+
+    /// Ends an event.
+    pub(crate) fn end_event(&mut self) {
+        self.token.enter().in_event = false;
+    }
+
+    /// Ends an event that is logged as what it changed: with what was noted of it, where that isn't logged yet.
+    pub(crate) fn end_logged(&mut self, noted: Option<(State, KeyGroup, EventId)>) {
         let mut core = self.token.enter();
-        if let Some(log) = &mut core.log {
-            log.traced(mark, handler, event, accesses);
+        if let (Some((applied, group, id)), Some(log)) = (noted, &mut core.log) {
+            log.word(applied.id(), group, &id.source.to_be_bytes(), id.offset.to_le_bytes());
         }
         core.heed_log();
+        core.in_event = false;
+    }
+
+    /// Ends an event that is known by its id, and logs it in place of what it changed, which stands in the buffer behind `mark`, with what it
+    /// read and wrote.
+    pub(crate) fn end_traced(&mut self, mark: LogMark, handler: (&str, u32), event: (EventId, Event<'_>)) {
+        let mut core = self.token.enter();
+        if let Some(log) = &mut core.log {
+            log.traced(mark, handler, event, self.trace.logged());
+        }
+        core.heed_log();
+        core.in_event = false;
     }
 
     /// Where the changelog's buffer stands; `None` without a changelog.
@@ -204,7 +239,7 @@ impl Writer {
             return self.put(state, key, value);
         }
         let done = self.at(OperationKind::Batch, state, &ALL, key, |core, def, probe| {
-            check_change(def, change)?;
+            change::check_redo(def, change)?;
             change::redo(core, def, key, probe, change, expiry_ms)
         })?;
         match change {
@@ -216,19 +251,4 @@ impl Writer {
 
 fn no_changelog() -> Error {
     Error::Options { option: "durability", problem: "events that are known by their ids need a changelog".into() }
-}
-
-/// Checks that a state is of a kind that can have been changed so.
-fn check_change(def: &StateDef, change: Change<'_>) -> Result<()> {
-    let fits = match change {
-        Change::Put(_) | Change::Delete | Change::Touch => def.kind != StateKind::Map,
-        Change::Append(_) => def.kind == StateKind::List,
-        Change::Merge(_) => def.kind == StateKind::Merging,
-        _ => def.kind == StateKind::Map,
-    };
-    if fits {
-        return Ok(());
-    }
-    let problem = format!("a {:?} state, the changelog has {change:?} of it", def.kind);
-    Err(Error::State { state: def.name.clone(), problem })
 }

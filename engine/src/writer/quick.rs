@@ -1,12 +1,17 @@
 //! The quick paths of a writer: to values in memory that nothing stands in the way of. `engine/src/hot/quick.rs` says what is quick,
 //! and why it matters.
 
+use crate::batch::Operation;
 use crate::changelog::record::Change;
+use crate::hot::fetch::{Spot, has_rest};
 use crate::hot::record::hash_area;
 use crate::key::{KEY_BYTES_MAX, Key};
 use crate::store::State;
 use crate::write;
 use crate::writer::Writer;
+
+/// So many operations before it is its turn, what is left of a long value is fetched: the processor waits for some dozen lines at once.
+const LONG_AHEAD: usize = 3;
 
 /// What the quick path made of an update.
 pub(super) enum QuickUpdate<V, F> {
@@ -87,6 +92,45 @@ impl Writer {
         core.counts.operations += 1;
         core.counts.hits += 1;
         QuickUpdate::Done
+    }
+
+    /// Does the puts that a batch goes on with, in order, until something stands in the way of the quick path: how many those were. What the
+    /// keys lead to was fetched, to these places.
+    pub(crate) fn quick_puts(&mut self, batch: &[(State, Key<'_>, Operation<'_>)], spots: &[Spot]) -> usize {
+        let Some((_, _, Operation::Put(first))) = batch.first() else { return 0 };
+        let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else { return 0 };
+        let core = &mut *core;
+        let left = write::quick_operations_left(core.counts.operations);
+        if has_rest(first.len()) {
+            spots.iter().take(LONG_AHEAD).for_each(|spot| core.hot.fetch_rest(spot));
+        }
+        let mut done = 0;
+        for (&(state, key, operation), spot) in batch.iter().zip(spots).take(left) {
+            let Operation::Put(value) = operation else { break };
+            if !self.states.is_plain(&self.store, state) || !key.namespace.is_empty() {
+                break;
+            }
+            if has_rest(value.len())
+                && let Some(later) = spots.get(done + LONG_AHEAD)
+            {
+                core.hot.fetch_rest(later);
+            }
+            let Some(record) = core.hot.quick_record(spot.state, spot.group, spot.hash, key.key) else { break };
+            if core.hot.change_quickly(record, |_| Some(value)).is_err() {
+                break;
+            }
+            done += 1;
+            if let Some(log) = &mut core.log {
+                log.change(state.0, key, Change::Put(value), None);
+                core.heed_log();
+                if core.is_unsettled(&self.shard) {
+                    break;
+                }
+            }
+        }
+        core.counts.operations += done as u64;
+        core.counts.hits += done as u64;
+        done
     }
 
     /// Gives a value to `use_it` if nothing stands in the way of the quick path; gives `use_it` back if something does. A

@@ -7,7 +7,7 @@ use crate::support::workload::{Contents, Model, Plan, Subject, contents_of, stor
 use alluvium::checksum::checksum;
 use alluvium::inspect::{self, Severity};
 use alluvium::platform::storage::Fault;
-use alluvium::{Class, Engine, EngineOptions, Error, Key, MapRange, StorageChoice, Store};
+use alluvium::{Class, Engine, EngineOptions, Error, Key, MapRange, PageCache, StorageChoice, Store};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -39,7 +39,7 @@ impl Scene {
             memory_budget_bytes: 4 << 20,
             threads: 1,
             storage: StorageChoice::Posix,
-            direct_io: false,
+            page_cache: PageCache::Everything,
             ..Default::default()
         };
         let engine = Engine::open(options).unwrap();

@@ -1,6 +1,7 @@
 //! Crashes: a process is killed, and what it leaves is one of its checkpoints, at least the last one it saw complete.
 
-use crate::support::child::{Place, committed_steps, logged_options};
+use crate::support::child::Place;
+use crate::support::runs::{committed_steps, logged_options};
 use crate::support::trace;
 use crate::support::workload::{Model, Plan, Rng, Subject, check_store, engine, store_options};
 use alluvium::inspect::{self, Severity};

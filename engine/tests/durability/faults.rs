@@ -1,7 +1,8 @@
 //! Faults of the machine: no room, no descriptors, no memory, failed syncs, denied system calls, a held directory.
 
-use crate::support::child::{Place, Report, run_plan};
+use crate::support::child::Place;
 use crate::support::limits;
+use crate::support::runs::{Report, run_plan};
 use crate::support::workload::{Contents, Model, Plan, Subject, check_store, engine, store_options};
 use alluvium::inspect::{self, Severity};
 use alluvium::platform::storage::Fault;
@@ -23,7 +24,7 @@ const LARGE: Plan =
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the processes of this file's tests do.
-pub fn role(role: &str, store: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
+pub fn role(role: &str, store: &Path, report: &mut dyn Report, plan: Plan, storage: StorageChoice) {
     match role {
         "hold" => {
             let engine = engine(storage, 4 << 20);
@@ -282,7 +283,7 @@ fn a_directory_is_held_once() {
 }
 
 /// Works until a call fails for good; sees later barriers refused, though the calls work again, and reads go on.
-fn fail_for_good(path: &Path, report: &mut Report, plan: Plan, storage: StorageChoice) {
+fn fail_for_good(path: &Path, report: &mut dyn Report, plan: Plan, storage: StorageChoice) {
     let engine = engine(storage, 4 << 20);
     let mut model = Model::new(plan);
     let mut subject = Subject::over(Store::create(&engine, path, store_options()).unwrap()).unwrap();

@@ -4,7 +4,7 @@ use crate::instance::{Instance, show_at};
 use crate::oracle::{At, Content, Held, Kind};
 use alluvium::manifest::reader;
 use alluvium::platform::storage::{Fault, names};
-use alluvium::{MapRange, StateKind, StorageChoice};
+use alluvium::{MapRange, PageCache, StateKind, StorageChoice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -141,7 +141,8 @@ impl Instance {
 
     fn files_without_name(&self) -> BTreeSet<String> {
         let path = self.directory.path();
-        let storage = alluvium::platform::storage::open(path, StorageChoice::Posix, false, false).unwrap();
+        let storage =
+            alluvium::platform::storage::open(path, StorageChoice::Posix, PageCache::Everything, false).unwrap();
         let mut named = BTreeSet::new();
         for number in reader::numbers(&*storage).unwrap() {
             // Between listing and reading, a manifest may have been subsumed.

@@ -24,6 +24,8 @@ pub struct Setup {
     pub steps: usize,
     /// Stores have changelogs, and are committed now and then.
     pub changelog: bool,
+    /// Whether the changelog is replayed key group by key group, however short it is.
+    pub by_group: bool,
 }
 
 pub struct World {
@@ -141,7 +143,12 @@ impl World {
                 retained_checkpoints: setup.retained,
                 compress: setup.compress,
                 durability: if setup.changelog { Durability::Changelog } else { Durability::Checkpoint },
-                changelog: ChangelogOptions { file_bytes: 1 << 20, bytes: 64 << 10, ..ChangelogOptions::default() },
+                changelog: ChangelogOptions {
+                    file_bytes: 1 << 20,
+                    bytes: 64 << 10,
+                    whole_replay_bytes: if setup.by_group { 0 } else { ChangelogOptions::default().whole_replay_bytes },
+                    ..ChangelogOptions::default()
+                },
                 ..StoreOptions::default()
             };
             let store = Store::create(&engine, directory.path(), options.clone()).unwrap();

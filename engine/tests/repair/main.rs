@@ -1,7 +1,13 @@
 //! Repairs: after bad events are taken back the store holds what it would had they never come, whatever came after them.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod compensation;
 mod histories;
 mod hostile;
+#[cfg(target_os = "linux")]
+#[expect(clippy::expect_used, reason = "tests may panic")]
+mod kills;
 mod model;
+mod moved;
+mod oracle;
 mod stories;

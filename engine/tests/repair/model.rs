@@ -364,7 +364,11 @@ pub fn engine() -> Engine {
 
 impl World {
     pub fn open(engine: &Engine, path: &Path, draws: u64, checkpoints: usize) -> Self {
-        let store = Store::open_or_create(engine, path, options(checkpoints)).unwrap();
+        Self::over(Store::open_or_create(engine, path, options(checkpoints)).unwrap(), draws)
+    }
+
+    /// Of a store that is open.
+    pub fn over(store: Store, draws: u64) -> Self {
         let traced = |options: StateOptions| store.state(options.log(LogMode::Event).traced()).unwrap();
         let states = States {
             numbers: traced(StateOptions::value("numbers")),

@@ -3,8 +3,8 @@
 
 use crate::rng::Rng;
 use alluvium::{
-    Barrier, Class, Commit, Durability, Engine, EngineOptions, Key, KeyGroup, KeyGroupRange, MergeOperator, Scope,
-    State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, Class, Commit, Durability, Engine, EngineOptions, History, Key, KeyGroup, KeyGroupRange, MergeOperator,
+    Scope, State, StateOptions, Store, StoreOptions, Writer,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,13 +13,16 @@ use std::time::Duration;
 
 const GROUPS: u16 = 8;
 const KEYS: u16 = 20;
-/// The directory, the durability and whether it is transactional, for a child.
+/// How many steps there are from one checkpoint to the next.
+const CHECKPOINT_STEPS: u64 = 4;
+/// The directory, and before it what it does: `l` with a changelog, `t` transactional, `p` rolling back to positions, for a child.
 const WORK: &str = "ALLUVIUM_ROLLBACK_CRASH";
 
 /// Sums by key group and key, and how many steps were done.
 type Model = BTreeMap<(u16, u16), u64>;
 
-fn options(logs: bool, transactional: bool) -> StoreOptions {
+fn options(flags: &str) -> StoreOptions {
+    let (logs, transactional) = (flags.contains('l'), flags.contains('t'));
     let durability = if logs { Durability::Changelog } else { Durability::Checkpoint };
     let range = KeyGroupRange::new(0, GROUPS);
     StoreOptions {
@@ -29,6 +32,8 @@ fn options(logs: bool, transactional: bool) -> StoreOptions {
         transactional,
         // A checkpoint that a crash came after is made again, with the same label.
         retained_checkpoints: 12,
+        // On the way to a position there are rollbacks to earlier ones.
+        history: History { checkpoints: if flags.contains('p') { 24 } else { 0 } },
         ..StoreOptions::default()
     }
 }
@@ -42,14 +47,16 @@ struct Step {
 }
 
 impl Step {
-    fn new(number: u64) -> Self {
+    fn new(number: u64, options: &StoreOptions) -> Self {
+        // Rollbacks to positions lie on each other's way: what all of them lead back to has to be in the history.
+        let every = if options.history.checkpoints > 0 { 9 } else { 3 };
         let mut rng = Rng::new(number);
-        let newest = number / 4 * 4;
+        let newest = number / CHECKPOINT_STEPS * CHECKPOINT_STEPS;
         let (a, b) = (rng.below(GROUPS.into()) as u16, rng.below(GROUPS.into()) as u16);
         // To the newest or the one before it.
-        let to = if rng.one_in(2) { newest } else { newest.saturating_sub(4) };
-        let rolls_back = (number % 3 == 2 && to > 0).then(|| (KeyGroupRange::new(a, b), to));
-        Self { number, checkpoints: number.is_multiple_of(4), rolls_back, rng }
+        let to = if rng.one_in(2) { newest } else { newest.saturating_sub(CHECKPOINT_STEPS) };
+        let rolls_back = (number % every == every - 1 && to > 0).then(|| (KeyGroupRange::new(a, b), to));
+        Self { number, checkpoints: number.is_multiple_of(CHECKPOINT_STEPS), rolls_back, rng }
     }
 
     fn changes(&mut self) -> Vec<(u16, u16, u64)> {
@@ -68,7 +75,7 @@ const fn changes_before(options: &StoreOptions) -> usize {
 fn model(steps: u64, options: &StoreOptions) -> Model {
     let (mut live, mut checkpoints) = (Model::new(), BTreeMap::new());
     for number in 1..=steps {
-        let mut step = Step::new(number);
+        let mut step = Step::new(number, options);
         if step.checkpoints {
             checkpoints.insert(number, live.clone());
         }
@@ -108,11 +115,19 @@ fn steps_of(writer: &mut Writer, steps: State) -> u64 {
     found.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
 }
 
-fn work(path: &Path, options: &StoreOptions) {
+fn work(path: &Path, flags: &str) {
+    let options = &options(flags);
     let (store, sums, steps, mut writer) = open(path, options);
     let commits = options.durability == Durability::Changelog || options.transactional;
+    if flags.contains('p') && store.checkpoints().is_empty() {
+        // The history begins with the oldest checkpoint, and the first rollback goes to before checkpoint 4.
+        store.barrier(Barrier::new(u64::MAX)).unwrap().wait().unwrap();
+    }
     for number in steps_of(&mut writer, steps) + 1.. {
-        let mut step = Step::new(number);
+        let mut step = Step::new(number, options);
+        // Where the step before was committed: in a key group that is never rolled back.
+        let position = store.last_commit().position.to_le_bytes();
+        writer.put(steps, Key::new(KeyGroup(GROUPS), &(number - 1).to_le_bytes()), &position).unwrap();
         if step.checkpoints {
             store.barrier(Barrier::new(number)).unwrap().wait().unwrap();
             println!("done {}", number - 1);
@@ -127,7 +142,13 @@ fn work(path: &Path, options: &StoreOptions) {
         };
         merge(&mut writer, before);
         if let Some((range, to)) = step.rolls_back {
-            store.rollback(&Scope::groups(range), to).unwrap();
+            let scope = Scope::groups(range);
+            if flags.contains('p') {
+                let at = writer.get(steps, Key::new(KeyGroup(GROUPS), &(to - 1).to_le_bytes())).unwrap().unwrap();
+                store.rollback_to_position(&scope, u64::from_le_bytes(at.try_into().unwrap())).unwrap();
+            } else {
+                store.rollback(&scope, to).unwrap();
+            }
         }
         merge(&mut writer, after);
         writer.put(steps, Key::new(KeyGroup(GROUPS), b"steps"), &step.number.to_le_bytes()).unwrap();
@@ -146,7 +167,7 @@ fn work(path: &Path, options: &StoreOptions) {
 fn child() {
     let Ok(asked) = std::env::var(WORK) else { return };
     let (flags, path) = asked.split_once(':').unwrap();
-    work(Path::new(path), &options(flags.contains('l'), flags.contains('t')));
+    work(Path::new(path), flags);
 }
 
 fn killed_at_random_moments(flags: &str) {
@@ -171,7 +192,7 @@ fn killed_at_random_moments(flags: &str) {
         let output = std::fs::read_to_string(directory.path().join("output")).unwrap();
         assert!(!output.contains("panicked"), "round {round}: {output}");
         let seen = output.lines().filter_map(|line| line.split_once("done ")?.1.trim().parse::<u64>().ok()).max();
-        let options = options(flags.contains('l'), flags.contains('t'));
+        let options = options(flags);
         let (store, sums, steps, mut writer) = open(&path, &options);
         let done = steps_of(&mut writer, steps);
         println!("round {round}: {done} steps, {seen:?} seen");
@@ -198,6 +219,16 @@ fn with_checkpoints_alone() {
 #[test]
 fn with_a_changelog() {
     killed_at_random_moments("l");
+}
+
+#[test]
+fn to_positions() {
+    killed_at_random_moments("lp");
+}
+
+#[test]
+fn to_positions_with_transactions() {
+    killed_at_random_moments("ltp");
 }
 
 #[test]

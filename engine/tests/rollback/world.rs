@@ -256,6 +256,10 @@ pub fn read_checkpoint(store: &Store, label: u64) -> Model {
     let mut model = Model::new();
     for item in store.iterate(label).unwrap() {
         let item = item.unwrap();
+        if item.state.starts_with("alluvium.") {
+            // The engine's own.
+            continue;
+        }
         let state = names.iter().position(|name| *name == item.state).unwrap();
         let at = (state, item.group.0, item.key);
         match state {

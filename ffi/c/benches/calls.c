@@ -28,6 +28,17 @@ static uint64_t mixed(uint64_t number) {
     return number ^ (number >> 31);
 }
 
+enum { GET, MISS, PUT, UPDATE, APPEND, GET_MANY, UPDATE_MANY, SCAN, OPERATIONS };
+static const char *const names[OPERATIONS] = {"get", "miss", "put", "update", "append", "get-64", "update-64", "scan"};
+
+/* Once, as comparing names with each other costs as much as a call. */
+static int operation_of(const char *name) {
+    for (int operation = 0; operation < OPERATIONS; operation++)
+        if (strcmp(names[operation], name) == 0)
+            return operation;
+    exit(2);
+}
+
 static uint8_t (*keys)[KEY_BYTES], (*absent)[KEY_BYTES];
 
 static void make_keys(void) {
@@ -58,7 +69,7 @@ static int32_t add_one(void *context, size_t index, alluvium_slice old, alluvium
 int main(int argc, char **argv) {
     if (argc != 5)
         return 2;
-    const char *operation = argv[2];
+    int operation = operation_of(argv[2]);
     size_t value_len = strtoul(argv[3], NULL, 10), rounds = strtoul(argv[4], NULL, 10);
     alluvium_error error = {0};
     alluvium_engine engine;
@@ -98,7 +109,7 @@ int main(int argc, char **argv) {
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
     for (size_t round = 0; round < rounds; round++) {
-        if (strcmp(operation, "scan") == 0) {
+        if (operation == SCAN) {
             must(alluvium_cursor_keys(store, values, all, &cursor, &error), &error);
             while (alluvium_writer_fetch(writer, cursor, buffer, &error) == ALLUVIUM_OK) {
                 alluvium_slice data;
@@ -119,31 +130,29 @@ int main(int argc, char **argv) {
             /* An order that is not that of the puts. */
             size_t at = i * 7919 % KEYS;
             alluvium_key key = key_at(keys, at);
-            if (strcmp(operation, "get") == 0) {
+            if (operation == GET) {
                 must(alluvium_writer_get(writer, values, &key, memory, value_len, &len, &error), &error);
                 sum += len;
-            } else if (strcmp(operation, "miss") == 0) {
+            } else if (operation == MISS) {
                 key.key.data = absent[at];
                 must(alluvium_writer_get(writer, values, &key, memory, value_len, &len, &error), &error);
                 sum += len;
-            } else if (strcmp(operation, "put") == 0) {
+            } else if (operation == PUT) {
                 must(alluvium_writer_put(writer, values, &key, value, &error), &error);
-            } else if (strcmp(operation, "update") == 0) {
+            } else if (operation == UPDATE) {
                 must(alluvium_writer_update(writer, values, &key, add_one, &count, &error), &error);
-            } else if (strcmp(operation, "append") == 0) {
+            } else if (operation == APPEND) {
                 must(alluvium_writer_append(writer, lists, &key, value, &error), &error);
-            } else if (strcmp(operation, "get-64") == 0) {
+            } else if (operation == GET_MANY) {
                 batch[i % BATCH] = key;
                 if (i % BATCH == BATCH - 1) {
                     must(alluvium_writer_get_many(writer, values, batch, BATCH, memory, BATCH * value_len, found, &error), &error);
                     sum += found[0].len;
                 }
-            } else if (strcmp(operation, "update-64") == 0) {
+            } else {
                 batch[i % BATCH] = key;
                 if (i % BATCH == BATCH - 1)
                     must(alluvium_writer_update_many(writer, values, batch, BATCH, add_one, &count, &error), &error);
-            } else {
-                return 2;
             }
             done++;
         }

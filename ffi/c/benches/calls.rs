@@ -28,6 +28,33 @@ const CASES: [(&str, usize, usize); 13] = [
     ("scan", 8, 5),
 ];
 
+/// What is done to a key; found by its name once, as comparing names would be a part of each operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Get,
+    Miss,
+    Put,
+    Update,
+    Append,
+    GetMany,
+    UpdateMany,
+    Scan,
+}
+
+fn operation_of(name: &str) -> Operation {
+    match name {
+        "get" => Operation::Get,
+        "miss" => Operation::Miss,
+        "put" => Operation::Put,
+        "update" => Operation::Update,
+        "append" => Operation::Append,
+        "get-64" => Operation::GetMany,
+        "update-64" => Operation::UpdateMany,
+        "scan" => Operation::Scan,
+        _ => panic!("no operation is called {name}"),
+    }
+}
+
 /// splitmix64, as in calls.c.
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -62,9 +89,10 @@ fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -
         writer.put(values, store.key(key), &value)?;
     }
     let (mut batch, mut sum, mut done) = (Vec::with_capacity(BATCH), 0, 0);
+    let operation = operation_of(operation);
     let from = Instant::now();
     for _ in 0..rounds {
-        if operation == "scan" {
+        if operation == Operation::Scan {
             let (mut cursor, mut packed) = (Cursor::keys(values, store.range()), Packed::default());
             while writer.fetch(&mut cursor, &mut packed)? {
                 sum += packed.iter().map(|record| usize::from(record.key[0])).sum::<usize>();
@@ -82,11 +110,13 @@ fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -
                 })
             };
             match operation {
-                "get" => sum += writer.read(values, key, |value| take(&mut memory, value))?,
-                "miss" => sum += writer.read(values, store.key(&absent[at]), |value| take(&mut memory, value))?,
-                "put" => writer.put(values, key, &value)?,
-                "update" => writer.update(values, key, add_one)?,
-                "append" => writer.append(lists, key, &value)?,
+                Operation::Get => sum += writer.read(values, key, |value| take(&mut memory, value))?,
+                Operation::Miss => {
+                    sum += writer.read(values, store.key(&absent[at]), |value| take(&mut memory, value))?
+                }
+                Operation::Put => writer.put(values, key, &value)?,
+                Operation::Update => writer.update(values, key, add_one)?,
+                Operation::Append => writer.append(lists, key, &value)?,
                 _ => {
                     batch.push(key);
                     if batch.len() == BATCH {
@@ -108,11 +138,11 @@ fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -
 fn many(
     writer: &mut alluvium::Writer,
     values: alluvium::State,
-    operation: &str,
+    operation: Operation,
     batch: &[Key<'_>],
     memory: &mut [u8],
 ) -> alluvium::Result<()> {
-    if operation == "update-64" {
+    if operation == Operation::UpdateMany {
         return writer.update_many(values, batch, |_, old| add_one(old));
     }
     let mut used = 0;

@@ -103,6 +103,16 @@
 #define ALLUVIUM_LASTING_WITH_LATER 1
 
 /**
+ * Where other events depend on the one that is to be made up for, it is refused.
+ */
+#define ALLUVIUM_DEPENDENTS_REFUSE 0
+
+/**
+ * The host knows of the events that depend on it, and makes up for what they did as well, or leaves it.
+ */
+#define ALLUVIUM_DEPENDENTS_KNOWN 1
+
+/**
  * io_uring where the machine has it, else `ALLUVIUM_STORAGE_POSIX`.
  */
 #define ALLUVIUM_STORAGE_AUTO 0
@@ -116,6 +126,21 @@
  * Reads and writes of the operating system, in threads of their own.
  */
 #define ALLUVIUM_STORAGE_POSIX 2
+
+/**
+ * Everything of segments goes through the system's page cache.
+ */
+#define ALLUVIUM_DIRECT_IO_OFF 0
+
+/**
+ * Nothing of segments does, where the file system allows that.
+ */
+#define ALLUVIUM_DIRECT_IO_ALL 1
+
+/**
+ * Reads of a block that a caller waits for do; writes, batches of reads, scans and merges don't.
+ */
+#define ALLUVIUM_DIRECT_IO_BUT_SINGLE_READS 2
 
 /**
  * What a handler changes in a state is logged as what was changed.
@@ -215,6 +240,36 @@
 #define ALLUVIUM_AS_OF_POSITION 1
 
 /**
+ * Nothing is brought into memory after a store was opened: what is asked for is read from disk, and stays.
+ */
+#define ALLUVIUM_WARM_UP_NOTHING 0
+
+/**
+ * What was used most before is, hottest first, by sequential reads; where the store has a hot list (`hot_list_bytes`).
+ */
+#define ALLUVIUM_WARM_UP_HOTTEST 1
+
+/**
+ * The parts that the options name are, one after the other; all that there is, where they name none.
+ */
+#define ALLUVIUM_WARM_UP_DECLARED 2
+
+/**
+ * Something of the changelog is still to be replayed: key groups that nobody asked for yet are replayed meanwhile, or wait for a writer.
+ */
+#define ALLUVIUM_RECOVERY_REPLAYING 0
+
+/**
+ * What was hot is still to be brought into memory. The store serves, and reads from disk what isn't there.
+ */
+#define ALLUVIUM_RECOVERY_WARMING_UP 1
+
+/**
+ * Nothing is left to be done.
+ */
+#define ALLUVIUM_RECOVERY_COMPLETE 2
+
+/**
  * Events are taken back by the cheaper of the ways that are sure, for each key group.
  */
 #define ALLUVIUM_WAY_AUTO 0
@@ -228,6 +283,11 @@
  * Events are taken back by applying again what came after.
  */
 #define ALLUVIUM_WAY_REEXECUTE 2
+
+/**
+ * An event was made up for by a function of the host's (`alluvium_writer_compensate`, the only one that takes one).
+ */
+#define ALLUVIUM_WAY_USER 3
 
 /**
  * Nothing is there.
@@ -884,6 +944,103 @@ typedef void (*alluvium_lasting_fn)(void *context, alluvium_status status);
 typedef void (*alluvium_release_fn)(void *context);
 
 /**
+ * Which event of the host's sources it is. Of one source offsets rise: in each key group, what has a higher one comes later.
+ */
+typedef struct {
+  /**
+   * The source, as the host numbers them.
+   */
+  uint32_t source;
+  /**
+   * Where in it.
+   */
+  uint64_t offset;
+} alluvium_event_id;
+
+/**
+ * An event and where the changelog has it.
+ */
+typedef struct {
+  /**
+   * The position of its record.
+   */
+  uint64_t position;
+  /**
+   * Its id.
+   */
+  alluvium_event_id id;
+  /**
+   * Its key group.
+   */
+  uint16_t group;
+} alluvium_event_at;
+
+/**
+ * An event that is to be made up for. What it points to stays until the function that is given it returns.
+ */
+typedef struct {
+  /**
+   * Its id.
+   */
+  alluvium_event_id id;
+  /**
+   * The writer's clock when it was applied, in ms.
+   */
+  uint64_t applied_at_ms;
+  /**
+   * The event itself.
+   */
+  alluvium_slice event;
+  /**
+   * The name of the handler that applied it.
+   */
+  alluvium_slice handler;
+  /**
+   * That one's version.
+   */
+  uint32_t version;
+  /**
+   * The key group that it was applied to.
+   */
+  uint16_t group;
+  /**
+   * The events that depend on it, in the order in which they were applied.
+   */
+  const alluvium_event_at *dependents;
+  /**
+   * How many they are.
+   */
+  size_t dependents_len;
+} alluvium_bad_event;
+
+/**
+ * The state of an event's key group, for the handler that is given it: on its thread, and until it returns.
+ */
+typedef struct {
+  /**
+   * Its number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_applying;
+
+/**
+ * Makes up for an event: 0 where that is done; a failure's status, where an operation on `applying` came to it; else a number above 0. It reads and
+ * changes the state of the event's key group as it is now, of states that are `traced` and whose values don't expire. It must call nothing of the
+ * library but what takes `applying`, and frees errors.
+ */
+typedef int32_t (*alluvium_undo_fn)(void *context, const alluvium_bad_event *event, alluvium_applying applying);
+
+/**
+ * What a repair, or a question about events, came to. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_repair;
+
+/**
  * A place among keys or entries. Any thread, one call at a time.
  */
 typedef struct {
@@ -968,7 +1125,7 @@ typedef struct {
    */
   uint32_t storage;
   /**
-   * Whether to go past the page cache where the file system can: 0 or 1 (1).
+   * `ALLUVIUM_DIRECT_IO_...` (`ALLUVIUM_DIRECT_IO_BUT_SINGLE_READS`).
    */
   uint32_t direct_io;
 } alluvium_engine_options;
@@ -992,16 +1149,6 @@ typedef struct {
    */
   uint64_t id;
 } alluvium_share;
-
-/**
- * The state of an event's key group, for the handler that is given it: on its thread, and until it returns.
- */
-typedef struct {
-  /**
-   * Its number; 0 is none.
-   */
-  uint64_t id;
-} alluvium_applying;
 
 /**
  * Applies an event: 0 where that is done; a failure's status, where an operation on `applying` came to it; else a number above 0. It is called by the
@@ -1036,20 +1183,6 @@ typedef struct {
    */
   alluvium_release_fn release;
 } alluvium_handler;
-
-/**
- * Which event of the host's sources it is. Of one source offsets rise: in each key group, what has a higher one comes later.
- */
-typedef struct {
-  /**
-   * The source, as the host numbers them.
-   */
-  uint32_t source;
-  /**
-   * Where in it.
-   */
-  uint64_t offset;
-} alluvium_event_id;
 
 /**
  * Takes what a callback makes: to be called with its bytes, once or more often, 1 GiB together at most. It is good for as long as the
@@ -1170,14 +1303,59 @@ typedef struct {
 } alluvium_rolled_back;
 
 /**
- * What a repair, or a question about events, came to. Any thread may use it.
+ * How far the recovery of a store is.
  */
 typedef struct {
   /**
-   * The handle's number; 0 is none.
+   * `ALLUVIUM_RECOVERY_...`.
    */
-  uint64_t id;
-} alluvium_repair;
+  uint32_t stage;
+  /**
+   * The part of all bytes, to be replayed and to be brought into memory, that is done, in thousandths. It stays below 1,000 where memory was
+   * too small.
+   */
+  uint32_t restored_permille;
+  /**
+   * Since the store began to be opened, in us.
+   */
+  uint64_t elapsed_us;
+  /**
+   * How long the rest will take, at the rate so far, in us; `UINT64_MAX` before there is one.
+   */
+  uint64_t remaining_us;
+  /**
+   * Bytes of the changelog that there were to be replayed.
+   */
+  uint64_t replay_bytes;
+  /**
+   * How many of them were.
+   */
+  uint64_t replayed_bytes;
+  /**
+   * Bytes that there are to be brought into memory, about; 0 before the first writer was opened.
+   */
+  uint64_t warm_up_bytes;
+  /**
+   * How many of them were gone through.
+   */
+  uint64_t warmed_up_bytes;
+  /**
+   * Records that there are to be brought into memory, about.
+   */
+  uint64_t warm_up_records;
+  /**
+   * How many of them were gone through.
+   */
+  uint64_t warmed_up_records;
+  /**
+   * Records that were brought into memory, those for `alluvium_store_warm` included.
+   */
+  uint64_t brought_records;
+  /**
+   * Their keys and values, in bytes.
+   */
+  uint64_t brought_bytes;
+} alluvium_recovery;
 
 /**
  * How much there is of what a repair, or a question about events, came to.
@@ -1210,24 +1388,6 @@ typedef struct {
 } alluvium_counts;
 
 /**
- * An event and where the changelog has it.
- */
-typedef struct {
-  /**
-   * The position of its record.
-   */
-  uint64_t position;
-  /**
-   * Its id.
-   */
-  alluvium_event_id id;
-  /**
-   * Its key group.
-   */
-  uint16_t group;
-} alluvium_event_at;
-
-/**
  * What a repair did, or would do, in a key group.
  */
 typedef struct {
@@ -1240,7 +1400,7 @@ typedef struct {
    */
   uint16_t is_whole_group;
   /**
-   * How: `ALLUVIUM_WAY_INVERSE` or `ALLUVIUM_WAY_REEXECUTE`.
+   * How: `ALLUVIUM_WAY_INVERSE`, `ALLUVIUM_WAY_REEXECUTE` or `ALLUVIUM_WAY_USER`.
    */
   uint32_t way;
   /**
@@ -1447,6 +1607,24 @@ typedef struct {
 } alluvium_segment_sink;
 
 /**
+ * A part of a store that is to be in memory.
+ */
+typedef struct {
+  /**
+   * The state's name; null: all states. One that isn't there is passed over.
+   */
+  const char *state;
+  /**
+   * Whether it is `groups` alone: 0 or 1.
+   */
+  uint32_t has_groups;
+  /**
+   * The key groups.
+   */
+  alluvium_range groups;
+} alluvium_warm_part;
+
+/**
  * Options of a store. `alluvium_store_options_init` fills in what is usual.
  */
 typedef struct {
@@ -1547,6 +1725,25 @@ typedef struct {
    * checkpoints with the compaction between them; at least 1 (`INFINITY`: any number).
    */
   double max_write_amplification;
+  /**
+   * How long the hot list is, in bytes, about: a file beside the checkpoints with the records that are used most, so that they return by
+   * sequential reads after a crash (`ALLUVIUM_WARM_UP_HOTTEST`). It is written anew now and then, after a checkpoint, and adds an eighth to
+   * what the store writes at most. 0: none is kept (0).
+   */
+  uint64_t hot_list_bytes;
+  /**
+   * What is brought into memory once the store and its writers are open: `ALLUVIUM_WARM_UP_...` (`ALLUVIUM_WARM_UP_NOTHING`). The store
+   * serves meanwhile, and nobody waits for it. It ends where memory is nearly full.
+   */
+  uint32_t warm_up;
+  /**
+   * For `ALLUVIUM_WARM_UP_DECLARED`: the parts, each of which is brought in the order of key groups, states and keys.
+   */
+  const alluvium_warm_part *warm_parts;
+  /**
+   * How many parts there are; 0: all that there is.
+   */
+  size_t warm_parts_len;
 } alluvium_store_options;
 
 /**
@@ -1973,6 +2170,23 @@ alluvium_status alluvium_commit_info(alluvium_commit commit, alluvium_info *info
  * Closes a commit's handle; it comes to last all the same. `ALLUVIUM_IN_USE` while a call waits for it.
  */
 alluvium_status alluvium_commit_close(alluvium_commit commit, alluvium_error *error);
+
+/**
+ * Makes up for an event by a function of the host's, for what only the host can undo; it is called once for each key group that the event was applied
+ * to. Once for each event: one that was taken back before, in whatever way, is passed over, and the function isn't called. What it changed is
+ * written together with the record of that, and lasts with the next commit or checkpoint. `dependents` is `ALLUVIUM_DEPENDENTS_...`. Close
+ * `repair` with `alluvium_repair_close`.
+ *
+ * `ALLUVIUM_EVENT` where the changelog doesn't have the event any more, or where others depend on it and the host doesn't say that it knows;
+ * `ALLUVIUM_STATE` where the function reads or changes a state that it has no business with; what the function came to. Nothing has changed then.
+ */
+alluvium_status alluvium_writer_compensate(alluvium_writer writer,
+                                           alluvium_event_id event,
+                                           alluvium_undo_fn undo,
+                                           void *context,
+                                           uint32_t dependents,
+                                           alluvium_repair *repair,
+                                           alluvium_error *error);
 
 /**
  * A cursor of the keys of a state in a range of key groups, each once, whatever namespaces it has. Close it with
@@ -2753,6 +2967,25 @@ alluvium_status alluvium_reader_map_get(alluvium_reader reader,
 alluvium_status alluvium_reader_close(alluvium_reader reader, alluvium_error *error);
 
 /**
+ * Has what the reads of a packed batch would find on disk brought into memory, in the background and many keys at once, for operations that
+ * are yet to come: those of events that wait to be processed, above all after a recovery. Its other operations are passed over, as are
+ * keys of key groups that nobody has a writer of. `taken` (may be null) is how many of the reads were taken up: at most 131,072 of a store
+ * wait, and of more the last are passed over. Who asks for one of the keys meanwhile reads it at once, and what is written meanwhile stays. Any
+ * thread may call this. See `alluvium_writer_submit` for the batch, and `alluvium_writer_prefetch` for what is in memory already.
+ */
+alluvium_status alluvium_store_warm(alluvium_store store,
+                                    alluvium_slice batch,
+                                    uint64_t *taken,
+                                    alluvium_error *error);
+
+/**
+ * How far a store is with coming back since it was opened: with replaying the changelog and with warming up. It serves all the while.
+ */
+alluvium_status alluvium_store_recovery(alluvium_store store,
+                                        alluvium_recovery *recovery,
+                                        alluvium_error *error);
+
+/**
  * Takes bad events back: what they and the events that depend on them wrote becomes what it would be had they never come. Once for each event: one
  * that was taken back is passed over. `way_` is `ALLUVIUM_WAY_...`. The events have to be in this writer's key groups, and to have changed `traced`
  * states alone. It lasts with the next commit or checkpoint, as a whole. Close `repair` with `alluvium_repair_close`.
@@ -2911,6 +3144,23 @@ alluvium_status alluvium_store_rollback(alluvium_store store,
                                         uint64_t label,
                                         alluvium_info *info,
                                         alluvium_error *error);
+
+/**
+ * The same to a position of the changelog, as commits and checkpoints tell them: as far back as `history_checkpoints` says. The changes between the
+ * nearest checkpoint before it and the position are done again beside the store, events by their handlers, and then swapped in; meanwhile the
+ * store goes on. `info` has the position, label and number of that checkpoint (0 where there is none), and offsets and metadata of the last commit
+ * there, or of the checkpoint.
+ *
+ * `ALLUVIUM_POSITION` where the history doesn't have the position, or a bulk load or a migration lies on the way; `ALLUVIUM_EVENT_HANDLER` where a
+ * handler isn't there in the version that applied an event on the way; else as `alluvium_store_rollback`. Nothing has changed then.
+ */
+alluvium_status alluvium_store_rollback_to_position(alluvium_store store,
+                                                    alluvium_range groups,
+                                                    const uint16_t *states,
+                                                    size_t states_len,
+                                                    uint64_t position,
+                                                    alluvium_info *info,
+                                                    alluvium_error *error);
 
 /**
  * Takes a snapshot, of a transactional store as the last commit left it: `ALLUVIUM_BUSY` while as many as the options allow live. It keeps

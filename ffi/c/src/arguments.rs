@@ -158,7 +158,7 @@ pub unsafe fn key<'a>(pointer: *const alluvium_key, key_groups: u32) -> Result<K
 
 /// A key of the caller's, and a user key, copied: for calls that use them after a callback ran, or after something was left in a buffer. Both
 /// may have changed them, or what lay in the buffer may be the key.
-#[inline]
+#[inline(always)]
 pub unsafe fn copied_key(
     room: &mut Room,
     pointer: *const alluvium_key,

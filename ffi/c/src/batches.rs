@@ -3,7 +3,7 @@
 use crate::arguments::{array, array_mut, give, key, long_bytes, place};
 use crate::ticket::TicketObject;
 use crate::types::*;
-use crate::writer::{Changed, WriterObject, changed, numbered, with};
+use crate::writer::{Callbacks, WriterObject, numbered, with};
 use alluvium::{Batch, Key};
 use alluvium_ffi::handles;
 use alluvium_ffi::packed::{self, PackedOperation};
@@ -40,11 +40,18 @@ pub const ALLUVIUM_OP_HASHED: u8 = 1;
 /// The flag of a deletion of a range without an upper end.
 pub const ALLUVIUM_OP_UNBOUNDED: u8 = 2;
 
+/// For no more keys than these memory is taken before they are looked at.
+const AT_ONCE_MAX: usize = 4_096;
+
 unsafe fn keys<'a>(keys: *const alluvium_key, len: usize, object: &WriterObject) -> Result<Vec<Key<'a>>, Misuse> {
     // SAFETY: the caller's keys.
-    let keys = unsafe { array(keys, len) }?.iter();
-    // SAFETY: as above.
-    keys.map(|given| unsafe { key(given, object.key_groups) }).collect()
+    let given = unsafe { array(keys, len) }?;
+    let mut keys = Vec::with_capacity(len.min(AT_ONCE_MAX));
+    for one in given {
+        // SAFETY: as above.
+        keys.push(unsafe { key(one, object.key_groups) }?);
+    }
+    Ok(keys)
 }
 
 /// Reads many keys of a value state: what memory doesn't have is read from disk together. The values lie in `memory`, one behind the other
@@ -107,13 +114,11 @@ pub unsafe extern "C" fn alluvium_writer_update_many(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let change = change.ok_or(Misuse::Null("change"))?;
+            let mut callbacks = Callbacks::new(change, context, false)?;
             let keys = keys(keys_, keys_len, object)?;
-            let mut misuse = None;
-            let change =
-                |index, old: Option<&[u8]>| changed(change, context, (index, old), &mut misuse, Changed::copied);
+            let change = |index, old: Option<&[u8]>| callbacks.change(index, old);
             callback(|| object.writer.update_many(numbered(state), &keys, change))?;
-            misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
+            callbacks.outcome()
         })
     }
 }

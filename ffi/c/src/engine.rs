@@ -1,8 +1,8 @@
 //! The engine, and parts of its memory budget.
 
-use crate::arguments::{call, flag, give, options, outside_callback, place};
+use crate::arguments::{call, give, options, outside_callback, place};
 use crate::types::*;
-use alluvium::{Engine, EngineOptions, MemoryShare, StorageChoice};
+use alluvium::{Engine, EngineOptions, MemoryShare, PageCache, StorageChoice};
 use alluvium_ffi::handles::{self, Many};
 use alluvium_ffi::{Kind, Misuse, Object, Status};
 use std::time::Duration;
@@ -37,6 +37,13 @@ pub const ALLUVIUM_STORAGE_IO_URING: u32 = 1;
 /// Reads and writes of the operating system, in threads of their own.
 pub const ALLUVIUM_STORAGE_POSIX: u32 = 2;
 
+/// Everything of segments goes through the system's page cache.
+pub const ALLUVIUM_DIRECT_IO_OFF: u32 = 0;
+/// Nothing of segments does, where the file system allows that.
+pub const ALLUVIUM_DIRECT_IO_ALL: u32 = 1;
+/// Reads of a block that a caller waits for do; writes, batches of reads, scans and merges don't.
+pub const ALLUVIUM_DIRECT_IO_BUT_SINGLE_READS: u32 = 2;
+
 /// Options of an engine. `alluvium_engine_options_init` fills in what is usual.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +58,7 @@ pub struct alluvium_engine_options {
     pub memory_ceiling_bytes: u64,
     /// `ALLUVIUM_STORAGE_...` (`ALLUVIUM_STORAGE_AUTO`).
     pub storage: u32,
-    /// Whether to go past the page cache where the file system can: 0 or 1 (1).
+    /// `ALLUVIUM_DIRECT_IO_...` (`ALLUVIUM_DIRECT_IO_BUT_SINGLE_READS`).
     pub direct_io: u32,
 }
 
@@ -63,7 +70,7 @@ fn defaults() -> alluvium_engine_options {
         memory_budget_bytes: usual.memory_budget_bytes as u64,
         memory_ceiling_bytes: usual.memory_ceiling_bytes as u64,
         storage: ALLUVIUM_STORAGE_AUTO,
-        direct_io: u32::from(usual.direct_io),
+        direct_io: ALLUVIUM_DIRECT_IO_BUT_SINGLE_READS,
     }
 }
 
@@ -86,12 +93,18 @@ fn engine_options(given: &alluvium_engine_options) -> Result<EngineOptions, Misu
         ALLUVIUM_STORAGE_POSIX => StorageChoice::Posix,
         _ => return Err(Misuse::Argument("an unknown storage")),
     };
+    let page_cache = match given.direct_io {
+        ALLUVIUM_DIRECT_IO_OFF => PageCache::Everything,
+        ALLUVIUM_DIRECT_IO_ALL => PageCache::Nothing,
+        ALLUVIUM_DIRECT_IO_BUT_SINGLE_READS => PageCache::SingleReads,
+        _ => return Err(Misuse::Argument("an unknown use of direct I/O")),
+    };
     Ok(EngineOptions {
         memory_budget_bytes: bytes(given.memory_budget_bytes)?,
         memory_ceiling_bytes: bytes(given.memory_ceiling_bytes)?,
         threads: given.threads as usize,
         storage,
-        direct_io: flag(given.direct_io)?,
+        page_cache,
     })
 }
 

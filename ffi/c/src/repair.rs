@@ -19,6 +19,8 @@ pub const ALLUVIUM_WAY_AUTO: u32 = 0;
 pub const ALLUVIUM_WAY_INVERSE: u32 = 1;
 /// Events are taken back by applying again what came after.
 pub const ALLUVIUM_WAY_REEXECUTE: u32 = 2;
+/// An event was made up for by a function of the host's (`alluvium_writer_compensate`, the only one that takes one).
+pub const ALLUVIUM_WAY_USER: u32 = 3;
 
 /// Nothing is there.
 pub const ALLUVIUM_CONTENT_NONE: u32 = 0;
@@ -37,6 +39,12 @@ pub struct alluvium_event_at {
     pub id: alluvium_event_id,
     /// Its key group.
     pub group: u16,
+}
+
+impl From<EventAt> for alluvium_event_at {
+    fn from(EventAt { position, id, group }: EventAt) -> Self {
+        Self { position, id: id.into(), group: group.0 }
+    }
 }
 
 /// How much there is of what a repair, or a question about events, came to.
@@ -65,7 +73,7 @@ pub struct alluvium_group_repair {
     pub group: u16,
     /// Whether all of its events since the checkpoint are applied again: 0 or 1.
     pub is_whole_group: u16,
-    /// How: `ALLUVIUM_WAY_INVERSE` or `ALLUVIUM_WAY_REEXECUTE`.
+    /// How: `ALLUVIUM_WAY_INVERSE`, `ALLUVIUM_WAY_REEXECUTE` or `ALLUVIUM_WAY_USER`.
     pub way: u32,
     /// How many bad events it had.
     pub bad: u64,
@@ -202,7 +210,7 @@ unsafe fn leave(repair: *mut alluvium_repair, object: RepairObject, parent: Hand
     Ok(Status::Ok)
 }
 
-unsafe fn of_writer(
+pub(crate) unsafe fn of_writer(
     writer: alluvium_writer,
     repair: *mut alluvium_repair,
     error: *mut alluvium_error,
@@ -495,12 +503,7 @@ pub unsafe extern "C" fn alluvium_repair_event(
     error: *mut alluvium_error,
 ) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
-    unsafe {
-        part(repair, event, error, |object| {
-            let EventAt { position, id, group } = *object.closure.events.get(index)?;
-            Some(alluvium_event_at { position, id: id.into(), group: group.0 })
-        })
-    }
+    unsafe { part(repair, event, error, |object| object.closure.events.get(index).map(|event| (*event).into())) }
 }
 
 /// What was done, or would be, in a key group, by its place. `ALLUVIUM_NOT_FOUND` where there is no such place.
@@ -522,6 +525,7 @@ pub unsafe extern "C" fn alluvium_repair_group(
                     Way::Auto => ALLUVIUM_WAY_AUTO,
                     Way::Inverse => ALLUVIUM_WAY_INVERSE,
                     Way::Reexecute => ALLUVIUM_WAY_REEXECUTE,
+                    Way::User => ALLUVIUM_WAY_USER,
                 },
                 bad: done.bad.len() as u64,
                 dependents: done.dependents as u64,

@@ -4,6 +4,7 @@ use crate::arguments::{Context, array, bytes, call, flag, give, long_bytes, opti
 use crate::buffer;
 use crate::engine::{self, EngineObject, ShareObject};
 use crate::pacing;
+use crate::recovery::{self, alluvium_warm_part};
 use crate::types::*;
 use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Retention, SegmentSink, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
@@ -91,6 +92,17 @@ pub struct alluvium_store_options {
     /// For `ALLUVIUM_POLICY_RECOVERY_TIME`: how many bytes may be written for each byte that is changed, the log, where there is one, and
     /// checkpoints with the compaction between them; at least 1 (`INFINITY`: any number).
     pub max_write_amplification: f64,
+    /// How long the hot list is, in bytes, about: a file beside the checkpoints with the records that are used most, so that they return by
+    /// sequential reads after a crash (`ALLUVIUM_WARM_UP_HOTTEST`). It is written anew now and then, after a checkpoint, and adds an eighth to
+    /// what the store writes at most. 0: none is kept (0).
+    pub hot_list_bytes: u64,
+    /// What is brought into memory once the store and its writers are open: `ALLUVIUM_WARM_UP_...` (`ALLUVIUM_WARM_UP_NOTHING`). The store
+    /// serves meanwhile, and nobody waits for it. It ends where memory is nearly full.
+    pub warm_up: u32,
+    /// For `ALLUVIUM_WARM_UP_DECLARED`: the parts, each of which is brought in the order of key groups, states and keys.
+    pub warm_parts: *const alluvium_warm_part,
+    /// How many parts there are; 0: all that there is.
+    pub warm_parts_len: usize,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -119,6 +131,10 @@ fn defaults() -> alluvium_store_options {
         checkpoint_policy: pacing::ALLUVIUM_POLICY_MANUAL,
         policy_time_us: 0,
         max_write_amplification: f64::INFINITY,
+        hot_list_bytes: usual.hot_list_bytes as u64,
+        warm_up: recovery::ALLUVIUM_WARM_UP_NOTHING,
+        warm_parts: std::ptr::null(),
+        warm_parts_len: 0,
     }
 }
 
@@ -172,11 +188,12 @@ impl SegmentSink for HostSink {
 }
 
 /// The lengths that a store's options had before fields were added.
-const SIZES_BEFORE: [usize; 4] = [
+const SIZES_BEFORE: [usize; 5] = [
     offset_of!(alluvium_store_options, hash_seed),
     offset_of!(alluvium_store_options, changelog_delay_us),
     offset_of!(alluvium_store_options, history_checkpoints),
     offset_of!(alluvium_store_options, checkpoint_policy),
+    offset_of!(alluvium_store_options, hot_list_bytes),
 ];
 
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
@@ -212,6 +229,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             delay: Duration::from_micros(given.changelog_delay_us),
             bytes: usize::try_from(given.changelog_bytes).unwrap_or(usize::MAX),
             file_bytes: given.changelog_file_bytes,
+            ..ChangelogOptions::default()
         },
         history: History { checkpoints: usize::try_from(given.history_checkpoints).unwrap_or(usize::MAX) },
         checkpoint_policy: pacing::policy(&given)?,
@@ -229,6 +247,9 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
         sink,
         transactional: flag(given.transactional)?,
         staged_bytes_max: usize::try_from(given.staged_bytes_max).unwrap_or(usize::MAX),
+        hot_list_bytes: usize::try_from(given.hot_list_bytes).unwrap_or(usize::MAX),
+        // SAFETY: the caller's parts.
+        warm_up: unsafe { recovery::warm_up(&given) }?,
         hash_seed,
     })
 }

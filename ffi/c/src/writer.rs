@@ -10,6 +10,7 @@ use alluvium_ffi::handles::{self, Handle, Own};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Kind, Misuse, Object, Status};
 use std::ffi::c_void;
+use std::ptr::NonNull;
 
 /// What a writer's handle stands for.
 #[derive(Debug)]
@@ -249,84 +250,92 @@ pub unsafe extern "C" fn alluvium_writer_merge(
 
 /// What a callback made of a value.
 pub(crate) enum Changed {
-    /// The host's bytes, which stay until its callback is called again.
-    Lent(*const u8, usize),
-    /// Copied: 8 bytes, without a call to copy them; a few; more.
+    /// 8 bytes, copied: what most callbacks give, so nothing else is done to them.
     Word([u8; 8]),
-    Short([u8; 32], u8),
-    Long(Vec<u8>),
+    /// The host's bytes, which stay for as long as the call that the callback belongs to.
+    Lent(*const [u8]),
+    Copied(Box<[u8]>),
 }
 
 impl AsRef<[u8]> for Changed {
-    #[inline]
+    #[inline(always)]
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Word(bytes) => bytes,
-            // SAFETY: `lent` had them of a slice that outlives this.
-            Self::Lent(data, len) => unsafe { std::slice::from_raw_parts(*data, *len) },
-            Self::Short(bytes, len) => &bytes[..usize::from(*len)],
-            Self::Long(bytes) => bytes,
+            // SAFETY: `Callbacks::take` had them of a slice that outlives this.
+            Self::Lent(bytes) => unsafe { &**bytes },
+            Self::Copied(bytes) => bytes,
         }
     }
 }
 
-impl Changed {
-    /// # Safety
-    /// The bytes stay where they are for as long as this lives.
-    #[inline]
-    pub unsafe fn lent(value: &[u8]) -> Self {
-        Self::Lent(value.as_ptr(), value.len())
-    }
-
-    #[inline]
-    pub fn copied(value: &[u8]) -> Self {
-        if let Ok(word) = value.try_into() {
-            return Self::Word(word);
-        }
-        let mut short = [0; 32];
-        match short.get_mut(..value.len()) {
-            Some(place) => {
-                place.copy_from_slice(value);
-                Self::Short(short, value.len() as u8)
-            }
-            None => Self::Long(value.to_vec()),
-        }
-    }
-}
-
-#[inline]
 fn overlap(a: &[u8], b: &[u8]) -> bool {
     let (a, b) = (a.as_ptr_range(), b.as_ptr_range());
     a.start < b.end && b.start < a.end
 }
 
-/// Has a host's callback change a value; `take` takes what it gives. The first that it gives wrongly is noted in `misuse`, and the value is
-/// kept. Inside [`callback`], which the caller is for all its keys at once.
-#[inline]
-pub(crate) unsafe fn changed(
+/// A host's callback that changes values, for one call: whoever uses it does so inside of [`callback`], once for all of its keys.
+pub(crate) struct Callbacks {
     change: unsafe extern "C" fn(*mut c_void, usize, alluvium_slice, *mut alluvium_slice) -> i32,
     context: *mut c_void,
-    (index, old): (usize, Option<&[u8]>),
-    misuse: &mut Option<Misuse>,
-    take: impl FnOnce(&[u8]) -> Changed,
-) -> Option<Changed> {
-    let none = alluvium_slice { data: std::ptr::null(), len: 0 };
-    let mut value = none;
-    let given = old.map_or(none, slice);
-    // SAFETY: the host's function with what its type says.
-    match unsafe { change(context, index, given, &raw mut value) } {
-        // SAFETY: the host's value.
-        ALLUVIUM_PUT => match unsafe { bytes(value) } {
-            // Of what it was given it may give a part back, which doesn't stay.
-            Ok(value) if old.is_some_and(|old| overlap(old, value)) => return Some(Changed::copied(value)),
-            Ok(value) => return Some(take(value)),
-            Err(wrong) => _ = misuse.get_or_insert(wrong),
-        },
-        ALLUVIUM_DELETE => return None,
-        ALLUVIUM_KEEP => {}
-        _ => _ = misuse.get_or_insert(Misuse::Argument("an update's callback returned an unknown number")),
+    /// It is called once, so what it gives stays until the call is done.
+    is_single: bool,
+    /// The first that it gave wrongly; the value is kept then.
+    misuse: Option<Misuse>,
+}
+
+impl Callbacks {
+    pub fn new(change: alluvium_update_fn, context: *mut c_void, is_single: bool) -> Result<Self, Misuse> {
+        let change = change.ok_or(Misuse::Null("change"))?;
+        Ok(Self { change, context, is_single, misuse: None })
     }
-    old.map(Changed::copied)
+
+    /// Has the callback change a value.
+    #[inline(always)]
+    pub unsafe fn change(&mut self, index: usize, old: Option<&[u8]>) -> Option<Changed> {
+        let mut value = NOTHING;
+        let given = old.map_or(NOTHING, slice);
+        // SAFETY: the host's function with what its type says.
+        let answer = unsafe { (self.change)(self.context, index, given, &raw mut value) };
+        if answer == ALLUVIUM_PUT
+            && value.len == 8
+            && let Some(word) = NonNull::new(value.data.cast_mut())
+        {
+            // SAFETY: the host's value.
+            return Some(Changed::Word(unsafe { word.cast::<[u8; 8]>().read() }));
+        }
+        // SAFETY: as above.
+        unsafe { self.take(answer, value, old) }
+    }
+
+    /// Takes whatever else a callback may answer.
+    #[inline(never)]
+    unsafe fn take(&mut self, answer: i32, value: alluvium_slice, old: Option<&[u8]>) -> Option<Changed> {
+        match answer {
+            // SAFETY: the host's value.
+            ALLUVIUM_PUT => match unsafe { bytes(value) } {
+                // Of what it was given it may give a part back, which doesn't stay.
+                Ok(value) if self.is_single && !old.is_some_and(|old| overlap(old, value)) => {
+                    return Some(Changed::Lent(value));
+                }
+                Ok(value) => return Some(Changed::Copied(value.into())),
+                Err(wrong) => _ = self.misuse.get_or_insert(wrong),
+            },
+            ALLUVIUM_DELETE => return None,
+            ALLUVIUM_KEEP => {}
+            _ => {
+                let wrong = Misuse::Argument("an update's callback returned an unknown number");
+                self.misuse.get_or_insert(wrong);
+            }
+        }
+        old.map(|old| Changed::Copied(old.into()))
+    }
+
+    /// What the call comes to.
+    #[inline]
+    pub fn outcome(self) -> Outcome {
+        self.misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
+    }
 }
 
 /// Reads a value and writes what `change` makes of it, in one step. For value states. Where `change` returns what it may not, the value is kept
@@ -343,15 +352,11 @@ pub unsafe extern "C" fn alluvium_writer_update(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let change = change.ok_or(Misuse::Null("change"))?;
+            let mut callbacks = Callbacks::new(change, context, true)?;
             let mut room = Room::new();
             let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
-            let mut misuse = None;
-            // It is called once, so what it gives stays until this call is done.
-            let take = |value: &[u8]| Changed::lent(value);
-            let update = |old: Option<&[u8]>| changed(change, context, (0, old), &mut misuse, take);
-            callback(|| object.writer.update(numbered(state), key, update))?;
-            misuse.map_or(Ok(Status::Ok), |misuse| Err(misuse.into()))
+            callback(|| object.writer.update(numbered(state), key, |old| callbacks.change(0, old)))?;
+            callbacks.outcome()
         })
     }
 }

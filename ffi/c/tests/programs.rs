@@ -110,6 +110,7 @@ areas!(
     pacing,
     past,
     readers,
+    recovery,
     repair,
     rescale,
     rollback,

@@ -199,31 +199,56 @@ fn disown(parent: Handle) {
 
 /// How rights to an object are taken.
 mod sealed {
-    use super::{Boxed, Entered, Handle, Misuse, Slot, threads};
+    use super::{Boxed, Entered, Handle, Misuse, Slot, kind_of, slot_for, threads};
+
+    pub type Found = Result<(&'static Slot<Boxed>, Entered<'static>), Misuse>;
 
     pub trait Mode: 'static {
-        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse>;
+        fn enter(handle: Handle, kind: u8) -> Found;
     }
 
     impl Mode for super::Many {
         #[inline]
-        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse> {
-            slot.enter_many(handle)
+        fn enter(handle: Handle, kind: u8) -> Found {
+            let slot = slot_for(handle, kind)?;
+            Ok((slot, slot.enter_many(handle)?))
         }
     }
 
     impl Mode for super::One {
         #[inline]
-        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse> {
-            slot.enter_one(handle)
+        fn enter(handle: Handle, kind: u8) -> Found {
+            let slot = slot_for(handle, kind)?;
+            Ok((slot, slot.enter_one(handle)?))
         }
     }
 
     impl Mode for super::Own {
-        #[inline]
-        fn enter(slot: &Slot<Boxed>, handle: Handle) -> Result<Entered<'_>, Misuse> {
-            slot.enter_own(handle, threads::token())
+        /// A thread that calls on the same object as before finds it without looking for it, and what keeps others out tells that it is
+        /// in no callback. Whatever is not so is told apart afterwards.
+        #[inline(always)]
+        fn enter(handle: Handle, kind: u8) -> Found {
+            let entered = threads::with_caller(|caller| {
+                let (last, slot) = caller.last.get();
+                if last != handle || kind_of(handle) != u64::from(kind) {
+                    return None;
+                }
+                // SAFETY: `enter_own` put it there, with a handle that was good; slots stay where they are for ever. No handle that has
+                // a kind is 0, as the one is that is there before.
+                let slot = unsafe { &*slot.cast::<Slot<Boxed>>() };
+                Some((slot, slot.enter_owned(handle, caller.pass())?))
+            });
+            entered.map_or_else(|| enter_own(handle, kind), Ok)
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_own(handle: Handle, kind: u8) -> Found {
+        let slot = slot_for(handle, kind)?;
+        let entered = slot.enter_own(handle, threads::token())?;
+        threads::with_caller(|caller| caller.last.set((handle, std::ptr::from_ref(slot).cast())));
+        Ok((slot, entered))
     }
 }
 
@@ -240,10 +265,9 @@ pub struct Guard<T: Object> {
 /// # Errors
 /// [`Misuse::Handle`] where it is none of this kind, and what the kind's mode refuses: [`Misuse::InUse`], [`Misuse::WrongThread`];
 /// [`Misuse::Poisoned`] after a panic; [`Misuse::InsideCallback`].
-#[inline]
+#[inline(always)]
 pub fn get<T: Object>(handle: Handle) -> Result<Guard<T>, Misuse> {
-    let slot = slot_for::<T>(handle)?;
-    let entered = <T::Mode as sealed::Mode>::enter(slot, handle)?;
+    let (slot, entered) = <T::Mode as sealed::Mode>::enter(handle, T::KIND as u8)?;
     // SAFETY: the call is inside. The kind, which was checked, says that the pointer is to a `T`.
     let object = unsafe { slot.object() }.map_or(std::ptr::null_mut(), |boxed| boxed.pointer.cast::<T>());
     let guard = Guard { slot, entered: ManuallyDrop::new(entered), object };
@@ -254,12 +278,12 @@ pub fn get<T: Object>(handle: Handle) -> Result<Guard<T>, Misuse> {
 }
 
 #[inline]
-fn slot_for<T: Object>(handle: Handle) -> Result<&'static Slot<Boxed>, Misuse> {
+fn slot_for(handle: Handle, kind: u8) -> Result<&'static Slot<Boxed>, Misuse> {
     // Errors wait for nothing, and somebody may want to know what they say.
-    if threads::is_inside_callback() && T::KIND as u8 != Kind::Error as u8 {
+    if threads::is_inside_callback() && kind != Kind::Error as u8 {
         return Err(Misuse::InsideCallback);
     }
-    if kind_of(handle) != T::KIND as u64 || !is_whole(handle) {
+    if kind_of(handle) != u64::from(kind) || !is_whole(handle) {
         return Err(Misuse::Handle);
     }
     slot_of(handle)
@@ -342,7 +366,7 @@ impl<T> Deref for Removed<T> {
 /// [`Misuse::InUse`] while a call uses it, [`Misuse::HasChildren`] while something that was made from it is open; else as [`get`],
 /// but that a panic before is no hindrance.
 pub fn remove<T: Object>(handle: Handle) -> Result<Removed<T>, Misuse> {
-    let slot = slot_for::<T>(handle)?;
+    let slot = slot_for(handle, T::KIND as u8)?;
     let has_owner = TypeId::of::<T::Mode>() == TypeId::of::<Own>();
     let (boxed, parent) = take(slot, handle, has_owner.then(threads::token))?;
     // SAFETY: the kind, which was checked, says that it is a `T`.
@@ -363,7 +387,7 @@ fn take(slot: &Slot<Boxed>, handle: Handle, token: Option<u64>) -> Result<(Optio
 /// No thread is inside a call on the object or makes one any more, and what they did happened before.
 pub unsafe fn reclaim<T: Object<Mode = Own>>(handle: Handle) -> Result<Removed<T>, Misuse> {
     // SAFETY: the caller's word.
-    unsafe { slot_for::<T>(handle)?.seize(handle, threads::token()) }?;
+    unsafe { slot_for(handle, T::KIND as u8)?.seize(handle, threads::token()) }?;
     remove(handle)
 }
 
@@ -390,18 +414,18 @@ pub unsafe fn drop_all() -> usize {
 
 /// Gives an object up to whichever thread [adopts](adopt) it first.
 pub fn give_away<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
-    slot_for::<T>(handle)?.give_away(handle, threads::token())
+    slot_for(handle, T::KIND as u8)?.give_away(handle, threads::token())
 }
 
 /// Makes an object the calling thread's that was given away, or whose owner has ended. [`Misuse::WrongThread`] while it belongs to
 /// another.
 pub fn adopt<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
-    slot_for::<T>(handle)?.adopt(handle, threads::token(), threads::is_alive)
+    slot_for(handle, T::KIND as u8)?.adopt(handle, threads::token(), threads::is_alive)
 }
 
 /// Lets any thread use an object, one waiting for the other, from now on. Only its owner can.
 pub fn share<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
-    slot_for::<T>(handle)?.share(handle, threads::token())
+    slot_for(handle, T::KIND as u8)?.share(handle, threads::token())
 }
 
 /// How many objects are open, of all kinds.

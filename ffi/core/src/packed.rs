@@ -155,9 +155,15 @@ fn take(bytes: &[u8]) -> Result<(PackedOperation<'_>, &[u8]), Misuse> {
 /// # Errors
 /// [`Misuse::Argument`] where it is not as the module's head says.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<PackedOperation<'_>>, Misuse> {
+    /// For no more operations than these memory is taken before they are looked at.
+    const AT_ONCE_MAX: usize = 4_096;
     let mut operations = Vec::new();
     while !bytes.is_empty() {
         let (operation, rest) = take(bytes)?;
+        if operations.is_empty() {
+            // As if all were as long as the first.
+            operations.reserve((bytes.len() / (bytes.len() - rest.len())).min(AT_ONCE_MAX));
+        }
         operations.push(operation);
         bytes = rest;
     }
@@ -178,7 +184,7 @@ pub fn batch<'a>(
     ranges: &'a [MapRange<'a>],
     key_groups: u32,
 ) -> Result<Batch<'a>, Misuse> {
-    let (mut batch, mut ranges) = (Batch::new(), ranges.iter());
+    let (mut batch, mut ranges) = (Batch::with_capacity(operations.len()), ranges.iter());
     for operation in operations {
         let PackedOperation { user_key, value, .. } = *operation;
         let time = || {

@@ -14,7 +14,8 @@
 //!   right away ([`Slot::give_away`], [`Slot::share`]), or the object ([`Slot::take`]), so what it found holds for as long as it is
 //!   inside. In a slot that is shared, others count themselves and wait for a lock.
 //!
-//! Threads are told apart by tokens, numbers that are neither 0 nor the greatest.
+//! Threads are told apart by tokens, numbers that are neither 0 nor the greatest. The two numbers below that are no thread's and no slot's:
+//! with them nobody is let in as an owner.
 #![expect(unsafe_code, reason = "the object is reached by those alone who have the right to")]
 
 use crate::status::Misuse;
@@ -147,20 +148,28 @@ impl<T> Slot<T> {
         Ok(Entered::Counted)
     }
 
+    /// Lets the owner in, once, if it is its token; `None`, and nothing is done, else. [`Slot::enter_own`] says why.
+    #[inline(always)]
+    pub fn enter_owned(&self, handle: u64, token: u64) -> Option<Entered<'_>> {
+        // Acquires what `fill` released: with the word comes the owner.
+        let is_open = check(self.word.load(Ordering::Acquire), handle).is_ok();
+        // A thread that finds itself the owner has made itself so (`fill`, `adopt`), and nobody else takes that away.
+        if !is_open || self.owner.load(Ordering::Relaxed) != token || self.busy.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        Some(Entered::Owned)
+    }
+
     /// Lets the owner in, once; and any thread, one after the other, where it is shared.
     #[inline]
     pub fn enter_own(&self, handle: u64, token: u64) -> Result<Entered<'_>, Misuse> {
-        // Acquires what `fill` released: with the word comes the owner.
+        if let Some(entered) = self.enter_owned(handle, token) {
+            return Ok(entered);
+        }
         check(self.word.load(Ordering::Acquire), handle)?;
-        // A thread that finds itself the owner has made itself so (`fill`, `adopt`), and nobody else takes that away.
-        if self.owner.load(Ordering::Relaxed) != token {
-            return self.enter_shared(handle);
-        }
-        if self.busy.load(Ordering::Relaxed) {
-            return Err(Misuse::InUse);
-        }
-        self.busy.store(true, Ordering::Relaxed);
-        Ok(Entered::Owned)
+        // Nobody else takes it away from its owner, so a second look finds what the first one did.
+        if self.owner.load(Ordering::Relaxed) == token { Err(Misuse::InUse) } else { self.enter_shared(handle) }
     }
 
     fn enter_shared(&self, handle: u64) -> Result<Entered<'_>, Misuse> {

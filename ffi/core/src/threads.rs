@@ -2,6 +2,8 @@
 //!
 //! A thread has a token, a number that no other thread ever has. What belongs to one thread notes its token; what belonged to a
 //! thread that ended can be taken over.
+//!
+//! All that a call asks of its thread lies in one thread-local, as to find one costs a shared library a call.
 
 #![expect(unsafe_code, reason = "the end of a thread is heard of through a key of its own")]
 
@@ -16,11 +18,54 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static ALIVE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// What a thread without a token comes in by. No thread's token, nor what a slot has that is nobody's.
+const NO_TOKEN: u64 = u64::MAX - 1;
+/// What a thread comes in by that is inside a callback; likewise.
+const INSIDE_CALLBACK: u64 = u64::MAX - 2;
+
+/// What is known of the calling thread.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// What it comes in by: its token; [`NO_TOKEN`] before it was asked for one, [`INSIDE_CALLBACK`] inside one. So whoever finds its token
+    /// here knows both.
+    pass: Cell<u64>,
+    /// Its token; 0 before it was asked for one.
+    token: Cell<u64>,
+    rounds: Cell<u32>,
+    /// For `handles`: the handle of an object of its own that the thread used, and where that led to.
+    #[cfg(not(loom))]
+    pub(crate) last: Cell<(u64, *const ())>,
+}
+
+impl Caller {
+    /// The token of a thread that isn't inside a callback. Of others a number that is no thread's.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn pass(&self) -> u64 {
+        self.pass.get()
+    }
+}
+
 thread_local! {
-    // Without anything to be dropped, so these can be looked at until the very end of a thread.
-    static TOKEN: Cell<u64> = const { Cell::new(0) };
-    static CALLBACKS: Cell<u32> = const { Cell::new(0) };
-    static ROUNDS: Cell<u32> = const { Cell::new(0) };
+    // Without anything to be dropped, so it can be looked at until the very end of a thread.
+    static CALLER: Caller = const {
+        Caller {
+            pass: Cell::new(NO_TOKEN),
+            token: Cell::new(0),
+            rounds: Cell::new(0),
+            #[cfg(not(loom))]
+            last: Cell::new((0, std::ptr::null())),
+        }
+    };
+}
+
+/// Looks at what is known of the calling thread. Not inside of [`LocalKey::with`](std::thread::LocalKey::with), which the compiler makes a
+/// function of, with whatever is done there.
+#[inline(always)]
+pub(crate) fn with_caller<R>(look: impl FnOnce(&Caller) -> R) -> R {
+    let caller = CALLER.with(std::ptr::from_ref);
+    // SAFETY: it is the calling thread's, and there until that has ended, as nothing is dropped before.
+    look(unsafe { &*caller })
 }
 
 static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
@@ -60,14 +105,19 @@ fn arm(token: u64) -> bool {
 /// Strikes a thread from the living ones.
 unsafe extern "C" fn ended(token: *mut c_void) {
     let token = token as usize as u64;
-    let rounds = ROUNDS.get();
-    ROUNDS.set(rounds + 1);
-    if rounds < ROUNDS_MAX && arm(token) {
-        return;
+    let is_over = with_caller(|caller| {
+        let rounds = caller.rounds.replace(caller.rounds.get() + 1);
+        if rounds < ROUNDS_MAX && arm(token) {
+            return false;
+        }
+        // A call that comes yet gets a new token.
+        caller.token.set(0);
+        caller.pass.set(NO_TOKEN);
+        true
+    });
+    if is_over {
+        strike(token);
     }
-    // A call that comes yet gets a new token.
-    TOKEN.set(0);
-    strike(token);
 }
 
 fn strike(token: u64) {
@@ -79,22 +129,28 @@ fn strike(token: u64) {
 /// The token of the calling thread; never 0.
 #[inline]
 pub fn token() -> u64 {
-    match TOKEN.get() {
-        0 => new_token(),
-        token => token,
-    }
+    with_caller(|caller| {
+        if caller.token.get() == 0 {
+            new_token(caller);
+        }
+        let token = caller.token.get();
+        // Also where it got its token inside a callback.
+        if caller.pass.get() == NO_TOKEN {
+            caller.pass.set(token);
+        }
+        token
+    })
 }
 
 #[cold]
-fn new_token() -> u64 {
+fn new_token(caller: &Caller) {
     let token = NEXT.fetch_add(1, Ordering::Relaxed);
     ALIVE.lock().get_or_insert_with(HashSet::new).insert(token);
-    TOKEN.set(token);
+    caller.token.set(token);
     if !arm(token) {
         // Nobody will hear of its end: so it counts as one that has ended already, and others can take over what it leaves.
         strike(token);
     }
-    token
 }
 
 /// Whether the thread of this token has not ended.
@@ -105,21 +161,23 @@ pub fn is_alive(token: u64) -> bool {
 /// Whether the calling thread is inside a callback.
 #[inline]
 pub fn is_inside_callback() -> bool {
-    CALLBACKS.get() != 0
+    with_caller(|caller| caller.pass.get() == INSIDE_CALLBACK)
 }
 
 /// Runs a host's callback: what it calls of the engine is refused, as it would wait for itself.
-#[inline]
+#[inline(always)]
 pub fn callback<R>(call: impl FnOnce() -> R) -> R {
-    struct Leave;
-    impl Drop for Leave {
+    /// Puts back what the thread came in by.
+    struct Leave<'a>(&'a Caller, u64);
+    impl Drop for Leave<'_> {
         fn drop(&mut self) {
-            CALLBACKS.set(CALLBACKS.get() - 1);
+            self.0.pass.set(self.1);
         }
     }
-    CALLBACKS.set(CALLBACKS.get() + 1);
-    let _leave = Leave;
-    call()
+    with_caller(|caller| {
+        let _leave = Leave(caller, caller.pass.replace(INSIDE_CALLBACK));
+        call()
+    })
 }
 
 #[cfg(test)]
@@ -144,5 +202,31 @@ mod tests {
         assert!(panicked.is_err());
         assert!(callback(is_inside_callback));
         assert!(!is_inside_callback());
+    }
+
+    /// What a thread comes in by is its token, but inside callbacks, in those inside them too, and before it has one.
+    #[test]
+    fn a_thread_comes_in_by_its_token_alone() {
+        let pass = || with_caller(|caller| caller.pass.get());
+        std::thread::spawn(move || {
+            assert_eq!(pass(), NO_TOKEN);
+            // One that gets its token inside a callback comes in by it once it was asked for outside.
+            let own = callback(|| {
+                assert_eq!(pass(), INSIDE_CALLBACK);
+                let own = token();
+                assert_eq!(callback(pass), INSIDE_CALLBACK);
+                assert_eq!(pass(), INSIDE_CALLBACK, "still in the outer one");
+                own
+            });
+            assert_eq!(pass(), NO_TOKEN);
+            assert_eq!(token(), own);
+            assert_eq!(pass(), own);
+        })
+        .join()
+        .unwrap();
+        let own = token();
+        assert_eq!(pass(), own);
+        assert_eq!(callback(pass), INSIDE_CALLBACK);
+        assert_eq!(pass(), own);
     }
 }

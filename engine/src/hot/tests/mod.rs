@@ -3,8 +3,10 @@
 //! A run that failed is repeated alone with `HOT_SEED=<seed> cargo test -p alluvium hot::tests`.
 
 mod disk;
+mod far;
 mod model;
 mod order;
+mod places;
 mod readers;
 mod stories;
 mod table;

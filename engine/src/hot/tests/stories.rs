@@ -3,9 +3,9 @@
 use super::Random;
 use super::disk::{Address, CELLS, MAPS};
 use super::world::{GROUPS, World};
-use crate::hot::Loaded;
 use crate::hot::record::Record;
 use crate::hot::table::Head;
+use crate::hot::{Front, Loaded};
 use crate::platform::arena::CHUNK_BYTES;
 use crate::platform::sync::reclaim::Domain;
 use std::sync::Arc;
@@ -90,15 +90,15 @@ fn an_empty_map_with_a_floor_is_evicted() {
     let probe = world.hot.probe(MAPS, map.0, &map.1, map.2);
     let (root, _) = world.hot.find_root(&probe).unwrap();
     let before = world.arena.used_bytes();
-    world.hot.raise_floor(root, b"kez");
-    world.hot.set_loaded(root, Loaded::Below(b"key".to_vec()), 1);
+    world.hot.raise_floor(root, b"kex");
+    assert!(world.hot.set_loaded(root, Loaded::All, 1, Front::default(), false));
     assert!(world.arena.used_bytes() > before, "a floor takes nothing of the budget");
     world.hot.evict_within(1, usize::MAX);
     while world.hot.entries(root) > 0 {
         world.hot.evict_within(1, usize::MAX);
     }
     let floor = world.hot.floor(root).unwrap();
-    assert_eq!((floor.key.as_slice(), &floor.loaded), (&b"kez"[..], &Loaded::Nothing));
+    assert_eq!((floor.key.as_slice(), &floor.loaded), (&b"kex"[..], &Loaded::Below(b"key".to_vec())));
     world.hot.evict(usize::MAX);
     world.hot.evict(usize::MAX);
     assert!(world.hot.find_root(&probe).is_none() && world.hot.floor(root).is_none());

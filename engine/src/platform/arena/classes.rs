@@ -8,7 +8,7 @@
 
 use super::{Arena, CHUNK_BYTES, NONE, Ref, Share};
 use crate::platform::sync::atomic::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const EXACT: usize = 64;
@@ -397,33 +397,10 @@ impl Allocator {
         })
     }
 
-    /// Gives every chunk back none of whose blocks is in use. Returns how many. Looks at all free blocks, but at none
-    /// in use; so it serves owners whose blocks don't say their class.
+    /// Gives every chunk back none of whose blocks is in use. Returns how many. Looks at the blocks of those alone; all of them
+    /// are free, and say their class.
     pub fn release_empty(&mut self) -> usize {
-        let is_empty = |&chunk: &Ref| self.live_bytes(chunk) == 0;
-        let empty: HashSet<Ref> = self.chunks.iter().copied().filter(is_empty).collect();
-        if empty.is_empty() {
-            return 0;
-        }
-        const WORDS: Ref = (CHUNK_BYTES / 8) as Ref;
-        for class in 0..CLASSES as u8 {
-            let mut at = self.free[class as usize];
-            while at != NONE {
-                let next = self.arena.word(at).load(Ordering::Relaxed) as Ref;
-                if empty.contains(&(at - at % WORDS)) {
-                    self.unlink(at, class);
-                }
-                at = next;
-            }
-        }
-        if self.bump_end != NONE && empty.contains(&(self.bump_end - WORDS)) {
-            (self.bump, self.bump_end) = (NONE, NONE);
-        }
-        self.chunks.retain(|chunk| !empty.contains(chunk));
-        for &chunk in &empty {
-            self.arena.give_back(&self.share, chunk, 1);
-        }
-        empty.len()
+        (0..self.chunks.len()).rev().filter(|&index| self.release_if_empty(index)).count()
     }
 
     /// Gives the `index`-th chunk back if none of its blocks is in use; the last chunk takes its place.

@@ -85,9 +85,10 @@ impl Appender {
                 Ok(count) if count > 0 => {
                     self.directory.counters().count_write(count as u64);
                     done += count;
-                    // A short direct write may stop within a page; only the page's start can be written again.
-                    if self.direct && done < to {
-                        done -= done % ALIGNMENT;
+                    // A short direct write may stop within a page; the page cache takes the rest from there.
+                    if self.direct && done < to && !done.is_multiple_of(ALIGNMENT) {
+                        sys::stop_direct(self.file.as_fd()).map_err(|error| self.failed(&error, done))?;
+                        self.direct = false;
                     }
                 }
                 Ok(_) => {

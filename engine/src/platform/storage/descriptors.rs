@@ -100,7 +100,7 @@ fn close_all_but(limit: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::StorageChoice;
+    use super::super::{PageCache, StorageChoice};
     use super::*;
     use crate::platform::storage;
 
@@ -137,8 +137,11 @@ mod tests {
     #[test]
     fn files_are_read_however_few_may_be_open() {
         let directory = tempfile::tempdir().unwrap();
-        for choice in [StorageChoice::Auto, StorageChoice::Posix] {
-            let storage = storage::open(directory.path(), choice, true, true).unwrap();
+        let all = [StorageChoice::Auto, StorageChoice::Posix];
+        for (choice, cache) in
+            all.into_iter().flat_map(|choice| [(choice, PageCache::Nothing), (choice, PageCache::SingleReads)])
+        {
+            let storage = storage::open(directory.path(), choice, cache, true).unwrap();
             let name = |n: u8| format!("{n:032x}.segment");
             for n in 0..60_u8 {
                 let mut file = storage.create(&name(n)).unwrap();
@@ -157,6 +160,7 @@ mod tests {
                 close_all_but(round);
                 for (n, file) in (0..60_u8).zip(&files) {
                     assert_eq!(&*file.read_at(4_000, 1_000).unwrap(), &[n; 1_000]);
+                    assert_eq!(&*file.read_single(4_000, 1_000).unwrap(), &[n; 1_000]);
                 }
             }
             for n in 0..60_u8 {

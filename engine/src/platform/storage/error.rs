@@ -36,6 +36,13 @@ pub enum Fault {
     Poisoned,
 }
 
+impl Fault {
+    /// Whether it says nothing of the file, only that it couldn't be looked at just then.
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::TooManyFiles | Self::Memory | Self::Absent)
+    }
+}
+
 /// A failed file operation.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{path}: {fault:?} at offset {offset}: {detail}", path = path.display())]

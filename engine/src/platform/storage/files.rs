@@ -10,7 +10,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Fault, FileEntry, IoCounters, StorageError, names, sys};
+use super::faults::{self, Call};
+use super::{Fault, FileEntry, IoCounters, PageCache, StorageError, names, recorder, sys};
 
 /// An open directory, with what its files share.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Directory {
     counters: IoCounters,
     poisoned: AtomicBool,
     direct: AtomicBool,
+    caches_single_reads: bool,
 }
 
 /// A file opened with `O_DIRECT` or, where the file system refuses that, without.
@@ -31,15 +33,23 @@ pub struct Opened {
 
 impl Directory {
     /// Opens `root`, which is made (durably, with its ancestors) if it isn't there and `create` is set.
-    pub fn open(root: &Path, direct: bool, create: bool) -> Result<Self, StorageError> {
+    pub fn open(root: &Path, cache: PageCache, create: bool) -> Result<Self, StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
         if create {
             create_directories(root)?;
         }
+        faults::at(Call::Open, root).map_err(failed)?;
         let handle = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(root).map_err(failed)?;
+        faults::at(Call::Stat, root).map_err(failed)?;
         let root = fs::canonicalize(root).map_err(failed)?;
-        let (poisoned, direct) = (AtomicBool::new(false), AtomicBool::new(direct));
-        Ok(Self { root, handle, counters: IoCounters::default(), poisoned, direct })
+        let (poisoned, direct) = (AtomicBool::new(false), AtomicBool::new(cache != PageCache::Everything));
+        let caches_single_reads = cache == PageCache::SingleReads;
+        Ok(Self { root, handle, counters: IoCounters::default(), poisoned, direct, caches_single_reads })
+    }
+
+    /// Whether single reads go through the page cache, although others don't.
+    pub const fn caches_single_reads(&self) -> bool {
+        self.caches_single_reads
     }
 
     /// The directory's absolute path.
@@ -88,10 +98,10 @@ impl Directory {
     pub fn list(&self) -> Result<Vec<FileEntry>, StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, &self.root, 0);
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(failed)? {
+        for entry in entries(&self.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let found = match entry.metadata() {
+            let found = match faults::at(Call::Stat, &entry.path()).and_then(|()| entry.metadata()) {
                 Ok(found) => found,
                 // Removed since the directory was read.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -108,11 +118,18 @@ impl Directory {
     pub fn names(&self) -> Result<Vec<String>, StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, &self.root, 0);
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(failed)? {
+        for entry in entries(&self.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if names::is_plain_name(&name) && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                found.push(name);
+            if !names::is_plain_name(&name) {
+                continue;
+            }
+            match faults::at(Call::Stat, &entry.path()).and_then(|()| entry.file_type()) {
+                Ok(kind) if kind.is_file() => found.push(name),
+                Ok(_) => {}
+                // Removed since the directory was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
             }
         }
         Ok(found)
@@ -123,6 +140,7 @@ impl Directory {
         let path = self.path(name)?;
         self.writable(&path, 0)?;
         let opened = self.open_direct(&path, true)?;
+        recorder::created(&path, opened.file.as_fd());
         Ok((path, opened))
     }
 
@@ -133,12 +151,24 @@ impl Directory {
         Ok((path, opened))
     }
 
+    /// Opens a complete file for reads here and there, through the page cache.
+    pub fn open_cached(&self, name: &str) -> Result<OwnedFd, StorageError> {
+        let path = self.path(name)?;
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &path, 0);
+        faults::at(Call::Open, &path).map_err(failed)?;
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path);
+        let file: OwnedFd = opened.map_err(failed)?.into();
+        sys::expect_random_reads(file.as_fd());
+        Ok(file)
+    }
+
     fn open_direct(&self, path: &Path, write: bool) -> Result<Opened, StorageError> {
         let failed = |error: std::io::Error| StorageError::from_io(&error, path, 0);
         let mut options = OpenOptions::new();
         options.read(!write).write(write).create_new(write);
         let mut direct = self.direct.load(Ordering::Relaxed);
         let flags = libc::O_NOFOLLOW;
+        faults::at(if write { Call::Create } else { Call::Open }, path).map_err(failed)?;
         let mut attempt = options.custom_flags(if direct { flags | libc::O_DIRECT } else { flags }).open(path);
         if direct && matches!(&attempt, Err(error) if error.raw_os_error() == Some(libc::EINVAL)) {
             self.direct_refused();
@@ -148,6 +178,7 @@ impl Directory {
             attempt = options.create_new(false).create(write).custom_flags(flags).open(path);
         }
         let file = attempt.map_err(failed)?;
+        faults::at(Call::Stat, path).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
         if !found.is_file() {
             return Err(StorageError::new(Fault::Foreign, path, 0, "not a regular file"));
@@ -159,7 +190,9 @@ impl Directory {
     pub fn read_all(&self, name: &str, max_bytes: u64) -> Result<Vec<u8>, StorageError> {
         let path = self.path(name)?;
         let failed = |error: std::io::Error| StorageError::from_io(&error, &path, 0);
+        faults::at(Call::Open, &path).map_err(failed)?;
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failed)?;
+        faults::at(Call::Stat, &path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
         if len > max_bytes {
             let detail = format!("{len} bytes long, {max_bytes} at most were expected");
@@ -169,6 +202,7 @@ impl Directory {
         if usize::try_from(len).map_or(true, |len| bytes.try_reserve_exact(len).is_err()) {
             return Err(StorageError::new(Fault::Memory, path, 0, format!("no memory for a file of {len} bytes")));
         }
+        faults::at(Call::Read, &path).map_err(failed)?;
         // A file that grows while it is read must not make the vector grow past what was reserved.
         let count = file.take(len).read_to_end(&mut bytes).map_err(failed)?;
         if count as u64 != len {
@@ -183,7 +217,7 @@ impl Directory {
     pub fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
         let (from, to) = (self.path(from)?, self.path(to)?);
         self.writable(&from, 0)?;
-        fs::rename(&from, &to).map_err(|error| {
+        recorder::renamed(&from, &to, || rename(&from, &to)).map_err(|error| {
             let error = StorageError::from_io(&error, from, 0);
             if error.fault == Fault::Io {
                 // Either name may be the one that is on disk now.
@@ -204,10 +238,9 @@ impl Directory {
     pub fn sync(&self) -> Result<(), StorageError> {
         self.writable(&self.root, 0)?;
         self.counters.count_fsync();
-        sync_directory(&self.handle).map_err(|error| {
+        sync_directory(&self.handle, &self.root).map_err(|error| {
             self.poison();
-            // Never `Full`: that would invite a second try, which could succeed without the entries on disk.
-            StorageError::new(Fault::Io, &self.root, 0, error.to_string())
+            failed_sync(&error, &self.root)
         })
     }
 
@@ -223,8 +256,8 @@ impl Directory {
 
     /// Makes another directory's entries durable.
     pub fn sync_other(&self, directory: &Path) -> Result<(), StorageError> {
-        let synced = File::open(directory).and_then(|directory| sync_directory(&directory));
-        synced.map_err(|error| StorageError::from_io(&error, directory, 0))
+        let handle = open_directory(directory).map_err(|error| StorageError::from_io(&error, directory, 0))?;
+        sync_directory(&handle, directory).map_err(|error| failed_sync(&error, directory))
     }
 
     /// Takes a file of another directory into this.
@@ -256,7 +289,9 @@ impl Partial {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
         let file = options.open(&path).map_err(failed)?;
+        recorder::created(&path, file.as_fd());
         file.set_len(len).map_err(failed)?;
+        recorder::length(file.as_fd(), len);
         Ok(Self { root: root.to_owned(), path, file })
     }
 
@@ -267,19 +302,24 @@ impl Partial {
 
     /// Puts bytes to their place.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        self.file.write_all_at(bytes, offset).map_err(|error| StorageError::from_io(&error, &self.path, offset))
+        self.file.write_all_at(bytes, offset).map_err(|error| StorageError::from_io(&error, &self.path, offset))?;
+        recorder::wrote(self.file.as_fd(), offset, bytes);
+        Ok(())
     }
 
     /// Gives the file its name; with `durable` it keeps both, file and name, through a crash.
     pub fn finish(&self, name: &str, durable: bool) -> Result<(), StorageError> {
-        let finish = || {
-            if durable {
-                sys::sync_data(self.file.as_fd())?;
-            }
-            fs::rename(&self.path, self.root.join(name))?;
-            if durable { File::open(&self.root).and_then(|root| sync_directory(&root)) } else { Ok(()) }
-        };
-        finish().map_err(|error| StorageError::from_io(&error, &self.path, 0))
+        let failed = |error: std::io::Error| StorageError::from_io(&error, &self.path, 0);
+        if durable {
+            sys::sync_data(self.file.as_fd()).map_err(|error| failed_sync(&error, &self.path))?;
+        }
+        let to = self.root.join(name);
+        recorder::renamed(&self.path, &to, || rename(&self.path, &to)).map_err(failed)?;
+        if durable {
+            let root = open_directory(&self.root).map_err(failed)?;
+            sync_directory(&root, &self.root).map_err(|error| failed_sync(&error, &self.root))?;
+        }
+        Ok(())
     }
 
     /// Removes the beginnings of a file.
@@ -290,7 +330,7 @@ impl Partial {
 
 /// Unlinks a file; one that is not there counts as done.
 pub fn remove_file(path: &Path) -> std::io::Result<()> {
-    match fs::remove_file(path) {
+    match recorder::removed(path, || faults::at(Call::Remove, path).and_then(|()| fs::remove_file(path))) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -299,6 +339,7 @@ pub fn remove_file(path: &Path) -> std::io::Result<()> {
 /// Which directory `root` is, whatever path leads to it: device and inode.
 pub fn identity(root: &Path) -> Result<(u64, u64), StorageError> {
     let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
+    faults::at(Call::Stat, root).map_err(failed)?;
     let found = fs::metadata(root).map_err(failed)?;
     if !found.is_dir() {
         return Err(StorageError::new(Fault::Foreign, root, 0, "not a directory"));
@@ -310,24 +351,26 @@ pub fn identity(root: &Path) -> Result<(u64, u64), StorageError> {
 pub fn open_lock_file(path: &Path) -> Result<OwnedFd, StorageError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(path).map_err(|error| StorageError::from_io(&error, path, 0))?;
-    Ok(file.into())
+    let file = faults::at(Call::Create, path).and_then(|()| options.open(path));
+    Ok(file.map_err(|error| StorageError::from_io(&error, path, 0))?.into())
 }
 
 /// Removes a directory and all that is in it.
 pub fn remove_directory(path: &Path) -> Result<(), StorageError> {
-    fs::remove_dir_all(path).map_err(|error| StorageError::from_io(&error, path, 0))
+    let remove = || faults::at(Call::Remove, path).and_then(|()| fs::remove_dir_all(path));
+    recorder::removed(path, remove).map_err(|error| StorageError::from_io(&error, path, 0))
 }
 
 /// Makes a directory in one that is there, not synced: it isn't to outlast a crash.
 pub fn make_scratch(path: &Path) -> Result<(), StorageError> {
-    fs::create_dir(path).map_err(|error| StorageError::from_io(&error, path, 0))
+    let make = || faults::at(Call::MakeDirectory, path).and_then(|()| fs::create_dir(path));
+    recorder::directory_made(path, make).map_err(|error| StorageError::from_io(&error, path, 0))
 }
 
 /// Removes the directories of scratch stores that a crash left in a store's directory, which nobody else has open.
 pub fn remove_scratches(root: &Path) -> Result<(), StorageError> {
     let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
-    for entry in fs::read_dir(root).map_err(failed)? {
+    for entry in entries(root).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_name().to_str().is_some_and(names::is_scratch_name) {
             remove_directory(&entry.path())?;
@@ -336,22 +379,60 @@ pub fn remove_scratches(root: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Makes a directory and its missing ancestors, each synced into its parent.
+/// Makes a directory and its missing ancestors, each synced into its parent. Where a sync fails they go again: who finds them there takes
+/// them for durable.
 fn create_directories(root: &Path) -> Result<(), StorageError> {
     let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
     let absolute = std::path::absolute(root).map_err(failed)?;
     let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
+    faults::at(Call::MakeDirectory, &absolute).map_err(failed)?;
     fs::create_dir_all(&absolute).map_err(failed)?;
     for made in missing.iter().rev() {
         if let Some(parent) = made.parent() {
-            File::open(parent).and_then(|parent| sync_directory(&parent)).map_err(failed)?;
+            let synced = open_directory(parent)
+                .map_err(failed)
+                .and_then(|handle| sync_directory(&handle, parent).map_err(|error| failed_sync(&error, root)));
+            if let Err(error) = synced {
+                // What can't be removed has something in it, and is somebody else's as well.
+                missing.iter().for_each(|made| drop(fs::remove_dir(made)));
+                return Err(error);
+            }
         }
     }
     Ok(())
 }
 
-fn sync_directory(handle: &File) -> std::io::Result<()> {
-    match sys::sync_all(handle.as_fd()) {
+/// What a directory holds; asking for it can fail, and each entry can.
+fn entries(root: &Path) -> std::io::Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
+    faults::at(Call::List, root)?;
+    let root = root.to_owned();
+    Ok(fs::read_dir(&root)?.map(move |entry| faults::at(Call::List, &root).and(entry)))
+}
+
+/// Never `Full`: that would invite a second try, which could succeed without what was to be synced on disk.
+fn failed_sync(error: &std::io::Error, path: &Path) -> StorageError {
+    StorageError::new(Fault::Io, path, 0, error.to_string())
+}
+
+fn open_directory(path: &Path) -> std::io::Result<File> {
+    faults::at(Call::Open, path)?;
+    File::open(path)
+}
+
+fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    faults::at(Call::Rename, from)?;
+    fs::rename(from, to)
+}
+
+/// What an open file was found by.
+#[cfg(feature = "recorder")]
+pub fn path_of(file: std::os::fd::BorrowedFd<'_>) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
+fn sync_directory(handle: &File, path: &Path) -> std::io::Result<()> {
+    match recorder::directory_synced(path, || sys::sync_all(handle.as_fd())) {
         // Some network and FUSE file systems have no sync for directories, their entries being durable at once.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
         outcome => outcome,
@@ -371,6 +452,7 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 fn has_same_bytes(a: &Path, b: &Path) -> std::io::Result<bool> {
+    faults::at(Call::Read, b)?;
     let (mut a, mut b) = (BufReader::new(File::open(a)?), BufReader::new(File::open(b)?));
     loop {
         let (of_a, of_b) = (a.fill_buf()?, b.fill_buf()?);
@@ -386,10 +468,11 @@ fn has_same_bytes(a: &Path, b: &Path) -> std::io::Result<bool> {
 /// Hard-links `from` as `directory/name`, or copies it where that can't be.
 fn link(from: &Path, directory: &Path, name: &str) -> Result<(), StorageError> {
     let to = directory.join(name);
-    let error = match fs::hard_link(from, &to) {
-        Ok(()) => return Ok(()),
-        Err(error) => error,
-    };
+    let error =
+        match recorder::linked(from, &to, || faults::at(Call::Link, from).and_then(|()| fs::hard_link(from, &to))) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
     match error.raw_os_error() {
         // Another file system, one without links, a foreign owner (`protected_hardlinks`), or too many links.
         Some(libc::EXDEV | libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK) => {
@@ -406,17 +489,43 @@ fn copy(from: &Path, directory: &Path, name: &str) -> Result<(), StorageError> {
     if to.exists() {
         return Err(StorageError::new(Fault::Exists, to, 0, "there is a file of this name"));
     }
-    let mut source = File::open(from).map_err(|error| StorageError::from_io(&error, from, 0))?;
+    // As any file of a store: a link in its place may lead out of the directory.
+    let mut options = OpenOptions::new();
+    let source = faults::at(Call::Open, from);
+    let source = source.and_then(|()| options.read(true).custom_flags(libc::O_NOFOLLOW).open(from));
+    let mut source = source.map_err(|error| StorageError::from_io(&error, from, 0))?;
     let temporary = directory.join(names::temporary_name(name));
     let failed = |error: std::io::Error| StorageError::from_io(&error, &temporary, 0);
-    let mut target = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary).map_err(failed)?;
-    let copied = std::io::copy(&mut source, &mut target)
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let target = faults::at(Call::Create, &temporary).and_then(|()| options.open(&temporary));
+    let mut target = target.map_err(failed)?;
+    recorder::created(&temporary, target.as_fd());
+    let copied = faults::at(Call::Write, &temporary)
+        .and_then(|()| std::io::copy(&mut source, &mut target))
         .and_then(|_| sys::sync_data(target.as_fd()))
-        .and_then(|()| fs::rename(&temporary, &to));
+        .and_then(|()| recorder::renamed(&temporary, &to, || rename(&temporary, &to)));
     copied.map_err(|error| match remove_file(&temporary) {
         Ok(()) => failed(error),
         Err(left) => {
             StorageError::from_io(&error, &temporary, 0).with_note(&format!("; it could not be removed: {left}"))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_copied_is_a_file_and_no_link() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (file, link) = (there.path().join("a.segment"), there.path().join("b.segment"));
+        fs::write(&file, b"sediment").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        copy(&file, here.path(), "a.segment").unwrap();
+        assert_eq!(fs::read(here.path().join("a.segment")).unwrap(), b"sediment");
+        assert!(copy(&link, here.path(), "b.segment").is_err());
+        assert!(!here.path().join("b.segment").exists());
+    }
 }

@@ -247,6 +247,13 @@ impl ReadFile for Absent {
         self.here()?.read_at(offset, len)
     }
 
+    fn read_single(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
+        match self.here.get() {
+            Some(here) => here.read_single(offset, len),
+            None => self.read_at(offset, len),
+        }
+    }
+
     fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError> {
         self.check(offset, len)?;
         if self.here.get().is_none()

@@ -84,8 +84,10 @@ impl LogFile for PreallocatedFile {
                 Ok(count) if count > 0 => {
                     self.directory.counters().count_write(count as u64);
                     done += count;
-                    if self.direct && done < bytes.len() {
-                        done -= done % ALIGNMENT;
+                    // It may stop within a page; the page cache takes the rest from there.
+                    if self.direct && done < bytes.len() && !done.is_multiple_of(ALIGNMENT) {
+                        sys::stop_direct(self.file.as_fd()).map_err(|error| self.failed(&error, offset))?;
+                        self.direct = false;
                     }
                 }
                 Ok(_) => return Err(self.failed(&std::io::Error::other("nothing was written"), offset + done as u64)),

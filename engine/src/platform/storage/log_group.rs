@@ -65,9 +65,10 @@ impl LogGroup {
 #[cfg(target_os = "linux")]
 mod on_ring {
     use super::{LogGroup, LogWrite, Ring};
-    use crate::platform::storage::{Fault, StorageError};
+    use crate::platform::storage::faults::{self, Call};
+    use crate::platform::storage::{Fault, StorageError, recorder};
     use io_uring::{IoUring, opcode, squeue, types};
-    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
     use std::sync::Arc;
 
     /// How many files are written together; the ring has room for twice as many entries.
@@ -96,31 +97,58 @@ mod on_ring {
     /// One submission. An error says that the ring is of no use any more; nothing is in flight then.
     fn write_round(ring: &mut IoUring, round: &mut [LogWrite<'_>]) -> std::io::Result<()> {
         let mut files: Vec<Option<Arc<OwnedFd>>> = Vec::with_capacity(round.len());
+        let mut results = vec![None; 2 * round.len()];
         let mut expected = 0;
-        for (index, write) in round.iter().enumerate() {
+        for ((index, write), results) in round.iter().enumerate().zip(results.as_chunks_mut::<2>().0) {
             let file = write.file.descriptor().filter(|_| (1..WRITE_BYTES_MAX).contains(&write.bytes.len()));
             if let Some(file) = &file {
-                let fd = types::Fd(file.as_raw_fd());
-                let entry = opcode::Write::new(fd, write.bytes.as_ptr(), write.bytes.len() as u32);
-                let entry = entry.offset(write.offset).build().user_data(2 * index as u64);
-                let entry = if write.sync { entry.flags(squeue::Flags::IO_LINK) } else { entry };
-                push(ring, &entry)?;
-                expected += 1;
-                if write.sync {
-                    let sync = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
-                    push(ring, &sync.user_data(2 * index as u64 + 1))?;
-                    expected += 1;
-                }
+                expected += queue(ring, write, file, 2 * index as u64, results)?;
             }
             files.push(file);
         }
-        let (results, outcome) = wait_for(ring, expected, 2 * round.len());
+        let outcome = wait_for(ring, expected, &mut results);
         for ((write, file), results) in round.iter_mut().zip(&files).zip(results.as_chunks::<2>().0) {
-            if file.is_some() {
+            if let Some(file) = file {
+                note(write, file, *results);
                 settle(write, *results);
             }
         }
         outcome
+    }
+
+    /// Queues a write with its sync behind it; how many entries those are. What a test has fail isn't queued: its result is there at once.
+    fn queue(
+        ring: &mut IoUring,
+        write: &LogWrite<'_>,
+        file: &OwnedFd,
+        number: u64,
+        [written, synced]: &mut [Option<i32>; 2],
+    ) -> std::io::Result<usize> {
+        let result_of = |error: std::io::Error| Some(-error.raw_os_error().unwrap_or(libc::EIO));
+        let (fd, whole) = (types::Fd(file.as_raw_fd()), write.bytes.len());
+        let len = match faults::transfer(Call::Write, file.as_fd(), whole) {
+            Ok(len) => len.min(whole),
+            Err(error) => {
+                (*written, *synced) = (result_of(error), Some(-libc::ECANCELED));
+                return Ok(0);
+            }
+        };
+        if len < whole {
+            *synced = Some(-libc::ECANCELED);
+        } else if write.sync
+            && let Err(error) = faults::on(Call::Sync, file.as_fd())
+        {
+            *synced = result_of(error);
+        }
+        let syncs = write.sync && synced.is_none();
+        let entry = opcode::Write::new(fd, write.bytes.as_ptr(), len as u32).offset(write.offset).build();
+        let entry = entry.user_data(number);
+        push(ring, &if syncs { entry.flags(squeue::Flags::IO_LINK) } else { entry })?;
+        if syncs {
+            let sync = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
+            push(ring, &sync.user_data(number + 1))?;
+        }
+        Ok(1 + usize::from(syncs))
     }
 
     fn push(ring: &mut IoUring, entry: &squeue::Entry) -> std::io::Result<()> {
@@ -129,10 +157,9 @@ mod on_ring {
         unsafe { ring.submission().push(entry) }.map_err(|_| std::io::Error::other("the ring is full"))
     }
 
-    /// Submits, and waits until all has completed; what completed with which result, by user data. Memory that the kernel may still
+    /// Submits, and waits until all has completed; notes what completed with which result, by user data. Memory that the kernel may still
     /// read from is never given up: while entries are in flight it waits on, whatever the system call says.
-    fn wait_for(ring: &mut IoUring, expected: usize, slots: usize) -> (Vec<Option<i32>>, std::io::Result<()>) {
-        let mut results = vec![None; slots];
+    fn wait_for(ring: &mut IoUring, expected: usize, results: &mut [Option<i32>]) -> std::io::Result<()> {
         let (mut done, mut refused, mut submitted) = (0, None, 0);
         while done < expected {
             match ring.submit_and_wait(1) {
@@ -159,7 +186,18 @@ mod on_ring {
                 break;
             }
         }
-        (results, refused.map_or(Ok(()), Err))
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Notes what was written, and synced.
+    fn note(write: &LogWrite<'_>, file: &OwnedFd, [written, synced]: [Option<i32>; 2]) {
+        let written = written.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        recorder::wrote(file.as_fd(), write.offset, &write.bytes[..written.min(write.bytes.len())]);
+        match synced {
+            Some(0) => recorder::synced(file.as_fd()),
+            Some(result) if result != -libc::ECANCELED => recorder::sync_failed(file.as_fd()),
+            _ => {}
+        }
     }
 
     /// Tells what the results of a write and its sync mean. No outcome where the write is to be done again: it was short or refused,

@@ -1,6 +1,7 @@
 //! A part of an immutable file, mapped into memory.
 #![expect(unsafe_code, reason = "maps files")]
 
+use super::faults::{self, Call};
 use std::fmt;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -25,6 +26,7 @@ impl Mapping {
         if len == 0 {
             return Ok(Self::default());
         }
+        faults::on(Call::Map, file)?;
         // SAFETY: the files of a store are written once, then never changed or truncated while they can be mapped.
         let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file.as_raw_fd())? };
         // Each touch reads one page and no more: the first reads after a recovery want little of much. Advice that is

@@ -9,9 +9,15 @@
 
 mod append;
 mod buffer;
+mod call;
 mod counters;
 mod descriptors;
 mod error;
+#[cfg(feature = "recorder")]
+pub mod faults;
+#[cfg(not(feature = "recorder"))]
+#[path = "unfailing.rs"]
+mod faults;
 mod fetches;
 mod files;
 mod hosted;
@@ -23,6 +29,11 @@ pub mod names;
 mod posix;
 mod read_threads;
 mod reading;
+#[cfg(feature = "recorder")]
+pub mod recorder;
+#[cfg(not(feature = "recorder"))]
+#[path = "unrecorded.rs"]
+mod recorder;
 #[cfg(target_os = "linux")]
 mod ring;
 mod sys;
@@ -57,12 +68,30 @@ pub enum StorageChoice {
     Posix,
 }
 
+/// What of segments goes through the page cache of the system. What doesn't is read and written with `O_DIRECT`, where the
+/// file system allows that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PageCache {
+    /// Nothing: what the engine takes is what its budget says.
+    Nothing,
+    /// Reads of a block that somebody waits for: where the state is a little larger than the budget, memory that nobody else
+    /// needs answers them. Writes, batches of reads, scans and merges don't pass through it.
+    #[default]
+    SingleReads,
+    /// Everything.
+    Everything,
+}
+
 /// Opens a directory; with `create` it is made (durably) if it isn't there.
 ///
-/// With `direct`, segments are read and written past the page cache (`O_DIRECT`) where the file system allows it. Take
-/// the directory's [`lock()`] first: nothing here keeps two storages from writing the same files.
-pub fn open(root: &Path, choice: StorageChoice, direct: bool, create: bool) -> Result<Arc<dyn Storage>, StorageError> {
-    let posix = posix::Posix::new(Arc::new(files::Directory::open(root, direct, create)?));
+/// Take the directory's [`lock()`] first: nothing here keeps two storages from writing the same files.
+pub fn open(
+    root: &Path,
+    choice: StorageChoice,
+    cache: PageCache,
+    create: bool,
+) -> Result<Arc<dyn Storage>, StorageError> {
+    let posix = posix::Posix::new(Arc::new(files::Directory::open(root, cache, create)?));
     #[cfg(target_os = "linux")]
     if choice != StorageChoice::Posix {
         match uring::Uring::new(posix) {
@@ -255,6 +284,12 @@ pub trait ReadFile: Send + Sync + Debug {
 
     /// Reads `len` bytes from `offset`; [`Fault::Length`] where the file ends before.
     fn read_at(&self, offset: u64, len: usize) -> Result<Buffer, StorageError>;
+
+    /// The same for one read that somebody waits for, through the page cache where that is for such reads
+    /// ([`PageCache::SingleReads`]).
+    fn read_single(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
+        self.read_at(offset, len)
+    }
 
     /// The same bytes through the page cache, mapped; for immutable metadata only.
     fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError>;

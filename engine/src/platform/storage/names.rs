@@ -11,8 +11,13 @@ const TEMPORARY: &str = ".tmp";
 const SEGMENT: &str = ".segment";
 const MANIFEST: &str = ".manifest";
 const CHANGELOG: &str = ".changelog";
+const HOT_LIST: &str = ".hotlist";
 /// What the directory of a scratch store begins with.
 const SCRATCH: &str = "scratch-";
+
+/// Numbers of files end here, which counting up never comes to: a name with a higher one is none of ours, and so there is always a next
+/// number, whatever files somebody has put into the directory.
+pub const NUMBER_END: u64 = 1 << 62;
 
 /// The longest name that a file may have, in bytes; file systems allow 255.
 const MAX_BYTES: usize = 200;
@@ -35,8 +40,7 @@ pub fn manifest_name(number: u64) -> String {
 
 /// The number in a manifest's name.
 pub fn parse_manifest_name(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(MANIFEST)?;
-    is_hex(digits, 16).then(|| u64::from_str_radix(digits, 16).ok())?
+    parse_number(name.strip_suffix(MANIFEST)?)
 }
 
 /// The name of the changelog's file with this number: `<16 hex>.changelog`.
@@ -46,8 +50,22 @@ pub fn changelog_name(number: u64) -> String {
 
 /// The number in the name of a changelog's file.
 pub fn parse_changelog_name(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(CHANGELOG)?;
-    is_hex(digits, 16).then(|| u64::from_str_radix(digits, 16).ok())?
+    parse_number(name.strip_suffix(CHANGELOG)?)
+}
+
+/// The name of the hot list with this number: `<16 hex>.hotlist`.
+pub fn hot_list_name(number: u64) -> String {
+    format!("{number:016x}{HOT_LIST}")
+}
+
+/// The number in a hot list's name.
+pub fn parse_hot_list_name(name: &str) -> Option<u64> {
+    parse_number(name.strip_suffix(HOT_LIST)?)
+}
+
+fn parse_number(digits: &str) -> Option<u64> {
+    let number = is_hex(digits, 16).then(|| u64::from_str_radix(digits, 16).ok())?;
+    number.filter(|number| *number < NUMBER_END)
 }
 
 /// The name under which a manifest is written before it is renamed: `<16 hex>.manifest.tmp`.
@@ -63,7 +81,8 @@ pub fn temporary_name(name: &str) -> String {
 /// Whether a file of this name never became complete; it can be removed whenever the store is locked.
 pub fn is_temporary_name(name: &str) -> bool {
     let Some(whole) = name.strip_suffix(TEMPORARY) else { return false };
-    parse_segment_name(whole).is_some() || parse_manifest_name(whole).is_some() || parse_changelog_name(whole).is_some()
+    let numbered = [parse_manifest_name(whole), parse_changelog_name(whole), parse_hot_list_name(whole)];
+    parse_segment_name(whole).is_some() || numbered.iter().any(Option::is_some)
 }
 
 /// The name of a scratch store's directory: `scratch-<16 hex>`.
@@ -96,14 +115,22 @@ mod tests {
     fn names_are_read_back() {
         for id in [0, 1, u128::MAX, 0xdead_beef_0000_0001] {
             assert_eq!(parse_segment_name(&segment_name(id)), Some(id));
-            assert_eq!(parse_manifest_name(&manifest_name(id as u64)), Some(id as u64));
-            assert_eq!(parse_changelog_name(&changelog_name(id as u64)), Some(id as u64));
+            let number = id as u64 % NUMBER_END;
+            assert_eq!(parse_manifest_name(&manifest_name(number)), Some(number));
+            assert_eq!(parse_changelog_name(&changelog_name(number)), Some(number));
+            assert_eq!(parse_hot_list_name(&hot_list_name(number)), Some(number));
+        }
+        for beyond in [NUMBER_END, u64::MAX] {
+            assert_eq!(parse_manifest_name(&manifest_name(beyond)), None);
+            assert_eq!(parse_changelog_name(&changelog_name(beyond)), None);
+            assert_eq!(parse_hot_list_name(&hot_list_name(beyond)), None);
         }
         assert_eq!(segment_name(10), "0000000000000000000000000000000a.segment");
         assert_eq!(manifest_name(255), "00000000000000ff.manifest");
         assert_eq!(temporary_manifest_name(1), "0000000000000001.manifest.tmp");
         assert!(is_temporary_name(&temporary_manifest_name(1)));
         assert!(is_temporary_name(&temporary_name(&segment_name(7))));
+        assert!(is_temporary_name(&temporary_name(&hot_list_name(7))));
         assert!(!is_temporary_name("notes.tmp"));
         assert_eq!(scratch_name(255), "scratch-00000000000000ff");
         assert!(is_scratch_name(&scratch_name(7)) && !is_scratch_name("scratch-7") && !is_scratch_name("scratch"));

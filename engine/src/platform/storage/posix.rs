@@ -93,7 +93,9 @@ impl Storage for Posix {
     }
 
     fn read_batch(&self, batch: &mut [ReadRequest]) {
-        if batch.len() < SHARED_MIN_READS {
+        if let [single] = batch {
+            single.outcome = Some(single.file.read_single(single.offset, single.len));
+        } else if batch.len() < SHARED_MIN_READS {
             for request in batch {
                 request.outcome = Some(request.file.read_at(request.offset, request.len));
             }

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::buffer::ALIGNMENT;
 use super::descriptors::Descriptor;
@@ -51,6 +51,8 @@ pub struct Reading {
     name: String,
     file: Descriptor,
     direct: AtomicBool,
+    /// For single reads, where they go through the page cache and others don't.
+    cached: OnceLock<Descriptor>,
     len: u64,
 }
 
@@ -62,7 +64,7 @@ impl Reading {
             Ok((file, (path, direct, len)))
         })?;
         let (directory, name, direct) = (Arc::clone(directory), name.to_owned(), AtomicBool::new(direct));
-        Ok(Self { directory, path, name, file, direct, len })
+        Ok(Self { directory, path, name, file, direct, cached: OnceLock::new(), len })
     }
 
     /// The file, opened again where it was closed in between.
@@ -79,18 +81,37 @@ impl Reading {
         })
     }
 
+    /// The file opened for reads through the page cache.
+    fn cached_file(&self) -> Result<Arc<OwnedFd>, StorageError> {
+        let mut open = || Ok((self.directory.open_cached(&self.name)?, ()));
+        match self.cached.get() {
+            Some(descriptor) => descriptor.get(open),
+            None => {
+                let (descriptor, ()) = Descriptor::open(&mut open)?;
+                // Of two threads that come here at once the first one's stays.
+                self.cached.get_or_init(|| descriptor).get(open)
+            }
+        }
+    }
+
     /// Reads until the bytes asked for are there. `Ok(None)` where the file turned out not to do direct reads.
-    fn read(&self, offset: u64, len: usize, direct: bool) -> Result<Option<Buffer>, StorageError> {
+    fn read(&self, file: &OwnedFd, offset: u64, len: usize, direct: bool) -> Result<Option<Buffer>, StorageError> {
         let plan = Plan::new(self, offset, len, direct)?;
         let mut buffer = Buffer::allocate(plan.len, &self.path, offset)?;
-        let file = self.file()?;
         let mut reached = 0;
         while buffer.len() < plan.needed {
             let from = plan.offset + buffer.len() as u64;
             match sys::read_at(file.as_fd(), &mut buffer, plan.len, from) {
                 Ok(_) if buffer.len() >= plan.needed => {}
                 // The file was as long when it was opened: something else has cut it since.
-                Ok(_) if buffer.len() <= reached => return Err(past_end(&self.path, offset, len, from)),
+                Ok(0) => return Err(past_end(&self.path, offset, len, from)),
+                // It stops within the same page again: the file ends there now, or direct reads do.
+                Ok(_) if buffer.len() <= reached => {
+                    let end =
+                        sys::len(file.as_fd()).map_err(|error| StorageError::from_io(&error, &self.path, from))?;
+                    let is_there = offset.checked_add(len as u64).is_some_and(|needed| needed <= end);
+                    return if is_there { Ok(None) } else { Err(past_end(&self.path, offset, len, end)) };
+                }
                 Ok(_) => {
                     reached = buffer.len();
                     if direct {
@@ -104,6 +125,11 @@ impl Reading {
         }
         self.directory.counters().count_reads(1, buffer.len() as u64);
         Ok(Some(plan.window(buffer)))
+    }
+
+    fn read_cached(&self, file: &OwnedFd, offset: u64, len: usize) -> Result<Buffer, StorageError> {
+        let refused = || StorageError::new(Fault::Io, &self.path, offset, "the read was refused");
+        self.read(file, offset, len, false)?.ok_or_else(refused)
     }
 }
 
@@ -119,7 +145,7 @@ impl ReadFile for Reading {
     fn read_at(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
         // Relaxed: a stale `true` costs one refused read, after which the page cache answers.
         if self.direct.load(Ordering::Relaxed) {
-            if let Some(buffer) = self.read(offset, len, true)? {
+            if let Some(buffer) = self.read(&*self.file()?, offset, len, true)? {
                 return Ok(buffer);
             }
             sys::stop_direct(self.file()?.as_fd())
@@ -127,8 +153,18 @@ impl ReadFile for Reading {
             self.direct.store(false, Ordering::Relaxed);
             self.directory.direct_refused();
         }
-        let refused = || StorageError::new(Fault::Io, &self.path, offset, "the read was refused");
-        self.read(offset, len, false)?.ok_or_else(refused)
+        self.read_cached(&*self.file()?, offset, len)
+    }
+
+    fn read_single(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
+        if self.directory.caches_single_reads()
+            && self.direct.load(Ordering::Relaxed)
+            // Else there is no further descriptor to be had, and the one that there is serves.
+            && let Ok(file) = self.cached_file()
+        {
+            return self.read_cached(&file, offset, len);
+        }
+        self.read_at(offset, len)
     }
 
     fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError> {

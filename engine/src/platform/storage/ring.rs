@@ -6,13 +6,13 @@
 #![expect(unsafe_code, reason = "hands memory to the kernel")]
 
 use std::io::{Error, Result};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use io_uring::{IoUring, Probe, opcode, types};
 
 use super::reading::Plan;
-use super::{Buffer, ReadRequest};
+use super::{Buffer, ReadRequest, faults};
 
 /// The most reads in flight on one ring.
 pub const DEPTH: usize = 128;
@@ -33,7 +33,7 @@ struct Flight {
     plan: Plan,
     buffer: Buffer,
     /// Open until then.
-    _file: Arc<OwnedFd>,
+    file: Arc<OwnedFd>,
 }
 
 /// A read that came back.
@@ -93,7 +93,7 @@ impl Ring {
             self.free.push(slot);
             return Err(request);
         }
-        self.slots[slot] = Some(Flight { request, plan, buffer, _file: file });
+        self.slots[slot] = Some(Flight { request, plan, buffer, file });
         Ok(())
     }
 
@@ -111,15 +111,16 @@ impl Ring {
     pub fn take(&mut self) -> Option<Landing> {
         let done = self.uring.completion().next()?;
         let slot = usize::try_from(done.user_data()).ok()?;
-        let Flight { request, plan, mut buffer, .. } = self.slots.get_mut(slot)?.take()?;
+        let Flight { request, plan, mut buffer, file } = self.slots.get_mut(slot)?.take()?;
         self.free.push(slot);
-        let outcome = match usize::try_from(done.result()) {
+        let result = faults::landed(file.as_fd(), done.result());
+        let outcome = match usize::try_from(result) {
             Ok(count) => {
-                // SAFETY: the kernel has initialised `count` bytes from where `push` pointed, and is done with them.
+                // SAFETY: the kernel has initialised `count` bytes, or more, from where `push` pointed, and is done with them.
                 unsafe { buffer.extend(count) };
                 Ok(buffer)
             }
-            Err(_) => Err(Error::from_raw_os_error(-done.result())),
+            Err(_) => Err(Error::from_raw_os_error(-result)),
         };
         Some(Landing { request, plan, outcome })
     }

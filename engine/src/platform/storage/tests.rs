@@ -15,9 +15,9 @@ use super::*;
 /// Runs a story over each back end that the machine has, each in a new directory.
 fn each(story: impl Fn(&dyn Storage)) {
     for choice in [StorageChoice::Posix, StorageChoice::Uring, StorageChoice::Auto] {
-        for direct in [false, true] {
+        for cache in [PageCache::Everything, PageCache::SingleReads, PageCache::Nothing] {
             let root = tempdir().unwrap();
-            match open(root.path(), choice, direct, false) {
+            match open(root.path(), choice, cache, false) {
                 Ok(storage) => story(&*storage),
                 Err(error) => eprintln!("{choice:?} is left out: {error}"),
             }
@@ -71,6 +71,8 @@ fn what_was_written_is_read_back_at_any_place() {
                 }
                 let want = &content[offset..offset + count];
                 assert_eq!(&*file.read_at(offset as u64, count).unwrap(), want, "{len}: {count} from {offset}");
+                let single = file.read_single(offset as u64, count).unwrap();
+                assert_eq!(&*single, want, "{len}: {count} from {offset}, alone");
                 assert_eq!(&*file.map(offset as u64, count).unwrap(), want, "{len}: {count} from {offset}, mapped");
             }
         }
@@ -323,10 +325,10 @@ fn an_unfinished_file_is_removed() {
 fn a_directory_is_made_only_on_request() {
     let root = tempdir().unwrap();
     let deep = root.path().join("a/b/c");
-    assert_eq!(fault(open(&deep, StorageChoice::Auto, true, false)), Fault::Missing);
-    write(&*open(&deep, StorageChoice::Auto, true, true).unwrap(), "x", b"x");
-    assert_eq!(open(&deep, StorageChoice::Auto, true, true).unwrap().list().unwrap().len(), 1);
-    assert_eq!(fault(open(&deep.join("x"), StorageChoice::Posix, true, false)), Fault::Io);
+    assert_eq!(fault(open(&deep, StorageChoice::Auto, PageCache::Nothing, false)), Fault::Missing);
+    write(&*open(&deep, StorageChoice::Auto, PageCache::Nothing, true).unwrap(), "x", b"x");
+    assert_eq!(open(&deep, StorageChoice::Auto, PageCache::Nothing, true).unwrap().list().unwrap().len(), 1);
+    assert_eq!(fault(open(&deep.join("x"), StorageChoice::Posix, PageCache::Nothing, false)), Fault::Io);
 }
 
 #[test]
@@ -374,7 +376,7 @@ fn a_lock_ends_with_its_process() {
 #[test]
 fn a_failed_write_poisons_the_storage() {
     let root = tempdir().unwrap();
-    let directory = Arc::new(Directory::open(root.path(), false, false).unwrap());
+    let directory = Arc::new(Directory::open(root.path(), PageCache::Everything, false).unwrap());
     let storage = posix::Posix::new(Arc::clone(&directory));
     write(&storage, "a", b"before");
     let mut open_before = storage.create("b").unwrap();
@@ -399,7 +401,7 @@ fn a_failed_write_poisons_the_storage() {
     assert_eq!(storage.read_all("a", 9).unwrap(), b"before");
     assert_eq!(&*storage.open("a").unwrap().read_at(2, 3).unwrap(), b"for");
     // Another instance starts anew.
-    write(&*open(root.path(), StorageChoice::Auto, true, false).unwrap(), "c", b"after");
+    write(&*open(root.path(), StorageChoice::Auto, PageCache::Nothing, false).unwrap(), "c", b"after");
 }
 
 /// Set for the child processes of [`a_full_disk_costs_only_the_file`]: the directory to fill.
@@ -436,13 +438,13 @@ fn run_full(program: &str, script: &[&str]) -> bool {
 }
 
 fn fill(root: &Path) {
-    for (choice, direct) in [
-        (StorageChoice::Posix, false),
-        (StorageChoice::Posix, true),
-        (StorageChoice::Auto, false),
-        (StorageChoice::Auto, true),
+    for (choice, cache) in [
+        (StorageChoice::Posix, PageCache::Everything),
+        (StorageChoice::Posix, PageCache::Nothing),
+        (StorageChoice::Auto, PageCache::Everything),
+        (StorageChoice::Auto, PageCache::Nothing),
     ] {
-        let storage = open(root, choice, direct, false).unwrap();
+        let storage = open(root, choice, cache, false).unwrap();
         let content = bytes(3, 4 * MIB);
         let mut file = storage.create("a").unwrap();
         let error = content.chunks(10_000).find_map(|piece| file.append(piece).err()).unwrap();

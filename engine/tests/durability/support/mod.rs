@@ -2,5 +2,6 @@
 
 pub mod child;
 pub mod limits;
+pub mod runs;
 pub mod trace;
 pub mod workload;

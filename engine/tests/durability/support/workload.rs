@@ -116,7 +116,7 @@ pub type Contents = BTreeMap<Place, Vec<u8>>;
 /// The state after a number of steps, computed without the engine.
 #[derive(Clone, Debug)]
 pub struct Model {
-    plan: Plan,
+    pub plan: Plan,
     pub done: u64,
     pub contents: Contents,
 }

@@ -34,6 +34,15 @@ static int32_t count(void *context, size_t index, alluvium_slice old, alluvium_s
     return ALLUVIUM_PUT;
 }
 
+/* What it gives stays until it is called again. */
+static int32_t same_place(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
+    char *memory = context;
+    (void)old;
+    snprintf(memory, 32, "value number %zu", index);
+    *value = text(memory);
+    return index % 3 == 0 ? ALLUVIUM_DELETE : ALLUVIUM_PUT;
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     fixture made = set_up(argv[1], NULL);
@@ -56,6 +65,22 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_update_many(writer, counts, keys, KEYS, count, &all, ERROR));
     for (size_t i = 0; i < KEYS; i++)
         CHECK(all.counts[i] == 3 + i % 2);
+
+    uint16_t words = state_of(made.store, "words", ALLUVIUM_KIND_VALUE, NULL);
+    char place[32];
+    for (int round = 0; round < 2; round++) {
+        OK(alluvium_writer_update_many(writer, words, keys, KEYS, same_place, place, ERROR));
+        for (size_t i = 1; i < KEYS; i += 2) {
+            uint8_t found_value[32];
+            size_t found_len;
+            char expected[32];
+            snprintf(expected, sizeof expected, "value number %zu", i);
+            alluvium_status status =
+                alluvium_writer_get(writer, words, &keys[i], found_value, sizeof found_value, &found_len, ERROR);
+            CHECK(status == (i % 3 == 0 ? ALLUVIUM_NOT_FOUND : ALLUVIUM_OK));
+            CHECK(i % 3 == 0 || same(bytes(found_value, found_len), expected));
+        }
+    }
 
     /* Values that there is room for, and those that there isn't. */
     static uint8_t memory[8 * KEYS];

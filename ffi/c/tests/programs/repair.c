@@ -24,6 +24,33 @@ static int32_t adds(void *context, alluvium_slice event, alluvium_applying apply
     return alluvium_applying_put(applying, known->counts, &key, bytes(memory, 1), NULL);
 }
 
+static struct {
+    uint16_t counts;
+    int calls;
+} made_up;
+
+/* The count is 42: so much of the third event is right, which reads what the first one wrote. */
+static int32_t undo(void *context, const alluvium_bad_event *event, alluvium_applying applying) {
+    uint8_t answer = 42;
+    alluvium_key key = jfk();
+    CHECK(context == &made_up && event->id.source == 1 && event->id.offset == 1 && event->group == 3);
+    CHECK(same(event->event, "+1") && same(event->handler, "adds") && event->version == 1 && event->applied_at_ms == 1000);
+    CHECK(event->dependents_len == 1 && event->dependents[0].id.offset == 3);
+    made_up.calls++;
+    return alluvium_applying_put(applying, made_up.counts, &key, bytes(&answer, 1), NULL);
+}
+
+static int32_t gives_up(void *context, const alluvium_bad_event *event, alluvium_applying applying) {
+    (void)context, (void)event, (void)applying;
+    return 7;
+}
+
+static int32_t strays(void *context, const alluvium_bad_event *event, alluvium_applying applying) {
+    alluvium_key key = {4, text("JFK"), {NULL, 0}};
+    (void)context;
+    return alluvium_applying_put(applying, made_up.counts, &key, event->event, NULL);
+}
+
 static uint16_t traced(alluvium_store store, const char *name, uint32_t kind, const char *merge_name) {
     uint16_t state;
     alluvium_state_options options;
@@ -158,6 +185,30 @@ int main(int argc, char **argv) {
     OK(alluvium_repair_close(repair, ERROR));
     OK(alluvium_writer_get(writer, known.bags, &key, memory, sizeof memory, &len, ERROR));
     CHECK(same(bytes(memory, len), "\001a\002\001b\002"));
+
+    /* Made up for by the host itself, which has to know of what depends on it. */
+    made_up.counts = known.counts;
+    alluvium_event_id first = {1, 1};
+    IS(ALLUVIUM_EVENT, alluvium_writer_compensate(writer, first, undo, &made_up, ALLUVIUM_DEPENDENTS_REFUSE, &repair, ERROR));
+    CHECK(made_up.calls == 0);
+    OK(alluvium_writer_compensate(writer, first, undo, &made_up, ALLUVIUM_DEPENDENTS_KNOWN, &repair, ERROR));
+    CHECK(made_up.calls == 1);
+    count_is(writer, known.counts, 42);
+    OK(alluvium_repair_group(repair, 0, &group, ERROR));
+    CHECK(group.way == ALLUVIUM_WAY_USER && group.dependents == 1 && group.has_from == 0);
+    OK(alluvium_repair_retraction(repair, 0, &retraction, ERROR));
+    CHECK(retraction.event.offset == 1 && retraction.before.data[0] == 3 && retraction.after.data[0] == 42);
+    OK(alluvium_repair_close(repair, ERROR));
+    OK(alluvium_writer_compensate(writer, first, undo, &made_up, ALLUVIUM_DEPENDENTS_REFUSE, &repair, ERROR));
+    CHECK(made_up.calls == 1 && counts_of(repair).before == 1);
+    OK(alluvium_repair_close(repair, ERROR));
+    alluvium_event_id fourth = {1, 4};
+    IS(ALLUVIUM_EVENT_HANDLER, alluvium_writer_compensate(writer, fourth, gives_up, NULL, ALLUVIUM_DEPENDENTS_REFUSE, &repair, ERROR));
+    IS(ALLUVIUM_OUTSIDE_RANGE, alluvium_writer_compensate(writer, fourth, strays, &made_up, ALLUVIUM_DEPENDENTS_REFUSE, &repair, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_writer_compensate(writer, fourth, NULL, NULL, ALLUVIUM_DEPENDENTS_REFUSE, &repair, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_compensate(writer, fourth, undo, &made_up, 2, &repair, ERROR));
+    count_is(writer, known.counts, 42);
+    OK(alluvium_writer_acknowledge(writer, 3, first, ERROR));
 
     /* Until the host has said that it has them. */
     OK(alluvium_writer_retractions(writer, &repair, ERROR));

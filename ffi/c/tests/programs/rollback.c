@@ -1,4 +1,4 @@
-/* Key groups go back to a checkpoint, while the store goes on. */
+/* Key groups go back to a checkpoint, or to a position of the changelog, while the store goes on. */
 #include "check.h"
 
 static alluvium_key in_group(uint16_t group, const char *name) {
@@ -32,11 +32,55 @@ static void checkpoint_with(alluvium_store store, uint64_t label, const char *at
     OK(alluvium_pending_close(pending, ERROR));
 }
 
+static uint64_t commit_with(alluvium_store store, const char *at) {
+    alluvium_offset offset = {{0, 127}, text(at)};
+    alluvium_commit commit;
+    uint64_t position;
+    OK(alluvium_store_commit_lasting(store, &offset, 1, text("of the commit"), ALLUVIUM_LASTING_SOON, &commit, ERROR));
+    OK(alluvium_commit_position(commit, &position, ERROR));
+    OK(alluvium_commit_close(commit, ERROR));
+    return position;
+}
+
+/* To a position: the nearest checkpoint before it, and what came up to there. */
+static void to_a_position(alluvium_store store, alluvium_writer writer, uint16_t one, uint16_t two) {
+    alluvium_info info;
+    alluvium_offset offset;
+    alluvium_numbers numbers = {.size = sizeof numbers};
+    alluvium_range five = {5, 5}, low = {0, 63};
+    put_in(writer, one, 5, "at the position");
+    put_in(writer, two, 5, "there, too");
+    uint64_t position = commit_with(store, "event 120");
+    put_in(writer, one, 5, "poison");
+    put_in(writer, two, 5, "stays");
+    OK(alluvium_store_rollback_to_position(store, five, &one, 1, position, &info, ERROR));
+    OK(alluvium_info_close(info, ERROR));
+    is(writer, one, 5, "at the position");
+    is(writer, two, 5, "stays");
+    OK(alluvium_store_rollback_to_position(store, low, NULL, 0, position, &info, ERROR));
+    is(writer, two, 5, "there, too");
+    OK(alluvium_info_numbers(info, &numbers, ERROR));
+    CHECK(numbers.label == 2 && numbers.number > 0 && numbers.offsets == 1);
+    uint64_t reached;
+    OK(alluvium_info_position(info, &reached, ERROR));
+    CHECK(reached == position);
+    alluvium_slice metadata;
+    OK(alluvium_info_metadata(info, &metadata, ERROR));
+    CHECK(same(metadata, "of the commit"));
+    OK(alluvium_info_offset(info, 0, &offset, ERROR));
+    CHECK(offset.range.first == 0 && offset.range.last == 63 && same(offset.offset, "event 120"));
+    OK(alluvium_info_close(info, ERROR));
+    IS(ALLUVIUM_POSITION, alluvium_store_rollback_to_position(store, low, NULL, 0, position + 100000, &info, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_store_rollback_to_position(store, low, NULL, 0, position, NULL, ERROR));
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     alluvium_store_options options;
     OK(alluvium_store_options_init(&options));
     options.retained_checkpoints = 3;
+    options.durability = ALLUVIUM_DURABILITY_CHANGELOG;
+    options.history_checkpoints = 2;
     fixture made = set_up(argv[1], &options);
     alluvium_writer writer = made.writer;
     uint16_t one = state_of(made.store, "one", ALLUVIUM_KIND_VALUE, NULL);
@@ -97,6 +141,7 @@ int main(int argc, char **argv) {
     IS(ALLUVIUM_NULL, alluvium_store_rollback(made.store, low, NULL, 1, 1, &info, ERROR));
     IS(ALLUVIUM_NULL, alluvium_store_rollback(made.store, low, NULL, 0, 1, NULL, ERROR));
     is(writer, two, 5, "goes on");
+    to_a_position(made.store, writer, one, two);
     tear_down(&made);
     return 0;
 }

@@ -87,6 +87,16 @@ int main(int argc, char **argv) {
     CHECK(has(writer, values, "JFK", "long name of an airport, longer than others"));
     OK(alluvium_writer_update_many(writer, values, &key, 1, give_back, &from, ERROR));
     CHECK(has(writer, values, "JFK", "ng name of an airport, longer than others"));
+    from = strlen("ng name of an airport, longer than others") - 8;
+    OK(alluvium_writer_update(writer, values, &key, give_back, &from, ERROR));
+    CHECK(has(writer, values, "JFK", "n others"));
+    from = 0;
+    OK(alluvium_writer_update(writer, values, &key, give_back, &from, ERROR));
+    OK(alluvium_writer_update_many(writer, values, &key, 1, give_back, &from, ERROR));
+    CHECK(has(writer, values, "JFK", "n others"));
+    from = 3;
+    OK(alluvium_writer_update(writer, values, &key, give_back, &from, ERROR));
+    CHECK(has(writer, values, "JFK", "thers"));
 
     /* Into a buffer, however long. */
     alluvium_buffer buffer;

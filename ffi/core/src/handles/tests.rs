@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 struct Shop(#[expect(dead_code, reason = "counts how many live")] Arc<()>, u64);
 struct Till(u64);
 struct Desk(Vec<u64>);
+struct Cart(u64);
 
 // SAFETY: each has a kind of its own here, and `Shop` is `Sync`.
 unsafe impl Object for Shop {
@@ -19,6 +20,11 @@ unsafe impl Object for Till {
 // SAFETY: as above.
 unsafe impl Object for Desk {
     const KIND: Kind = Kind::Writer;
+    type Mode = Own;
+}
+// SAFETY: as above.
+unsafe impl Object for Cart {
+    const KIND: Kind = Kind::BulkLoad;
     type Mode = Own;
 }
 
@@ -161,6 +167,44 @@ fn callbacks_reach_nothing() {
     assert_eq!(threads::callback(|| get::<Shop>(handle).err()), Some(Misuse::InsideCallback));
     assert_eq!(threads::callback(|| remove::<Shop>(handle).err()), Some(Misuse::InsideCallback));
     remove::<Shop>(handle).unwrap();
+}
+
+/// What a thread used last it finds without looking for it, which is no reason to let it in.
+#[test]
+fn what_was_used_last_is_refused_where_anything_else_is() {
+    let (desk, other) = (insert(Desk(vec![1]), 0).unwrap(), insert(Desk(vec![2]), 0).unwrap());
+    let cart = insert(Cart(3), 0).unwrap();
+    for handle in [desk, desk, other, desk] {
+        let expected = if handle == desk { 1 } else { 2 };
+        assert_eq!(get::<Desk>(handle).unwrap().0, [expected]);
+    }
+    assert_eq!(threads::callback(|| get::<Desk>(desk).err()), Some(Misuse::InsideCallback));
+    assert_eq!(get::<Cart>(desk).err(), Some(Misuse::Handle), "of another kind");
+    assert_eq!(get::<Desk>(cart).err(), Some(Misuse::Handle));
+    assert_eq!(get::<Cart>(cart).unwrap().0, 3);
+    assert_eq!(get::<Desk>(desk).unwrap().0, [1]);
+    let using = get::<Desk>(desk).unwrap();
+    assert_eq!(get::<Desk>(desk).err(), Some(Misuse::InUse));
+    drop(using);
+    let elsewhere = std::thread::spawn(move || get::<Desk>(desk).err());
+    assert_eq!(elsewhere.join().unwrap(), Some(Misuse::WrongThread));
+    give_away::<Desk>(desk).unwrap();
+    assert_eq!(get::<Desk>(desk).err(), Some(Misuse::WrongThread));
+    adopt::<Desk>(desk).unwrap();
+    assert_eq!(get::<Desk>(desk).unwrap().0, [1]);
+    share::<Desk>(desk).unwrap();
+    assert_eq!(get::<Desk>(desk).unwrap().0, [1]);
+    remove::<Desk>(desk).unwrap();
+    assert_eq!(get::<Desk>(desk).err(), Some(Misuse::Handle));
+    // Also when something else is where it was: free slots are used again in turn.
+    for round in 0..200 {
+        let later = insert(Desk(vec![round]), 0).unwrap();
+        assert_eq!(get::<Desk>(desk).err(), Some(Misuse::Handle));
+        assert_eq!(get::<Desk>(later).unwrap().0, [round]);
+        remove::<Desk>(later).unwrap();
+    }
+    remove::<Desk>(other).unwrap();
+    remove::<Cart>(cart).unwrap();
 }
 
 /// Threads that use, close and make objects of the same few handles: each object is dropped once, and nobody reaches one

@@ -25,33 +25,53 @@ fn entries(index: &[u8]) -> impl Iterator<Item = u64> {
     entries.iter().map(|entry| u64::from_le_bytes(*entry))
 }
 
-/// The keys of a batch.
-fn keys<'a>(key_groups: u32, index: jlong, count: jint, data: &'a [u8]) -> Result<Vec<Key<'a>>, Misuse> {
+/// The keys of a batch, one after the other.
+fn each_key<'a>(key_groups: u32, index: &[u8], data: &'a [u8]) -> impl Iterator<Item = Result<Key<'a>, Misuse>> {
     const WRONG: Misuse = Misuse::Argument("an index of keys that doesn't fit their data");
-    let (mut room, mut begin) = (Room::new(), 0);
-    let index = copied_bytes(&mut room, index, index_len(count)?)?;
-    let one = |entry: u64| {
+    let mut begin = 0;
+    entries(index).map(move |entry| {
         let end = (entry & 0x7fff_ffff) as usize;
         let parts = data.get(begin..end).ok_or(WRONG)?;
         begin = end;
         let ns_len = (entry >> 48) as usize;
         let (key, namespace) = parts.split_at(parts.len().checked_sub(ns_len).ok_or(WRONG)?);
         key_of(key_groups, (entry >> 31 & 0x1_ffff) as jint - 1, key, namespace)
-    };
-    entries(index).map(one).collect()
+    })
 }
 
-/// The values of a batch.
-fn values<'a>(index: jlong, count: jint, data: jlong, data_len: jint) -> Result<Vec<Option<&'a [u8]>>, Misuse> {
-    const WRONG: Misuse = Misuse::Argument("an index of values that doesn't fit their data");
+/// The keys of a batch.
+fn keys<'a>(key_groups: u32, index: jlong, count: jint, data: &'a [u8]) -> Result<Vec<Key<'a>>, Misuse> {
     let mut room = Room::new();
-    let (index, data) = (copied_bytes(&mut room, index, index_len(count)?)?, bytes(data, data_len)?);
-    let one = |entry: u64| {
+    let index = copied_bytes(&mut room, index, index_len(count)?)?;
+    // As many as there are, so it doesn't grow piece by piece.
+    let mut keys = Vec::with_capacity(index.len() / ENTRY_BYTES);
+    for key in each_key(key_groups, index, data) {
+        keys.push(key?);
+    }
+    Ok(keys)
+}
+
+/// The values of a batch, one after the other.
+fn each_value<'a>(index: &[u8], data: &'a [u8]) -> impl Iterator<Item = Result<Option<&'a [u8]>, Misuse>> {
+    const WRONG: Misuse = Misuse::Argument("an index of values that doesn't fit their data");
+    entries(index).map(move |entry| {
         let Ok(len) = usize::try_from((entry >> 32) as i32) else { return Ok(None) };
         let rest = data.get(entry as u32 as usize..);
         rest.and_then(|rest| rest.get(..len)).map(Some).ok_or(WRONG)
-    };
-    entries(index).map(one).collect()
+    })
+}
+
+/// What is to be done to a key that is given this value; `code` is that of all of the batch.
+fn operation_of(code: Option<Code>, value: Option<&[u8]>) -> Result<Operation<'_>, Misuse> {
+    const WITHOUT: Misuse = Misuse::Argument("a key of a batch without a value");
+    match (code, value) {
+        // What an update made of a value: nothing.
+        (Some(Code::Put), None) => Ok(Operation::Delete),
+        (Some(Code::Put), Some(value)) => Ok(Operation::Put(value)),
+        (Some(Code::Append), value) => Ok(Operation::Append(value.ok_or(WITHOUT)?)),
+        (Some(Code::Merge), value) => Ok(Operation::Merge(value.ok_or(WITHOUT)?)),
+        _ => Err(Misuse::Argument("an operation that isn't done to many keys")),
+    }
 }
 
 /// Memory for values that are found, and what it doesn't hold.
@@ -110,26 +130,22 @@ natives! {
         writer: jlong, state_: jint, operation: jint, count: jint, keys_index: jlong, keys_data: jlong, keys_len: jint,
         values_index: jlong, values_data: jlong, values_len: jint,
     ) {
-        const WITHOUT: Misuse = Misuse::Argument("a key of a batch without a value");
         let mut object = of(writer)?;
         let state = state(state_)?;
-        let mut room = Room::new();
-        let data = copied_bytes(&mut room, keys_data, keys_len)?;
-        let keys = keys(object.key_groups, keys_index, count, data)?;
-        let mut batch = Batch::new();
+        let (mut data_room, mut keys_room, mut values_room) = (Room::new(), Room::new(), Room::new());
+        let data = copied_bytes(&mut data_room, keys_data, keys_len)?;
+        let index = copied_bytes(&mut keys_room, keys_index, index_len(count)?)?;
+        let keys = each_key(object.key_groups, index, data);
+        let mut batch = Batch::with_capacity(index.len() / ENTRY_BYTES);
         if operation == Code::Delete as jint {
-            keys.iter().for_each(|&key| batch.push(state, key, Operation::Delete));
+            for key in keys {
+                batch.push(state, key?, Operation::Delete);
+            }
         } else {
             let code = usize::try_from(operation).ok().and_then(|code| Code::ALL.get(code)).copied();
-            for (&key, value) in keys.iter().zip(values(values_index, count, values_data, values_len)?) {
-                batch.push(state, key, match (code, value) {
-                    // What an update made of a value: nothing.
-                    (Some(Code::Put), None) => Operation::Delete,
-                    (Some(Code::Put), Some(value)) => Operation::Put(value),
-                    (Some(Code::Append), value) => Operation::Append(value.ok_or(WITHOUT)?),
-                    (Some(Code::Merge), value) => Operation::Merge(value.ok_or(WITHOUT)?),
-                    _ => return Err(Misuse::Argument("an operation that isn't done to many keys").into()),
-                });
+            let index = copied_bytes(&mut values_room, values_index, index_len(count)?)?;
+            for (key, value) in keys.zip(each_value(index, bytes(values_data, values_len)?)) {
+                batch.push(state, key?, operation_of(code, value?)?);
             }
         }
         object.writer.apply(&batch)?;

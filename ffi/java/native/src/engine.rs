@@ -1,7 +1,7 @@
 //! The engine, and parts of its memory budget.
 
-use crate::entry::{Outcome, Place, count, flag, natives};
-use alluvium::{Engine, EngineOptions, MemoryShare, StorageChoice};
+use crate::entry::{Outcome, Place, count, natives};
+use alluvium::{Engine, EngineOptions, MemoryShare, PageCache, StorageChoice};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
@@ -58,7 +58,7 @@ unsafe impl Object for ShareObject {
 
 natives! {
     /// Starts an engine.
-    fn engineOpen(out: jlong, threads: jint, budget: jlong, ceiling: jlong, storage: jint, direct_io: jint) {
+    fn engineOpen(out: jlong, threads: jint, budget: jlong, ceiling: jlong, storage: jint, cache: jint) {
         let place = Place::at(out)?;
         let storage = match storage {
             0 => StorageChoice::Auto,
@@ -66,12 +66,18 @@ natives! {
             2 => StorageChoice::Posix,
             _ => return Err(Misuse::Argument("an unknown storage").into()),
         };
+        let page_cache = match cache {
+            0 => PageCache::Nothing,
+            1 => PageCache::SingleReads,
+            2 => PageCache::Everything,
+            _ => return Err(Misuse::Argument("an unknown use of the page cache").into()),
+        };
         let engine = Engine::open(EngineOptions {
             memory_budget_bytes: count(budget)?,
             memory_ceiling_bytes: count(ceiling)?,
             threads: count(threads.into())?,
             storage,
-            direct_io: flag(direct_io)?,
+            page_cache,
         })?;
         place.insert(EngineObject(Some(engine)), 0)
     }

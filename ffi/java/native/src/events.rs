@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What Java's side comes to where it could not be called.
-const NOT_CALLED: i32 = 2;
+pub(crate) const NOT_CALLED: i32 = 2;
 
 /// A host's handler. Java's store keeps the object that is called: were it this one, no forgotten store would ever be found unreachable.
 struct HostHandler {

@@ -15,7 +15,7 @@ use alluvium_ffi::handles::{self, Handle};
 use alluvium_ffi::{Failure, Misuse};
 use jni::sys::{jint, jlong};
 
-const fn event(source: jint, offset: jlong) -> EventId {
+pub(crate) const fn event(source: jint, offset: jlong) -> EventId {
     EventId { source: source as u32, offset: offset as u64 }
 }
 
@@ -32,7 +32,7 @@ fn way(number: jint) -> Result<Way, Misuse> {
     }
 }
 
-fn put_event(out: &mut Response, id: EventId) {
+pub(crate) fn put_event(out: &mut Response, id: EventId) {
     out.int(id.source as i32).long(id.offset);
 }
 
@@ -71,12 +71,12 @@ fn put_group(out: &mut Response, done: &GroupRepair) {
     put_events(out, bad);
 }
 
-fn put_events(out: &mut Response, events: &[EventId]) {
+pub(crate) fn put_events(out: &mut Response, events: &[EventId]) {
     out.int(events.len() as i32);
     events.iter().for_each(|id| put_event(out, *id));
 }
 
-fn repaired(repaired: &Repaired) -> Vec<u8> {
+pub(crate) fn repaired(repaired: &Repaired) -> Vec<u8> {
     let mut out = Response::default();
     put_closure(&mut out, &repaired.closure);
     out.int(repaired.groups.len() as i32);
@@ -92,18 +92,34 @@ fn repaired(repaired: &Repaired) -> Vec<u8> {
     out.0
 }
 
+/// The key groups of a rollback, and their states, none for all.
+fn scope(first: jint, last: jint, states: &[u8]) -> Result<Scope, Misuse> {
+    let states: Vec<State> = Request(states).list(|request| state(request.int()?))?;
+    Ok(Scope::groups(range(first, last)?).states(&states))
+}
+
+fn rewound(rewound: Rewound) -> Vec<u8> {
+    let Rewound { label, number, offsets, metadata, position } = rewound;
+    let mut out = Response::default();
+    out.long(label).long(number).long(position);
+    put_offsets(&mut out, &metadata, &offsets);
+    out.0
+}
+
 natives! {
     /// Takes key groups back to a checkpoint: their states, none for all. Label, number and position; then metadata and offsets.
     fn storeRollback(store: jlong, first: jint, last: jint, label: jlong, address: jlong, len: jint, into: jlong, capacity: jint) {
-        let mut request = Request(bytes(address, len)?);
-        let states: Vec<State> = request.list(|request| state(request.int()?))?;
-        let scope = Scope::groups(range(first, last)?).states(&states);
-        let Rewound { label, number, offsets, metadata, position } =
-            handles::get::<StoreObject>(store as Handle)?.store.rollback(&scope, label as u64)?;
-        let mut out = Response::default();
-        out.long(label).long(number).long(position);
-        put_offsets(&mut out, &metadata, &offsets);
-        answer(out.0, into, capacity)
+        let scope = scope(first, last, bytes(address, len)?)?;
+        answer(rewound(handles::get::<StoreObject>(store as Handle)?.store.rollback(&scope, label as u64)?), into, capacity)
+    }
+
+    /// The same to a position.
+    fn storeRollbackToPosition(
+        store: jlong, first: jint, last: jint, position: jlong, address: jlong, len: jint, into: jlong, capacity: jint,
+    ) {
+        let scope = scope(first, last, bytes(address, len)?)?;
+        let store = handles::get::<StoreObject>(store as Handle)?;
+        answer(rewound(store.store.rollback_to_position(&scope, position as u64)?), into, capacity)
     }
 
     /// Takes events back, or says what that would be.

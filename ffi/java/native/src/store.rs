@@ -3,6 +3,7 @@
 use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
 use crate::pacing;
+use crate::recovery;
 use crate::wire::{Request, Response};
 use alluvium::inspect::{self, Severity};
 use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Retention, Store, StoreOptions};
@@ -62,9 +63,11 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
     };
     let (has_seed, seed) = (request.flag()?, request.long()? as u64);
     let delay = Duration::from_micros(request.count()? as u64);
-    let changelog = ChangelogOptions { delay, bytes: request.count()?, file_bytes: request.count()? as u64 };
+    let (bytes, file_bytes) = (request.count()?, request.count()? as u64);
+    let changelog = ChangelogOptions { delay, bytes, file_bytes, ..ChangelogOptions::default() };
     let history = History { checkpoints: request.count()? };
     let checkpoint_policy = pacing::policy(request)?;
+    let (hot_list_bytes, warm_up) = (request.count()?, recovery::warm_up(request)?);
     Ok(StoreOptions {
         key_groups,
         range,
@@ -82,6 +85,8 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
         sink: None,
         transactional,
         staged_bytes_max,
+        hot_list_bytes,
+        warm_up,
         hash_seed: has_seed.then_some(seed),
     })
 }

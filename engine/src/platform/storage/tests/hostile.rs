@@ -27,7 +27,7 @@ fn deny(call: libc::c_long) {
 /// Whether the machine has io_uring at all; without it there is nothing to deny.
 fn has_uring() -> bool {
     let root = tempdir().unwrap();
-    open(root.path(), StorageChoice::Uring, false, false).is_ok()
+    open(root.path(), StorageChoice::Uring, PageCache::Everything, false).is_ok()
 }
 
 fn read_many(storage: &dyn Storage, content: &[u8]) {
@@ -48,8 +48,8 @@ fn where_io_uring_is_denied_plain_calls_serve() {
     let thread = thread::spawn(|| {
         deny(libc::SYS_io_uring_setup);
         let root = tempdir().unwrap();
-        assert_eq!(fault(open(root.path(), StorageChoice::Uring, true, false)), Fault::Io);
-        let storage = open(root.path(), StorageChoice::Auto, true, false).unwrap();
+        assert_eq!(fault(open(root.path(), StorageChoice::Uring, PageCache::Nothing, false)), Fault::Io);
+        let storage = open(root.path(), StorageChoice::Auto, PageCache::Nothing, false).unwrap();
         assert_eq!(storage.backend(), Backend::Posix);
         assert_eq!(storage.counters().snapshot().uring_fallbacks, 1);
         let content = bytes(1, 200_000);
@@ -67,7 +67,7 @@ fn where_the_first_operation_is_denied_its_reads_are_done_all_the_same() {
     let thread = thread::spawn(|| {
         deny(libc::SYS_io_uring_enter);
         let root = tempdir().unwrap();
-        let storage = open(root.path(), StorageChoice::Auto, true, false).unwrap();
+        let storage = open(root.path(), StorageChoice::Auto, PageCache::Nothing, false).unwrap();
         assert_eq!(storage.backend(), Backend::Uring);
         let content = bytes(2, 200_000);
         write(&*storage, "a", &content);

@@ -3,6 +3,7 @@
 //! Loom itself reports overlapping accesses to the cell (its guards last as long as ours), data races, deadlocks (a
 //! lost wake-up is one) and leaks.
 
+use super::super::atomic::{AtomicU32, Ordering};
 use super::super::{Arc, thread};
 use super::{GatedCell, OwnerToken};
 
@@ -153,5 +154,33 @@ fn loom_gate_next_owner_finds_what_the_last_one_wrote() {
         let claimed = GatedCell::claim(&cell).map(|mut next| *next.enter() += 1).is_some();
         first.join().unwrap();
         assert_eq!(*cell.borrow(), 1 + u32::from(claimed));
+    });
+}
+
+/// How events begin without a lock (`barrier::lock_sealing`): who holds them off says so, borrows the gate to see whether the owner is at one,
+/// and cuts inside the gate later on. The owner looks inside the gate, by which it also says that it is at one.
+#[test]
+fn loom_gate_who_holds_events_off_never_cuts_one() {
+    const AT_ONE: u32 = 1;
+    bounded(4, || {
+        let (cell, mut token) = cell();
+        let held_off = Arc::new(AtomicU32::new(0));
+        let looked_at = Arc::clone(&held_off);
+        let owner = thread::spawn(move || {
+            for _ in 0..2 {
+                let mut event = token.enter();
+                if looked_at.load(Ordering::Relaxed) == 0 {
+                    *event = AT_ONE;
+                    drop(event);
+                    *token.enter() = 0;
+                }
+            }
+        });
+        held_off.store(1, Ordering::Relaxed);
+        let is_at_one = *cell.borrow() == AT_ONE;
+        if !is_at_one {
+            assert_ne!(*cell.borrow(), AT_ONE, "one was cut");
+        }
+        owner.join().unwrap();
     });
 }

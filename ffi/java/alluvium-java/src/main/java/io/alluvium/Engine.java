@@ -21,7 +21,7 @@ public final class Engine extends NativeObject {
                     options.memoryBudgetBytes,
                     options.memoryCeilingBytes,
                     options.storage.ordinal(),
-                    options.directIo ? 1 : 0)));
+                    options.pageCache.ordinal())));
         } finally {
             scratch.give();
         }

@@ -12,11 +12,21 @@ public final class EngineOptions {
         POSIX
     }
 
+    /** What of segments goes through the system's page cache, which is no part of the budget. */
+    public enum PageCache {
+        /** Nothing, where the file system allows that. */
+        NOTHING,
+        /** Reads of a block that a caller waits for; writes, batches of reads, scans and merges don't. */
+        SINGLE_READS,
+        /** Everything. */
+        EVERYTHING
+    }
+
     int threads = 2;
     long memoryBudgetBytes = 256L << 20;
     long memoryCeilingBytes;
     Storage storage = Storage.AUTO;
-    boolean directIo = true;
+    PageCache pageCache = PageCache.SINGLE_READS;
 
     /** The usual options. */
     public EngineOptions() {}
@@ -45,9 +55,9 @@ public final class EngineOptions {
         return this;
     }
 
-    /** Whether to go past the page cache where the file system can (it does). */
-    public EngineOptions directIo(boolean directIo) {
-        this.directIo = directIo;
+    /** What of segments goes through the system's page cache ({@link PageCache#SINGLE_READS}). */
+    public EngineOptions pageCache(PageCache pageCache) {
+        this.pageCache = pageCache;
         return this;
     }
 }

@@ -1,6 +1,7 @@
 package io.alluvium;
 
 import java.util.List;
+import java.util.Objects;
 
 /** What a writer does with events: having handlers apply them, and taking them back. */
 abstract class EventsObject extends CuttingObject {
@@ -76,6 +77,43 @@ abstract class EventsObject extends CuttingObject {
             HandlerCall.begin();
             own.answered(HandlerCall.check(Native.writerRepair(
                     handle(), way.ordinal(), dry, own.in.address, own.end, own.out.address, own.out.capacity)));
+            return Repaired.read(own);
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /**
+     * Makes up for one event by a function of the host's, for what only the host can undo. Once for each event: one that was taken back before, in
+     * whatever way, is passed over, and the function isn't called. What it changed is written together with the record of that, lasts with the
+     * next commit or checkpoint, and is told by {@link Repaired#retractions}, which are kept until they are {@linkplain #acknowledge acknowledged}. Where
+     * other events read what came of it, it is refused.
+     *
+     * @throws AlluviumException with {@link Status#EVENT} where the changelog doesn't have the event any more, or others depend on it; with {@link
+     *     Status#STATE} where the function reads or changes a state that it has no business with; with {@link Status#EVENT_HANDLER}, or the status that an
+     *     operation of the function failed with, where it threw something, which is the cause. Nothing has changed then.
+     */
+    public Repaired compensate(EventId event, Compensation undo) {
+        return compensate(event, undo, 0);
+    }
+
+    /**
+     * The same where others may depend on the event: the host knows of them ({@link BadEvent#dependents}), and makes up for what they did as well, or leaves
+     * it.
+     */
+    public Repaired compensateKnowingly(EventId event, Compensation undo) {
+        return compensate(event, undo, 1);
+    }
+
+    private Repaired compensate(EventId event, Compensation undo, int known) {
+        HandlerCall call = new HandlerCall(store, Objects.requireNonNull(undo));
+        boolean locked = enter();
+        Scratch own = Scratch.take();
+        try {
+            HandlerCall.begin();
+            own.answered(HandlerCall.check(Native.writerCompensate(
+                    handle(), call, known, event.source(), event.offset(), own.out.address, own.out.capacity)));
             return Repaired.read(own);
         } finally {
             own.give();

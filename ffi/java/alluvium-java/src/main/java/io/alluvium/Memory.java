@@ -52,8 +52,16 @@ final class Memory {
         return grown;
     }
 
-    /** {@link System#arraycopy}, but faster for what is short. */
+    /** {@link System#arraycopy} between two arrays, but faster for what is short. */
     static void copy(byte[] from, int offset, byte[] into, int at, int len) {
+        if (isTwoWords(len)) {
+            // Keys, mostly: without a loop. The words may overlap.
+            int last = len - Long.BYTES;
+            long first = (long) LONGS.get(from, offset);
+            LONGS.set(into, at + last, (long) LONGS.get(from, offset + last));
+            LONGS.set(into, at, first);
+            return;
+        }
         if (len > WORDS_MAX) {
             System.arraycopy(from, offset, into, at, len);
             return;
@@ -65,6 +73,11 @@ final class Memory {
         for (; copied < len; copied++) {
             into[at + copied] = from[offset + copied];
         }
+    }
+
+    /** Whether bytes are copied as their first and their last word. */
+    private static boolean isTwoWords(int len) {
+        return Long.BYTES <= len && len <= 2 * Long.BYTES;
     }
 
     void copyIn(int at, long[] from, int begin, int end) {
@@ -80,6 +93,12 @@ final class Memory {
     }
 
     void copyIn(int at, byte[] from, int offset, int len) {
+        if (len == 2 * Long.BYTES) {
+            // Keys, mostly: without a loop. Not words that overlap, as a call may read this at once, in words.
+            buffer.putLong(at, (long) LONGS.get(from, offset));
+            buffer.putLong(at + Long.BYTES, (long) LONGS.get(from, offset + Long.BYTES));
+            return;
+        }
         if (len > WORDS_MAX) {
             ByteBuffer target = buffer;
             target.limit(capacity).position(at);
@@ -112,6 +131,12 @@ final class Memory {
     }
 
     void copyOut(int at, byte[] into, int offset, int len) {
+        if (isTwoWords(len)) {
+            int last = len - Long.BYTES;
+            LONGS.set(into, offset, buffer.getLong(at));
+            LONGS.set(into, offset + last, buffer.getLong(at + last));
+            return;
+        }
         if (len > WORDS_MAX) {
             ByteBuffer source = buffer;
             source.limit(capacity).position(at);

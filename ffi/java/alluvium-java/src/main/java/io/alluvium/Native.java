@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 5;
+    static final int INTERFACE_VERSION = 7;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -35,7 +35,7 @@ final class Native {
 
     // Engines.
 
-    static native long engineOpen(long out, int threads, long budget, long ceiling, int storage, int directIo);
+    static native long engineOpen(long out, int threads, long budget, long ceiling, int storage, int pageCache);
 
     static native long engineBudget(long engine);
 
@@ -58,6 +58,10 @@ final class Native {
     static native long storeNumber(long store, int which);
 
     static native long storeCompact(long store);
+
+    static native long storeWarm(long store, long address, int len);
+
+    static native long storeRecovery(long store, long into, int capacity);
 
     static native long storeMetrics(long store, long request, int len, long into, int capacity);
 
@@ -262,7 +266,13 @@ final class Native {
     static native long storeRollback(
             long store, int first, int last, long label, long request, int len, long into, int capacity);
 
+    static native long storeRollbackToPosition(
+            long store, int first, int last, long position, long request, int len, long into, int capacity);
+
     static native long writerRepair(long writer, int way, int dry, long request, int len, long into, int capacity);
+
+    static native long writerCompensate(
+            long writer, HandlerCall call, int known, int source, long offset, long into, int capacity);
 
     static native long writerRetractions(long writer, long into, int capacity);
 

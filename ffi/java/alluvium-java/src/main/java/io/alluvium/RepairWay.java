@@ -7,5 +7,7 @@ public enum RepairWay {
     /** By adding the inverse of what they added; refused where that isn't sure. */
     INVERSE,
     /** By applying again what came after. */
-    REEXECUTE
+    REEXECUTE,
+    /** By a function of the host's: {@link Writer#compensate}, the only one that takes one. */
+    USER
 }

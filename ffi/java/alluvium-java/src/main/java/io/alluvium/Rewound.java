@@ -2,7 +2,7 @@ package io.alluvium;
 
 import java.util.List;
 
-/** What a rollback came to ({@link Store#rollback}). */
+/** What a rollback came to ({@link Store#rollback}, {@link Store#rollbackToPosition}). */
 public final class Rewound {
     private final long label;
     private final long number;
@@ -22,27 +22,30 @@ public final class Rewound {
         return new Rewound(scratch);
     }
 
-    /** The checkpoint's label. */
+    /** The checkpoint's label; of a position, that of the nearest one before it, or 0 where there is none. */
     public long label() {
         return label;
     }
 
-    /** The checkpoint's number in the store. */
+    /** The checkpoint's number in the store; 0 where there is none. */
     public long number() {
         return number;
     }
 
-    /** The checkpoint's position in the changelog; 0 without one. */
+    /** The position in the changelog that was gone back to, the checkpoint's or behind it; 0 without a changelog. */
     public long position() {
         return position;
     }
 
-    /** The host's metadata in the checkpoint. */
+    /** The host's metadata in the checkpoint, or, of a position, in the last commit there if that came later. */
     public byte[] metadata() {
         return metadata.clone();
     }
 
-    /** Where the sources of the key groups stood at the checkpoint, and are to go on from: its offsets, cut to the key groups. */
+    /**
+     * Where the sources of the key groups stood, and are to go on from: the checkpoint's offsets, or, of a position, those of the last commit there if that
+     * came later, cut to the key groups.
+     */
     public List<Offset> offsets() {
         return offsets;
     }

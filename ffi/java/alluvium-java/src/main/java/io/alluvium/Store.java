@@ -282,15 +282,37 @@ public final class Store extends NativeObject {
      *     where something is staged in the key groups. Nothing has changed then.
      */
     public Rewound rollback(KeyGroupRange groups, long label, State... states) {
+        return rollback(Native::storeRollback, groups, label, states);
+    }
+
+    /**
+     * The same to a position of the changelog, as commits and checkpoints tell them, as far back as {@link StoreOptions#historyCheckpoints} says. The
+     * changes between the nearest checkpoint before it and the position are done again beside the store, events by their handlers, and then
+     * swapped in; meanwhile the store goes on.
+     *
+     * @throws AlluviumException with {@link Status#POSITION} where the history doesn't have the position, or a bulk load or a migration lies on the way;
+     *     with {@link Status#EVENT_HANDLER} where a handler isn't there in the version that applied an event on the way; else as {@link #rollback}.
+     *     Nothing has changed then.
+     */
+    public Rewound rollbackToPosition(KeyGroupRange groups, long position, State... states) {
+        return rollback(Native::storeRollbackToPosition, groups, position, states);
+    }
+
+    private interface Rollback {
+        long run(long store, int first, int last, long to, long request, int len, long into, int capacity);
+    }
+
+    private Rewound rollback(Rollback rollback, KeyGroupRange groups, long to, State... states) {
         Scratch scratch = Scratch.take();
         try {
             scratch.putInt(states.length);
             for (State state : states) {
                 scratch.putInt(state.in(this));
             }
-            scratch.answered(Native.storeRollback(
-                    handle(), groups.first(), groups.last(), label,
-                    scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            HandlerCall.begin();
+            scratch.answered(HandlerCall.check(rollback.run(
+                    handle(), groups.first(), groups.last(), to,
+                    scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity)));
             return Rewound.read(scratch);
         } finally {
             scratch.give();
@@ -411,6 +433,34 @@ public final class Store extends NativeObject {
         try {
             long result = Native.storeNextCheckpoint(handle(), scratch.out.address, scratch.out.capacity);
             return scratch.answered(result) ? Optional.of(NextCheckpoint.read(scratch)) : Optional.empty();
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * Has what the reads of a batch would find on disk brought into memory, in the background and many keys at once, for operations that are yet
+     * to come: those of events that wait to be processed, above all after a recovery. Its other operations are passed over, as are keys of key
+     * groups that nobody has a writer of. Who asks for one of the keys meanwhile reads it at once, and what is written meanwhile stays.
+     *
+     * @return how many of the reads were taken up: at most 131,072 of a store wait, and of more the last are passed over
+     */
+    public long warm(Batch batch) {
+        Memory memory = batch.memory(this);
+        long taken = Failures.check(Native.storeWarm(handle(), memory.address, batch.bytes(memory)));
+        memory.keep();
+        return taken;
+    }
+
+    /**
+     * How far the store is with coming back since it was opened: with replaying the changelog and with warming up ({@link
+     * StoreOptions#warmUp}). It serves all the while.
+     */
+    public Recovery recovery() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.storeRecovery(handle(), scratch.out.address, scratch.out.capacity));
+            return Recovery.read(scratch);
         } finally {
             scratch.give();
         }

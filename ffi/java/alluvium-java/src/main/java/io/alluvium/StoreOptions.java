@@ -25,6 +25,8 @@ public final class StoreOptions {
     long memoryMinimumBytes;
     MemoryShare share;
     Long hashSeed;
+    long hotListBytes;
+    WarmUp warmUp = WarmUp.NOTHING;
 
     /** The usual options. */
     public StoreOptions() {}
@@ -152,6 +154,22 @@ public final class StoreOptions {
         return this;
     }
 
+    /**
+     * How long the hot list is, in bytes, about: a file beside the checkpoints with the records that are used most, so that they return by
+     * sequential reads after a crash ({@link WarmUp#HOTTEST}). It is written anew now and then, after a checkpoint, and adds an eighth to what the
+     * store writes at most. 0: none is kept (0).
+     */
+    public StoreOptions hotListBytes(long bytes) {
+        hotListBytes = bytes;
+        return this;
+    }
+
+    /** What is brought into memory once the store is open and its writers are ({@link WarmUp#NOTHING}). */
+    public StoreOptions warmUp(WarmUp warmUp) {
+        this.warmUp = Objects.requireNonNull(warmUp);
+        return this;
+    }
+
     void write(Scratch scratch) {
         KeyGroupRange all = range == null ? KeyGroupRange.of(0, Math.max(0, Math.min(keyGroups, 65_536) - 1)) : range;
         scratch.putInt(keyGroups).putRange(all).putInt(durability.ordinal()).putLong(retainedCheckpoints);
@@ -163,6 +181,8 @@ public final class StoreOptions {
         scratch.putLong(TimeUnit.MICROSECONDS.convert(changelogDelay)).putLong(changelogBytes).putLong(changelogFileBytes);
         scratch.putLong(historyCheckpoints);
         checkpointPolicy.write(scratch);
+        scratch.putLong(hotListBytes);
+        warmUp.write(scratch);
     }
 
     private static long openHandle(MemoryShare share) {

@@ -5,10 +5,13 @@ import java.util.Arrays;
 /**
  * Values of a call on many keys: filled by a read, or to be written; used again without allocating. It belongs to one thread at a time.
  *
- * <p>Values that are added are gathered in an array, and copied out of Java's heap together; values that were found stay outside of it until
- * they are asked for.
+ * <p>Values that are added are gathered in an array, and copied out of Java's heap together, unless they are long; values that were found stay
+ * outside of it until they are asked for.
  */
 public final class Values {
+    /** Values of so many bytes are copied out of Java's heap one by one: to copy them twice would take longer than to ask for it. */
+    private static final int DIRECT_MIN = 256;
+
     /** For each value where it begins (the low half), and its length, which is -1 of none. */
     private long[] index = new long[64];
 
@@ -39,8 +42,28 @@ public final class Values {
 
     /** Adds a value. */
     public Values add(byte[] value) {
+        if (value.length >= DIRECT_MIN) {
+            return addDirect(value);
+        }
         reserve(value.length);
         Memory.copy(value, 0, data, end, value.length);
+        return entry(value.length);
+    }
+
+    /** Adds a value without gathering it in the array. */
+    private Values addDirect(byte[] value) {
+        long needed = (long) end + value.length;
+        if (needed > Integer.MAX_VALUE - 8) {
+            throw new AlluviumException(Status.TOO_LONG, ErrorClass.USAGE, "the values have more than 2 GiB");
+        }
+        // With what was gathered before.
+        Memory memory = data();
+        if (needed > memory.capacity) {
+            memory = memory.grown(end, needed);
+            dataMemory = memory;
+        }
+        memory.copyIn(end, value, 0, value.length);
+        copiedEnd = (int) needed;
         return entry(value.length);
     }
 

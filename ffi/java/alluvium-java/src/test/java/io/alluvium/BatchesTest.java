@@ -53,7 +53,7 @@ class BatchesTest {
             for (int place = 0; place < size; place++) {
                 int number = random.nextInt(5_000);
                 keys.add(bytes("key " + number));
-                byte[] value = random.nextInt(10) == 0 ? null : new byte[random.nextInt(200)];
+                byte[] value = random.nextInt(10) == 0 ? null : new byte[random.nextInt(600)];
                 if (value == null) {
                     given.addNone();
                     model.remove(number);
@@ -70,7 +70,7 @@ class BatchesTest {
             }
             writer.getMany(values, keys, found);
             assertEquals(5_000, found.size());
-            byte[] into = new byte[200];
+            byte[] into = new byte[600];
             for (int number = 0; number < 5_000; number++) {
                 byte[] expected = model.get(number);
                 assertArrayEquals(expected, found.get(number));
@@ -78,6 +78,37 @@ class BatchesTest {
             }
         }
         assertThrows(IndexOutOfBoundsException.class, () -> found.get(5_000));
+    }
+
+    /** Short ones are copied by words, long ones at once; both are given back, whether they were used or not. */
+    @Test
+    void keysAndValuesOfAllLengths() {
+        Random random = new Random(4);
+        Keys keys = new Keys();
+        Values given = new Values();
+        byte[][] names = new byte[600][];
+        byte[][] expected = new byte[names.length][];
+        for (int place = 0; place < names.length; place++) {
+            names[place] = new byte[place < 100 ? place : 100];
+            random.nextBytes(names[place]);
+            expected[place] = new byte[place % 2 == 0 ? place : names.length - place];
+            random.nextBytes(expected[place]);
+            keys.add(names[place]);
+            given.add(expected[place]);
+        }
+        for (int round = 0; round < 2; round++) {
+            for (int place = 0; place < names.length; place++) {
+                assertArrayEquals(expected[place], given.get(place));
+                assertEquals(expected[place].length, given.length(place));
+            }
+            writer.putMany(values, keys, given);
+        }
+        Values found = new Values();
+        writer.getMany(values, keys, found);
+        for (int place = 0; place < names.length; place++) {
+            assertArrayEquals(expected[place], writer.get(values, names[place]), "key of " + names[place].length);
+            assertArrayEquals(expected[place], found.get(place));
+        }
     }
 
     @Test

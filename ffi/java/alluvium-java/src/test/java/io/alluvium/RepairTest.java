@@ -92,6 +92,105 @@ class RepairTest {
         }
     }
 
+    @Test
+    void keyGroupsGoBackToAPosition() {
+        Store store = fixture.store;
+        State one = store.state(StateOptions.value("one").logMode(LogMode.EVENT));
+        State two = store.state(StateOptions.value("two"));
+        HandlerId doubles = store.handler("doubles", 1, (event, applying) -> {
+            byte[] before = applying.get(one, jfk());
+            applying.put(one, jfk(), bytes((before == null ? "" : text(before)) + text(event)));
+        });
+        KeyGroupRange group = KeyGroupRange.of(GROUP, GROUP);
+        fixture.checkpoint(1);
+        try (Writer writer = store.writer(store.range())) {
+            writer.applyEvent(doubles, GROUP, bytes("a"));
+            writer.applyEvent(doubles, GROUP, bytes("b"));
+            writer.put(two, jfk(), bytes("there"));
+            Commit commit = new Commit().offset(new Offset(store.range(), bytes("event 17"))).metadata(bytes("of the commit"));
+            long position;
+            try (Committed committed = writer.commit(commit, Lasting.SOON)) {
+                committed.await();
+                position = committed.position();
+            }
+            writer.applyEvent(doubles, GROUP, bytes("poison"));
+            writer.put(two, jfk(), bytes("later"));
+            store.rollbackToPosition(group, position, one);
+            assertEquals("ab", text(writer.get(one, jfk())));
+            assertEquals("later", text(writer.get(two, jfk())));
+            Rewound rewound = store.rollbackToPosition(group, position);
+            assertEquals("there", text(writer.get(two, jfk())));
+            assertEquals(1, rewound.label());
+            assertEquals(position, rewound.position());
+            assertEquals("of the commit", text(rewound.metadata()));
+            assertEquals("event 17", text(rewound.offsets().get(0).bytes()));
+            assertEquals(group, rewound.offsets().get(0).range());
+            assertStatus(Status.POSITION, () -> store.rollbackToPosition(group, position + 1_000_000));
+        }
+    }
+
+    @Test
+    void theHostMakesUpForAnEvent() {
+        Store store = fixture.store;
+        State last = store.state(StateOptions.value("last").traced());
+        State untraced = store.state(StateOptions.value("untraced"));
+        HandlerId keeps = store.handler("keeps", 4, (event, applying) -> applying.put(last, jfk(), event));
+        HandlerId copies = store.handler("copies", 1, (event, applying) ->
+                applying.put(last, key(GROUP, "SEA"), applying.get(last, jfk())));
+        EventId bad = EventId.of(1, 1);
+        try (Writer writer = store.writer(store.range())) {
+            writer.setTimeMs(70);
+            apply(writer, keeps, 1, "99999");
+            List<BadEvent> given = new java.util.ArrayList<>();
+            Compensation undo = (event, applying) -> {
+                given.add(event);
+                assertEquals(GROUP, applying.group());
+                assertEquals("99999", text(applying.get(last, jfk())));
+                applying.put(last, jfk(), bytes("17"));
+            };
+            AlluviumException thrown = assertThrows(AlluviumException.class, () -> writer.compensate(bad, (event, applying) -> {
+                applying.put(last, jfk(), bytes("half"));
+                throw new IllegalStateException("on purpose");
+            }));
+            assertEquals(Status.EVENT_HANDLER, thrown.status());
+            assertEquals("on purpose", thrown.getCause().getMessage());
+            assertStatus(Status.STATE, () -> writer.compensate(bad, (event, applying) -> applying.put(untraced, jfk(), bytes("no"))));
+            assertEquals("99999", text(writer.get(last, jfk())));
+
+            Repaired repaired = writer.compensate(bad, undo);
+            assertEquals("17", text(writer.get(last, jfk())));
+            assertEquals(RepairWay.USER, repaired.groups().get(0).way());
+            Retraction told = repaired.retractions().get(0);
+            assertEquals("99999", text(told.before().get().value()));
+            assertEquals("17", text(told.after().get().value()));
+            assertEquals(List.of(bad), writer.compensate(bad, undo).before());
+            assertEquals(1, given.size());
+            BadEvent event = given.get(0);
+            assertEquals(bad, event.id());
+            assertEquals("99999", text(event.event()));
+            assertEquals("keeps", event.handler());
+            assertEquals(4, event.version());
+            assertEquals(GROUP, event.group());
+            assertEquals(70, event.appliedAtMs());
+            assertEquals(List.of(), event.dependents());
+            assertEquals(1, writer.retractions().size());
+            writer.acknowledge(GROUP, bad);
+            assertEquals(List.of(), writer.retractions());
+
+            apply(writer, keeps, 2, "5");
+            apply(writer, copies, 3, "");
+            EventId second = EventId.of(1, 2);
+            assertStatus(Status.EVENT, () -> writer.compensate(second, undo));
+            writer.compensateKnowingly(second, (of, applying) -> {
+                assertEquals(List.of(EventId.of(1, 3)), of.dependents());
+                applying.put(last, jfk(), bytes("18"));
+                applying.put(last, key(GROUP, "SEA"), bytes("18"));
+            });
+            assertEquals("18", text(writer.get(last, key(GROUP, "SEA"))));
+            assertStatus(Status.ARGUMENT, () -> writer.repair(List.of(second), RepairWay.USER));
+        }
+    }
+
     private static void apply(Writer writer, HandlerId handler, long offset, String event) {
         assertTrue(writer.applyEventOnce(handler, GROUP, EventId.of(1, offset), bytes(event)));
     }

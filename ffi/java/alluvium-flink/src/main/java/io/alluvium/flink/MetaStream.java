@@ -2,9 +2,12 @@ package io.alluvium.flink;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.util.Arrays;
 import java.util.List;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSchemaCompatibility;
+import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
+import org.apache.flink.core.memory.DataInputDeserializer;
 import org.apache.flink.core.memory.DataInputView;
 import org.apache.flink.core.memory.DataOutputView;
 import org.apache.flink.runtime.state.KeyedBackendSerializationProxy;
@@ -21,12 +24,17 @@ final class MetaStream {
     private static final int VERSION = 1;
     private static final int CHUNK_BYTES = 64 << 10;
 
+    final TypeSerializerSnapshot<?> keySerializer;
     final List<StateMetaInfoSnapshot> states;
     final String manifestName;
     final byte[] manifest;
+    /** What Flink keeps, as it is in the stream; null unless {@linkplain #readWhole the whole of it} was read. */
+    private final byte[] head;
 
-    private MetaStream(List<StateMetaInfoSnapshot> states, String manifestName, byte[] manifest) {
-        this.states = states;
+    private MetaStream(KeyedBackendSerializationProxy<?> proxy, byte[] head, String manifestName, byte[] manifest) {
+        keySerializer = proxy.getKeySerializerSnapshot();
+        states = proxy.getStateMetaInfoSnapshots();
+        this.head = head;
         this.manifestName = manifestName;
         this.manifest = manifest;
     }
@@ -40,6 +48,16 @@ final class MetaStream {
             throws IOException {
         // Segments are compressed by themselves.
         new KeyedBackendSerializationProxy<>(keySerializer, states, false).write(out);
+        writeManifest(out, manifestName, manifest);
+    }
+
+    /** Writes a stream that was {@linkplain #readWhole read as a whole} again, with another manifest. */
+    void write(DataOutputView out, String manifestName, byte[] manifest) throws IOException {
+        out.write(head);
+        writeManifest(out, manifestName, manifest);
+    }
+
+    private static void writeManifest(DataOutputView out, String manifestName, byte[] manifest) throws IOException {
         out.writeInt(MAGIC);
         out.writeInt(VERSION);
         out.writeUTF(manifestName);
@@ -60,12 +78,29 @@ final class MetaStream {
             throw new IOException("The checkpoint was not written by an Alluvium state backend;"
                     + " a canonical savepoint leads from one backend to another.");
         }
+        return manifest(in, proxy, null);
+    }
+
+    /** Reads a stream of which all bytes are here; null where it isn't one of this backend. */
+    static MetaStream readWhole(byte[] bytes, ClassLoader classLoader) throws IOException {
+        DataInputDeserializer in = new DataInputDeserializer(bytes);
+        KeyedBackendSerializationProxy<?> proxy = new KeyedBackendSerializationProxy<>(classLoader);
+        proxy.read(in);
+        byte[] head = Arrays.copyOf(bytes, in.getPosition());
+        if (in.available() < Integer.BYTES || in.readInt() != MAGIC) {
+            return null;
+        }
+        return manifest(in, proxy, head);
+    }
+
+    private static MetaStream manifest(DataInputView in, KeyedBackendSerializationProxy<?> proxy, byte[] head)
+            throws IOException {
         int version = in.readInt();
         if (version != VERSION) {
             throw new IOException("The checkpoint is of the version " + version + ", this backend reads " + VERSION + ".");
         }
         String name = in.readUTF();
-        return new MetaStream(proxy.getStateMetaInfoSnapshots(), name, bytes(in, in.readInt()));
+        return new MetaStream(proxy, head, name, bytes(in, in.readInt()));
     }
 
     /** Takes no more memory than there are bytes, as a damaged length may be any. */

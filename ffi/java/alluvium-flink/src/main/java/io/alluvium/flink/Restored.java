@@ -46,6 +46,11 @@ final class Restored {
 
     /** The options of a store of these key groups. */
     StoreOptions options(KeyGroupRange of) {
+        return options(of, compress);
+    }
+
+    /** The options that all stores of this backend have in common. */
+    static StoreOptions options(KeyGroupRange of, boolean compress) {
         return new StoreOptions()
                 .keyGroups(KEY_GROUPS_MAX)
                 .range(of)

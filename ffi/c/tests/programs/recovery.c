@@ -1,0 +1,115 @@
+/* Warming up: by the hot list, in a declared order, for keys that are about to be asked for; and how far that is. */
+#include "check.h"
+
+enum { KEYS = 500 };
+
+static size_t pack(uint8_t *out, uint8_t operation, uint16_t state, const char *name) {
+    size_t key = strlen(name);
+    memset(out, 0, 16);
+    out[0] = operation;
+    out[1] = ALLUVIUM_OP_HASHED;
+    put_u16(out + 2, state);
+    put_u16(out + 6, (uint16_t)key);
+    memcpy(out + 16, name, key);
+    return 16 + key;
+}
+
+static alluvium_recovery progress(alluvium_store store) {
+    alluvium_recovery recovery;
+    OK(alluvium_store_recovery(store, &recovery, ERROR));
+    return recovery;
+}
+
+static void reopen(fixture *made, const char *directory, const alluvium_store_options *options) {
+    OK(alluvium_writer_close(made->writer, ERROR));
+    OK(alluvium_store_close(made->store, ERROR));
+    OK(alluvium_store_open(made->engine, directory, options, &made->store, ERROR));
+    OK(alluvium_writer_open(made->store, all_groups(), &made->writer, ERROR));
+}
+
+/* Waits for the end of warming up, and says how many records it brought. */
+static uint64_t warmed(alluvium_store store) {
+    alluvium_recovery recovery = progress(store);
+    while (recovery.stage != ALLUVIUM_RECOVERY_COMPLETE) {
+        CHECK(recovery.stage == ALLUVIUM_RECOVERY_WARMING_UP);
+        recovery = progress(store);
+    }
+    CHECK(recovery.remaining_us == 0 && recovery.elapsed_us > 0);
+    return recovery.brought_records;
+}
+
+static void values_are_right(fixture *made, uint16_t values) {
+    char name[32], value[32];
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof name, "key %u", i);
+        snprintf(value, sizeof value, "value %u", i);
+        CHECK(has(made->writer, values, name, value));
+    }
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    alluvium_store_options options;
+    OK(alluvium_store_options_init(&options));
+    CHECK(options.hot_list_bytes == 0 && options.warm_up == ALLUVIUM_WARM_UP_NOTHING);
+    options.hot_list_bytes = 1 << 20;
+    fixture made = set_up(argv[1], &options);
+    CHECK(progress(made.store).stage == ALLUVIUM_RECOVERY_COMPLETE);
+    uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    char name[32], value[32];
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof name, "key %u", i);
+        snprintf(value, sizeof value, "value %u", i);
+        put(made.writer, values, name, value);
+    }
+    checkpoint(made.store, 1);
+
+    /* For keys that are about to be asked for; what isn't a read is passed over. */
+    reopen(&made, argv[1], &options);
+    values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    uint8_t *batch = malloc(64 * (KEYS + 1));
+    size_t len = 0;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof name, "key %u", i);
+        len += pack(batch + len, ALLUVIUM_OP_GET, values, name);
+    }
+    len += pack(batch + len, ALLUVIUM_OP_DELETE, values, "key 0");
+    uint64_t taken = 0;
+    OK(alluvium_store_warm(made.store, bytes(batch, len), &taken, ERROR));
+    CHECK(taken == KEYS);
+    while (progress(made.store).brought_records < KEYS) {
+    }
+    CHECK(progress(made.store).brought_bytes > KEYS * 10);
+    values_are_right(&made, values);
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_warm(made.store, bytes(batch, len - 1), NULL, ERROR));
+    len = pack(batch, ALLUVIUM_OP_GET, 9, "key 0");
+    IS(ALLUVIUM_STATE, alluvium_store_warm(made.store, bytes(batch, len), NULL, ERROR));
+    free(batch);
+
+    /* In a declared order, and all there is. */
+    alluvium_warm_part parts[2] = {{"values", 1, {0, 63}}, {NULL, 0, {0, 0}}};
+    options.warm_up = ALLUVIUM_WARM_UP_DECLARED;
+    options.warm_parts = parts;
+    for (size_t count = 0; count <= 2; count++) {
+        options.warm_parts_len = count;
+        reopen(&made, argv[1], &options);
+        values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+        uint64_t brought = warmed(made.store);
+        CHECK(count == 1 ? brought > 0 && brought < KEYS : brought == KEYS);
+        values_are_right(&made, values);
+    }
+
+    /* By the hot list, which this checkpoint is followed by, if none was before. */
+    checkpoint(made.store, 2);
+    options.warm_up = ALLUVIUM_WARM_UP_HOTTEST;
+    reopen(&made, argv[1], &options);
+    values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    warmed(made.store);
+    values_are_right(&made, values);
+
+    options.warm_up = 9;
+    alluvium_store store;
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_open(made.engine, argv[1], &options, &store, ERROR));
+    tear_down(&made);
+    return 0;
+}

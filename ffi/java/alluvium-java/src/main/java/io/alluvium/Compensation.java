@@ -1,0 +1,12 @@
+package io.alluvium;
+
+/**
+ * Makes up for an event, for what only the host can undo ({@link Writer#compensate}): reads and changes the state of the event's key group as it is now. It
+ * can do neither with states that aren't {@linkplain StateOptions#traced traced}, or whose values expire. It is called by the thread of that call, which
+ * it came from, once for each key group that the event was applied to. The store and its writers refuse it with {@link Status#INSIDE_CALLBACK}.
+ */
+@FunctionalInterface
+public interface Compensation {
+    /** Makes up for an event. What it throws fails the call, and nothing has changed. */
+    void undo(BadEvent event, Applying applying) throws Exception;
+}

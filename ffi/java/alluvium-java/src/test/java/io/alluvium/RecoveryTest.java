@@ -1,0 +1,126 @@
+package io.alluvium;
+
+import static io.alluvium.Fixture.bytes;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.time.Duration;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+/** What is in memory first when a store comes back, and how far that is. */
+class RecoveryTest {
+    private static final int KEYS = 500;
+
+    private static byte[] key(int i) {
+        return bytes("key " + i);
+    }
+
+    private static byte[] value(int i) {
+        return bytes("value " + i);
+    }
+
+    private static void fill(Fixture fixture) {
+        State values = fixture.store.state(StateOptions.value("values"));
+        try (Writer writer = fixture.store.writer()) {
+            for (int i = 0; i < KEYS; i++) {
+                writer.put(values, key(i), value(i));
+            }
+        }
+        fixture.checkpoint(1);
+    }
+
+    private static Recovery warmed(Store store) {
+        Recovery recovery = store.recovery();
+        while (recovery.stage() != Recovery.Stage.COMPLETE) {
+            Thread.onSpinWait();
+            recovery = store.recovery();
+        }
+        assertEquals(Optional.of(Duration.ZERO), recovery.remaining());
+        return recovery;
+    }
+
+    private static void check(Store store, Writer writer) {
+        State values = store.state(StateOptions.value("values"));
+        for (int i = 0; i < KEYS; i++) {
+            assertArrayEquals(value(i), writer.get(values, key(i)));
+        }
+    }
+
+    @Test
+    void keysOfQueuedEventsAreBrought() {
+        try (Fixture fixture = new Fixture()) {
+            fill(fixture);
+            fixture.reopen(new StoreOptions());
+            Store store = fixture.store;
+            State values = store.state(StateOptions.value("values"));
+            try (Writer writer = store.writer()) {
+                Batch batch = new Batch(store);
+                for (int i = 0; i < KEYS; i++) {
+                    batch.get(values, Key.of(key(i)));
+                }
+                batch.delete(values, Key.of(key(0)));
+                assertEquals(KEYS, store.warm(batch));
+                while (store.recovery().broughtRecords() < KEYS) {
+                    Thread.onSpinWait();
+                }
+                assertTrue(store.recovery().broughtBytes() > KEYS * 10);
+                check(store, writer);
+            }
+            Store other = fixture.store;
+            fixture.reopen(new StoreOptions());
+            assertThrows(AlluviumException.class, () -> fixture.store.warm(new Batch(other)));
+        }
+    }
+
+    @Test
+    void aDeclaredOrderIsKept() {
+        try (Fixture fixture = new Fixture()) {
+            fill(fixture);
+            KeyGroupRange half = KeyGroupRange.of(0, 63);
+            WarmUp[] ways = {
+                WarmUp.declared(),
+                WarmUp.declared(WarmUp.Part.state("no such state"), WarmUp.Part.groups(half)),
+                WarmUp.declared(WarmUp.Part.state("values").in(half), WarmUp.Part.state("values"))
+            };
+            for (int i = 0; i < ways.length; i++) {
+                fixture.reopen(new StoreOptions().warmUp(ways[i]));
+                try (Writer writer = fixture.store.writer()) {
+                    long brought = warmed(fixture.store).broughtRecords();
+                    assertTrue(i == 1 ? brought > 0 && brought < KEYS : brought == KEYS, "brought " + brought);
+                    check(fixture.store, writer);
+                }
+            }
+        }
+    }
+
+    @Test
+    void theHotListIsWarmedUpBy() {
+        StoreOptions options = new StoreOptions().hotListBytes(1 << 20);
+        try (Fixture fixture = new Fixture(options)) {
+            State values = fixture.store.state(StateOptions.value("values"));
+            try (Writer writer = fixture.store.writer()) {
+                for (int i = 0; i < KEYS; i++) {
+                    writer.put(values, key(i), value(i));
+                }
+                fixture.checkpoint(1);
+                while (!fixture.store.metrics().matches("(?s).*alluvium_hot_list_bytes_total [1-9].*")) {
+                    Thread.onSpinWait();
+                }
+            }
+            fixture.reopen(options.warmUp(WarmUp.HOTTEST));
+            try (Writer writer = fixture.store.writer()) {
+                Recovery recovery = warmed(fixture.store);
+                assertEquals(KEYS, recovery.broughtRecords());
+                assertEquals(KEYS, recovery.warmUpRecords());
+                assertEquals(KEYS, recovery.warmedUpRecords());
+                assertEquals(recovery.warmUpBytes(), recovery.warmedUpBytes());
+                assertEquals(1.0, recovery.restored());
+                assertEquals(0, recovery.replayBytes() + recovery.replayedBytes());
+                check(fixture.store, writer);
+            }
+        }
+    }
+}
