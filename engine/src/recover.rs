@@ -342,7 +342,9 @@ fn go_live(
     let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
     let (there, void) = tail.as_ref().map(|tail| (tail.there.clone(), tail.void.clone())).unwrap_or_default();
     let logs = options.durability == Durability::Changelog;
-    let files = Files::new(&described.located.storage, described.info.uuid, options.changelog.file_bytes, there, void);
+    let ended = tail.as_ref().map(Tail::end);
+    let (storage, uuid) = (&described.located.storage, described.info.uuid);
+    let files = Files::new(storage, uuid, options.changelog.file_bytes, there, ended, void);
     let log = Changelog::new(logs.then(|| options.changelog.clone()), position, files);
     let last_commit = CommitInfo::restored(described.restored.as_ref(), tail.as_ref(), described.epoch, position);
     let inner = Arc::new(StoreInner {

@@ -46,7 +46,7 @@ fn records(bytes: &[u8]) {
 
 /// A file with a block for each part of the bytes.
 fn file(parts: &[&[u8]], (durable, commit_end, flags): (u64, u32, u8)) -> Vec<u8> {
-    let mut out = FileHeader { store: STORE, number: 1, first: 0, nonce: NONCE }.encode().to_vec();
+    let mut out = FileHeader { store: STORE, number: 1, first: 0, before: 0, nonce: NONCE }.encode().to_vec();
     out.resize(PAGE_BYTES, 0);
     let mut position = 0;
     for part in parts.iter().filter(|part| !part.is_empty()) {

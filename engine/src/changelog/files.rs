@@ -23,6 +23,8 @@ pub struct Files {
     there: Vec<(u64, u64)>,
     /// Numbers of files that have nothing that was committed: they go before the next one is begun.
     void: Vec<u64>,
+    /// Where what those that are there have ends, until the first of ours is begun.
+    ended: Option<u64>,
     current: Option<Current>,
     next_number: u64,
     /// What is to be written next; kept for its memory.
@@ -58,20 +60,21 @@ struct Current {
 }
 
 impl Files {
-    /// The files of a store, of which `there` are (number and first position, oldest first), and `void` ones (numbers). What is written goes
-    /// to new ones.
+    /// The files of a store, of which `there` are (number and first position, oldest first), which end at the position `ended`, and `void`
+    /// ones (numbers). What is written goes to new ones.
     pub fn new(
         storage: &Arc<dyn Storage>,
         store: u128,
         file_bytes: u64,
         there: Vec<(u64, u64)>,
+        ended: Option<u64>,
         void: Vec<u64>,
     ) -> Self {
         let numbers = there.iter().map(|(number, _)| number).chain(&void);
         let next_number = numbers.max().map_or(1, |number| number + 1);
         let (storage, buffer) = (Arc::clone(storage), Buffer::default());
         let (prepared, written) = (Vec::new(), Vec::new());
-        Self { storage, store, file_bytes, there, void, current: None, next_number, buffer, prepared, written }
+        Self { storage, store, file_bytes, there, void, ended, current: None, next_number, buffer, prepared, written }
     }
 
     /// Removes the void files, the newest first: were an older one gone alone, those behind it would seem to lack it.
@@ -119,11 +122,13 @@ impl Files {
         }
         self.remove_void()?;
         let (number, nonce) = (self.next_number, random());
-        let header = FileHeader { store: self.store, number, first, nonce };
+        let before = self.ended.map_or(first, |ended| ended.min(first));
+        let header = FileHeader { store: self.store, number, first, before, nonce };
         let len = self.file_bytes.max(PAGE_BYTES as u64 + bytes);
         let file = self.storage.create_log(&names::changelog_name(number), &header.encode(), len)?;
         self.next_number += 1;
         self.there.push((number, first));
+        self.ended = None;
         self.current = Some(Current { file, number, nonce, at: PAGE_BYTES as u64, dirty: false });
         Ok(PAGE_BYTES as u64)
     }

@@ -19,7 +19,7 @@ pub const MAGIC: [u8; 8] = *b"ALVCHLOG";
 /// The format version that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 /// The length of a file's header, in bytes; it has a page for itself.
-pub const FILE_HEADER_BYTES: usize = 64;
+pub const FILE_HEADER_BYTES: usize = 72;
 /// Blocks begin at multiples of this.
 pub const PAGE_BYTES: usize = ALIGNMENT;
 /// The length of a block's header, in bytes.
@@ -44,6 +44,9 @@ pub struct FileHeader {
     pub number: u64,
     /// The position of its first byte.
     pub first: u64,
+    /// Where what was written before ends: at `first`, unless the store was opened at a checkpoint that is newer, or that its caller chose.
+    /// There is nothing in between.
+    pub before: u64,
     /// What its blocks' checksums are bound to; drawn for each file.
     pub nonce: u64,
 }
@@ -69,8 +72,9 @@ impl FileHeader {
         out[32..40].copy_from_slice(&self.number.to_le_bytes());
         out[40..48].copy_from_slice(&self.first.to_le_bytes());
         out[48..56].copy_from_slice(&self.nonce.to_le_bytes());
-        let sum = checksum::checksum(&out[..56]);
-        out[56..].copy_from_slice(&sum.to_le_bytes());
+        out[56..64].copy_from_slice(&self.before.to_le_bytes());
+        let sum = checksum::checksum(&out[..64]);
+        out[64..].copy_from_slice(&sum.to_le_bytes());
         out
     }
 
@@ -80,7 +84,7 @@ impl FileHeader {
         if bytes[..8] != MAGIC {
             return Err(if bytes.iter().all(|byte| *byte == 0) { Bad::Damaged } else { Bad::Foreign });
         }
-        if checksum::checksum(&bytes[..56]).to_le_bytes() != bytes[56..] {
+        if checksum::checksum(&bytes[..64]).to_le_bytes() != bytes[64..] {
             return Err(Bad::Damaged);
         }
         let word = |at| u64_at(bytes, at).ok_or(Bad::Damaged);
@@ -93,8 +97,8 @@ impl FileHeader {
             return Err(Bad::Damaged);
         }
         let store = u128::from(word(16)?) | u128::from(word(24)?) << 64;
-        let header = Self { store, number: word(32)?, first: word(40)?, nonce: word(48)? };
-        if header.first < POSITION_END { Ok(header) } else { Err(Bad::Damaged) }
+        let header = Self { store, number: word(32)?, first: word(40)?, before: word(56)?, nonce: word(48)? };
+        if header.before <= header.first && header.first < POSITION_END { Ok(header) } else { Err(Bad::Damaged) }
     }
 }
 
@@ -191,7 +195,7 @@ mod unit {
 
     #[test]
     fn headers_are_read_back_and_no_flipped_bit_is_taken() {
-        let file = FileHeader { store: u128::MAX - 5, number: 7, first: 1 << 40, nonce: 99 };
+        let file = FileHeader { store: u128::MAX - 5, number: 7, first: 1 << 40, before: 1 << 39, nonce: 99 };
         let bytes = file.encode();
         assert_eq!(FileHeader::decode(&bytes), Ok(file));
         let block = BlockHeader {
@@ -212,24 +216,26 @@ mod unit {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(FileHeader::decode(&flipped).is_err(), "bit {bit} of a file's header");
+        }
+        for bit in 0..BLOCK_HEADER_BYTES * 8 {
             let mut flipped = sealed;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(BlockHeader::decode(&flipped, 99, 8192), None, "bit {bit} of a block's header");
         }
-        assert_eq!(FileHeader::decode(&bytes[..63]), Err(Bad::Damaged));
-        assert_eq!(FileHeader::decode(&[0; 64]), Err(Bad::Damaged));
+        assert_eq!(FileHeader::decode(&bytes[..71]), Err(Bad::Damaged));
+        assert_eq!(FileHeader::decode(&[0; 72]), Err(Bad::Damaged));
         assert_eq!(
-            FileHeader::decode(b"something else that is as long as a header would be, or longer!!"),
+            FileHeader::decode(b"something else that is as long as the header of a file would be, or longer!!"),
             Err(Bad::Foreign)
         );
     }
 
     #[test]
     fn a_newer_format_is_told_from_damage() {
-        let mut bytes = FileHeader { store: 1, number: 1, first: 0, nonce: 1 }.encode();
+        let mut bytes = FileHeader { store: 1, number: 1, first: 0, before: 0, nonce: 1 }.encode();
         bytes[8..12].copy_from_slice(&9_u32.to_le_bytes());
-        let sum = checksum::checksum(&bytes[..56]);
-        bytes[56..].copy_from_slice(&sum.to_le_bytes());
+        let sum = checksum::checksum(&bytes[..64]);
+        bytes[64..].copy_from_slice(&sum.to_le_bytes());
         assert_eq!(FileHeader::decode(&bytes), Err(Bad::Newer(9)));
     }
 }

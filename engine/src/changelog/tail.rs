@@ -275,10 +275,10 @@ impl TailFile {
 }
 
 impl Tail {
-    /// Where the last whole block of the last file ends.
-    pub fn end_of_last(&self) -> Option<u64> {
-        let last = self.files.last()?;
-        Some(last.blocks.last().map_or(last.header.first, |(_, block)| block.end()))
+    /// Where the last whole block of the last file that isn't void ends; before `from`, where what the checkpoint has was never written.
+    pub fn end(&self) -> u64 {
+        let last = self.files.iter().rev().find(|file| file.header.first <= self.to);
+        last.map_or(self.from, |last| last.end().1)
     }
 
     /// Whether there is nothing to be replayed.

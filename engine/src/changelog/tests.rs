@@ -50,7 +50,8 @@ impl World {
     fn new(group: LogGroup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let storage = open(directory.path());
-        let log = Changelog::new(Some(options()), 0, Files::new(&storage, STORE, 1 << 20, Vec::new(), Vec::new()));
+        let log =
+            Changelog::new(Some(options()), 0, Files::new(&storage, STORE, 1 << 20, Vec::new(), None, Vec::new()));
         Self { directory, storage, log, group, count: 0 }
     }
 
@@ -97,10 +98,15 @@ impl World {
 
     /// Goes on after a crash, as recovery does; what wasn't committed is lost.
     fn recover(&mut self, from: u64) {
+        self.count = committed(&self.recover_at(from));
+    }
+
+    /// The same where a checkpoint may have all that was committed.
+    fn recover_at(&mut self, from: u64) -> Tail {
         let tail = self.find(from).unwrap();
-        let files = Files::new(&self.storage, STORE, 1 << 20, tail.there.clone(), tail.void.clone());
+        let files = Files::new(&self.storage, STORE, 1 << 20, tail.there.clone(), Some(tail.end()), tail.void.clone());
         self.log = Changelog::new(Some(options()), tail.to, files);
-        self.count = committed(&tail);
+        tail
     }
 
     fn history(&self, from: u64, to: u64) -> Result<History, Error> {
@@ -283,7 +289,8 @@ fn the_past_leaves_out_what_was_undone_and_what_was_lost() {
     // The store was opened at an older checkpoint: it goes on behind all that there can be.
     let files = world.log.files().known().0;
     let far = tail::bound(&*world.storage, &world.storage.names().unwrap()).unwrap();
-    world.log = Changelog::new(Some(options()), far, Files::new(&world.storage, STORE, 1 << 20, files, Vec::new()));
+    world.log =
+        Changelog::new(Some(options()), far, Files::new(&world.storage, STORE, 1 << 20, files, Some(end), Vec::new()));
     world.change(6);
     world.commit();
     world.write();
@@ -292,6 +299,52 @@ fn the_past_leaves_out_what_was_undone_and_what_was_lost() {
     assert_eq!(numbers(&world.history(0, end).unwrap(), 0, end), (0..13).chain(100..104).collect::<Vec<_>>());
     for to in [end + 1, far, new_end] {
         assert!(matches!(world.history(0, to), Err(Error::Position { .. })), "{to}");
+    }
+}
+
+/// Checks it from outside, with a checkpoint that has everything.
+fn check(world: &World) -> Result<(), Error> {
+    let files = world.storage.names().unwrap();
+    super::check::check(&world.storage, &files, STORE, world.log.position())
+}
+
+#[test]
+fn a_file_of_one_block_that_is_damaged_is_not_one_that_was_never_written() {
+    let mut world = World::new(LogGroup::posix());
+    for _ in 0..4 {
+        world.change(30_000);
+        world.commit();
+        world.write();
+    }
+    check(&world).unwrap();
+    for number in 1..4 {
+        let path = world.file(number);
+        let whole = std::fs::read(&path).unwrap();
+        for at in [20, PAGE_BYTES + 20, PAGE_BYTES + 64 + 1_000] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 4;
+            std::fs::write(&path, damaged).unwrap();
+            let Err(Error::Storage(error)) = check(&world) else { panic!("{at} of {path:?}") };
+            assert_eq!((error.fault, &error.path), (Fault::Corrupt, &path), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        // Without the first one it is a changelog that begins later.
+        assert_eq!(check(&world).is_err(), number > 1, "{number}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    // A checkpoint became durable that has more than was written of the last file: its end is cut short, and the store goes on behind it.
+    let (path, checkpoint) = (world.file(4), world.log.position());
+    let mut torn = std::fs::read(&path).unwrap();
+    let used = torn.iter().rposition(|byte| *byte != 0).unwrap();
+    torn[used - 100..].fill(0);
+    std::fs::write(&path, torn).unwrap();
+    world.recover_at(checkpoint);
+    check(&world).unwrap();
+    for _ in 0..2 {
+        world.change(30_000);
+        world.commit();
+        world.write();
+        check(&world).unwrap();
     }
 }
 
