@@ -323,6 +323,14 @@ fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
     Ok(files)
 }
 
+/// The files of its changelog.
+fn files_of(described: &Described, file_bytes: u64) -> Files {
+    let tail = described.tail.as_ref();
+    let (there, void) = tail.map(|tail| (tail.there.clone(), tail.void.clone())).unwrap_or_default();
+    let ended = tail.map(Tail::end);
+    Files::new(&described.located.storage, described.info.uuid, file_bytes, there, ended, void)
+}
+
 /// The store, which began to be opened at `started`; the segments among the files `found` are to be deleted unless a manifest
 /// names them.
 fn go_live(
@@ -340,11 +348,8 @@ fn go_live(
     }
     let Described { tail, log_position, .. } = &described;
     let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
-    let (there, void) = tail.as_ref().map(|tail| (tail.there.clone(), tail.void.clone())).unwrap_or_default();
     let logs = options.durability == Durability::Changelog;
-    let ended = tail.as_ref().map(Tail::end);
-    let (storage, uuid) = (&described.located.storage, described.info.uuid);
-    let files = Files::new(storage, uuid, options.changelog.file_bytes, there, ended, void);
+    let files = files_of(&described, options.changelog.file_bytes);
     let log = Changelog::new(logs.then(|| options.changelog.clone()), position, files);
     let last_commit = CommitInfo::restored(described.restored.as_ref(), tail.as_ref(), described.epoch, position);
     let inner = Arc::new(StoreInner {
