@@ -92,28 +92,6 @@ pub fn push_sort_key(out: &mut Vec<u8>, state: StateId, key: Key<'_>) {
     out.extend_from_slice(key.namespace);
 }
 
-/// The sort key of a cell, or of a map's container, put together in `room`; `None` where that is too short for it. For those who only look at it.
-#[inline]
-pub fn short_sort_key<'a, const ROOM: usize>(
-    room: &'a mut [u8; ROOM],
-    state: StateId,
-    key: Key<'_>,
-) -> Option<&'a [u8]> {
-    const { assert!(ROOM > HEAD_BYTES && ROOM < 0xFF, "lengths of one byte") };
-    const HEAD_BYTES: usize = 6;
-    let (key_end, end) = (5 + key.key.len(), HEAD_BYTES + key.key.len() + key.namespace.len());
-    if end > ROOM {
-        return None;
-    }
-    room[..2].copy_from_slice(&key.group.0.to_be_bytes());
-    room[2..4].copy_from_slice(&state.0.to_be_bytes());
-    room[4] = key.key.len() as u8;
-    room[5..key_end].copy_from_slice(key.key);
-    room[key_end] = key.namespace.len() as u8;
-    room[key_end + 1..end].copy_from_slice(key.namespace);
-    Some(&room[..end])
-}
-
 /// Appends the sort key of a map entry to `out`.
 pub fn push_entry_key(out: &mut Vec<u8>, state: StateId, key: Key<'_>, user_key: &[u8]) {
     push_sort_key(out, state, key);
@@ -220,18 +198,6 @@ mod tests {
                     assert_eq!(SortKey::decode(&bytes), Some(SortKey { state: StateId(9), key: at, user_key }));
                 }
             }
-        }
-    }
-
-    #[test]
-    fn a_short_sort_key_is_the_sort_key() {
-        let long = [9; 300];
-        for lens in (0..70).flat_map(|key| [(key, 0), (key, 1), (0, key), (7, key)]).chain([(300, 0), (3, 300)]) {
-            let at = Key::new(KeyGroup(0x0102), &long[..lens.0]).in_namespace(&long[..lens.1]);
-            let (mut whole, mut room) = (Vec::new(), [7; 64]);
-            push_sort_key(&mut whole, StateId(0x0304), at);
-            let short = short_sort_key(&mut room, StateId(0x0304), at);
-            assert_eq!(short, (whole.len() <= 64).then_some(&whole[..]), "{lens:?}");
         }
     }
 

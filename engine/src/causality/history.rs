@@ -5,7 +5,7 @@ use crate::barrier::{self, Whole};
 use crate::changelog::History;
 use crate::changelog::access::Accesses;
 use crate::changelog::record::{Event, Record, Rollback};
-use crate::changelog::trace::{Gathered, Named, RolledBack, Run, prints_of};
+use crate::changelog::trace::{Gathered, Named, RolledBack, Run};
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::store::StoreInner;
@@ -296,7 +296,7 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
                 gathered.name(position - begin, number, (name, version));
             }
             Record::Traced(id, _, accesses) => {
-                gathered.add(position - begin, id, accesses.iter().flat_map(prints_of));
+                gathered.add(position - begin, id, accesses.iter());
             }
             Record::Rollback(rollback) => rolled_back.push(rolled_back_by(store, &rollback, end)),
             _ => {}

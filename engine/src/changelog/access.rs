@@ -9,15 +9,13 @@
 
 use crate::checksum::hash_key;
 use crate::ids::StateId;
-use crate::key::{Key, push_entry_key, push_sort_key, short_sort_key};
+use crate::key::Key;
 
 /// The length of a hash, in bytes.
 const HASH_BYTES: usize = 5;
 const HASH_MASK: u64 = (1 << (8 * HASH_BYTES)) - 1;
 /// The access is to an entry of a map.
 const OF_ENTRY: u8 = 8;
-/// A sort key of this length is put together on the stack.
-const SHORT_BYTES: usize = 64;
 /// Hashes of accesses have a seed of their own, the same in all stores: logs outlive a store's seed.
 const SEED: u64 = 0x6163_6365_7373;
 
@@ -83,28 +81,27 @@ pub struct Access {
 }
 
 /// The hash of a cell, or of a map's container.
-pub fn cell_hash(scratch: &mut Vec<u8>, state: StateId, key: Key<'_>) -> u64 {
-    if let Some(short) = short_sort_key(&mut [0; SHORT_BYTES], state, key) {
-        return hash_key(short, SEED) & HASH_MASK;
-    }
-    scratch.clear();
-    push_sort_key(scratch, state, key);
-    hash_key(scratch, SEED) & HASH_MASK
+pub fn cell_hash(state: StateId, key: Key<'_>) -> u64 {
+    whole_hash(state, key) & HASH_MASK
 }
 
 /// The hashes of a map's container, and of an entry of it.
-pub fn entry_hashes(scratch: &mut Vec<u8>, state: StateId, key: Key<'_>, user_key: &[u8]) -> (u64, u64) {
-    scratch.clear();
-    push_entry_key(scratch, state, key, user_key);
-    let container = &scratch[..scratch.len() - user_key.len() - 1];
-    (hash_key(container, SEED) & HASH_MASK, hash_key(scratch, SEED) & HASH_MASK)
+pub fn entry_hashes(state: StateId, key: Key<'_>, user_key: &[u8]) -> (u64, u64) {
+    let container = whole_hash(state, key);
+    // Not seeded as a namespace's is.
+    (container & HASH_MASK, hash_key(user_key, !container) & HASH_MASK)
 }
 
 /// The hash of a map's entry.
-pub fn entry_hash(scratch: &mut Vec<u8>, state: StateId, key: Key<'_>, user_key: &[u8]) -> u64 {
-    scratch.clear();
-    push_entry_key(scratch, state, key, user_key);
-    hash_key(scratch, SEED) & HASH_MASK
+pub fn entry_hash(state: StateId, key: Key<'_>, user_key: &[u8]) -> u64 {
+    entry_hashes(state, key, user_key).1
+}
+
+/// Part by part, each seeded with the hash of what comes before: nothing is copied.
+#[inline]
+fn whole_hash(state: StateId, key: Key<'_>) -> u64 {
+    let hash = hash_key(key.key, SEED ^ u64::from(state.0) << 48 ^ u64::from(key.group.0) << 32);
+    if key.namespace.is_empty() { hash } else { hash_key(key.namespace, hash) }
 }
 
 impl Access {
@@ -128,9 +125,9 @@ impl Access {
     /// Appends it.
     #[inline]
     pub fn push(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.packed().to_le_bytes()[..1 + HASH_BYTES]);
+        push_low(out, self.packed(), 1 + HASH_BYTES);
         if let Some(container) = self.container {
-            out.extend_from_slice(&container.to_le_bytes()[..HASH_BYTES]);
+            push_low(out, container, HASH_BYTES);
         }
     }
 
@@ -151,6 +148,13 @@ impl Access {
         let (container, rest) = take_hash(rest)?;
         Some((Self::of_entry(kind, hash, container), rest))
     }
+}
+
+/// Appends the low bytes of a word: a whole one is appended by one store, and cut off again.
+#[inline]
+fn push_low(out: &mut Vec<u8>, word: u64, len: usize) {
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(out.len() - (size_of::<u64>() - len));
 }
 
 fn take_hash(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -219,22 +223,24 @@ mod unit {
 
     #[test]
     fn an_entry_is_not_its_container_nor_another() {
-        let scratch = &mut Vec::new();
         let key = Key { group: KeyGroup(3), key: b"k", namespace: b"n" };
         let other = Key { group: KeyGroup(3), key: b"kn", namespace: b"" };
         let mut hashes = vec![
-            cell_hash(scratch, StateId(1), key),
-            cell_hash(scratch, StateId(2), key),
-            cell_hash(scratch, StateId(1), other),
-            entry_hash(scratch, StateId(1), key, b""),
-            entry_hash(scratch, StateId(1), key, b"u"),
+            cell_hash(StateId(1), key),
+            cell_hash(StateId(2), key),
+            cell_hash(StateId(1), other),
+            cell_hash(StateId(1), Key { group: KeyGroup(4), ..key }),
+            cell_hash(StateId(1), key.in_namespace(b"m")),
+            entry_hash(StateId(1), key.in_namespace(b""), b"n"),
+            entry_hash(StateId(1), key, b""),
+            entry_hash(StateId(1), key, b"u"),
         ];
         for user_key in [&b""[..], b"u", &[7; 99]] {
-            let both = (cell_hash(scratch, StateId(1), key), entry_hash(scratch, StateId(1), key, user_key));
-            assert_eq!(entry_hashes(scratch, StateId(1), key, user_key), both);
+            let both = (cell_hash(StateId(1), key), entry_hash(StateId(1), key, user_key));
+            assert_eq!(entry_hashes(StateId(1), key, user_key), both);
         }
         hashes.sort_unstable();
         hashes.dedup();
-        assert_eq!(hashes.len(), 5);
+        assert_eq!(hashes.len(), 8);
     }
 }

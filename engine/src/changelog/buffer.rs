@@ -1,6 +1,6 @@
 //! What a shard's owner appended to the changelog and nobody has taken yet.
 
-use super::access::Accesses;
+use super::access::{Access, Accesses};
 use super::record::{self, Change, Event};
 use super::trace::Gathered;
 use crate::ids::{EventId, KeyGroup, StateId};
@@ -89,13 +89,13 @@ impl LogBuffer {
     }
 
     /// Appends a traced event in place of what it changed, which was appended since `mark`. Where some of that was taken meanwhile it stays,
-    /// and the event follows it: whoever does it again comes to the same. With what it read and wrote come the [prints](super::trace::prints_of) of that.
+    /// and the event follows it: whoever does it again comes to the same. What it read and wrote is given as its record has it, and one by one.
     pub fn traced(
         &mut self,
         mark: Mark,
         (name, version): (&str, u32),
         (id, event): (EventId, Event<'_>),
-        (accesses, prints): (Accesses<'_>, &[u32]),
+        (accesses, each): (Accesses<'_>, &[Access]),
     ) {
         if mark.taken == self.taken {
             self.bytes.truncate(mark.len);
@@ -106,7 +106,7 @@ impl LogBuffer {
             self.note_named(begin, event.handler, (name, version));
         }
         record::push_traced(&mut self.bytes, id, event, accesses);
-        self.gathered.add(begin as u64, id, prints.iter().copied());
+        self.gathered.add(begin as u64, id, each.iter().copied());
     }
 
     #[cold]

@@ -24,13 +24,6 @@ const fn print_of(hash: u64) -> u32 {
     (hash as u32) & !BESIDE
 }
 
-/// What the index has of an access, until it is known in which part it is.
-#[inline]
-pub fn prints_of(access: Access) -> impl Iterator<Item = u32> {
-    let more = if access.kind == AccessKind::Add { 0 } else { MORE };
-    access.hashes().map(move |hash| print_of(hash) | more)
-}
-
 /// Parts of a run: a bit for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Parts(u8);
@@ -97,15 +90,22 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Takes an event in, whose record begins `offset` bytes behind where the run does, with the [prints](prints_of) of its accesses.
+    /// Takes an event in, whose record begins `offset` bytes behind where the run does, with its accesses.
     #[inline]
-    pub fn add(&mut self, offset: u64, id: EventId, prints: impl IntoIterator<Item = u32>) {
+    pub fn add(&mut self, offset: u64, id: EventId, accesses: impl Iterator<Item = Access>) {
         self.events += 1;
         let begins = self.parts.last().is_none_or(|part| offset >= part.offset + PART_BYTES as u64);
         if begins {
             self.begin(offset);
         }
-        self.prints.extend(prints);
+        for access in accesses {
+            // In which part it is comes later.
+            let more = if access.kind == AccessKind::Add { 0 } else { MORE };
+            self.prints.push(print_of(access.hash) | more);
+            if let Some(container) = access.container {
+                self.prints.push(print_of(container) | more);
+            }
+        }
         let Some(part) = self.parts.last_mut() else { return };
         take_in(&mut part.sources, (id.source, id.offset, id.offset));
     }
@@ -330,15 +330,15 @@ impl TraceIndex {
 mod unit {
     use super::*;
 
-    /// The prints of accesses to some cells.
-    fn prints(hashes: &[u64], kind: AccessKind) -> Vec<u32> {
-        hashes.iter().flat_map(|hash| prints_of(Access::of(kind, *hash))).collect()
+    /// Accesses to some cells.
+    fn accesses(hashes: &[u64], kind: AccessKind) -> impl Iterator<Item = Access> {
+        hashes.iter().map(move |hash| Access::of(kind, *hash))
     }
 
     fn run(ids: &[(u32, u64)], hashes: &[u64], position: u64, end: u64) -> Run {
         let mut gathered = Gathered::default();
         for &(source, offset) in ids {
-            gathered.add(0, EventId { source, offset }, prints(hashes, AccessKind::Read));
+            gathered.add(0, EventId { source, offset }, accesses(hashes, AccessKind::Read));
         }
         gathered.into_run(position, end)
     }
@@ -364,7 +364,7 @@ mod unit {
             gathered.name(0, 7, ("one", 1));
             for number in 0..count {
                 let kind = if number % 2 == 0 { AccessKind::Add } else { AccessKind::Write };
-                let both = [prints(&[hash(number)], kind), prints(&[hash(1_000)], AccessKind::Add)].concat();
+                let both = [Access::of(kind, hash(number)), Access::of(AccessKind::Add, hash(1_000))].into_iter();
                 let offset = 10 + number * PART_BYTES as u64;
                 gathered.add(offset, EventId { source: 1, offset: 10 * number }, both);
             }

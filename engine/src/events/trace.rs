@@ -2,7 +2,6 @@
 
 use super::Touched;
 use crate::changelog::access::{Access, AccessKind, Accesses, cell_hash, entry_hashes};
-use crate::changelog::trace::prints_of;
 use crate::ids::StateId;
 use crate::key::Key;
 
@@ -12,11 +11,11 @@ const LOOKED_THROUGH: usize = 16;
 /// The accesses of an event. A writer has one, which is used for all of its events.
 #[derive(Default, Debug)]
 pub(crate) struct Trace {
-    /// Each of them: as [`Access::packed`], and its container's hash.
-    entered: Vec<(u64, u64)>,
+    entered: Vec<Access>,
+    /// The same as their record has them.
     bytes: Vec<u8>,
-    prints: Vec<u32>,
-    scratch: Vec<u8>,
+    /// A bit for each hash: most are new, and needn't be looked for.
+    seen: u64,
 }
 
 impl Trace {
@@ -24,7 +23,7 @@ impl Trace {
     pub fn clear(&mut self) {
         self.entered.clear();
         self.bytes.clear();
-        self.prints.clear();
+        self.seen = 0;
     }
 
     /// Whether it touched nothing.
@@ -33,34 +32,37 @@ impl Trace {
     }
 
     /// What it touched: as its record has it, and the index.
-    pub fn logged(&self) -> (Accesses<'_>, &[u32]) {
-        (Accesses::pushed(&self.bytes), &self.prints)
+    pub fn logged(&self) -> (Accesses<'_>, &[Access]) {
+        (Accesses::pushed(&self.bytes), &self.entered)
     }
 
     fn enter(&mut self, access: Access) {
-        let entered = (access.packed(), access.container.unwrap_or(0));
-        let from = self.entered.len().saturating_sub(LOOKED_THROUGH);
-        if !self.entered[from..].contains(&entered) {
-            self.entered.push(entered);
-            self.prints.extend(prints_of(access));
-            access.push(&mut self.bytes);
+        let bit = 1 << (access.hash % u64::from(u64::BITS));
+        if self.seen & bit != 0 {
+            let from = self.entered.len().saturating_sub(LOOKED_THROUGH);
+            if self.entered[from..].contains(&access) {
+                return;
+            }
         }
+        self.seen |= bit;
+        self.entered.push(access);
+        access.push(&mut self.bytes);
     }
 
     /// Enters what it is about to do with a key.
     pub fn touch(&mut self, state: StateId, key: Key<'_>, touched: Touched<'_>) {
         match touched {
             Touched::Cell(kind) | Touched::Range(kind) => {
-                let cell = cell_hash(&mut self.scratch, state, key);
+                let cell = cell_hash(state, key);
                 self.enter(Access::of(kind, cell));
             }
             Touched::Entry(user_key, kind) => {
-                let (container, entry) = entry_hashes(&mut self.scratch, state, key, user_key);
+                let (container, entry) = entry_hashes(state, key, user_key);
                 self.enter(Access::of_entry(kind, entry, container));
             }
             Touched::Namespaces(sources) => {
                 for namespace in std::iter::once(key.namespace).chain(sources.iter().copied()) {
-                    let cell = cell_hash(&mut self.scratch, state, key.in_namespace(namespace));
+                    let cell = cell_hash(state, key.in_namespace(namespace));
                     self.enter(Access::of(AccessKind::Update, cell));
                 }
             }

@@ -40,7 +40,7 @@ pub fn run(
         let (_, taints) = closure(past, std::slice::from_ref(event), &scope.amended)?;
         for (name, content) in added {
             let (state, key) = parts(&name)?;
-            if !taints.is_in_question(cell_hash(&mut Vec::new(), state, key)) {
+            if !taints.is_in_question(cell_hash(state, key)) {
                 // It was overwritten since.
                 continue;
             }
@@ -232,7 +232,7 @@ enum Others {
 
 /// What other events than the bad ones did to a key since a position.
 fn others(past: &mut Past, scope: &Scope<'_>, position: u64, (state, key): (StateId, Key<'_>)) -> Result<Others> {
-    let key = cell_hash(&mut Vec::new(), state, key);
+    let key = cell_hash(state, key);
     let mut found = Others::None;
     for run in past.runs(position) {
         let parts = run.parts_with(key).or(scope.amended.parts_of(&run));

@@ -219,7 +219,6 @@ struct Loader {
     known: HashSet<(u64, bool)>,
     /// What is touched and wasn't to be.
     grown: Grown,
-    scratch: Vec<u8>,
 }
 
 impl Watch for Loader {
@@ -238,7 +237,7 @@ impl Watch for Loader {
         {
             return Err(untraced(def));
         }
-        let unit = cell_hash(&mut self.scratch, state.id(), key);
+        let unit = cell_hash(state.id(), key);
         self.note(state, key, what, unit);
         if self.units.as_ref().is_some_and(|units| !units.contains(&unit)) {
             if !reads {
@@ -262,9 +261,7 @@ impl Loader {
         let Some(position) = self.differs_at else { return };
         let (hash, reads, writes) = match what {
             Touched::Cell(kind) | Touched::Range(kind) => (unit, kind.reads(), kind.writes()),
-            Touched::Entry(user_key, kind) => {
-                (entry_hash(&mut self.scratch, state.id(), key, user_key), kind.reads(), kind.writes())
-            }
+            Touched::Entry(user_key, kind) => (entry_hash(state.id(), key, user_key), kind.reads(), kind.writes()),
             Touched::Namespaces(_) => (unit, true, true),
         };
         // That it is written says nothing of its being read.

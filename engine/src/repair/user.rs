@@ -171,14 +171,13 @@ struct Now<'a> {
     /// Single entries, by the sort keys of their maps.
     entries: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     units: Units,
-    scratch: Vec<u8>,
 }
 
 impl<'a> Now<'a> {
     fn new(writer: &'a mut Writer) -> Self {
         let defs = writer.store().states.read().clone();
-        let (whole, entries, units, scratch) = (BTreeSet::new(), BTreeMap::new(), Units::new(), Vec::new());
-        Self { writer, defs, whole, entries, units, scratch }
+        let (whole, entries, units) = (BTreeSet::new(), BTreeMap::new(), Units::new());
+        Self { writer, defs, whole, entries, units }
     }
 
     fn note(&mut self, unit: u64, only_added: bool) {
@@ -278,7 +277,7 @@ impl Watch for Now<'_> {
             }
             return self.touch(writer, state, key, Touched::Cell(AccessKind::Update));
         }
-        let unit = cell_hash(&mut self.scratch, state.id(), key);
+        let unit = cell_hash(state.id(), key);
         self.note(unit, matches!(what, Touched::Cell(AccessKind::Add)));
         match what {
             Touched::Entry(user_key, _) => self.bring_entry(writer, state, key, user_key),

@@ -78,9 +78,8 @@ impl Store {
     /// The events that the content of a key comes from, by way of other keys, too, as far back as the changelog goes, in the order in
     /// which they were applied: the last that wrote it is among them. Of a map, those of an entry, or with no `user_key` of all entries.
     pub fn provenance(&self, state: State, key: Key<'_>, user_key: Option<&[u8]>) -> Result<Vec<EventAt>> {
-        let scratch = &mut Vec::new();
-        let cell = cell_hash(scratch, state.0, key);
-        let hash = user_key.map_or(cell, |user_key| entry_hash(scratch, state.0, key, user_key));
+        let cell = cell_hash(state.0, key);
+        let hash = user_key.map_or(cell, |user_key| entry_hash(state.0, key, user_key));
         causality::provenance(&self.inner, hash, cell)
     }
 }
