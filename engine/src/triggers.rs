@@ -90,8 +90,12 @@ impl Triggers {
 
     pub fn clear(&self, id: TriggerId) {
         let mut all = self.all.lock();
-        all.set.retain(|(known, _)| *known != id);
+        let found = all.set.iter().position(|(known, _)| *known == id);
+        let gone = found.map(|at| all.set.remove(at));
         self.any.store(!all.set.is_empty(), Ordering::Relaxed);
+        drop(all);
+        // Not under the lock: what goes with it may be the host's code.
+        drop(gone);
     }
 
     /// What fired since it was last asked, and how much more did.

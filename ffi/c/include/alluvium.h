@@ -158,6 +158,21 @@
 #define ALLUVIUM_LOG_AUTO 2
 
 /**
+ * The host doesn't have the file any more.
+ */
+#define ALLUVIUM_FAULT_MISSING 0
+
+/**
+ * The file has another length than it had.
+ */
+#define ALLUVIUM_FAULT_LENGTH 1
+
+/**
+ * The file has other bytes than it had.
+ */
+#define ALLUVIUM_FAULT_CORRUPT 2
+
+/**
  * Checkpoints are taken whenever the host wants; none is ever due.
  */
 #define ALLUVIUM_POLICY_MANUAL 0
@@ -847,82 +862,6 @@ typedef struct {
 } alluvium_numbers;
 
 /**
- * A checkpoint's files, pinned. Any thread may use it.
- */
-typedef struct {
-  /**
-   * The handle's number; 0 is none.
-   */
-  uint64_t id;
-} alluvium_files;
-
-/**
- * A file of a checkpoint.
- */
-typedef struct {
-  /**
-   * Its name in the store's directory, which ends with a zero.
-   */
-  char name[64];
-  /**
-   * Its length in bytes.
-   */
-  uint64_t bytes;
-  /**
-   * Whether the newest confirmed checkpoint before this one has it too: 0 or 1.
-   */
-  uint32_t shared;
-} alluvium_file;
-
-/**
- * A walk through everything in a checkpoint. Any thread, one call at a time.
- */
-typedef struct {
-  /**
-   * The handle's number; 0 is none.
-   */
-  uint64_t id;
-} alluvium_iterator;
-
-/**
- * A record of a checkpoint.
- */
-typedef struct {
-  /**
-   * The state's number.
-   */
-  uint16_t state;
-  /**
-   * The key group.
-   */
-  uint16_t group;
-  /**
-   * Whether it is a map's entry: 0 or 1.
-   */
-  uint32_t is_entry;
-  /**
-   * The key.
-   */
-  alluvium_slice key;
-  /**
-   * The namespace.
-   */
-  alluvium_slice ns;
-  /**
-   * The user key of a map's entry.
-   */
-  alluvium_slice user_key;
-  /**
-   * The value; of a list its elements, `len u32 | bytes` each.
-   */
-  alluvium_slice value;
-  /**
-   * When it expires, in ms; the greatest number: never. Elements of lists have times of their own, which are not told.
-   */
-  uint64_t expiry_ms;
-} alluvium_item;
-
-/**
  * A commit, and the word on whether it lasts. Any thread may use it.
  */
 typedef struct {
@@ -1253,6 +1192,82 @@ typedef struct {
 } alluvium_fetch_request;
 
 /**
+ * A checkpoint's files, pinned. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_files;
+
+/**
+ * A file of a checkpoint.
+ */
+typedef struct {
+  /**
+   * Its name in the store's directory, which ends with a zero.
+   */
+  char name[64];
+  /**
+   * Its length in bytes.
+   */
+  uint64_t bytes;
+  /**
+   * Whether the newest confirmed checkpoint before this one has it too: 0 or 1.
+   */
+  uint32_t shared;
+} alluvium_file;
+
+/**
+ * A walk through everything in a checkpoint. Any thread, one call at a time.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_iterator;
+
+/**
+ * A record of a checkpoint.
+ */
+typedef struct {
+  /**
+   * The state's number.
+   */
+  uint16_t state;
+  /**
+   * The key group.
+   */
+  uint16_t group;
+  /**
+   * Whether it is a map's entry: 0 or 1.
+   */
+  uint32_t is_entry;
+  /**
+   * The key.
+   */
+  alluvium_slice key;
+  /**
+   * The namespace.
+   */
+  alluvium_slice ns;
+  /**
+   * The user key of a map's entry.
+   */
+  alluvium_slice user_key;
+  /**
+   * The value; of a list its elements, `len u32 | bytes` each.
+   */
+  alluvium_slice value;
+  /**
+   * When it expires, in ms; the greatest number: never. Elements of lists have times of their own, which are not told.
+   */
+  uint64_t expiry_ms;
+} alluvium_item;
+
+/**
  * A recovery time that can't be kept, as things are.
  */
 typedef struct {
@@ -1510,6 +1525,18 @@ typedef struct {
 } alluvium_conversion;
 
 /**
+ * Makes the operand that takes away what `operand` added, at any place in the order of operands; anything but 0 says that there is none. It has to be pure,
+ * is called by any thread, also several at once, and must call nothing of the library.
+ */
+typedef int32_t (*alluvium_invert_fn)(void *context, alluvium_slice operand, alluvium_output output);
+
+/**
+ * Whether a value says no more than no value: anything but 0 where that is so. It has to be pure, is called by any thread, also several at once, and must call nothing of
+ * the library.
+ */
+typedef int32_t (*alluvium_identity_fn)(void *context, alluvium_slice value);
+
+/**
  * How a state is registered. `alluvium_state_options_init` sets what is usual: a value state that never expires.
  */
 typedef struct {
@@ -1578,6 +1605,15 @@ typedef struct {
    * Whether it is logged which events read and wrote what, so that they can be taken back: 0 or 1 (0).
    */
   uint32_t traced;
+  /**
+   * With `merge`: its inverse, by which bad events that only added are taken back (`ALLUVIUM_WAY_INVERSE`); null where it has none. It is given
+   * `merge_context`.
+   */
+  alluvium_invert_fn merge_invert;
+  /**
+   * With `merge`: whether a value goes when all that was added is taken away; null where none does. It is given `merge_context`.
+   */
+  alluvium_identity_fn merge_is_identity;
 } alluvium_state_options;
 
 /**
@@ -1744,6 +1780,11 @@ typedef struct {
    * How many parts there are; 0: all that there is.
    */
   size_t warm_parts_len;
+  /**
+   * Up to how much changelog behind the newest checkpoint a recovery checks and replays as a whole before it serves, in bytes; of more, each key
+   * group is replayed when it is first asked for, and the others meanwhile (64 MiB). `UINT64_MAX`: always as a whole.
+   */
+  uint64_t whole_replay_bytes;
 } alluvium_store_options;
 
 /**
@@ -1782,6 +1823,14 @@ typedef struct {
  * Called once when something is done, by a thread of the library. It must be short and call nothing of the library.
  */
 typedef void (*alluvium_done_fn)(void *context);
+
+/**
+ * Says whether something holds after an event: 1 where it does, 0 where it doesn't; a failure's status, where an operation on `applying` came to it;
+ * else another number. It is called by the thread that applied the event, also by several at once, for different key groups. It reads the state of the
+ * event's key group through `applying`, and changes nothing there (`ALLUVIUM_OPTIONS`). It must call nothing of the library but what takes `applying`,
+ * and frees errors.
+ */
+typedef int32_t (*alluvium_invariant_fn)(void *context, alluvium_slice event, alluvium_applying applying);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1947,6 +1996,11 @@ alluvium_status alluvium_pending_wait(alluvium_pending pending,
                                       alluvium_error *error);
 
 /**
+ * The label of a checkpoint on its way.
+ */
+alluvium_status alluvium_pending_label(alluvium_pending pending, uint64_t *label, alluvium_error *error);
+
+/**
  * As `alluvium_pending_wait`, but says `ALLUVIUM_PENDING` at once while the checkpoint is on its way.
  */
 alluvium_status alluvium_pending_poll(alluvium_pending pending, alluvium_info *info, alluvium_error *error);
@@ -2047,61 +2101,6 @@ alluvium_status alluvium_store_export(alluvium_store store,
                                       uint64_t label,
                                       const char *directory,
                                       alluvium_error *error);
-
-/**
- * The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`.
- */
-alluvium_status alluvium_store_files(alluvium_store store,
-                                     uint64_t label,
-                                     alluvium_files *files,
-                                     alluvium_error *error);
-
-/**
- * A checkpoint's file, by its place: the segments, and last the manifest. `ALLUVIUM_NOT_FOUND` where there is no such place.
- */
-alluvium_status alluvium_files_get(alluvium_files files,
-                                   size_t index,
-                                   alluvium_file *file,
-                                   alluvium_error *error);
-
-/**
- * The manifest's bytes; they stay until the files are closed.
- */
-alluvium_status alluvium_files_manifest(alluvium_files files, alluvium_slice *manifest, alluvium_error *error);
-
-/**
- * Reads `len` bytes of a file, by its place, from `offset`, into `memory`. `ALLUVIUM_NOT_FOUND` where there is no such place.
- */
-alluvium_status alluvium_files_read(alluvium_files files,
-                                    size_t index,
-                                    uint64_t offset,
-                                    uint8_t *memory,
-                                    size_t len,
-                                    alluvium_error *error);
-
-/**
- * Closes a checkpoint's files: they may be deleted from then on.
- */
-alluvium_status alluvium_files_close(alluvium_files files, alluvium_error *error);
-
-/**
- * Goes through everything in a checkpoint, in the order of key groups, then states, then keys. Close it with
- * `alluvium_iterator_close`.
- */
-alluvium_status alluvium_store_iterate(alluvium_store store,
-                                       uint64_t label,
-                                       alluvium_iterator *iterator,
-                                       alluvium_error *error);
-
-/**
- * The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call.
- */
-alluvium_status alluvium_iterator_next(alluvium_iterator iterator, alluvium_item *item, alluvium_error *error);
-
-/**
- * Closes an iterator.
- */
-alluvium_status alluvium_iterator_close(alluvium_iterator iterator, alluvium_error *error);
 
 /**
  * Commits what all writers of a store wrote, as one, with where the sources stand and the host's metadata, and leaves the word on whether it
@@ -2284,6 +2283,15 @@ alluvium_status alluvium_engine_open(const alluvium_engine_options *options_,
  */
 alluvium_status alluvium_engine_close(alluvium_engine engine,
                                       alluvium_error *error);
+
+/**
+ * The same, but waits up to `timeout_ms`, and says whether all threads have ended (may be null): 0 or 1. Where not, they do later, and the library
+ * mustn't be unloaded before; the engine is closed all the same.
+ */
+alluvium_status alluvium_engine_close_within(alluvium_engine engine,
+                                             uint64_t timeout_ms,
+                                             uint32_t *ended,
+                                             alluvium_error *error);
 
 /**
  * The memory budget and how much of it is in use, in bytes. Either may be null.
@@ -2545,6 +2553,32 @@ alluvium_status alluvium_fetches_wait(alluvium_fetches fetches,
                                       alluvium_error *error);
 
 /**
+ * As `alluvium_fetches_wait`, but gives only what somebody waits for: for a host that brings the rest more slowly, or by a thread of its own.
+ */
+alluvium_status alluvium_fetches_wait_demanded(alluvium_fetches fetches,
+                                               uint64_t timeout_ms,
+                                               alluvium_fetch_request *requests,
+                                               size_t requests_len,
+                                               size_t *count,
+                                               alluvium_error *error);
+
+/**
+ * Has the host's threads that wait in `alluvium_fetches_wait` or `alluvium_fetches_wait_demanded` return now, with or without anything.
+ */
+alluvium_status alluvium_fetches_wake(alluvium_fetches fetches,
+                                      alluvium_error *error);
+
+/**
+ * Has these bytes of a file wanted in the background before what was not preferred, in the order of these calls, and also where the host failed to bring
+ * them before. No matter where the file is here, or none of the store's.
+ */
+alluvium_status alluvium_fetches_prefer(alluvium_fetches fetches,
+                                        const char *file,
+                                        uint64_t offset,
+                                        uint64_t len,
+                                        alluvium_error *error);
+
+/**
  * Brings what a request asked for, all of it.
  */
 alluvium_status alluvium_fetches_complete(alluvium_fetches fetches,
@@ -2561,7 +2595,17 @@ alluvium_status alluvium_fetches_fail(alluvium_fetches fetches,
                                       alluvium_error *error);
 
 /**
- * Has every read that waits now fail with `ALLUVIUM_ABSENT` (it doesn't end `alluvium_fetches_wait`, which has a time limit for that): a task that is cancelled must not wait for the network.
+ * As `alluvium_fetches_fail`, where the host knows that it will never have it as it was: who waits for it gets `ALLUVIUM_CORRUPT`. `fault` is
+ * `ALLUVIUM_FAULT_...`.
+ */
+alluvium_status alluvium_fetches_refuse(alluvium_fetches fetches,
+                                        uint64_t id,
+                                        uint32_t fault,
+                                        const char *problem,
+                                        alluvium_error *error);
+
+/**
+ * Has every read that waits now fail with `ALLUVIUM_ABSENT` (it doesn't end `alluvium_fetches_wait`: `alluvium_fetches_wake` does): a task that is cancelled must not wait for the network.
  */
 alluvium_status alluvium_fetches_cancel(alluvium_fetches fetches,
                                         alluvium_error *error);
@@ -2572,9 +2616,74 @@ alluvium_status alluvium_fetches_cancel(alluvium_fetches fetches,
 alluvium_status alluvium_fetches_absent(alluvium_fetches fetches, size_t *count, alluvium_error *error);
 
 /**
+ * How many bytes are not here yet, of all files.
+ */
+alluvium_status alluvium_fetches_absent_bytes(alluvium_fetches fetches, uint64_t *bytes, alluvium_error *error);
+
+/**
  * Closes the handle; the store wants what it wants all the same. `ALLUVIUM_IN_USE` while a call waits.
  */
 alluvium_status alluvium_fetches_close(alluvium_fetches fetches, alluvium_error *error);
+
+/**
+ * The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`.
+ */
+alluvium_status alluvium_store_files(alluvium_store store,
+                                     uint64_t label,
+                                     alluvium_files *files,
+                                     alluvium_error *error);
+
+/**
+ * A checkpoint's file, by its place: the segments, and last the manifest. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_files_get(alluvium_files files,
+                                   size_t index,
+                                   alluvium_file *file,
+                                   alluvium_error *error);
+
+/**
+ * What is known of the checkpoint. Close it with `alluvium_info_close`.
+ */
+alluvium_status alluvium_files_info(alluvium_files files, alluvium_info *info, alluvium_error *error);
+
+/**
+ * The manifest's bytes; they stay until the files are closed.
+ */
+alluvium_status alluvium_files_manifest(alluvium_files files, alluvium_slice *manifest, alluvium_error *error);
+
+/**
+ * Reads `len` bytes of a file, by its place, from `offset`, into `memory`. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_files_read(alluvium_files files,
+                                    size_t index,
+                                    uint64_t offset,
+                                    uint8_t *memory,
+                                    size_t len,
+                                    alluvium_error *error);
+
+/**
+ * Closes a checkpoint's files: they may be deleted from then on.
+ */
+alluvium_status alluvium_files_close(alluvium_files files, alluvium_error *error);
+
+/**
+ * Goes through everything in a checkpoint, in the order of key groups, then states, then keys. Close it with
+ * `alluvium_iterator_close`.
+ */
+alluvium_status alluvium_store_iterate(alluvium_store store,
+                                       uint64_t label,
+                                       alluvium_iterator *iterator,
+                                       alluvium_error *error);
+
+/**
+ * The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call.
+ */
+alluvium_status alluvium_iterator_next(alluvium_iterator iterator, alluvium_item *item, alluvium_error *error);
+
+/**
+ * Closes an iterator.
+ */
+alluvium_status alluvium_iterator_close(alluvium_iterator iterator, alluvium_error *error);
 
 /**
  * Checks every byte of every manifest in a directory and of every segment that one names, and what they say of each other; no store needs to be
@@ -2586,6 +2695,34 @@ alluvium_status alluvium_verify(const char *path,
                                 uint64_t *faults,
                                 alluvium_buffer findings,
                                 alluvium_error *error);
+
+/**
+ * What a directory holds, by its manifests and the lengths of its files; no segment is read, and no store needs to be open. A line for each, with tabs
+ * between, and escapes as of `alluvium_verify`:
+ *
+ * - `manifest`, its number, the checkpoint's label (nothing where it is none of the host's), when it was made in ms since 1970, how many key groups the job
+ *   has, the store's first and last one, how many segments it names, and the position in the changelog before which it has everything; in the order of
+ *   the numbers;
+ * - `state` behind its manifest, the state's number, `ALLUVIUM_KIND_...`, its name, and that of its merge operator (nothing where it has none);
+ * - `unreadable` in place of a manifest that is damaged, its number, where in it, in bytes, and what is wrong;
+ * - `file`, in the order of names: what it is (`manifest`, `segment`, `orphan`: a segment that no manifest names, `temporary`: never completed, `changelog`,
+ *   `hot-list`, `lock`, or `other`: not of a store), its length in bytes, and its name.
+ */
+alluvium_status alluvium_describe(const char *path,
+                                  alluvium_buffer buffer,
+                                  alluvium_error *error);
+
+/**
+ * How much each state takes in the segments of a checkpoint, null for the newest that can be read: from the segments' directories, not from their records;
+ * what a slice clips away counts too. A line for each state and level of segments, in their order, with tabs between, and escapes as of
+ * `alluvium_verify`: the state's name, `ALLUVIUM_KIND_...`, the level (0 as flushed, 1 merged, 2 merged to the bottom), how many segments have anything of it, how
+ * many records, tombstones and older versions included, how many of these are tombstones, and the bytes of keys, namespaces, user keys and
+ * values. `ALLUVIUM_NO_CHECKPOINT` where there is none, `ALLUVIUM_CHECKPOINT` where none has the label.
+ */
+alluvium_status alluvium_usage(const char *path,
+                               const uint64_t *label,
+                               alluvium_buffer buffer,
+                               alluvium_error *error);
 
 /**
  * Appends an element to a list, without reading it.
@@ -2604,6 +2741,16 @@ alluvium_status alluvium_writer_list(alluvium_writer writer,
                                      const alluvium_key *key_,
                                      alluvium_buffer buffer,
                                      alluvium_error *error);
+
+/**
+ * Has `look` look at each element of a list where it lies, in order. `ALLUVIUM_NOT_FOUND` where it is empty.
+ */
+alluvium_status alluvium_writer_list_read(alluvium_writer writer,
+                                          uint16_t state,
+                                          const alluvium_key *key_,
+                                          alluvium_read_fn look,
+                                          void *context,
+                                          alluvium_error *error);
 
 /**
  * Replaces a list; an empty one deletes it.
@@ -2647,6 +2794,17 @@ alluvium_status alluvium_writer_map_get_buffer(alluvium_writer writer,
                                                alluvium_slice user_key,
                                                alluvium_buffer buffer,
                                                alluvium_error *error);
+
+/**
+ * Has `look` look at the value of a map's entry where it lies, as by `alluvium_writer_read`.
+ */
+alluvium_status alluvium_writer_map_read(alluvium_writer writer,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         alluvium_slice user_key,
+                                         alluvium_read_fn look,
+                                         void *context,
+                                         alluvium_error *error);
 
 /**
  * Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
@@ -2749,6 +2907,38 @@ alluvium_status alluvium_writer_map_pop_below(alluvium_writer writer,
                                               alluvium_error *error);
 
 /**
+ * The operand that adds `count` times an element, into a buffer; a negative count takes away.
+ */
+alluvium_status alluvium_multiset_operand(alluvium_slice element,
+                                          int64_t count,
+                                          alluvium_buffer operand,
+                                          alluvium_error *error);
+
+/**
+ * How often an element is in a multiset; 0 for bytes that are none. Callbacks may call this, too.
+ */
+alluvium_status alluvium_multiset_count(alluvium_slice multiset_,
+                                        alluvium_slice element,
+                                        int64_t *count,
+                                        alluvium_error *error);
+
+/**
+ * The elements of a multiset, ascending, into a buffer: `count i64 | len u32 | element` each, little-endian, without padding. `ALLUVIUM_ARGUMENT` for
+ * bytes that are none.
+ */
+alluvium_status alluvium_multiset_elements(alluvium_slice multiset_,
+                                           alluvium_buffer elements,
+                                           alluvium_error *error);
+
+/**
+ * The `k` greatest elements that count above 0, greatest first, as by `alluvium_multiset_elements`.
+ */
+alluvium_status alluvium_multiset_top(alluvium_slice multiset_,
+                                      size_t k,
+                                      alluvium_buffer elements,
+                                      alluvium_error *error);
+
+/**
  * How long it is until the next checkpoint is due by the store's policy, in us, 0 when it is due now, and why (`ALLUVIUM_REASON_...`); either
  * may be null. `ALLUVIUM_NOT_FOUND` where the policy knows of none. The library takes no checkpoint by itself: a host that wants them by
  * policy asks in its loop, and cuts one when it is due. That takes about as long as a barrier; ask at least ten times within the policy's
@@ -2835,6 +3025,11 @@ alluvium_status alluvium_store_as_of_position(alluvium_store store,
                                               uint64_t position,
                                               alluvium_past *past,
                                               alluvium_error *error);
+
+/**
+ * The position that it is a view at.
+ */
+alluvium_status alluvium_past_position(alluvium_past past, uint64_t *position, alluvium_error *error);
 
 /**
  * Sets the clock that decides what is expired, in ms; it begins at 0.
@@ -2962,6 +3157,15 @@ alluvium_status alluvium_reader_map_get(alluvium_reader reader,
                                         alluvium_error *error);
 
 /**
+ * Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+ */
+alluvium_status alluvium_reader_map_contains(alluvium_reader reader,
+                                             uint16_t state,
+                                             const alluvium_key *key_,
+                                             alluvium_slice user_key,
+                                             alluvium_error *error);
+
+/**
  * Closes a reader: `ALLUVIUM_IN_USE` while a call uses it.
  */
 alluvium_status alluvium_reader_close(alluvium_reader reader, alluvium_error *error);
@@ -3058,35 +3262,6 @@ alluvium_status alluvium_store_already_applied(alluvium_store store,
                                                alluvium_error *error);
 
 /**
- * Has the host told (`alluvium_store_fired`) of an event with an id, as long as the store is open. Says the trigger's number.
- */
-alluvium_status alluvium_store_watch_event(alluvium_store store,
-                                           alluvium_event_id event,
-                                           uint64_t *trigger,
-                                           alluvium_error *error);
-
-/**
- * Has the host told of events that come late: by the writer's clock they lie before one that their key group has had since.
- */
-alluvium_status alluvium_store_watch_stragglers(alluvium_store store,
-                                                uint64_t *trigger,
-                                                alluvium_error *error);
-
-/**
- * Has the host not told of a trigger any more.
- */
-alluvium_status alluvium_store_unwatch(alluvium_store store, uint64_t trigger, alluvium_error *error);
-
-/**
- * What fired since this was last asked, into a buffer: `trigger u64 | offset u64 | source u32 | group u16` each, little-endian, without padding; and
- * how much more fired than was kept (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
- */
-alluvium_status alluvium_store_fired(alluvium_store store,
-                                     alluvium_buffer buffer,
-                                     uint64_t *more,
-                                     alluvium_error *error);
-
-/**
  * How much there is of all that follows.
  */
 alluvium_status alluvium_repair_counts(alluvium_repair repair, alluvium_counts *counts, alluvium_error *error);
@@ -3106,6 +3281,15 @@ alluvium_status alluvium_repair_group(alluvium_repair repair,
                                       size_t index,
                                       alluvium_group_repair *group,
                                       alluvium_error *error);
+
+/**
+ * A bad event of a key group, by the group's place and its own. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ */
+alluvium_status alluvium_repair_bad(alluvium_repair repair,
+                                    size_t group,
+                                    size_t index,
+                                    alluvium_event_id *event,
+                                    alluvium_error *error);
 
 /**
  * What changed, by its place, in the order of key groups, states and keys. `ALLUVIUM_NOT_FOUND` where there is no such place.
@@ -3208,6 +3392,11 @@ alluvium_status alluvium_snapshot_map_get(alluvium_snapshot snapshot,
                                           alluvium_error *error);
 
 /**
+ * Waits until what a snapshot holds is flushed. Reads do so by themselves.
+ */
+alluvium_status alluvium_snapshot_wait(alluvium_snapshot snapshot, alluvium_error *error);
+
+/**
  * Closes a snapshot: `ALLUVIUM_IN_USE` while a call uses it.
  */
 alluvium_status alluvium_snapshot_close(alluvium_snapshot snapshot, alluvium_error *error);
@@ -3252,6 +3441,25 @@ alluvium_status alluvium_store_expiry(alluvium_store store,
                                       uint64_t *purge_ms,
                                       uint32_t *purge_time_at,
                                       alluvium_error *error);
+
+/**
+ * The name of a merging state's operator, into a buffer: that of a built-in one, or of the host's own. `ALLUVIUM_NOT_FOUND` where there is no such state,
+ * or none that merges.
+ */
+alluvium_status alluvium_store_operator(alluvium_store store,
+                                        uint16_t state,
+                                        alluvium_buffer name,
+                                        alluvium_error *error);
+
+/**
+ * How what handlers of events change in a state is logged (`ALLUVIUM_LOG_...`), and whether it is logged which events read and wrote what: 0 or 1. Either
+ * may be null.
+ */
+alluvium_status alluvium_store_logging(alluvium_store store,
+                                       uint16_t state,
+                                       uint32_t *log_mode,
+                                       uint32_t *traced,
+                                       alluvium_error *error);
 
 /**
  * Migrates a state to another schema: from the return of this call on every value that is read went through `conversion`. What is
@@ -3464,6 +3672,49 @@ alluvium_status alluvium_store_last_commit(alluvium_store store, alluvium_info *
  * How much is staged, in bytes, about.
  */
 alluvium_status alluvium_store_staged_bytes(alluvium_store store, uint64_t *staged_bytes, alluvium_error *error);
+
+/**
+ * Has the host told (`alluvium_store_fired`) of an event with an id, as long as the store is open. Says the trigger's number.
+ */
+alluvium_status alluvium_store_watch_event(alluvium_store store,
+                                           alluvium_event_id event,
+                                           uint64_t *trigger,
+                                           alluvium_error *error);
+
+/**
+ * Has the host told of events that come late: by the writer's clock they lie before one that their key group has had since.
+ */
+alluvium_status alluvium_store_watch_stragglers(alluvium_store store,
+                                                uint64_t *trigger,
+                                                alluvium_error *error);
+
+/**
+ * Has the host told of events after which something doesn't hold. It is looked at after each event that is known by its id. The context is the
+ * library's from this call on, whatever it comes to; it is let go when the trigger is no longer looked at (`alluvium_store_unwatch`), or the store is closed.
+ *
+ * Where `holds` fails, `alluvium_writer_apply_event_once` does, with the status that it returned or `ALLUVIUM_EVENT_HANDLER`: the event was applied all
+ * the same, the other triggers are looked at, and this one doesn't fire.
+ */
+alluvium_status alluvium_store_watch_invariant(alluvium_store store,
+                                               alluvium_invariant_fn holds,
+                                               void *context,
+                                               alluvium_release_fn release,
+                                               uint64_t *trigger,
+                                               alluvium_error *error);
+
+/**
+ * Has the host not told of a trigger any more.
+ */
+alluvium_status alluvium_store_unwatch(alluvium_store store, uint64_t trigger, alluvium_error *error);
+
+/**
+ * What fired since this was last asked, into a buffer: `trigger u64 | offset u64 | source u32 | group u16` each, little-endian, without padding; and
+ * how much more fired than was kept (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
+ */
+alluvium_status alluvium_store_fired(alluvium_store store,
+                                     alluvium_buffer buffer,
+                                     uint64_t *more,
+                                     alluvium_error *error);
 
 /**
  * Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them. The writer belongs to the

@@ -1,6 +1,6 @@
 //! The engine, and parts of its memory budget.
 
-use crate::arguments::{call, give, options, outside_callback, place};
+use crate::arguments::{call, give, give_optional, options, outside_callback, place};
 use crate::types::*;
 use alluvium::{Engine, EngineOptions, MemoryShare, PageCache, StorageChoice};
 use alluvium_ffi::handles::{self, Many};
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How long closing waits for the threads of an engine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A year: for longer nobody has to count.
+const PATIENCE_MS_MAX: u64 = 365 * 24 * 3_600 * 1_000;
 
 /// What an engine's handle stands for.
 #[derive(Debug)]
@@ -141,6 +143,29 @@ pub unsafe extern "C" fn alluvium_engine_close(engine: alluvium_engine, error: *
             let (object, _parent) = handles::remove::<EngineObject>(engine.id)?.into_parts();
             // Where they don't end in time, as something waits for a disk that doesn't answer, they do later.
             let _ended = object.0.close_within(PATIENCE);
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The same, but waits up to `timeout_ms`, and says whether all threads have ended (may be null): 0 or 1. Where not, they do later, and the library
+/// mustn't be unloaded before; the engine is closed all the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_engine_close_within(
+    engine: alluvium_engine,
+    timeout_ms: u64,
+    ended: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            if !ended.is_null() {
+                place(ended, "ended")?;
+            }
+            let (object, _parent) = handles::remove::<EngineObject>(engine.id)?.into_parts();
+            let patience = Duration::from_millis(timeout_ms.min(PATIENCE_MS_MAX));
+            give_optional(ended, "ended", u32::from(object.0.close_within(patience)))?;
             Ok(Status::Ok)
         })
     }

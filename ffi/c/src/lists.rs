@@ -1,11 +1,13 @@
 //! Lists. They are packed as `len u32 | bytes` for each element, little-endian, in the order of their appending.
 
-use crate::arguments::{NOTHING, all_bytes, bytes, copied_key, key};
+use crate::arguments::{NOTHING, all_bytes, bytes, copied_key, key, slice};
 use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{numbered, with};
-use alluvium_ffi::Status;
 use alluvium_ffi::copied::Room;
+use alluvium_ffi::threads::callback;
+use alluvium_ffi::{Misuse, Status};
+use std::ffi::c_void;
 
 /// Adds an element to what lies in a buffer.
 pub(crate) fn push(buffer: &mut Buffer, element: &[u8]) {
@@ -51,6 +53,31 @@ pub unsafe extern "C" fn alluvium_writer_list(
                 object.writer.list_with(numbered(state), key, |element| push(out, element))?;
                 Ok(if out.records == 0 { Status::NotFound } else { Status::Ok })
             })
+        })
+    }
+}
+
+/// Has `look` look at each element of a list where it lies, in order. `ALLUVIUM_NOT_FOUND` where it is empty.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_list_read(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    look: alluvium_read_fn,
+    context: *mut c_void,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let look = look.ok_or(Misuse::Null("look"))?;
+            let (mut room, mut seen) = (Room::new(), false);
+            let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
+            object.writer.list_with(numbered(state), key, |element| {
+                seen = true;
+                callback(|| look(context, slice(element)));
+            })?;
+            Ok(if seen { Status::Ok } else { Status::NotFound })
         })
     }
 }

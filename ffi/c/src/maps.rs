@@ -1,13 +1,15 @@
 //! Maps. Entries in buffers are packed as cursors' records are (`alluvium_cursor_entries`).
 
-use crate::arguments::{NOTHING, answer, bytes, copied_key, key, map_range};
+use crate::arguments::{NOTHING, answer, bytes, copied_key, key, map_range, slice};
 use crate::buffer::{self, Buffer};
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
 use alluvium::packed;
 use alluvium::{Key, KeyGroup, PackedRecord};
-use alluvium_ffi::Status;
 use alluvium_ffi::copied::Room;
+use alluvium_ffi::threads::callback;
+use alluvium_ffi::{Misuse, Status};
+use std::ffi::c_void;
 
 /// Adds an entry to what lies in a buffer, as a cursor does; nothing is said of its map's key.
 pub(crate) fn push(buffer: &mut Buffer, user_key: &[u8], value: &[u8]) {
@@ -53,6 +55,31 @@ pub unsafe extern "C" fn alluvium_writer_map_get_buffer(
             let key = key(key_, object.key_groups)?;
             let user_key = bytes(user_key)?;
             object.writer.map_read(numbered(state), key, user_key, |value| buffer::answer(buffer, value))?
+        })
+    }
+}
+
+/// Has `look` look at the value of a map's entry where it lies, as by `alluvium_writer_read`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_read(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    look: alluvium_read_fn,
+    context: *mut c_void,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let look = look.ok_or(Misuse::Null("look"))?;
+            let mut room = Room::new();
+            let (key, user_key) = copied_key(&mut room, key_, user_key, object.key_groups)?;
+            let seen = object.writer.map_read(numbered(state), key, user_key, |value| {
+                value.map(|value| callback(|| look(context, slice(value)))).is_some()
+            })?;
+            Ok(if seen { Status::Ok } else { Status::NotFound })
         })
     }
 }

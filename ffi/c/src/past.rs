@@ -108,6 +108,22 @@ pub unsafe extern "C" fn alluvium_store_as_of_position(
     }
 }
 
+/// The position that it is a view at.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_past_position(
+    past: alluvium_past,
+    position: *mut u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            give(position, "position", handles::get::<PastObject>(past.id)?.past.position())?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
 /// Sets the clock that decides what is expired, in ms; it begins at 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_past_set_time(

@@ -130,6 +130,26 @@ pub unsafe extern "C" fn alluvium_reader_map_get(
     }
 }
 
+/// Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_reader_map_contains(
+    reader: alluvium_reader,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<ReaderObject>(reader.id)?;
+            let key = key(key_, object.key_groups)?;
+            let contains = object.reader.map_contains(numbered(state), key, bytes(user_key)?)?;
+            Ok(if contains { Status::Ok } else { Status::NotFound })
+        })
+    }
+}
+
 /// Closes a reader: `ALLUVIUM_IN_USE` while a call uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_reader_close(reader: alluvium_reader, error: *mut alluvium_error) -> alluvium_status {

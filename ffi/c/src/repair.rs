@@ -1,15 +1,13 @@
-//! Repair: which events depend on others, taking bad ones back, and what a host is told of.
+//! Repair: which events depend on others, and taking bad ones back.
 
-use crate::arguments::{array, bytes, call, give, give_optional, key, one, place, slice};
+use crate::arguments::{array, bytes, call, give, key, one, place, slice};
 use crate::buffer;
 use crate::events::alluvium_event_id;
 use crate::lists;
 use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
-use alluvium::{
-    Closure, Content, EventAt, EventId, GroupRepair, KeyGroup, Repaired, Retraction, Trigger, TriggerId, Way,
-};
+use alluvium::{Closure, Content, EventAt, EventId, GroupRepair, KeyGroup, Repaired, Retraction, Way};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 
@@ -367,94 +365,6 @@ pub unsafe extern "C" fn alluvium_store_already_applied(
     }
 }
 
-/// Has the host told (`alluvium_store_fired`) of an event with an id, as long as the store is open. Says the trigger's number.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn alluvium_store_watch_event(
-    store: alluvium_store,
-    event: alluvium_event_id,
-    trigger: *mut u64,
-    error: *mut alluvium_error,
-) -> alluvium_status {
-    // SAFETY: the contract of the crate's head.
-    unsafe { watch(store, Trigger::Event(event.into()), trigger, error) }
-}
-
-/// Has the host told of events that come late: by the writer's clock they lie before one that their key group has had since.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn alluvium_store_watch_stragglers(
-    store: alluvium_store,
-    trigger: *mut u64,
-    error: *mut alluvium_error,
-) -> alluvium_status {
-    // SAFETY: the contract of the crate's head.
-    unsafe { watch(store, Trigger::Straggler, trigger, error) }
-}
-
-unsafe fn watch(
-    store: alluvium_store,
-    what: Trigger,
-    trigger: *mut u64,
-    error: *mut alluvium_error,
-) -> alluvium_status {
-    // SAFETY: the contract of the crate's head.
-    unsafe {
-        call(error, || {
-            place(trigger, "trigger")?;
-            let id = handles::get::<StoreObject>(store.id)?.store.watch(what);
-            give(trigger, "trigger", id.number())?;
-            Ok(Status::Ok)
-        })
-    }
-}
-
-/// Has the host not told of a trigger any more.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn alluvium_store_unwatch(
-    store: alluvium_store,
-    trigger: u64,
-    error: *mut alluvium_error,
-) -> alluvium_status {
-    // SAFETY: the contract of the crate's head.
-    unsafe {
-        call(error, || {
-            handles::get::<StoreObject>(store.id)?.store.unwatch(TriggerId::numbered(trigger));
-            Ok(Status::Ok)
-        })
-    }
-}
-
-/// What fired since this was last asked, into a buffer: `trigger u64 | offset u64 | source u32 | group u16` each, little-endian, without padding; and
-/// how much more fired than was kept (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn alluvium_store_fired(
-    store: alluvium_store,
-    buffer: alluvium_buffer,
-    more: *mut u64,
-    error: *mut alluvium_error,
-) -> alluvium_status {
-    // SAFETY: the contract of the crate's head.
-    unsafe {
-        call(error, || {
-            if !more.is_null() {
-                place(more, "more")?;
-            }
-            let object = handles::get::<StoreObject>(store.id)?;
-            buffer::filling(buffer, |out| {
-                let (fired, lost) = object.store.fired();
-                for one in &fired {
-                    out.bytes.extend_from_slice(&one.trigger.number().to_le_bytes());
-                    out.bytes.extend_from_slice(&one.event.offset.to_le_bytes());
-                    out.bytes.extend_from_slice(&one.event.source.to_le_bytes());
-                    out.bytes.extend_from_slice(&one.group.0.to_le_bytes());
-                }
-                out.records = fired.len();
-                give_optional(more, "more", lost)?;
-                Ok(if fired.is_empty() { Status::NotFound } else { Status::Ok })
-            })
-        })
-    }
-}
-
 unsafe fn part<T>(
     repair: alluvium_repair,
     into: *mut T,
@@ -535,6 +445,19 @@ pub unsafe extern "C" fn alluvium_repair_group(
             })
         })
     }
+}
+
+/// A bad event of a key group, by the group's place and its own. `ALLUVIUM_NOT_FOUND` where there is no such place.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_repair_bad(
+    repair: alluvium_repair,
+    group: usize,
+    index: usize,
+    event: *mut alluvium_event_id,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { part(repair, event, error, |object| object.groups.get(group)?.bad.get(index).map(|id| (*id).into())) }
 }
 
 /// What changed, by its place, in the order of key groups, states and keys. `ALLUVIUM_NOT_FOUND` where there is no such place.

@@ -128,6 +128,21 @@ pub unsafe extern "C" fn alluvium_snapshot_map_get(
     }
 }
 
+/// Waits until what a snapshot holds is flushed. Reads do so by themselves.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_snapshot_wait(
+    snapshot: alluvium_snapshot,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            handles::get::<SnapshotObject>(snapshot.id)?.snapshot.wait()?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
 /// Closes a snapshot: `ALLUVIUM_IN_USE` while a call uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_snapshot_close(

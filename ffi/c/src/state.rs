@@ -2,10 +2,10 @@
 
 use crate::arguments::{Context, Output, array, bytes, call, flag, give, give_optional, options, place, slice, text};
 use crate::buffer;
-use crate::events::{ALLUVIUM_LOG_STATE, log_mode};
+use crate::events::{ALLUVIUM_LOG_AUTO, ALLUVIUM_LOG_EVENT, ALLUVIUM_LOG_STATE, log_mode};
 use crate::store::StoreObject;
 use crate::types::*;
-use alluvium::{Convert, Merge, MergeOperator, Purge, State, StateId, StateOptions, Ttl};
+use alluvium::{Convert, LogMode, Merge, MergeOperator, Purge, State, StateId, StateOptions, Ttl};
 use alluvium_ffi::handles;
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Misuse, Status};
@@ -51,10 +51,16 @@ pub struct alluvium_state_options {
     pub log_mode: u32,
     /// Whether it is logged which events read and wrote what, so that they can be taken back: 0 or 1 (0).
     pub traced: u32,
+    /// With `merge`: its inverse, by which bad events that only added are taken back (`ALLUVIUM_WAY_INVERSE`); null where it has none. It is given
+    /// `merge_context`.
+    pub merge_invert: alluvium_invert_fn,
+    /// With `merge`: whether a value goes when all that was added is taken away; null where none does. It is given `merge_context`.
+    pub merge_is_identity: alluvium_identity_fn,
 }
 
 /// The lengths that a state's options had before fields were added.
-const SIZES_BEFORE: [usize; 1] = [offset_of!(alluvium_state_options, log_mode)];
+const SIZES_BEFORE: [usize; 2] =
+    [offset_of!(alluvium_state_options, log_mode), offset_of!(alluvium_state_options, merge_invert)];
 
 const fn defaults() -> alluvium_state_options {
     alluvium_state_options {
@@ -74,6 +80,8 @@ const fn defaults() -> alluvium_state_options {
         conversions_len: 0,
         log_mode: ALLUVIUM_LOG_STATE,
         traced: 0,
+        merge_invert: None,
+        merge_is_identity: None,
     }
 }
 
@@ -93,6 +101,8 @@ pub unsafe extern "C" fn alluvium_state_options_init(options: *mut alluvium_stat
 struct HostMerge {
     name: String,
     merge: unsafe extern "C" fn(*mut c_void, alluvium_slice, alluvium_slice, alluvium_output),
+    invert: alluvium_invert_fn,
+    is_identity: alluvium_identity_fn,
     context: Context,
 }
 
@@ -108,6 +118,22 @@ impl Merge for HostMerge {
         callback(|| unsafe { (self.merge)(self.context.pointer, slice(older), slice(newer), lent) });
         // There is no value to go on with. Who called finds the writer unusable, as after any panic of an operator.
         assert!(!output.too_long, "a merge operator gave no bytes, or more than 1 GiB");
+    }
+
+    fn invert(&self, operand: &[u8]) -> Option<Vec<u8>> {
+        let invert = self.invert?;
+        let mut inverse = Vec::new();
+        let mut output = Output::new(&mut inverse);
+        let lent = output.lent();
+        // SAFETY: the host's function with what its type says.
+        let outcome = callback(|| unsafe { invert(self.context.pointer, slice(operand), lent) });
+        // What is no operand is no inverse either.
+        (outcome == 0 && !output.too_long).then_some(inverse)
+    }
+
+    fn is_identity(&self, value: &[u8]) -> bool {
+        // SAFETY: as above.
+        self.is_identity.is_some_and(|is| callback(|| unsafe { is(self.context.pointer, slice(value)) }) != 0)
     }
 }
 
@@ -151,8 +177,15 @@ unsafe fn conversion(given: &alluvium_conversion, context: Context) -> Result<Ar
 unsafe fn operator(given: &alluvium_state_options, context: Context) -> Result<MergeOperator, Misuse> {
     // SAFETY: the caller's options.
     let name = unsafe { text(given.merge_name, "merge_name") }?;
+    let (invert, is_identity) = (given.merge_invert, given.merge_is_identity);
     match given.merge {
-        Some(merge) => Ok(MergeOperator::User(Arc::new(HostMerge { name: name.to_owned(), merge, context }))),
+        Some(merge) => {
+            let name = name.to_owned();
+            Ok(MergeOperator::User(Arc::new(HostMerge { name, merge, invert, is_identity, context })))
+        }
+        None if invert.is_some() || is_identity.is_some() => {
+            Err(Misuse::Argument("an inverse or identity goes with an operator of the host's alone"))
+        }
         None => MergeOperator::built_in(name).ok_or(Misuse::Argument("no merge operator of this name is built in")),
     }
 }
@@ -276,6 +309,52 @@ pub unsafe extern "C" fn alluvium_store_expiry(
             give_optional(ttl_refresh_on_read, "ttl_refresh_on_read", u32::from(refreshes))?;
             give_optional(purge_ms, "purge_ms", def.purge.map_or(0, |purge| purge.duration_ms))?;
             give_optional(purge_time_at, "purge_time_at", def.purge.map_or(0, |purge| purge.time_at))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The name of a merging state's operator, into a buffer: that of a built-in one, or of the host's own. `ALLUVIUM_NOT_FOUND` where there is no such state,
+/// or none that merges.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_operator(
+    store: alluvium_store,
+    state: u16,
+    name: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let states = handles::get::<StoreObject>(store.id)?.store.states();
+            let found = states.get(usize::from(state)).filter(|def| !def.merge_name.is_empty());
+            buffer::answer(name, found.map(|def| def.merge_name.as_bytes()))
+        })
+    }
+}
+
+/// How what handlers of events change in a state is logged (`ALLUVIUM_LOG_...`), and whether it is logged which events read and wrote what: 0 or 1. Either
+/// may be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_logging(
+    store: alluvium_store,
+    state: u16,
+    log_mode: *mut u32,
+    traced: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let states = handles::get::<StoreObject>(store.id)?.store.states();
+            let Some(def) = states.get(usize::from(state)) else { return Ok(Status::NotFound) };
+            let mode = match def.log {
+                LogMode::State => ALLUVIUM_LOG_STATE,
+                LogMode::Event => ALLUVIUM_LOG_EVENT,
+                LogMode::Auto => ALLUVIUM_LOG_AUTO,
+            };
+            give_optional(log_mode, "log_mode", mode)?;
+            give_optional(traced, "traced", u32::from(def.traced))?;
             Ok(Status::Ok)
         })
     }

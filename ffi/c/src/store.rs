@@ -103,6 +103,9 @@ pub struct alluvium_store_options {
     pub warm_parts: *const alluvium_warm_part,
     /// How many parts there are; 0: all that there is.
     pub warm_parts_len: usize,
+    /// Up to how much changelog behind the newest checkpoint a recovery checks and replays as a whole before it serves, in bytes; of more, each key
+    /// group is replayed when it is first asked for, and the others meanwhile (64 MiB). `UINT64_MAX`: always as a whole.
+    pub whole_replay_bytes: u64,
 }
 
 fn defaults() -> alluvium_store_options {
@@ -135,6 +138,7 @@ fn defaults() -> alluvium_store_options {
         warm_up: recovery::ALLUVIUM_WARM_UP_NOTHING,
         warm_parts: std::ptr::null(),
         warm_parts_len: 0,
+        whole_replay_bytes: usual.changelog.whole_replay_bytes,
     }
 }
 
@@ -188,12 +192,13 @@ impl SegmentSink for HostSink {
 }
 
 /// The lengths that a store's options had before fields were added.
-const SIZES_BEFORE: [usize; 5] = [
+const SIZES_BEFORE: [usize; 6] = [
     offset_of!(alluvium_store_options, hash_seed),
     offset_of!(alluvium_store_options, changelog_delay_us),
     offset_of!(alluvium_store_options, history_checkpoints),
     offset_of!(alluvium_store_options, checkpoint_policy),
     offset_of!(alluvium_store_options, hot_list_bytes),
+    offset_of!(alluvium_store_options, whole_replay_bytes),
 ];
 
 unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreOptions, Failure> {
@@ -229,7 +234,7 @@ unsafe fn store_options(pointer: *const alluvium_store_options) -> Result<StoreO
             delay: Duration::from_micros(given.changelog_delay_us),
             bytes: usize::try_from(given.changelog_bytes).unwrap_or(usize::MAX),
             file_bytes: given.changelog_file_bytes,
-            ..ChangelogOptions::default()
+            whole_replay_bytes: given.whole_replay_bytes,
         },
         history: History { checkpoints: usize::try_from(given.history_checkpoints).unwrap_or(usize::MAX) },
         checkpoint_policy: pacing::policy(&given)?,

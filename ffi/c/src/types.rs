@@ -355,6 +355,15 @@ pub type alluvium_merge_fn = Option<
     unsafe extern "C" fn(context: *mut c_void, older: alluvium_slice, newer: alluvium_slice, output: alluvium_output),
 >;
 
+/// Makes the operand that takes away what `operand` added, at any place in the order of operands; anything but 0 says that there is none. It has to be pure,
+/// is called by any thread, also several at once, and must call nothing of the library.
+pub type alluvium_invert_fn =
+    Option<unsafe extern "C" fn(context: *mut c_void, operand: alluvium_slice, output: alluvium_output) -> i32>;
+
+/// Whether a value says no more than no value: anything but 0 where that is so. It has to be pure, is called by any thread, also several at once, and must call nothing of
+/// the library.
+pub type alluvium_identity_fn = Option<unsafe extern "C" fn(context: *mut c_void, value: alluvium_slice) -> i32>;
+
 /// Converts a value of the old schema to the new one; anything but 0 says that it can't. It has to be pure, is called by any
 /// thread, also several at once, and must call nothing of the library.
 pub type alluvium_convert_fn =

@@ -45,18 +45,46 @@ pub fn lend(
     key_groups: u32,
     handler: impl FnOnce(u64) -> i32,
 ) -> alluvium::Result<()> {
+    lend_for(name, applying, key_groups, handler, |number| (number == 0).then_some(()))
+}
+
+/// Runs a host's function of this name that says whether something holds: 1, or 0 where it doesn't.
+///
+/// # Panics
+/// As [`lend`].
+pub fn lend_asking(
+    name: &str,
+    applying: &mut Applying<'_>,
+    key_groups: u32,
+    holds: impl FnOnce(u64) -> i32,
+) -> alluvium::Result<bool> {
+    lend_for(name, applying, key_groups, holds, |number| match number {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    })
+}
+
+/// The same of any function, and which of its numbers are answers.
+fn lend_for<R>(
+    name: &str,
+    applying: &mut Applying<'_>,
+    key_groups: u32,
+    function: impl FnOnce(u64) -> i32,
+    answer: impl FnOnce(i32) -> Option<R>,
+) -> alluvium::Result<R> {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let lent = Lent { id, applying: std::ptr::from_mut(applying).cast(), key_groups };
     let before = Before(LENT.replace(Some(lent)));
     FAILED.take();
-    let number = callback(|| handler(id));
+    let number = callback(|| function(id));
     drop(before);
     assert!(!PANICKED.replace(false), "an operation of the handler {name:?} panicked");
     let failed = FAILED.take();
-    match (number, failed) {
-        (0, _) => Ok(()),
-        (number, Some(error)) if status_of(&error).code() == number => Err(error),
-        (number, _) => Err(Error::Handler { handler: name.to_owned(), problem: format!("it came to {number}") }),
+    match (answer(number), failed) {
+        (Some(answer), _) => Ok(answer),
+        (None, Some(error)) if status_of(&error).code() == number => Err(error),
+        (None, _) => Err(Error::Handler { handler: name.to_owned(), problem: format!("it came to {number}") }),
     }
 }
 

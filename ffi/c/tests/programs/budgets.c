@@ -80,5 +80,18 @@ int main(int argc, char **argv) {
     options.memory_budget_bytes = 16 << 20;
     options.storage = 9;
     IS(ALLUVIUM_ARGUMENT, alluvium_engine_open(&options, &engine, ERROR));
+
+    /* Closing says whether the threads have ended. */
+    engine = small_engine();
+    OK(alluvium_share_open(engine, 0, 4 << 20, &share, ERROR));
+    uint32_t ended = 9;
+    IS(ALLUVIUM_HAS_CHILDREN, alluvium_engine_close_within(engine, 1, &ended, ERROR));
+    CHECK(ended == 9);
+    OK(alluvium_share_close(share, ERROR));
+    OK(alluvium_engine_close_within(engine, UINT64_MAX, &ended, ERROR));
+    CHECK(ended == 1);
+    IS(ALLUVIUM_HANDLE, alluvium_engine_close_within(engine, 0, &ended, ERROR));
+    engine = small_engine();
+    OK(alluvium_engine_close_within(engine, 0, NULL, ERROR));
     return 0;
 }

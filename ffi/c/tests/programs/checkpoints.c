@@ -26,6 +26,11 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_barrier(made.writer, &barrier, &pending, ERROR));
     put(made.writer, values, "JFK", "2"); /* later, so not in it */
     IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
+    uint64_t label = 0;
+    OK(alluvium_pending_label(pending, &label, ERROR));
+    CHECK(label == 7);
+    IS(ALLUVIUM_NULL, alluvium_pending_label(pending, NULL, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_pending_label((alluvium_pending){made.store.id}, &label, ERROR));
     OK(alluvium_pending_wait(pending, &info, ERROR));
     alluvium_numbers numbers = {.size = sizeof numbers};
     alluvium_slice metadata;
@@ -46,6 +51,12 @@ int main(int argc, char **argv) {
     alluvium_files files;
     alluvium_file file;
     OK(alluvium_store_files(made.store, 7, &files, ERROR));
+    OK(alluvium_files_info(files, &info, ERROR));
+    OK(alluvium_info_numbers(info, &numbers, ERROR));
+    CHECK(numbers.label == 7 && numbers.segments == 1);
+    OK(alluvium_info_close(info, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_files_info(files, NULL, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_files_info((alluvium_files){made.store.id}, &info, ERROR));
     size_t count = 0;
     uint64_t total = 0;
     while (alluvium_files_get(files, count, &file, ERROR) == ALLUVIUM_OK) {

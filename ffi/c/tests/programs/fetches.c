@@ -16,7 +16,7 @@ typedef struct {
 static remote_file remote[FILES];
 static size_t files;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int stop, released;
+static atomic_int stop, released, woken;
 
 static remote_file *find(const char *name) {
     for (size_t i = 0; i < files; i++)
@@ -72,6 +72,117 @@ static void *serve(void *argument) {
     return served;
 }
 
+/* A read that waits for what is elsewhere. */
+typedef struct {
+    alluvium_store store;
+    uint16_t values;
+    alluvium_status status;
+} reading;
+
+static void *reads(void *argument) {
+    reading *at = argument;
+    alluvium_reader reader;
+    alluvium_error error = {0};
+    uint8_t memory[16];
+    size_t len;
+    alluvium_key key = by_hash("7");
+    OK(alluvium_reader_open(at->store, 0, &reader, ERROR));
+    at->status = alluvium_reader_get(reader, at->values, &key, memory, sizeof memory, &len, &error);
+    if (error.id != 0)
+        alluvium_error_free(error);
+    OK(alluvium_reader_close(reader, ERROR));
+    return NULL;
+}
+
+static int32_t reenter(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
+    alluvium_fetches fetches = *(alluvium_fetches *)context;
+    alluvium_fetch_request request;
+    size_t count;
+    uint64_t absent;
+    (void)index, (void)old, (void)value;
+    IS(ALLUVIUM_INSIDE_CALLBACK, alluvium_fetches_wake(fetches, ERROR));
+    IS(ALLUVIUM_INSIDE_CALLBACK, alluvium_fetches_refuse(fetches, 1, 0, "x", ERROR));
+    IS(ALLUVIUM_INSIDE_CALLBACK, alluvium_fetches_prefer(fetches, "x", 0, 1, ERROR));
+    IS(ALLUVIUM_INSIDE_CALLBACK, alluvium_fetches_absent_bytes(fetches, &absent, ERROR));
+    IS(ALLUVIUM_INSIDE_CALLBACK, alluvium_fetches_wait_demanded(fetches, UINT64_MAX, &request, 1, &count, ERROR));
+    return ALLUVIUM_KEEP;
+}
+
+/* Waits for longer than the test may take, if nobody wakes it. */
+static void *sleeps(void *argument) {
+    alluvium_fetch_request request;
+    size_t count = 9;
+    OK(alluvium_fetches_wait_demanded(*(alluvium_fetches *)argument, UINT64_MAX, &request, 1, &count, ERROR));
+    CHECK(count == 0);
+    atomic_fetch_add(&woken, 1);
+    return NULL;
+}
+
+/* What the host brings first, what it holds back, and what it says that it will never have. */
+static void in_the_hosts_order(alluvium_store store, alluvium_fetches fetches, uint16_t values) {
+    alluvium_fetch_request requests[4];
+    size_t count = 9;
+    uint64_t absent = 0;
+    CHECK(files >= 1);
+    OK(alluvium_fetches_absent_bytes(fetches, &absent, ERROR));
+    CHECK(absent > 0 && absent <= remote[0].len + remote[files - 1].len);
+    OK(alluvium_fetches_wait_demanded(fetches, 0, requests, 4, &count, ERROR));
+    CHECK(count == 0);
+
+    pthread_t sleeping;
+    CHECK(pthread_create(&sleeping, NULL, sleeps, &fetches) == 0);
+    while (atomic_load(&woken) == 0)
+        OK(alluvium_fetches_wake(fetches, ERROR));
+    CHECK(pthread_join(sleeping, NULL) == 0);
+
+    /* Nobody waits for it: who asks for what is wanted alone gets it, and fails it. */
+    OK(alluvium_fetches_wait(fetches, 0, requests, 1, &count, ERROR));
+    CHECK(count == 1 && requests[0].on_demand == 0);
+    char name[64];
+    memcpy(name, requests[0].file, sizeof name);
+    do {
+        OK(alluvium_fetches_fail(fetches, requests[0].id, "not yet", ERROR));
+        OK(alluvium_fetches_wait(fetches, 0, requests, 1, &count, ERROR));
+    } while (count == 1);
+    OK(alluvium_fetches_prefer(fetches, "none.segment", 0, 9, ERROR));
+    OK(alluvium_fetches_prefer(fetches, name, UINT64_MAX, UINT64_MAX, ERROR));
+    OK(alluvium_fetches_prefer(fetches, name, 0, UINT64_MAX, ERROR));
+    OK(alluvium_fetches_wait(fetches, 0, requests, 1, &count, ERROR));
+    CHECK(count == 1 && strcmp(requests[0].file, name) == 0 && requests[0].offset == 0);
+    OK(alluvium_fetches_fail(fetches, requests[0].id, "not yet", ERROR));
+
+    static const uint32_t faults[] = {ALLUVIUM_FAULT_MISSING, ALLUVIUM_FAULT_LENGTH, ALLUVIUM_FAULT_CORRUPT};
+    for (size_t i = 0; i < 3; i++) {
+        reading at = {store, values, ALLUVIUM_OK};
+        pthread_t reader;
+        CHECK(pthread_create(&reader, NULL, reads, &at) == 0);
+        do
+            OK(alluvium_fetches_wait_demanded(fetches, 1000, requests, 4, &count, ERROR));
+        while (count == 0);
+        CHECK(requests[0].on_demand == 1);
+        for (size_t asked = 0; asked < count; asked++)
+            OK(alluvium_fetches_refuse(fetches, requests[asked].id, faults[i], "gone for good", ERROR));
+        CHECK(pthread_join(reader, NULL) == 0);
+        CHECK(at.status == ALLUVIUM_CORRUPT);
+    }
+
+    IS(ALLUVIUM_ARGUMENT, alluvium_fetches_refuse(fetches, 1, 3, "x", ERROR));
+    IS(ALLUVIUM_NULL, alluvium_fetches_refuse(fetches, 1, 0, NULL, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_fetches_prefer(fetches, NULL, 0, 1, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_fetches_absent_bytes(fetches, NULL, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_fetches_wait_demanded(fetches, 0, NULL, 1, &count, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_fetches_wait_demanded(fetches, 0, requests, 1, NULL, ERROR));
+    uint64_t wrong[] = {0, UINT64_MAX, store.id};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        alluvium_fetches none = {wrong[i]};
+        IS(ALLUVIUM_HANDLE, alluvium_fetches_wake(none, ERROR));
+        IS(ALLUVIUM_HANDLE, alluvium_fetches_refuse(none, 1, 0, "x", ERROR));
+        IS(ALLUVIUM_HANDLE, alluvium_fetches_prefer(none, "x", 0, 1, ERROR));
+        IS(ALLUVIUM_HANDLE, alluvium_fetches_absent_bytes(none, &absent, ERROR));
+        IS(ALLUVIUM_HANDLE, alluvium_fetches_wait_demanded(none, 0, requests, 1, &count, ERROR));
+    }
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     char home[512], away[512], name[32];
@@ -114,6 +225,9 @@ int main(int argc, char **argv) {
     values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
     put(made.writer, values, "new", "needs no segment");
     CHECK(has(made.writer, values, "new", "needs no segment"));
+    alluvium_key new = by_hash("new");
+    OK(alluvium_writer_update(made.writer, values, &new, reenter, &fetches, ERROR));
+    in_the_hosts_order(made.store, fetches, values);
 
     pthread_t host;
     CHECK(pthread_create(&host, NULL, serve, &fetches) == 0);
@@ -128,6 +242,10 @@ int main(int argc, char **argv) {
     CHECK(pthread_join(host, &served) == 0);
     CHECK(*(uint64_t *)served > 0);
     free(served);
+    uint64_t absent_bytes = 1;
+    OK(alluvium_fetches_absent_bytes(fetches, &absent_bytes, ERROR));
+    CHECK(absent_bytes == 0);
+    OK(alluvium_fetches_refuse(fetches, 12345, ALLUVIUM_FAULT_CORRUPT, "no such request", ERROR));
     OK(alluvium_fetches_fail(fetches, 12345, "no such request", ERROR));
     OK(alluvium_fetches_cancel(fetches, ERROR));
     OK(alluvium_fetches_close(fetches, ERROR));

@@ -37,6 +37,89 @@ static void damage(const char *path) {
     CHECK(byte != EOF && fseek(file, middle, SEEK_SET) == 0 && fputc(byte ^ 1, file) != EOF && fclose(file) == 0);
 }
 
+/* The text in a buffer, and how many lines it has, as the buffer says. */
+static size_t lines_of(alluvium_buffer buffer, char *text, size_t capacity) {
+    alluvium_slice data;
+    size_t records = 0, lines = 0;
+    OK(alluvium_buffer_data(buffer, &data, &records));
+    CHECK(data.len < capacity);
+    memcpy(text, data.data, data.len);
+    text[data.len] = 0;
+    for (size_t at = 0; at < data.len; at++)
+        lines += text[at] == '\n';
+    CHECK(lines == records);
+    return lines;
+}
+
+/* What a directory holds, and what takes how much of it. */
+static void described(const char *directory) {
+    static char path[4096], text[1 << 16];
+    alluvium_buffer buffer;
+    OK(alluvium_buffer_new(&buffer, ERROR));
+    CHECK((size_t)snprintf(path, sizeof path, "%s/described", directory) < sizeof path);
+    IS(ALLUVIUM_NULL, alluvium_describe(NULL, buffer, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_usage(NULL, NULL, buffer, ERROR));
+    CHECK(alluvium_describe(path, buffer, ERROR) < 0);
+    forget_error();
+    CHECK(alluvium_usage(path, NULL, buffer, ERROR) < 0);
+    forget_error();
+
+    fixture made = set_up(path, NULL);
+    uint16_t values = state_of(made.store, "with\ttab", ALLUVIUM_KIND_VALUE, NULL);
+    uint16_t sums = state_of(made.store, "sums", ALLUVIUM_KIND_MERGING, "u64-add");
+    uint64_t label = 7;
+    /* Before there is one. */
+    IS(ALLUVIUM_NO_CHECKPOINT, alluvium_usage(path, NULL, buffer, ERROR));
+    IS(ALLUVIUM_CHECKPOINT, alluvium_usage(path, &label, buffer, ERROR));
+    uint8_t one[8] = {1};
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%03d", i);
+        alluvium_key key = by_hash(name);
+        OK(alluvium_writer_put(made.writer, values, &key, bytes("1234567", 7), ERROR));
+        if (i < 50)
+            OK(alluvium_writer_merge(made.writer, sums, &key, bytes(one, 8), ERROR));
+    }
+    checkpoint(made.store, label);
+
+    /* Also while it is open. */
+    OK(alluvium_describe(path, buffer, ERROR));
+    CHECK(lines_of(buffer, text, sizeof text) >= 6);
+    CHECK(strstr(text, "state\t0\t0\twith\\ttab\t\n") != NULL && strstr(text, "state\t1\t3\tsums\tu64-add\n") != NULL);
+    CHECK(strstr(text, "file\tlock\t") != NULL && strstr(text, "file\tsegment\t") != NULL && strstr(text, "file\tmanifest\t") != NULL);
+    char *last = NULL;
+    for (char *at = text; (at = strstr(at, "manifest\t")) != NULL; at++)
+        if (at == text || at[-1] == '\n')
+            last = at;
+    unsigned long long number, found, created;
+    unsigned groups, first, end, segments, position;
+    CHECK(last != NULL);
+    CHECK(sscanf(last, "manifest\t%llu\t%llu\t%llu\t%u\t%u\t%u\t%u\t%u\n", &number, &found, &created, &groups, &first, &end, &segments, &position) == 8);
+    CHECK(number > 0 && found == 7 && created > 1500000000000 && groups == 128 && first == 0 && end == 127 && segments == 1 && position == 0);
+
+    OK(alluvium_usage(path, NULL, buffer, ERROR));
+    CHECK(lines_of(buffer, text, sizeof text) == 2);
+    CHECK(strcmp(text, "with\\ttab\t0\t0\t1\t100\t0\t1000\nsums\t3\t0\t1\t50\t0\t550\n") == 0);
+    OK(alluvium_usage(path, &label, buffer, ERROR));
+    CHECK(lines_of(buffer, text, sizeof text) == 2);
+    IS(ALLUVIUM_HANDLE, alluvium_usage(path, NULL, (alluvium_buffer){made.store.id}, ERROR));
+    label = 8;
+    IS(ALLUVIUM_CHECKPOINT, alluvium_usage(path, &label, buffer, ERROR));
+    OK(alluvium_writer_close(made.writer, ERROR));
+    OK(alluvium_store_close(made.store, ERROR));
+    OK(alluvium_engine_close(made.engine, ERROR));
+
+    /* A manifest that is damaged is told of, and the others all the same. */
+    static char manifest[4096];
+    find(path, ".manifest", manifest, sizeof manifest);
+    damage(manifest);
+    OK(alluvium_describe(path, buffer, ERROR));
+    lines_of(buffer, text, sizeof text);
+    CHECK(strstr(text, "unreadable\t") != NULL && strstr(text, "file\torphan\t") != NULL);
+    OK(alluvium_buffer_free(buffer));
+    IS(ALLUVIUM_HANDLE, alluvium_describe(path, buffer, ERROR));
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     const char *directory = argv[1];
@@ -116,5 +199,6 @@ int main(int argc, char **argv) {
     forget_error();
     OK(alluvium_buffer_free(buffer));
     IS(ALLUVIUM_HANDLE, alluvium_verify(directory, &faults, buffer, ERROR));
+    described(argv[1]);
     return 0;
 }

@@ -14,6 +14,18 @@ static size_t elements_of(alluvium_buffer buffer, const char **expected, size_t 
     return records;
 }
 
+/* Looks at elements where they lie, and tries what it may not. */
+static alluvium_writer writer;
+static char joined[64];
+
+static void join(void *context, alluvium_slice element) {
+    strncat(joined, (const char *)element.data, element.len);
+    strcat(joined, ",");
+    ++*(size_t *)context;
+    alluvium_key key = by_hash("JFK");
+    IS(ALLUVIUM_INSIDE_CALLBACK, alluvium_writer_append(writer, 0, &key, text("x"), ERROR));
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     fixture made = set_up(argv[1], NULL);
@@ -28,6 +40,16 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_append(made.writer, lists, &key, text("three"), ERROR));
     OK(alluvium_writer_list(made.writer, lists, &key, buffer, ERROR));
     elements_of(buffer, (const char *[]){"one", "", "three"}, 3);
+    size_t seen = 0;
+    writer = made.writer;
+    OK(alluvium_writer_list_read(made.writer, lists, &key, join, &seen, ERROR));
+    CHECK(seen == 3 && strcmp(joined, "one,,three,") == 0);
+    alluvium_key nowhere = by_hash("nowhere");
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_list_read(made.writer, lists, &nowhere, join, &seen, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_writer_list_read(made.writer, lists, &key, NULL, &seen, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_writer_list_read(made.writer, lists, NULL, join, &seen, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_writer_list_read((alluvium_writer){0}, lists, &key, join, &seen, ERROR));
+    CHECK(seen == 3);
 
     alluvium_slice replaced[] = {{(const uint8_t *)"x", 1}, {(const uint8_t *)"yz", 2}};
     OK(alluvium_writer_put_list(made.writer, lists, &key, replaced, 2, ERROR));

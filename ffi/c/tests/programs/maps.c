@@ -23,6 +23,8 @@ static record one_record(alluvium_buffer buffer) {
     return take_record(&rest);
 }
 
+static void look(void *context, alluvium_slice value) { *(uint64_t *)context = u64_at(value.data); }
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     fixture made = set_up(argv[1], NULL);
@@ -49,6 +51,13 @@ int main(int argc, char **argv) {
     IS(ALLUVIUM_NOT_FOUND, alluvium_writer_map_contains(writer, timers, &key, at(memory, 1000), ERROR));
     OK(alluvium_writer_map_get(writer, timers, &key, at(memory, 500), value, sizeof value, &len, ERROR));
     CHECK(len == 8 && u64_at(value) == 1500);
+    uint64_t seen = 0;
+    OK(alluvium_writer_map_read(writer, timers, &key, at(memory, 502), look, &seen, ERROR));
+    CHECK(seen == 1506);
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_map_read(writer, timers, &key, at(memory, 1000), look, &seen, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_writer_map_read(writer, timers, &key, at(memory, 502), NULL, &seen, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_writer_map_read(writer, timers, &key, bytes(NULL, 2), look, &seen, ERROR));
+    CHECK(seen == 1506);
     OK(alluvium_writer_map_get_buffer(writer, timers, &key, at(memory, 501), buffer, ERROR));
     alluvium_slice data;
     OK(alluvium_buffer_data(buffer, &data, NULL));

@@ -3,7 +3,14 @@
 
 static fixture made;
 static uint16_t values;
-static alluvium_status inside[6];
+enum { CALLS_INSIDE = 9 };
+static alluvium_status inside[CALLS_INSIDE];
+static const char *made_in;
+
+static int32_t holds(void *context, alluvium_slice event, alluvium_applying applying) {
+    (void)context, (void)event, (void)applying;
+    return 1;
+}
 
 /* Calls the library from inside a callback. */
 static int32_t reenter(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
@@ -14,8 +21,11 @@ static int32_t reenter(void *context, size_t index, alluvium_slice old, alluvium
     inside[1] = alluvium_writer_close(made.writer, NULL);
     inside[2] = alluvium_store_staged_bytes(made.store, &staged, NULL);
     inside[3] = alluvium_store_close(made.store, NULL);
-    alluvium_buffer buffer;
+    alluvium_buffer buffer = {0};
     inside[4] = alluvium_buffer_new(&buffer, NULL);
+    inside[6] = alluvium_describe(made_in, buffer, NULL);
+    inside[7] = alluvium_usage(made_in, NULL, buffer, NULL);
+    inside[8] = alluvium_store_watch_invariant(made.store, holds, NULL, NULL, &staged, NULL);
     alluvium_error error = {0};
     const char *message = NULL;
     inside[5] = alluvium_writer_put(made.writer, values, &key, text("x"), &error);
@@ -44,6 +54,45 @@ static int32_t convert_too_much(void *context, alluvium_slice old, alluvium_outp
     (void)context;
     output.write(output.context, old.data, SIZE_MAX);
     return 0;
+}
+
+static int32_t inverts(void *context, alluvium_slice operand, alluvium_output output) {
+    (void)context, (void)operand, (void)output;
+    return 0;
+}
+
+static void let_go(void *context) { ++*(int *)context; }
+
+/* What looks at a directory, or after events, is given nothing, or what is closed. */
+static void looking(void) {
+    int released = 0;
+    uint64_t trigger = 0, label = 1;
+    alluvium_buffer closed, buffer;
+    OK(alluvium_buffer_new(&closed, ERROR));
+    OK(alluvium_buffer_free(closed));
+    OK(alluvium_buffer_new(&buffer, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_describe(NULL, buffer, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_describe("\xff\xfe", buffer, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_describe(made_in, closed, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_usage(NULL, &label, buffer, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_usage(made_in, (const uint64_t *)(uintptr_t)1, buffer, ERROR));
+    IS(ALLUVIUM_NO_CHECKPOINT, alluvium_usage(made_in, NULL, closed, ERROR));
+    OK(alluvium_buffer_free(buffer));
+    IS(ALLUVIUM_NULL, alluvium_store_watch_invariant(made.store, NULL, &released, let_go, &trigger, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_store_watch_invariant(made.store, holds, &released, let_go, NULL, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_store_watch_invariant((alluvium_store){made.writer.id}, holds, &released, let_go, &trigger, ERROR));
+    OK(alluvium_store_unwatch(made.store, UINT64_MAX, ERROR));
+    alluvium_state_options options;
+    OK(alluvium_state_options_init(&options));
+    options.name = "inverse of nothing";
+    options.kind = ALLUVIUM_KIND_MERGING;
+    options.merge_name = "u64-add";
+    options.merge_invert = inverts;
+    options.merge_context = &released;
+    options.merge_release = let_go;
+    uint16_t state;
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_state(made.store, &options, &state, ERROR));
+    CHECK(released == 4);
 }
 
 /* Lengths beyond all bounds, wherever there is a length. */
@@ -75,6 +124,7 @@ static void huge(alluvium_key key) {
 
 int main(int argc, char **argv) {
     CHECK(argc == 2);
+    made_in = argv[1];
     made = set_up(argv[1], NULL);
     values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
     put(made.writer, values, "k", "kept");
@@ -139,10 +189,11 @@ int main(int argc, char **argv) {
 
     /* Calls from inside a callback. */
     OK(alluvium_writer_update(made.writer, values, &key, reenter, NULL, ERROR));
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < CALLS_INSIDE; i++)
         CHECK(inside[i] == ALLUVIUM_INSIDE_CALLBACK);
 
     huge(key);
+    looking();
 
     /* Cursors and tickets of another store, and of a snapshot that is closed. */
     char path[512];

@@ -87,6 +87,11 @@ int main(int argc, char **argv) {
     alluvium_buffer buffer;
     OK(alluvium_buffer_new(&buffer, ERROR));
     OK(alluvium_store_as_of_position(made.store, first, &past, ERROR));
+    uint64_t at = 0;
+    OK(alluvium_past_position(past, &at, ERROR));
+    CHECK(at == first);
+    IS(ALLUVIUM_NULL, alluvium_past_position(past, NULL, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_past_position((alluvium_past){made.store.id}, &at, ERROR));
     is(past, values, "JFK", "1");
     is(past, values, "JAX", NULL);
     OK(alluvium_past_close(past, ERROR));

@@ -77,6 +77,10 @@ int main(int argc, char **argv) {
     OK(alluvium_snapshot_list(snapshot, lists, &key, buffer, ERROR));
     OK(alluvium_buffer_data(buffer, &rest, &records));
     CHECK(records == 1 && same(take_element(&rest), "element"));
+    OK(alluvium_reader_map_contains(reader, maps, &key, text("u"), ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_reader_map_contains(reader, maps, &key, text("none"), ERROR));
+    IS(ALLUVIUM_NULL, alluvium_reader_map_contains(reader, maps, NULL, text("u"), ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_reader_map_contains((alluvium_reader){0}, maps, &key, text("u"), ERROR));
     OK(alluvium_reader_map_get(reader, maps, &key, text("u"), memory, sizeof memory, &len, ERROR));
     CHECK(same(bytes(memory, len), "later"));
     OK(alluvium_snapshot_map_get(snapshot, maps, &key, text("u"), memory, sizeof memory, &len, ERROR));
@@ -89,7 +93,9 @@ int main(int argc, char **argv) {
     OK(alluvium_reader_set_time(reader, 5, ERROR));
     OK(alluvium_snapshot_set_time(snapshot, 5, ERROR));
     OK(alluvium_buffer_free(buffer));
+    OK(alluvium_snapshot_wait(snapshot, ERROR));
     OK(alluvium_snapshot_close(snapshot, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_snapshot_wait(snapshot, ERROR));
     OK(alluvium_reader_close(reader, ERROR));
     tear_down(&made);
     return 0;

@@ -208,6 +208,16 @@ int main(int argc, char **argv) {
     OK(alluvium_buffer_data(buffer, &data, NULL));
     CHECK(kind == ALLUVIUM_KIND_MERGING && same(data, "sums"));
     IS(ALLUVIUM_NOT_FOUND, alluvium_store_describe(made.store, 4, &kind, buffer, schema, ERROR));
+    alluvium_slice operator_name;
+    OK(alluvium_store_operator(made.store, sums, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &operator_name, NULL));
+    CHECK(same(operator_name, "u64-add"));
+    OK(alluvium_store_operator(made.store, joined, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &operator_name, NULL));
+    CHECK(same(operator_name, "join"));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_store_operator(made.store, values, buffer, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_store_operator(made.store, 99, buffer, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_store_operator(made.store, sums, (alluvium_buffer){0}, ERROR));
     OK(alluvium_store_metrics(made.store, buffer, ERROR));
     OK(alluvium_buffer_data(buffer, &data, NULL));
     CHECK(data.len > 100 && memchr(data.data, '\n', data.len) != NULL);

@@ -50,7 +50,7 @@ fn put_info(out: &mut Response, info: &CheckpointInfo) {
     put_offsets(out, &info.metadata, &info.offsets);
 }
 
-fn info(info: &CheckpointInfo) -> Vec<u8> {
+pub(crate) fn info(info: &CheckpointInfo) -> Vec<u8> {
     let mut out = Response::default();
     put_info(&mut out, info);
     out.0
@@ -70,6 +70,12 @@ natives! {
         let mut object = writer::of(writer)?;
         let pending = object.writer.barrier(barrier)?;
         place.insert(PendingObject(pending), object.store)
+    }
+
+    /// The label of a checkpoint on its way, into 8 bytes.
+    fn pendingLabel(pending: jlong, into: jlong, capacity: jint) {
+        let label = handles::get::<PendingObject>(pending as Handle)?.0.label();
+        answer(label.to_le_bytes().to_vec(), into, capacity)
     }
 
     /// Waits until a checkpoint is complete, and says what is known of it.

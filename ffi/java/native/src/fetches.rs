@@ -1,11 +1,12 @@
 //! What a store wants of its host: segments that are elsewhere.
 
-use crate::entry::{NOT_FOUND, Place, answer, bytes, count, natives};
+use crate::entry::{NOT_FOUND, Outcome, Place, answer, bytes, count, natives};
 use crate::store::StoreObject;
 use crate::wire::{Request, Response};
-use alluvium::Fetches;
+use alluvium::platform::storage::Fault;
+use alluvium::{FetchRequest, Fetches};
 use alluvium_ffi::handles::{self, Handle, Many};
-use alluvium_ffi::{Failure, Kind, Object};
+use alluvium_ffi::{Failure, Kind, Misuse, Object};
 use jni::sys::{jint, jlong};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,23 @@ unsafe impl Object for FetchesObject {
     type Mode = Many;
 }
 
+/// Asks what is wanted: `id i64 | file | offset i64 | len i64 | on demand i32` each.
+fn wanted(
+    fetches: jlong,
+    max: jint,
+    ask: impl FnOnce(&Fetches, usize) -> Vec<FetchRequest>,
+    into: jlong,
+    capacity: jint,
+) -> Outcome {
+    let max = count(max.into())?;
+    let mut out = Response::default();
+    for request in &ask(&handles::get::<FetchesObject>(fetches as Handle)?.0, max) {
+        out.long(request.id).bytes(request.file.as_bytes()).long(request.offset).long(request.len as u64);
+        out.int(request.on_demand.into());
+    }
+    answer(out.0, into, capacity)
+}
+
 natives! {
     /// What a store wants of its host.
     fn storeFetches(store: jlong, out: jlong) {
@@ -28,20 +46,34 @@ natives! {
         place.insert(FetchesObject(wants), store as Handle)
     }
 
-    /// What is wanted now: `id i64 | file | offset i64 | len i64 | on demand i32` each.
+    /// What is wanted now.
     fn fetchesWait(fetches: jlong, timeout_ms: jlong, max: jint, into: jlong, capacity: jint) {
-        let (max, timeout_ms) = (count(max.into())?, count(timeout_ms)? as u64);
-        let object = handles::get::<FetchesObject>(fetches as Handle)?;
-        let wanted = match timeout_ms {
-            0 => object.0.poll(max),
-            _ => object.0.wait(max, Duration::from_millis(timeout_ms)),
+        let patience = Duration::from_millis(count(timeout_ms)? as u64);
+        let ask = |fetches: &Fetches, max| match timeout_ms {
+            0 => fetches.poll(max),
+            _ => fetches.wait(max, patience),
         };
-        let mut out = Response::default();
-        for request in &wanted {
-            out.long(request.id).bytes(request.file.as_bytes()).long(request.offset).long(request.len as u64);
-            out.int(request.on_demand.into());
-        }
-        answer(out.0, into, capacity)
+        wanted(fetches, max, ask, into, capacity)
+    }
+
+    /// What somebody waits for.
+    fn fetchesWaitDemanded(fetches: jlong, timeout_ms: jlong, max: jint, into: jlong, capacity: jint) {
+        let patience = Duration::from_millis(count(timeout_ms)? as u64);
+        wanted(fetches, max, |fetches, max| fetches.wait_demanded(max, patience), into, capacity)
+    }
+
+    /// Has the threads return that wait for something to be wanted.
+    fn fetchesWake(fetches: jlong) {
+        handles::get::<FetchesObject>(fetches as Handle)?.0.wake();
+        Ok(0)
+    }
+
+    /// Has bytes of a file wanted before others.
+    fn fetchesPrefer(fetches: jlong, file: jlong, file_len: jint, offset: jlong, len: jlong) {
+        let file = Request(bytes(file, file_len)?).text()?;
+        let (offset, len) = (count(offset)? as u64, count(len)? as u64);
+        handles::get::<FetchesObject>(fetches as Handle)?.0.prefer(file, offset, len);
+        Ok(0)
     }
 
     /// Brings what a request asked for.
@@ -58,6 +90,19 @@ natives! {
         Ok(0)
     }
 
+    /// Says that it will never have it as it was: missing (0), of another length (1), of other bytes (2).
+    fn fetchesRefuse(fetches: jlong, id: jlong, fault: jint, problem: jlong, len: jint) {
+        let problem = Request(bytes(problem, len)?).text()?;
+        let fault = match fault {
+            0 => Fault::Missing,
+            1 => Fault::Length,
+            2 => Fault::Corrupt,
+            _ => return Err(Misuse::Argument("an unknown fault of a file").into()),
+        };
+        handles::get::<FetchesObject>(fetches as Handle)?.0.refuse(id as u64, fault, problem);
+        Ok(0)
+    }
+
     /// Has everybody who waits now fail.
     fn fetchesCancel(fetches: jlong) {
         handles::get::<FetchesObject>(fetches as Handle)?.0.cancel_waits();
@@ -67,5 +112,10 @@ natives! {
     /// How many files are not here yet.
     fn fetchesAbsent(fetches: jlong) {
         Ok(handles::get::<FetchesObject>(fetches as Handle)?.0.files_absent() as jlong)
+    }
+
+    /// How many bytes are not here yet.
+    fn fetchesAbsentBytes(fetches: jlong) {
+        Ok(handles::get::<FetchesObject>(fetches as Handle)?.0.bytes_absent() as jlong)
     }
 }

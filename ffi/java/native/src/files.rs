@@ -1,5 +1,6 @@
 //! A checkpoint's files, and its contents record by record.
 
+use crate::checkpoint::info;
 use crate::entry::{NOT_FOUND, Place, answer, count, memory, natives};
 use crate::store::StoreObject;
 use crate::wire::Response;
@@ -76,6 +77,11 @@ natives! {
             out.bytes(file.name.as_bytes()).long(file.bytes).int(file.shared.into());
         }
         answer(out.0, into, capacity)
+    }
+
+    /// What is known of the checkpoint.
+    fn filesInfo(files: jlong, into: jlong, capacity: jint) {
+        answer(info(handles::get::<FilesObject>(files as Handle)?.0.info()), into, capacity)
     }
 
     /// The manifest.

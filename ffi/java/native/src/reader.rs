@@ -93,12 +93,27 @@ natives! {
         value(found.as_deref(), into, capacity)
     }
 
+    /// Whether a map has an entry: 1, or 0.
+    fn readerMapContains(reader: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
+        let object = handles::get::<ReaderObject>(reader as Handle)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, user_len)?;
+        let key = key(object.key_groups, group, &copied)?;
+        Ok(object.reader.map_contains(state(state_)?, key, copied.user_key)?.into())
+    }
+
     /// Takes a snapshot.
     fn snapshotOpen(store: jlong, out: jlong) {
         let place = Place::at(out)?;
         let object = handles::get::<StoreObject>(store as Handle)?;
         let (snapshot, key_groups) = (object.store.snapshot()?, object.store.key_groups());
         place.insert(SnapshotObject { snapshot, key_groups }, store as Handle)
+    }
+
+    /// Waits until what a snapshot holds is flushed.
+    fn snapshotWait(snapshot: jlong) {
+        handles::get::<SnapshotObject>(snapshot as Handle)?.snapshot.wait()?;
+        Ok(0)
     }
 
     /// Sets the clock that decides what is expired, in ms.

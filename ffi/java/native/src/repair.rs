@@ -1,4 +1,4 @@
-//! Rolling back and repair: which events depend on others, taking bad ones back, and what a host is told of.
+//! Rolling back and repair: which events depend on others, and taking bad ones back.
 
 use crate::checkpoint::put_offsets;
 use crate::entry::{answer, bytes, copied_bytes, natives, state};
@@ -6,13 +6,10 @@ use crate::events::group;
 use crate::store::StoreObject;
 use crate::wire::{Request, Response, range};
 use crate::writer::of;
-use alluvium::{
-    Closure, Content, EventAt, EventId, GroupRepair, Repaired, Retraction, Rewound, Scope, State, Trigger, TriggerId,
-    Way,
-};
+use alluvium::{Closure, Content, EventAt, EventId, GroupRepair, Repaired, Retraction, Rewound, Scope, State, Way};
+use alluvium_ffi::Misuse;
 use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle};
-use alluvium_ffi::{Failure, Misuse};
 use jni::sys::{jint, jlong};
 
 pub(crate) const fn event(source: jint, offset: jlong) -> EventId {
@@ -177,33 +174,5 @@ natives! {
     fn storeAlreadyApplied(store: jlong, group_: jint, source: jint, offset: jlong) {
         let object = handles::get::<StoreObject>(store as Handle)?;
         Ok(object.store.already_applied(group(group_)?, event(source, offset))?.into())
-    }
-
-    /// Has the host told of stragglers (0) or an event (1).
-    fn storeWatch(store: jlong, what: jint, source: jint, offset: jlong) {
-        let trigger = match what {
-            0 => Trigger::Straggler,
-            1 => Trigger::Event(event(source, offset)),
-            _ => return Err(Failure::from(Misuse::Argument("an unknown kind of trigger"))),
-        };
-        Ok(handles::get::<StoreObject>(store as Handle)?.store.watch(trigger).number() as jlong)
-    }
-
-    /// Has the host not told of a trigger any more.
-    fn storeUnwatch(store: jlong, trigger: jlong) {
-        handles::get::<StoreObject>(store as Handle)?.store.unwatch(TriggerId::numbered(trigger as u64));
-        Ok(0)
-    }
-
-    /// What fired, and how much more.
-    fn storeFired(store: jlong, into: jlong, capacity: jint) {
-        let (fired, lost) = handles::get::<StoreObject>(store as Handle)?.store.fired();
-        let mut out = Response::default();
-        out.long(lost).int(fired.len() as i32);
-        for one in &fired {
-            out.long(one.trigger.number()).int(one.group.0.into());
-            put_event(&mut out, one.event);
-        }
-        answer(out.0, into, capacity)
     }
 }

@@ -46,12 +46,22 @@ natives! {
         Ok(handles::get::<StoreObject>(store as Handle)?.store.state(options)?.id().0.into())
     }
 
-    /// A state's kind, name and schema.
+    /// A state's kind, name and schema, the name of its operator, how its changes are logged, whether it is
+    /// traced, and when its values expire.
     fn storeDescribe(store: jlong, number: jint, into: jlong, capacity: jint) {
         let states = handles::get::<StoreObject>(store as Handle)?.store.states();
         let Some(def) = states.get(usize::from(state(number)?.id().0)) else { return Ok(NOT_FOUND) };
         let mut out = Response::default();
-        out.int(def.kind as i32).bytes(def.name.as_bytes()).bytes(&def.user);
+        out.int(def.kind as i32).bytes(def.name.as_bytes()).bytes(&def.user).bytes(def.merge_name.as_bytes());
+        out.int(match def.log {
+            LogMode::State => 0,
+            LogMode::Event => 1,
+            LogMode::Auto => 2,
+        });
+        out.int(def.traced.into());
+        let (ttl, purge) = (def.ttl.as_ref(), def.purge.as_ref());
+        out.long(ttl.map_or(0, |ttl| ttl.duration_ms)).int(ttl.is_some_and(|ttl| ttl.refresh_on_read).into());
+        out.long(purge.map_or(0, |purge| purge.duration_ms)).int(purge.map_or(0, |purge| purge.time_at as i32));
         answer(out.0, into, capacity)
     }
 }

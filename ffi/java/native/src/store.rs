@@ -4,8 +4,7 @@ use crate::engine::{EngineObject, ShareObject};
 use crate::entry::{Outcome, Place, answer, bytes, natives};
 use crate::pacing;
 use crate::recovery;
-use crate::wire::{Request, Response};
-use alluvium::inspect::{self, Severity};
+use crate::wire::Request;
 use alluvium::{ChangelogOptions, CheckpointSource, Durability, History, Retention, Store, StoreOptions};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Failure, Kind, Misuse, Object};
@@ -64,7 +63,8 @@ fn store_options(request: &mut Request<'_>) -> Result<StoreOptions, Failure> {
     let (has_seed, seed) = (request.flag()?, request.long()? as u64);
     let delay = Duration::from_micros(request.count()? as u64);
     let (bytes, file_bytes) = (request.count()?, request.count()? as u64);
-    let changelog = ChangelogOptions { delay, bytes, file_bytes, ..ChangelogOptions::default() };
+    let whole_replay_bytes = request.count()? as u64;
+    let changelog = ChangelogOptions { delay, bytes, file_bytes, whole_replay_bytes };
     let history = History { checkpoints: request.count()? };
     let checkpoint_policy = pacing::policy(request)?;
     let (hot_list_bytes, warm_up) = (request.count()?, recovery::warm_up(request)?);
@@ -149,16 +149,5 @@ natives! {
         let labels = request.list(|request| Ok((request.text()?, request.text()?)))?;
         let text = handles::get::<StoreObject>(store as Handle)?.store.metrics().prometheus(&labels);
         answer(text.into_bytes(), into, capacity)
-    }
-
-    /// What is wrong with a directory: whether it is a fault, the file, where in it, and the problem, one after another.
-    fn verify(address: jlong, len: jint, into: jlong, capacity: jint) {
-        let mut request = Request(bytes(address, len)?);
-        let mut response = Response::default();
-        for finding in inspect::verify(Path::new(request.text()?))? {
-            response.int((finding.severity == Severity::Fault).into());
-            response.bytes(finding.path.to_string_lossy().as_bytes()).long(finding.offset).bytes(finding.problem.as_bytes());
-        }
-        answer(response.0, into, capacity)
     }
 }

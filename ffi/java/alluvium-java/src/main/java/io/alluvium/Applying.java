@@ -3,7 +3,7 @@ package io.alluvium;
 import java.util.List;
 
 /**
- * The state as a {@link Handler} sees it: that of its event's key group. Good on the handler's thread, until it returns. Keys of other key
+ * The state as a {@link Handler}, {@link Compensation} or {@link Invariant} sees it: that of its event's key group. Good on the thread of that, until it returns. Keys of other key
  * groups are refused with {@link Status#OUTSIDE_RANGE}.
  */
 public final class Applying {

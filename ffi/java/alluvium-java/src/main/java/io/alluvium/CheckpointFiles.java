@@ -37,6 +37,17 @@ public final class CheckpointFiles extends NativeObject {
         super(FILES, handle, store);
     }
 
+    /** What is known of the checkpoint. */
+    public CheckpointInfo info() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.filesInfo(handle(), scratch.out.address, scratch.out.capacity));
+            return CheckpointInfo.read(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
     /** The segments, and last the manifest. */
     public List<File> list() {
         Scratch scratch = Scratch.take();

@@ -12,6 +12,20 @@ public final class Fetches extends NativeObject {
     /** Memory that nobody uses: bytes that are brought go through it. */
     private final AtomicReference<Memory> idle = new AtomicReference<>();
 
+    /** Why the host will never have a file as it was. */
+    public enum Fault {
+        /** It doesn't have it any more. */
+        MISSING,
+        /** It has another length. */
+        LENGTH,
+        /** It has other bytes. */
+        CORRUPT
+    }
+
+    private interface Wait {
+        long run(long fetches, long timeoutMs, int max, long into, int capacity);
+    }
+
     /** Bytes of a file that a store wants. */
     public static final class Request {
         private final long id;
@@ -63,15 +77,41 @@ public final class Fetches extends NativeObject {
      * Each request is given once, and answered with {@link #complete} or {@link #fail}, in any order.
      */
     public List<Request> await(int max, Duration patience) {
+        return await(Native::fetchesWait, max, patience);
+    }
+
+    /** As {@link #await}, but gives only what somebody waits for: for a host that brings the rest more slowly, or by a thread of its own. */
+    public List<Request> awaitDemanded(int max, Duration patience) {
+        return await(Native::fetchesWaitDemanded, max, patience);
+    }
+
+    private List<Request> await(Wait wait, int max, Duration patience) {
         Scratch scratch = new Scratch();
-        long result =
-                Native.fetchesWait(handle(), patience.toMillis(), max, scratch.out.address, scratch.out.capacity);
-        scratch.answered(result);
+        scratch.answered(wait.run(handle(), patience.toMillis(), max, scratch.out.address, scratch.out.capacity));
         List<Request> requests = new ArrayList<>();
         while (!scratch.isAtEnd()) {
             requests.add(new Request(scratch));
         }
         return requests;
+    }
+
+    /** Has the threads that wait in {@link #await} or {@link #awaitDemanded} return now, with or without anything. */
+    public void wake() {
+        Failures.check(Native.fetchesWake(handle()));
+    }
+
+    /**
+     * Has these bytes of a file wanted in the background before what was not preferred, in the order of these calls, and also where the host failed to bring
+     * them before. No matter where the file is here, or none of the store's.
+     */
+    public void prefer(String file, long offset, long len) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(file);
+            Failures.check(Native.fetchesPrefer(handle(), scratch.in.address, scratch.end, offset, len));
+        } finally {
+            scratch.give();
+        }
     }
 
     /** Brings what a request asked for, all of it. */
@@ -100,6 +140,18 @@ public final class Fetches extends NativeObject {
         }
     }
 
+    /** As {@link #fail}, where the host knows that it will never have it as it was: who waits for it gets {@link Status#CORRUPT}. */
+    public void refuse(Request request, Fault fault, String problem) {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(problem);
+            Failures.check(
+                    Native.fetchesRefuse(handle(), request.id, fault.ordinal(), scratch.in.address, scratch.end));
+        } finally {
+            scratch.give();
+        }
+    }
+
     /** Has everybody who waits now fail with {@link Status#ABSENT}: a task that is cancelled must not wait for the network. */
     public void cancelWaits() {
         Failures.check(Native.fetchesCancel(handle()));
@@ -108,5 +160,10 @@ public final class Fetches extends NativeObject {
     /** How many files are not here yet. */
     public long absentFiles() {
         return Failures.check(Native.fetchesAbsent(handle()));
+    }
+
+    /** How many bytes are not here yet, of all files. */
+    public long absentBytes() {
+        return Failures.check(Native.fetchesAbsentBytes(handle()));
     }
 }

@@ -1,47 +1,69 @@
 package io.alluvium;
 
-/** How the native side calls a handler, or a function that makes up for an event. */
+/** How the native side calls a handler, a function that makes up for an event, or an invariant. */
 final class HandlerCall {
     /** What the last handler of this thread threw. */
     private static final ThreadLocal<Throwable> THROWN = new ThreadLocal<>();
 
-    private static final int THREW = 1;
+    private static final int DONE = 0;
+    private static final int DOES_NOT_HOLD = 0;
+    private static final int HOLDS = 1;
+    /** None of these. */
+    private static final int THREW = 3;
 
     private final Store store;
     private final Handler handler;
     private final Compensation compensation;
+    private final Invariant invariant;
 
-    HandlerCall(Store store, Handler handler) {
+    private HandlerCall(Store store, Handler handler, Compensation compensation, Invariant invariant) {
         this.store = store;
         this.handler = handler;
-        this.compensation = null;
+        this.compensation = compensation;
+        this.invariant = invariant;
+    }
+
+    HandlerCall(Store store, Handler handler) {
+        this(store, handler, null, null);
     }
 
     HandlerCall(Store store, Compensation compensation) {
-        this.store = store;
-        this.handler = null;
-        this.compensation = compensation;
+        this(store, null, compensation, null);
+    }
+
+    HandlerCall(Store store, Invariant invariant) {
+        this(store, null, null, invariant);
     }
 
     private interface Body {
-        void run(Applying applying) throws Exception;
+        int run(Applying applying) throws Exception;
     }
 
     /** Called by the native side, through which nothing may be thrown: 0, or a number above it, or the status that an operation failed with. */
     int apply(byte[] event, long id) {
-        return run(id, applying -> handler.apply(event, applying));
+        return run(id, applying -> {
+            handler.apply(event, applying);
+            return DONE;
+        });
     }
 
     /** The same of a function that makes up for an event. */
     int undo(byte[] event, byte[] told, long id) {
-        return run(id, applying -> compensation.undo(new BadEvent(event, told), applying));
+        return run(id, applying -> {
+            compensation.undo(new BadEvent(event, told), applying);
+            return DONE;
+        });
+    }
+
+    /** The same of an invariant, but that it says 1 where it holds, and 0 where it doesn't. */
+    int holds(byte[] event, long id) {
+        return run(id, applying -> invariant.holds(event, applying) ? HOLDS : DOES_NOT_HOLD);
     }
 
     private int run(long id, Body body) {
         Applying applying = new Applying(id, store);
         try {
-            body.run(applying);
-            return 0;
+            return body.run(applying);
         } catch (Throwable thrown) {
             THROWN.set(thrown);
             return thrown instanceof AlluviumException ? ((AlluviumException) thrown).status().code() : THREW;

@@ -67,6 +67,10 @@ final class Native {
 
     static native long verify(long request, int len, long into, int capacity);
 
+    static native long describe(long request, int len, long into, int capacity);
+
+    static native long usage(long request, int len, long into, int capacity);
+
     static native long storeState(long store, long request, int len);
 
     static native long storeDescribe(long store, int state, long into, int capacity);
@@ -188,7 +192,12 @@ final class Native {
     static native long readerMapGet(
             long reader, int state, int group, long key, int keyLen, int nsLen, int userLen, long into, int capacity);
 
+    static native long readerMapContains(
+            long reader, int state, int group, long key, int keyLen, int nsLen, int userLen);
+
     static native long snapshotOpen(long store, long out);
+
+    static native long snapshotWait(long snapshot);
 
     static native long snapshotSetTime(long snapshot, long nowMs);
 
@@ -286,15 +295,29 @@ final class Native {
 
     static native long storeWatch(long store, int what, int source, long offset);
 
+    static native long storeWatchInvariant(long store, HandlerCall call);
+
     static native long storeUnwatch(long store, long trigger);
 
     static native long storeFired(long store, long into, int capacity);
+
+    // Multisets.
+
+    static native long multisetOperand(long request, int len, long into, int capacity);
+
+    static native long multisetCount(long request, int len, long into, int capacity);
+
+    static native long multisetElements(long request, int len, long into, int capacity);
+
+    static native long multisetTop(long request, int len, long into, int capacity);
 
     // Checkpoints, commits, files.
 
     static native long storeBarrier(long store, long out, long request, int len);
 
     static native long writerBarrier(long writer, long out, long request, int len);
+
+    static native long pendingLabel(long pending, long into, int capacity);
 
     static native long pendingWait(long pending, long into, int capacity);
 
@@ -350,6 +373,8 @@ final class Native {
 
     static native long filesList(long files, long into, int capacity);
 
+    static native long filesInfo(long files, long into, int capacity);
+
     static native long filesManifest(long files, long into, int capacity);
 
     static native long filesRead(long files, int index, long offset, long into, int len);
@@ -364,13 +389,23 @@ final class Native {
 
     static native long fetchesWait(long fetches, long timeoutMs, int max, long into, int capacity);
 
+    static native long fetchesWaitDemanded(long fetches, long timeoutMs, int max, long into, int capacity);
+
+    static native long fetchesWake(long fetches);
+
+    static native long fetchesPrefer(long fetches, long file, int fileLen, long offset, long len);
+
     static native long fetchesComplete(long fetches, long id, long data, int len);
 
     static native long fetchesFail(long fetches, long id, long problem, int len);
 
+    static native long fetchesRefuse(long fetches, long id, int fault, long problem, int len);
+
     static native long fetchesCancel(long fetches);
 
     static native long fetchesAbsent(long fetches);
+
+    static native long fetchesAbsentBytes(long fetches);
 
     static native long bulkBegin(long store, long records, long out);
 

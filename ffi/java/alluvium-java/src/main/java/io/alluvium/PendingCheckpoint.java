@@ -8,6 +8,17 @@ public final class PendingCheckpoint extends NativeObject {
         super(PENDING, handle, store);
     }
 
+    /** Its label. */
+    public long label() {
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.answered(Native.pendingLabel(handle(), scratch.out.address, scratch.out.capacity));
+            return scratch.takeLong();
+        } finally {
+            scratch.give();
+        }
+    }
+
     /** Waits until it is complete, and says what is known of it; fails where it can't become so. */
     public CheckpointInfo await() {
         // Not the shared scratch's: others need that meanwhile.

@@ -8,6 +8,15 @@ public final class Reader extends ReadView {
         super(READER, handle, store);
     }
 
+    /** Whether a map has an entry. */
+    public boolean mapContains(State state, Key key, byte[] userKey) {
+        Memory keys = key.withUserKey(userKey);
+        long result = Native.readerMapContains(
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length));
+        keys.keep();
+        return Failures.check(result) != 0;
+    }
+
     @Override
     long get(int state, int group, long key, int keyLen, int namespaceLen, long into, int capacity) {
         return Native.readerGet(handle(), state, group, key, keyLen, namespaceLen, into, capacity);

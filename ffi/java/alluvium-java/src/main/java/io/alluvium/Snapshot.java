@@ -8,6 +8,11 @@ public final class Snapshot extends ReadView {
         super(SNAPSHOT, handle, store);
     }
 
+    /** Waits until what it holds is flushed. Reads do so by themselves. */
+    public void await() {
+        Failures.check(Native.snapshotWait(handle()));
+    }
+
     @Override
     long get(int state, int group, long key, int keyLen, int namespaceLen, long into, int capacity) {
         return Native.snapshotGet(handle(), state, group, key, keyLen, namespaceLen, into, capacity);

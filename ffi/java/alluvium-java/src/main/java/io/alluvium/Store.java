@@ -27,6 +27,8 @@ public final class Store extends NativeObject {
     private final KeyGroupRange range;
     /** Kept here: the native side refers to them only as long as somebody else does. */
     private final Map<Long, HandlerCall> handlers = new ConcurrentHashMap<>();
+    /** The same, by their triggers. */
+    private final Map<Long, HandlerCall> invariants = new ConcurrentHashMap<>();
 
     private Store(long handle, Engine engine) {
         super(STORE, handle, engine);
@@ -163,7 +165,7 @@ public final class Store extends NativeObject {
         }
     }
 
-    private void describe(Scratch scratch, int number) {
+    void describe(Scratch scratch, int number) {
         long result = Native.storeDescribe(handle(), number, scratch.out.address, scratch.out.capacity);
         scratch.answered(result);
     }
@@ -366,9 +368,22 @@ public final class Store extends NativeObject {
         return Failures.check(Native.storeWatch(handle(), 0, 0, 0));
     }
 
+    /**
+     * Has the host told of events after which something doesn't hold: of those that are known by their ids. It is called for each of them, inside {@link
+     * Writer#applyEventOnce}. Where it throws something, that call fails ({@link Status#EVENT_HANDLER}, or the status that an operation of it failed
+     * with, and what it threw is the cause), the event is applied all the same, and this trigger doesn't fire; the other triggers do.
+     */
+    public long watch(Invariant invariant) {
+        HandlerCall call = new HandlerCall(this, Objects.requireNonNull(invariant));
+        long trigger = Failures.check(Native.storeWatchInvariant(handle(), call));
+        invariants.put(trigger, call);
+        return trigger;
+    }
+
     /** Has the host not told of a trigger any more. */
     public void unwatch(long trigger) {
         Failures.check(Native.storeUnwatch(handle(), trigger));
+        invariants.remove(trigger);
     }
 
     /** What fired since this was last asked, in the order in which each writer's events came. What fired beyond the first 65,536 isn't kept. */
@@ -715,6 +730,46 @@ public final class Store extends NativeObject {
                 findings.add(Finding.read(scratch));
             }
             return findings;
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /** What a directory holds, by its manifests and the lengths of its files; no segment is read, and no store needs to be open. */
+    public static DirectoryReport describe(Path directory) {
+        NativeLibrary.ensureLoaded();
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(directory.toString());
+            scratch.answered(
+                    Native.describe(scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            return new DirectoryReport(scratch);
+        } finally {
+            scratch.give();
+        }
+    }
+
+    /**
+     * How much each state takes in the segments of the newest checkpoint of a directory that can be read, by states and levels: from the segments'
+     * directories, not from their records; what a slice clips away counts too. No store needs to be open. {@link Status#NO_CHECKPOINT} where there is
+     * none.
+     */
+    public static List<Usage> usage(Path directory) {
+        return usage(directory, false, 0);
+    }
+
+    /** The same of the newest checkpoint of this label. {@link Status#CHECKPOINT} where there is none. */
+    public static List<Usage> usage(Path directory, long label) {
+        return usage(directory, true, label);
+    }
+
+    private static List<Usage> usage(Path directory, boolean hasLabel, long label) {
+        NativeLibrary.ensureLoaded();
+        Scratch scratch = Scratch.take();
+        try {
+            scratch.putText(directory.toString()).putFlag(hasLabel).putLong(label);
+            scratch.answered(Native.usage(scratch.in.address, scratch.end, scratch.out.address, scratch.out.capacity));
+            return scratch.takeList(Usage::new);
         } finally {
             scratch.give();
         }

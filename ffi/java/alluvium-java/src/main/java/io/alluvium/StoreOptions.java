@@ -12,6 +12,7 @@ public final class StoreOptions {
     Duration changelogDelay = Duration.ofMillis(10);
     long changelogBytes = 1 << 20;
     long changelogFileBytes = 64 << 20;
+    long wholeReplayBytes = 64 << 20;
     long historyCheckpoints;
     CheckpointPolicy checkpointPolicy = CheckpointPolicy.MANUAL;
     long retainedCheckpoints = 1;
@@ -72,6 +73,15 @@ public final class StoreOptions {
     /** How long the changelog's files are, in bytes: 1 MiB to 1 TiB (64 MiB). Each takes its room when it is begun. */
     public StoreOptions changelogFileBytes(long bytes) {
         changelogFileBytes = bytes;
+        return this;
+    }
+
+    /**
+     * Up to how much changelog behind the newest checkpoint a recovery checks and replays as a whole before it serves, in bytes; of more, each key group is
+     * replayed when it is first asked for, and the others meanwhile (64 MiB). {@link Long#MAX_VALUE}: always as a whole.
+     */
+    public StoreOptions wholeReplayBytes(long bytes) {
+        wholeReplayBytes = bytes;
         return this;
     }
 
@@ -179,7 +189,7 @@ public final class StoreOptions {
         scratch.putLong(share == null ? 0 : openHandle(share));
         scratch.putFlag(hashSeed != null).putLong(hashSeed == null ? 0 : hashSeed);
         scratch.putLong(TimeUnit.MICROSECONDS.convert(changelogDelay)).putLong(changelogBytes).putLong(changelogFileBytes);
-        scratch.putLong(historyCheckpoints);
+        scratch.putLong(wholeReplayBytes).putLong(historyCheckpoints);
         checkpointPolicy.write(scratch);
         scratch.putLong(hotListBytes);
         warmUp.write(scratch);

@@ -20,6 +20,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -257,6 +258,65 @@ class CheckpointsTest {
         }
     }
 
+    @Test
+    void theHostSaysWhatComesFirstAndWhatNever() throws Exception {
+        put(0, 100, "v");
+        fixture.checkpoint(1);
+        byte[] manifest;
+        String file;
+        byte[] content;
+        try (CheckpointFiles files = fixture.store.files(1)) {
+            manifest = files.manifest();
+            file = files.list().get(0).name();
+            content = files.read(0, 0, (int) files.list().get(0).bytes());
+        }
+        Path path = fixture.directory.resolve("absent");
+        try (Store store = Store.restoreAbsent(fixture.engine, path, List.of(manifest), new StoreOptions().fetch(true));
+                Fetches fetches = store.fetches().orElseThrow()) {
+            assertEquals(content.length, fetches.absentBytes());
+            assertEquals(List.of(), fetches.awaitDemanded(16, Duration.ZERO));
+            AtomicReference<List<Fetches.Request>> woken = new AtomicReference<>();
+            Thread waiting = new Thread(() -> woken.set(fetches.awaitDemanded(16, Duration.ofDays(1))));
+            waiting.start();
+            while (woken.get() == null) {
+                fetches.wake();
+            }
+            join(waiting);
+            assertEquals(List.of(), woken.get());
+
+            // What failed a few times is asked for when it is preferred.
+            for (List<Fetches.Request> given; !(given = fetches.await(16, Duration.ZERO)).isEmpty(); ) {
+                given.forEach(request -> fetches.fail(request, "not yet"));
+            }
+            fetches.prefer("none.segment", 0, 9);
+            fetches.prefer(file, 0, Long.MAX_VALUE);
+            assertThrows(AlluviumException.class, () -> fetches.prefer(file, -1, 9));
+            Fetches.Request first = fetches.await(1, Duration.ZERO).get(0);
+            assertEquals(file, first.file());
+            assertFalse(first.isOnDemand());
+            fetches.fail(first, "not yet");
+
+            for (Fetches.Fault fault : Fetches.Fault.values()) {
+                Thread host = new Thread(() -> {
+                    List<Fetches.Request> given = List.of();
+                    while (given.isEmpty()) {
+                        given = fetches.awaitDemanded(16, Duration.ofMillis(100));
+                    }
+                    given.forEach(request -> fetches.refuse(request, fault, "gone for good"));
+                });
+                host.start();
+                CorruptException error = assertThrows(CorruptException.class, () -> get(store, values(store), "k1"));
+                assertTrue(error.getMessage().contains("gone for good"), error.getMessage());
+                join(host);
+            }
+            Thread host = new Thread(() -> serve(fetches, Map.of(file, content)));
+            host.start();
+            assertEquals("v1", get(store, values(store), "k1"));
+            join(host);
+            assertEquals(0, fetches.absentBytes());
+        }
+    }
+
     private static void join(Thread thread) {
         try {
             thread.join();
@@ -429,6 +489,110 @@ class CheckpointsTest {
         assertEquals(segment, findings.get(0).path());
         assertTrue(findings.get(0).problem().length() > 5, findings.toString());
         assertThrows(AlluviumException.class, () -> Store.verify(directory.resolve("nowhere")));
+    }
+
+    @Test
+    void whatIsKnownOfStatesFilesAndCheckpointsOnTheirWay() {
+        State values = values(fixture.store);
+        State maps = fixture.store.state(StateOptions.map("maps").logMode(LogMode.AUTO));
+        State sums = fixture.store.state(StateOptions.merging("sums", StateOptions.Operator.U64_MAX).traced());
+        assertEquals(java.util.Optional.empty(), values.operator());
+        assertEquals(LogMode.STATE, values.logMode());
+        assertFalse(values.isTraced());
+        assertEquals(LogMode.AUTO, maps.logMode());
+        assertEquals("u64-max", sums.operator().orElseThrow());
+        assertTrue(sums.isTraced());
+        assertEquals(0, values.ttlMs() + values.purgeMs());
+        State timed = fixture.store.state(StateOptions.value("timed").ttl(5_000, true));
+        assertEquals(5_000, timed.ttlMs());
+        assertTrue(timed.refreshesOnRead());
+        State purged = fixture.store.state(StateOptions.value("purged").purge(7_000, 3));
+        assertEquals(7_000, purged.purgeMs());
+        assertEquals(3, purged.purgeTimeAt());
+        assertFalse(purged.refreshesOnRead());
+        try (Writer writer = fixture.store.writer(); Reader reader = fixture.store.reader()) {
+            writer.mapPut(maps, Key.of(bytes("k")), bytes("u"), bytes("v"));
+            assertTrue(reader.mapContains(maps, Key.of(bytes("k")), bytes("u")));
+            assertFalse(reader.mapContains(maps, Key.of(bytes("k")), bytes("w")));
+            assertThrows(AlluviumException.class, () -> reader.mapContains(values, Key.of(bytes("k")), bytes("u")));
+        }
+        try (Snapshot snapshot = fixture.store.snapshot()) {
+            snapshot.await();
+            assertEquals("v", text(snapshot.mapGet(maps, Key.of(bytes("k")), bytes("u"))));
+        }
+        try (PendingCheckpoint pending = fixture.store.checkpoint(Checkpoint.of(-7).metadata(bytes("job 3")))) {
+            assertEquals(-7, pending.label());
+            pending.await();
+        }
+        try (CheckpointFiles files = fixture.store.files(-7)) {
+            CheckpointInfo info = files.info();
+            assertEquals(-7, info.label());
+            assertEquals("job 3", text(info.metadata()));
+        }
+    }
+
+    @Test
+    void aDirectoryIsDescribedWithoutOpening() throws IOException {
+        Path directory = fixture.directory.resolve("described");
+        try (Store store = Store.create(fixture.engine, directory, new StoreOptions());
+                Writer writer = store.writer()) {
+            State values = store.state(StateOptions.value("values"));
+            State sums = store.state(StateOptions.merging("sums", StateOptions.Operator.I64_ADD));
+            AlluviumException none = assertThrows(AlluviumException.class, () -> Store.usage(directory));
+            assertEquals(Status.NO_CHECKPOINT, none.status());
+            for (int i = 100; i < 200; i++) {
+                writer.put(values, bytes("" + i), bytes("1234567"));
+            }
+            writer.mergeLong(sums, Key.of(bytes("sum")), 1);
+            try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(7))) {
+                pending.await();
+            }
+        }
+        DirectoryReport report = Store.describe(directory);
+        assertEquals(directory.toRealPath(), report.path().toRealPath());
+        DirectoryReport.Manifest manifest = report.manifests().get(report.manifests().size() - 1);
+        assertTrue(manifest.number() > 0 && manifest.problem().isEmpty());
+        DirectoryReport.Content content = manifest.content().orElseThrow();
+        assertEquals(7, content.label().orElseThrow());
+        assertTrue(content.created().toEpochMilli() > 1_500_000_000_000L);
+        assertEquals(128, content.keyGroups());
+        assertEquals(KeyGroupRange.of(0, 127), content.range());
+        assertEquals(1, content.segments());
+        assertEquals(0, content.position());
+        DirectoryReport.StateReport sums = content.states().get(1);
+        assertEquals("sums", sums.name());
+        assertEquals(1, sums.number());
+        assertEquals(State.Kind.MERGING, sums.kind().orElseThrow());
+        assertEquals("i64-add", sums.merge().orElseThrow());
+        assertTrue(content.states().get(0).merge().isEmpty());
+        List<DirectoryReport.File> segments = report.files().stream()
+                .filter(file -> file.role() == DirectoryReport.Role.SEGMENT)
+                .collect(Collectors.toList());
+        assertEquals(1, segments.size());
+        Path segment = directory.resolve(segments.get(0).name());
+        assertEquals(Files.size(segment), segments.get(0).bytes());
+
+        List<Usage> usage = Store.usage(directory);
+        assertEquals(2, usage.size());
+        assertEquals("values", usage.get(0).state());
+        assertEquals(State.Kind.VALUE, usage.get(0).kind().orElseThrow());
+        assertEquals(100, usage.get(0).records());
+        assertEquals(1_000, usage.get(0).logicalBytes());
+        assertEquals(0, usage.get(0).level() + usage.get(0).tombstones());
+        assertEquals(1, usage.get(1).segments());
+        assertEquals(2, Store.usage(directory, 7).size());
+        AlluviumException none = assertThrows(AlluviumException.class, () -> Store.usage(directory, 8));
+        assertEquals(Status.CHECKPOINT, none.status());
+
+        Path path = only(directory, ".manifest");
+        byte[] bytes = Files.readAllBytes(path);
+        bytes[bytes.length / 2] ^= 1;
+        Files.write(path, bytes);
+        report = Store.describe(directory);
+        assertFalse(report.manifests().get(0).problem().orElseThrow().isEmpty());
+        assertTrue(report.manifests().get(0).content().isEmpty());
+        assertTrue(report.files().stream().anyMatch(file -> file.role() == DirectoryReport.Role.ORPHAN));
+        assertThrows(AlluviumException.class, () -> Store.describe(directory.resolve("nowhere")));
     }
 
     private static Path only(Path directory, String suffix) throws IOException {

@@ -97,6 +97,44 @@ class RecoveryTest {
     }
 
     @Test
+    void aLongChangelogIsReplayedOnDemand() {
+        StoreOptions options = new StoreOptions().durability(Durability.CHANGELOG).changelogFileBytes(1 << 20);
+        try (Fixture fixture = new Fixture(options)) {
+            byte[] filler = new byte[64 << 10];
+            State values = fixture.store.state(StateOptions.value("values"));
+            try (Writer writer = fixture.store.writer()) {
+                for (byte i = 0; i < 64; i++) {
+                    java.util.Arrays.fill(filler, i);
+                    writer.put(values, key(i), filler);
+                }
+                writer.commit(new Commit());
+            }
+            fixture.reopen(options.wholeReplayBytes(Long.MAX_VALUE));
+            try (Writer writer = fixture.store.writer()) {
+                Recovery recovery = fixture.store.recovery();
+                assertEquals(Recovery.Stage.COMPLETE, recovery.stage());
+                assertEquals(recovery.replayBytes(), recovery.replayedBytes());
+                assertTrue(recovery.replayBytes() > 64 * filler.length);
+            }
+            boolean wentOn = false;
+            for (int tries = 0; tries < 50 && !wentOn; tries++) {
+                fixture.reopen(options.wholeReplayBytes(0));
+                try (Writer writer = fixture.store.writer()) {
+                    wentOn = fixture.store.recovery().stage() == Recovery.Stage.REPLAYING;
+                    State found = fixture.store.state(StateOptions.value("values"));
+                    for (byte i = 0; i < 64; i++) {
+                        java.util.Arrays.fill(filler, i);
+                        assertArrayEquals(filler, writer.get(found, key(i)));
+                    }
+                }
+            }
+            assertTrue(wentOn);
+            assertThrows(AlluviumException.class, () -> fixture.reopen(options.wholeReplayBytes(-1)));
+            fixture.store = Store.open(fixture.engine, fixture.directory.resolve("store"), options.wholeReplayBytes(0));
+        }
+    }
+
+    @Test
     void theHotListIsWarmedUpBy() {
         StoreOptions options = new StoreOptions().hotListBytes(1 << 20);
         try (Fixture fixture = new Fixture(options)) {

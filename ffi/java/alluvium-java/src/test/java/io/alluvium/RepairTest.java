@@ -53,6 +53,33 @@ class RepairTest {
     }
 
     @Test
+    void multisetsAreMadeAndRead() {
+        Store store = fixture.store;
+        State bags = store.state(StateOptions.merging("bags", StateOptions.Operator.MULTISET));
+        try (Writer writer = store.writer(store.range())) {
+            writer.merge(bags, jfk(), Multiset.operand(bytes("a"), 3));
+            writer.merge(bags, jfk(), Multiset.operand(bytes("cc"), 1));
+            writer.merge(bags, jfk(), Multiset.operand(bytes("b"), -2));
+            writer.merge(bags, jfk(), Multiset.operand(bytes("a"), -1));
+            byte[] bag = writer.get(bags, jfk());
+            assertEquals(2, Multiset.count(bag, bytes("a")));
+            assertEquals(-2, Multiset.count(bag, bytes("b")));
+            assertEquals(0, Multiset.count(bag, bytes("c")));
+            assertEquals(List.of("a 2", "b -2", "cc 1"), told(Multiset.elements(bag)));
+            assertEquals(List.of("cc 1", "a 2"), told(Multiset.top(bag, 9)));
+            assertEquals(List.of("cc 1"), told(Multiset.top(bag, 1)));
+        }
+        assertEquals(0, Multiset.operand(bytes("a"), 0).length);
+        assertEquals(List.of(), Multiset.elements(new byte[0]));
+        assertStatus(Status.ARGUMENT, () -> Multiset.elements(new byte[] {-1}));
+        assertStatus(Status.ARGUMENT, () -> Multiset.top(new byte[0], -1));
+    }
+
+    private static List<String> told(List<Multiset.Counted> elements) {
+        return elements.stream().map(one -> text(one.element()) + " " + one.count()).collect(Collectors.toList());
+    }
+
+    @Test
     void keyGroupsGoBackToACheckpoint() {
         Store store = fixture.store;
         State one = store.state(StateOptions.value("one"));
@@ -197,6 +224,97 @@ class RepairTest {
 
     private static List<Long> offsets(List<EventAt> events) {
         return events.stream().map(event -> event.id().offset()).collect(Collectors.toList());
+    }
+
+    @Test
+    void theHostsOwnConditionIsLookedAtAfterEachEvent() {
+        Store store = fixture.store;
+        State last = store.state(StateOptions.value("last").traced());
+        HandlerId keeps = store.handler("keeps", 1, (event, applying) -> applying.put(last, jfk(), event));
+        List<Applying> kept = new java.util.ArrayList<>();
+        try (Writer writer = store.writer(store.range())) {
+            writer.setTimeMs(700);
+            long trigger = store.watch((event, applying) -> {
+                kept.add(applying);
+                assertEquals(GROUP, applying.group());
+                assertEquals(700, applying.nowMs());
+                assertStatus(Status.OPTIONS, () -> applying.put(last, jfk(), bytes("changed")));
+                assertStatus(Status.OUTSIDE_RANGE, () -> applying.get(last, key(4, "JFK")));
+                assertStatus(Status.INSIDE_CALLBACK, () -> writer.get(last, jfk()));
+                assertStatus(Status.INSIDE_CALLBACK, () -> store.watchStragglers());
+                assertEquals(text(event), text(applying.get(last, jfk())));
+                return event.length < 2;
+            });
+            apply(writer, keeps, 1, "1");
+            assertEquals(List.of(), store.fired());
+            apply(writer, keeps, 2, "22");
+            List<Fired> fired = store.fired();
+            assertEquals(1, fired.size());
+            assertEquals(trigger, fired.get(0).trigger());
+            assertEquals(EventId.of(1, 2), fired.get(0).event());
+            assertThrows(ClosedException.class, () -> kept.get(0).group());
+            store.unwatch(trigger);
+            apply(writer, keeps, 3, "33");
+            assertEquals(List.of(), store.fired());
+            assertEquals(2, kept.size());
+        }
+    }
+
+    @Test
+    void aConditionThatThrowsTakesNothingBack() {
+        Store store = fixture.store;
+        State last = store.state(StateOptions.value("last").traced());
+        HandlerId keeps = store.handler("keeps", 1, (event, applying) -> applying.put(last, jfk(), event));
+        try (Writer writer = store.writer(store.range())) {
+            long other = store.watch(EventId.of(1, 1));
+            long throwing = store.watch((event, applying) -> {
+                throw new OutOfMemoryError("on purpose");
+            });
+            AlluviumException thrown = assertThrows(
+                    AlluviumException.class, () -> writer.applyEventOnce(keeps, GROUP, EventId.of(1, 1), bytes("1")));
+            assertEquals(Status.EVENT_HANDLER, thrown.status());
+            assertEquals("on purpose", thrown.getCause().getMessage());
+            assertEquals("1", text(writer.get(last, jfk())));
+            assertEquals(List.of(other), store.fired().stream().map(Fired::trigger).collect(Collectors.toList()));
+            assertFalse(writer.applyEventOnce(keeps, GROUP, EventId.of(1, 1), bytes("again")));
+            store.unwatch(throwing);
+
+            long refused = store.watch((event, applying) -> applying.get(last, key(4, "JFK")) == null);
+            assertStatus(Status.OUTSIDE_RANGE, () -> writer.applyEventOnce(keeps, GROUP, EventId.of(1, 2), bytes("2")));
+            assertEquals("2", text(writer.get(last, jfk())));
+            store.unwatch(refused);
+            apply(writer, keeps, 3, "3");
+            assertEquals(List.of(), store.fired());
+            assertThrows(NullPointerException.class, () -> store.watch((Invariant) null));
+        }
+    }
+
+    /** Only the store keeps a condition: it lives as long as it is looked at. */
+    @Test
+    void aConditionIsKeptUntilItIsTakenBack() throws Exception {
+        Store store = fixture.store;
+        State last = store.state(StateOptions.value("last").traced());
+        HandlerId keeps = store.handler("keeps", 1, (event, applying) -> applying.put(last, jfk(), event));
+        java.lang.ref.WeakReference<Object> known = new java.lang.ref.WeakReference<>(watchedBy(store));
+        try (Writer writer = store.writer(store.range())) {
+            System.gc();
+            apply(writer, keeps, 1, "1");
+            Fired fired = store.fired().get(0);
+            store.unwatch(fired.trigger());
+            for (int tries = 0; tries < 100 && known.get() != null; tries++) {
+                System.gc();
+                Thread.sleep(10);
+            }
+            assertNull(known.get());
+            apply(writer, keeps, 2, "2");
+            assertEquals(List.of(), store.fired());
+        }
+    }
+
+    private static Object watchedBy(Store store) {
+        int[] count = new int[1];
+        store.watch((event, applying) -> count[0]++ > 1);
+        return count;
     }
 
     @Test
