@@ -1,7 +1,8 @@
 //! The files that a changelog is written to.
 
 use super::format::{
-    BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, FileHeader, PAGE_BYTES, PAYLOAD_BYTES_MAX, payload_sum,
+    BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, FileHeader, PAGE_BYTES, PAYLOAD_BYTES_MAX, TRACED_BLOCK_BYTES,
+    payload_sum,
 };
 use super::stream::{Chunk, Taken};
 use crate::checksum::{self, Checksum};
@@ -90,8 +91,9 @@ impl Files {
     /// Makes blocks of what was taken, and sees to it that there is a file that they fit into.
     pub fn prepare(&mut self, taken: &Taken) -> Result<()> {
         let Some(first) = taken.chunks.first() else { return Ok(()) };
-        let blocks = blocks_of(&taken.chunks);
-        let bytes: usize = blocks.iter().map(|chunks| block_bytes(payload_len(chunks))).sum();
+        let pieces = Piece::of(&taken.chunks);
+        let blocks = blocks_of(&pieces);
+        let bytes: usize = blocks.iter().map(|pieces| block_bytes(payload_len(pieces))).sum();
         let at = match &self.current {
             Some(current) if current.at + bytes as u64 <= current.file.len() => current.at,
             _ => self.begin_file(first.position, bytes as u64)?,
@@ -103,9 +105,9 @@ impl Files {
         }
         self.buffer.clear();
         self.prepared.clear();
-        for chunks in blocks {
+        for pieces in blocks {
             let begin = at + self.buffer.len() as u64;
-            let header = push_block(&mut self.buffer, chunks, taken.durable, current.nonce, at)?;
+            let header = push_block(&mut self.buffer, pieces, taken.durable, current.nonce, at)?;
             let (file, nonce) = (current.number, current.nonce);
             self.prepared.extend(header.map(|header| BlockAt { file, nonce, at: begin, header }));
         }
@@ -189,58 +191,103 @@ impl Files {
     }
 }
 
-/// The chunks, by block: as many as make a long one, or one that is longer.
-fn blocks_of(chunks: &[Chunk]) -> Vec<&[Chunk]> {
+/// Whole records of a chunk.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    chunk: &'a Chunk,
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Piece<'a> {
+    /// The chunks one by one, cut where their events are found by.
+    fn of(chunks: &'a [Chunk]) -> Vec<Self> {
+        let mut pieces = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let mut from = 0;
+            for to in chunk.gathered.cuts().chain([chunk.bytes.len()]) {
+                pieces.push(Self { chunk, from, to });
+                from = to;
+            }
+        }
+        pieces
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        &self.chunk.bytes[self.from..self.to]
+    }
+
+    /// How long a block with it is, about.
+    fn block_bytes(&self) -> usize {
+        if self.chunk.gathered.is_empty() { BLOCK_BYTES } else { TRACED_BLOCK_BYTES }
+    }
+
+    /// Where its last commit ends; 0 where it has none.
+    fn commit_end(&self) -> usize {
+        let end = self.chunk.commit_end;
+        if (self.from + 1..=self.to).contains(&end) { end - self.from } else { 0 }
+    }
+}
+
+/// The pieces, by block: as many as make a long one, or one that is longer.
+fn blocks_of<'p, 'a>(pieces: &'p [Piece<'a>]) -> Vec<&'p [Piece<'a>]> {
     let (mut blocks, mut from, mut bytes) = (Vec::new(), 0, 0);
-    for (at, chunk) in chunks.iter().enumerate() {
-        if at > from && bytes + chunk.bytes.len() > BLOCK_BYTES {
-            blocks.push(&chunks[from..at]);
+    for (at, piece) in pieces.iter().enumerate() {
+        if at > from && bytes + piece.bytes().len() > piece.block_bytes() {
+            blocks.push(&pieces[from..at]);
             (from, bytes) = (at, 0);
         }
-        bytes += chunk.bytes.len();
+        bytes += piece.bytes().len();
     }
-    blocks.push(&chunks[from..]);
+    blocks.push(&pieces[from..]);
     blocks
 }
 
-fn payload_len(chunks: &[Chunk]) -> usize {
-    chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+fn payload_len(pieces: &[Piece<'_>]) -> usize {
+    pieces.iter().map(|piece| piece.bytes().len()).sum()
 }
 
 const fn block_bytes(payload: usize) -> usize {
     (BLOCK_HEADER_BYTES + payload).next_multiple_of(PAGE_BYTES)
 }
 
-fn push_block(out: &mut Buffer, chunks: &[Chunk], durable: u64, nonce: u64, base: u64) -> Result<Option<BlockHeader>> {
-    let Some(first) = chunks.first() else { return Ok(None) };
-    let len = payload_len(chunks);
+fn push_block(
+    out: &mut Buffer,
+    pieces: &[Piece<'_>],
+    durable: u64,
+    nonce: u64,
+    base: u64,
+) -> Result<Option<BlockHeader>> {
+    let Some(first) = pieces.first() else { return Ok(None) };
+    let len = payload_len(pieces);
     if len > PAYLOAD_BYTES_MAX {
         return Err(Error::TooLong { what: "changes between two commits", bytes: len, max_bytes: PAYLOAD_BYTES_MAX });
     }
     let at = base + out.len() as u64;
     let mut sum = Checksum::new();
-    chunks.iter().for_each(|chunk| sum.update(&chunk.bytes));
+    pieces.iter().for_each(|piece| sum.update(piece.bytes()));
     let (mut before, mut commit_end) = (0, 0);
-    for chunk in chunks {
-        if chunk.commit_end > 0 {
-            commit_end = before + chunk.commit_end;
+    for piece in pieces {
+        if piece.commit_end() > 0 {
+            commit_end = before + piece.commit_end();
         }
-        before += chunk.bytes.len();
+        before += piece.bytes().len();
     }
+    let position = first.chunk.position + first.from as u64;
     let header = BlockHeader {
         len: len as u32,
-        position: first.position,
-        durable: durable.min(first.position),
+        position,
+        durable: durable.min(position),
         commit_end: commit_end as u32,
-        has_states: chunks.iter().any(|chunk| chunk.has_states),
-        has_aborts: chunks.iter().any(|chunk| chunk.has_aborts),
-        has_events: chunks.iter().any(|chunk| chunk.has_events),
+        has_states: pieces.iter().any(|piece| piece.chunk.has_states),
+        has_aborts: pieces.iter().any(|piece| piece.chunk.has_aborts),
+        has_events: pieces.iter().any(|piece| piece.chunk.has_events),
         payload_sum: sum.value() ^ checksum::place(u128::from(nonce), at),
     };
     out.push(&header.encode(nonce, at));
-    for chunk in chunks {
+    for piece in pieces {
         // There is room for all of them.
-        out.push(&chunk.bytes);
+        out.push(piece.bytes());
     }
     out.pad(out.len().next_multiple_of(PAGE_BYTES));
     Ok(Some(header))

@@ -29,6 +29,9 @@ pub const PAYLOAD_BYTES_MAX: usize = (1 << 30) + (1 << 29);
 /// How long a payload is made where there is more, about, in bytes. Many are written together; one is what is read to find an event.
 pub const BLOCK_BYTES: usize = 256 << 10;
 
+/// The same where it has traced events: two parts of the index. One event is read to be taken back, within a millisecond, and the block is checked as a whole.
+pub const TRACED_BLOCK_BYTES: usize = 72 << 10;
+
 const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
 /// Flags of a block.
 const HAS_STATES: u32 = 1;

@@ -2,13 +2,14 @@
 
 use super::buffer::Contents;
 use super::files::Files;
-use super::format::PAGE_BYTES;
+use super::format::{PAGE_BYTES, TRACED_BLOCK_BYTES};
 use super::history::History;
 use super::record::{self, Change, Record};
 use super::stream::Changelog;
 use super::tail::{self, Redo, Tail};
+use super::trace::Gathered;
 use crate::error::Error;
-use crate::ids::{KeyGroup, KeyGroupRange, StateId};
+use crate::ids::{EventId, KeyGroup, KeyGroupRange, StateId};
 use crate::key::Key;
 use crate::options::ChangelogOptions;
 use crate::platform::storage::{self, Fault, LogGroup, PageCache, Storage, StorageChoice, names};
@@ -46,6 +47,13 @@ fn positions(history: &History) -> Result<Vec<u64>, Error> {
     Ok(found)
 }
 
+/// A change: key `n` gets value `n`.
+fn push(bytes: &mut Vec<u8>, n: u64) {
+    let key = n.to_be_bytes();
+    let key = Key { group: KeyGroup((n % 8) as u16), key: &key, namespace: &[] };
+    record::push_change(bytes, StateId(0), key, Change::Put(&n.to_le_bytes()), None);
+}
+
 impl World {
     fn new(group: LogGroup) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -58,11 +66,7 @@ impl World {
     /// Appends changes.
     fn change(&mut self, count: u64) {
         let mut bytes = Vec::new();
-        for n in self.count..self.count + count {
-            let key = n.to_be_bytes();
-            let key = Key { group: KeyGroup((n % 8) as u16), key: &key, namespace: &[] };
-            record::push_change(&mut bytes, StateId(0), key, Change::Put(&n.to_le_bytes()), None);
-        }
+        (self.count..self.count + count).for_each(|n| push(&mut bytes, n));
         self.count += count;
         self.log.append(|_| Contents { bytes, ..Contents::default() });
     }
@@ -300,6 +304,50 @@ fn the_past_leaves_out_what_was_undone_and_what_was_lost() {
     for to in [end + 1, far, new_end] {
         assert!(matches!(world.history(0, to), Err(Error::Position { .. })), "{to}");
     }
+}
+
+#[test]
+fn what_has_traced_events_is_written_in_blocks_that_are_read_soon() {
+    let mut world = World::new(LogGroup::posix());
+    world.change(3);
+    let (mut bytes, mut gathered) = (Vec::new(), Gathered::default());
+    for n in world.count..world.count + 20_000 {
+        gathered.add(bytes.len() as u64, EventId { source: 1, offset: n }, std::iter::empty());
+        push(&mut bytes, n);
+    }
+    let len = bytes.len();
+    assert!(len > 5 * TRACED_BLOCK_BYTES, "{len}");
+    world.count += 20_000;
+    world.log.append(|_| Contents { bytes, has_events: true, gathered });
+    world.change(5);
+    let end = world.commit();
+    world.write();
+    let (_, blocks) = world.log.files().known();
+    let lens: Vec<usize> = blocks.iter().map(|block| block.header.len as usize).collect();
+    assert!(lens.len() > len / TRACED_BLOCK_BYTES && lens.iter().all(|len| *len <= TRACED_BLOCK_BYTES), "{lens:?}");
+    assert_eq!(lens.iter().sum::<usize>() as u64, end);
+    let ends: Vec<u64> =
+        blocks.iter().map(|block| block.header.position + u64::from(block.header.commit_end)).collect();
+    assert_eq!(ends.last(), Some(&end));
+    assert!(blocks[..blocks.len() - 1].iter().all(|block| block.header.commit_end == 0));
+    assert_replays(&world.find(0).unwrap(), 0, 20_008);
+    // One of them that is damaged is told from its neighbours.
+    let whole = std::fs::read(world.file(1)).unwrap();
+    let mut damaged = whole.clone();
+    damaged[blocks[2].at as usize + 100] ^= 1;
+    std::fs::write(world.file(1), damaged).unwrap();
+    let (from, to) = (blocks[3].header.position, blocks[3].header.end());
+    let history = world.history(0, end).unwrap();
+    let mut found = 0;
+    history
+        .stretch(from, to, |_, _, _| {
+            found += 1;
+            Ok(true)
+        })
+        .unwrap();
+    assert!(found > 1_000, "{found}");
+    let error = history.stretch(blocks[2].header.position, from, |_, _, _| Ok(true)).unwrap_err();
+    assert!(matches!(&error, Error::Storage(error) if error.fault == Fault::Corrupt), "{error}");
 }
 
 /// Checks it from outside, with a checkpoint that has everything.

@@ -132,6 +132,11 @@ impl Gathered {
         self.events == 0
     }
 
+    /// Where its parts but the first begin, behind where the run does: at records.
+    pub fn cuts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.parts.iter().skip(1).map(|part| part.offset as usize)
+    }
+
     /// The run that it is of.
     pub fn into_run(mut self, position: u64, end: u64) -> Run {
         let together = self.parts.len().div_ceil(PARTS_MAX).max(1);
