@@ -191,13 +191,15 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
     let (label, mut barrier) = (barrier.label, barrier);
-    let (mut epoch, mut position) = (crate::store::epoch_of(store), store.log.position());
+    let (mut epoch, mut position, mut has_rollbacks) = (crate::store::epoch_of(store), store.log.position(), false);
     if transactional {
         let last = store.last_commit.lock();
         (barrier.offsets, barrier.metadata) = (last.offsets.clone(), last.metadata.clone());
         (epoch, position) = (last.epoch, last.position);
+        // They count at once.
+        has_rollbacks = store.log.trace().rolled_back().last().is_some_and(|last| last.position > position);
     }
-    let reached = (epoch, position, purge_clock_ms);
+    let reached = (epoch, (position, has_rollbacks), purge_clock_ms);
     let request = Request::new(store, barrier, mark, reached, started, Arc::clone(&shared));
     store.queue.push(store, Job { request: Some(request), _cut: flush::Cut::new(store), ..Job::spill(shards) });
     drop(sealing);

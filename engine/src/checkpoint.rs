@@ -60,6 +60,7 @@ pub struct Request {
     barrier: Barrier,
     epoch: Epoch,
     log_position: u64,
+    has_rollbacks: bool,
     purge_clock_ms: u64,
     started: Instant,
     shared: Arc<Shared>,
@@ -79,20 +80,21 @@ impl Drop for Request {
 }
 
 impl Request {
-    /// What `barrier` asked for, when the cut, which began at `mark`, had reached an epoch, the changelog a position, and the writers'
-    /// clocks a time in ms.
+    /// What `barrier` asked for, when the cut, which began at `mark`, had reached an epoch, the changelog a position, with what was rolled back
+    /// behind it or without, and the writers' clocks a time in ms.
     pub(crate) fn new(
         store: &Arc<StoreInner>,
         barrier: Barrier,
         mark: Mark,
-        (epoch, log_position, purge_clock_ms): (Epoch, u64, u64),
+        (epoch, (log_position, has_rollbacks), purge_clock_ms): (Epoch, (u64, bool), u64),
         started: Instant,
         shared: Arc<Shared>,
     ) -> Self {
         let open = Open { label: barrier.label, shared: Arc::clone(&shared), confirmed: false, number: None };
         store.open_checkpoints.lock().push(open);
         let paced = store.paced.begun(mark);
-        Self { store: Arc::downgrade(store), barrier, epoch, log_position, purge_clock_ms, started, shared, paced }
+        let store = Arc::downgrade(store);
+        Self { store, barrier, epoch, log_position, has_rollbacks, purge_clock_ms, started, shared, paced }
     }
 
     /// It can't become complete.
@@ -423,6 +425,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         offsets: request.barrier.offsets.clone(),
         metadata: request.barrier.metadata.clone(),
         log_position: request.log_position,
+        has_rollbacks: request.has_rollbacks,
         parent,
         segments: segments.iter().map(|segment| Arc::clone(segment.meta())).collect(),
         maps,

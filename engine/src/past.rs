@@ -354,12 +354,16 @@ pub fn reach(store: &Arc<StoreInner>, position: u64) -> Result<(Arc<Manifest>, H
         return Err(Error::Position { position, problem: format!("the changelog ends at {end}") });
     }
     store.log.write_out(position, || store.engine.log(store))?;
-    let manifest = nearest(store, position)?;
-    let mut history = changes(store, &manifest, position)?;
-    if store.options.transactional {
-        let committed = history.last_commit(position)?.unwrap_or(manifest.log_position);
-        history = changes(store, &manifest, committed)?;
+    let manifest = nearest(store, position, |_| true)?;
+    let history = changes(store, &manifest, position)?;
+    if !store.options.transactional {
+        return Ok((manifest, history));
     }
+    let (last, of_checkpoint) = (history.last_commit(position)?, manifest.log_position);
+    let is_exact = last.is_some() || !manifest.has_rollbacks;
+    // The commit had nothing of what was rolled back since, as its checkpoint has.
+    let manifest = if is_exact { manifest } else { nearest(store, of_checkpoint, |kept| !kept.has_rollbacks)? };
+    let history = changes(store, &manifest, last.unwrap_or(of_checkpoint))?;
     Ok((manifest, history))
 }
 
@@ -369,13 +373,15 @@ pub fn changes(store: &StoreInner, manifest: &Manifest, to: u64) -> Result<Histo
     History::open(&*store.storage, store.info.uuid, (&there, &written), manifest.log_position, to)
 }
 
-/// The newest checkpoint of the history that a position doesn't come before; held, the changelog stays from there on.
-fn nearest(store: &StoreInner, position: u64) -> Result<Arc<Manifest>> {
+/// The newest checkpoint of the history that a position doesn't come before, of those that are as they are at their positions where it is
+/// theirs: `is_exact`; held, the changelog stays from there on.
+fn nearest(store: &StoreInner, position: u64, is_exact: impl Fn(&Manifest) -> bool) -> Result<Arc<Manifest>> {
     let mut catalogue = store.catalogue.lock();
     let (mut found, mut first) = (None, None);
     for kept in catalogue.history(store.options.history.checkpoints) {
-        first = Some(kept.manifest.log_position);
-        if kept.manifest.log_position <= position {
+        let at = kept.manifest.log_position;
+        first = Some(at);
+        if at < position || at == position && is_exact(&kept.manifest) {
             found = Some(Arc::clone(&kept.manifest));
             break;
         }
@@ -384,8 +390,13 @@ fn nearest(store: &StoreInner, position: u64) -> Result<Arc<Manifest>> {
         (Some(manifest), ..) => manifest,
         (None, None, Some(number)) => Arc::new(Manifest::of_nothing(number, store.info)),
         (None, first, _) => {
-            let first = first.unwrap_or(u64::MAX);
-            return Err(Error::Position { position, problem: format!("the history begins at {first}") });
+            let problem = match first {
+                Some(first) if first == position => {
+                    "the oldest checkpoint of the history has what was rolled back since".into()
+                }
+                first => format!("the history begins at {}", first.unwrap_or(u64::MAX)),
+            };
+            return Err(Error::Position { position, problem });
         }
     };
     catalogue.read.push(Arc::downgrade(&manifest));

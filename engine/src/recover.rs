@@ -53,6 +53,8 @@ struct Described {
     restored: Option<CheckpointInfo>,
     /// What the changelog has behind the checkpoint; none where there is no changelog.
     tail: Option<Tail>,
+    /// Whether the checkpoint has rollbacks that the changelog doesn't have: no commit came after them.
+    has_lost_rollbacks: bool,
     /// The position in it of the checkpoint.
     log_position: u64,
     /// The names of the hot lists.
@@ -116,6 +118,7 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Res
         catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
         restored: None,
         tail: None,
+        has_lost_rollbacks: false,
         log_position: 0,
         hot_lists: Vec::new(),
     };
@@ -168,6 +171,15 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     }
     let described = describe(engine, located, &files, label, &options)?;
     check_options(&described.info, &options)?;
+    let described = if described.has_lost_rollbacks && options.durability == Durability::Changelog {
+        let Described { located, restored, .. } = described;
+        let label = restored.map(|info| info.label);
+        label.map_or(Ok(()), |label| rebase(&*located.storage, &files, label))?;
+        files = located.storage.names()?;
+        describe(engine, located, &files, None, &options)?
+    } else {
+        described
+    };
     let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
     described.located.expect_absent(manifests, &files);
     let found = if label.is_none() { clear_up(&described, files)? } else { Vec::new() };
@@ -229,6 +241,7 @@ fn describe(
         catalogue,
         restored,
         log_position: manifest.log_position,
+        has_lost_rollbacks: manifest.has_rollbacks && tail.as_ref().is_none_or(Tail::is_empty),
         hot_lists: files.iter().filter(|name| names::parse_hot_list_name(name).is_some()).cloned().collect(),
         tail,
         located,
@@ -245,7 +258,8 @@ fn rebase(storage: &dyn Storage, files: &[String], label: u64) -> Result<()> {
     let numbers = manifest::reader::numbers_among(files);
     let file = manifest::reader::checkpoint(storage, &numbers, label)?.ok_or_else(|| unknown(label))?;
     let bound = changelog::tail::bound(storage, files)?;
-    if numbers.last() == Some(&file.manifest.number) && file.manifest.log_position >= bound {
+    let has_rollbacks = file.manifest.has_rollbacks;
+    if numbers.last() == Some(&file.manifest.number) && file.manifest.log_position >= bound && !has_rollbacks {
         return Ok(());
     }
     // Also behind what the others have: the changelog's last positions may never have been written.
@@ -259,7 +273,9 @@ fn rebase(storage: &dyn Storage, files: &[String], label: u64) -> Result<()> {
     }
     let number = numbers.last().map_or(1, |number| number + 1);
     let parent = Some(manifest::Parent { number: file.manifest.number, digest: file.digest });
-    let manifest = Manifest { number, parent, log_position, ..(*file.manifest).clone() };
+    // What it has that was rolled back comes before the new position, which is none that there was.
+    log_position += u64::from(has_rollbacks);
+    let manifest = Manifest { number, parent, log_position, has_rollbacks: false, ..(*file.manifest).clone() };
     manifest::writer::publish(storage, &manifest, true)?;
     Ok(())
 }
@@ -342,12 +358,11 @@ fn go_live(
 ) -> Store {
     let paced = Paced::new(options.checkpoint_policy, started);
     let warm = Warm::new(&options.warm_up, described.info.range, &described.hot_lists, started);
-    if options.durability == Durability::Changelog {
-        let position = described.tail.as_ref().map_or(described.log_position, |tail| tail.to);
-        paced.opened_at(described.log_position, position);
-    }
     let Described { tail, log_position, .. } = &described;
     let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
+    if options.durability == Durability::Changelog {
+        paced.opened_at(*log_position, position);
+    }
     let logs = options.durability == Durability::Changelog;
     let files = files_of(&described, options.changelog.file_bytes);
     let log = Changelog::new(logs.then(|| options.changelog.clone()), position, files);
@@ -434,6 +449,7 @@ pub(crate) fn beside(
         catalogue: Catalogue { next_number: 1, ..Catalogue::default() },
         restored: None,
         tail: None,
+        has_lost_rollbacks: false,
         log_position: 0,
         hot_lists: Vec::new(),
     };

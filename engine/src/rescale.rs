@@ -52,6 +52,8 @@ pub fn combine(inputs: &[(Manifest, usize)], range: KeyGroupRange, store: StoreI
         offsets: clip_offsets(&inputs, range),
         metadata: common_metadata(&inputs),
         log_position: inputs.iter().map(|(manifest, _)| manifest.log_position).max().unwrap_or(0),
+        // Its own changelog begins there.
+        has_rollbacks: false,
         parent: None,
         segments: parts.segments,
         maps: parts.maps,

@@ -383,7 +383,9 @@ fn log(store: &StoreInner, catalogue: &mut Catalogue, aim: &Aim) {
     let position = store.log.rollback(rollback);
     catalogue.pin(rollback, position, *from_beginning);
     let (groups, whole) = (rollback.scope.range(), rollback.scope.state_ids().is_empty());
-    store.log.trace().roll_back(RolledBack { position, groups, target: Some(aim.rewound.position), whole });
+    let is_known = aim.is_position || !aim.manifest.has_rollbacks;
+    let target = is_known.then_some(aim.rewound.position);
+    store.log.trace().roll_back(RolledBack { position, groups, target, whole });
 }
 
 /// A shard that is in the scope, entered, and what of it is.

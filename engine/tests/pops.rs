@@ -2,10 +2,18 @@
 //! was lowered.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use alluvium::{Barrier, Engine, EngineOptions, Key, KeyGroup, State, StateOptions, Store, StoreOptions, Writer};
+use alluvium::{
+    Barrier, Engine, EngineOptions, Key, KeyGroup, MapRange, State, StateOptions, Store, StoreOptions, Writer,
+};
 use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// So many ranges of a map are kept apart.
+const RANGES: u32 = 256;
+/// So many entries lie before them.
+const BEGIN: u32 = 60_000;
 
 fn engine(budget_mib: usize) -> Engine {
     Engine::open(EngineOptions { memory_budget_bytes: budget_mib << 20, ..Default::default() }).unwrap()
@@ -228,6 +236,44 @@ fn a_queue_is_emptied_as_time_goes_on() {
             (store, writer, state) = again(&engine, directory.path(), store, writer);
         }
     }
+}
+
+/// A map with as many deleted ranges as are kept apart is popped entry by entry, while memory runs out again and again: what was taken
+/// before it did was given to nobody.
+#[test]
+fn what_is_popped_is_given_though_memory_runs_out_half_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let (store, mut writer, state) = create(&engine, directory.path());
+    let key = Key::new(KeyGroup(0), b"");
+    let mut model = BTreeMap::new();
+    // Of the later entries every second one will be deleted.
+    let named = |n: u32| [&n.to_be_bytes()[..], &[b'u'; 100]].concat();
+    for n in 0..BEGIN + 2 * RANGES {
+        writer.map_put(state, key, &named(n), &n.to_le_bytes()).unwrap();
+        model.insert(named(n), n.to_le_bytes().to_vec());
+    }
+    checkpoint(&store, 1);
+    let (_store, mut writer, state) = again(&engine, directory.path(), store, writer);
+    for n in (BEGIN..BEGIN + 2 * RANGES).step_by(2) {
+        let (from, to) = (named(n), named(n + 1));
+        let range = MapRange::between(Bound::Included(&from), Bound::Excluded(&to));
+        writer.map_delete_range(state, key, &range).unwrap();
+        model.remove(&from);
+    }
+    let mut popped = Vec::new();
+    let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
+    writer.map_pop_below(state, key, &named(BEGIN), take).unwrap();
+    let rest = model.split_off(&named(BEGIN));
+    assert_eq!(popped.len(), model.len(), "so many were given, and so many were due");
+    assert!(popped.into_iter().eq(model), "not what was due");
+    let mut left = BTreeMap::new();
+    let visit = |user_key: &[u8], value: &[u8]| {
+        left.insert(user_key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    };
+    writer.map_scan(state, key, &MapRange::all(), visit).unwrap();
+    assert!(left == rest, "{} entries are left of {}", left.len(), rest.len());
 }
 
 /// Floors come and go with memory; whatever is known of a map's front, the answers are those of a model.

@@ -181,6 +181,11 @@ impl Past {
         Arc::clone(self.lines.entry(group).or_insert_with(|| Arc::new(line_of(all, group, to))))
     }
 
+    /// Whether a key group was rolled back behind a position.
+    pub fn was_rolled_back(&self, group: KeyGroup, since: u64) -> bool {
+        self.rolled_back.iter().any(|rollback| rollback.groups.contains(group) && rollback.position > since)
+    }
+
     /// Whether some states of a key group were rolled back apart from others since a position.
     pub fn was_torn(&self, group: KeyGroup, since: u64) -> bool {
         let mut of_group = self.rolled_back.iter().filter(|rollback| rollback.groups.contains(group));
@@ -313,7 +318,11 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
 }
 
 fn rolled_back_by(store: &StoreInner, rollback: &Rollback, position: u64) -> RolledBack {
-    let of_checkpoint = || store.catalogue.lock().kept.get(&rollback.number).map(|kept| kept.manifest.log_position);
+    let of_checkpoint = || {
+        let catalogue = store.catalogue.lock();
+        let manifest = &catalogue.kept.get(&rollback.number)?.manifest;
+        (!manifest.has_rollbacks).then_some(manifest.log_position)
+    };
     let target = rollback.to.or_else(of_checkpoint);
     let (groups, whole) = (rollback.scope.range(), rollback.scope.state_ids().is_empty());
     RolledBack { position, groups, target, whole }

@@ -260,7 +260,8 @@ pub struct RolledBack {
     pub position: u64,
     /// The key groups.
     pub groups: KeyGroupRange,
-    /// The position that they went back to, mostly a checkpoint's; `None` where that isn't known any more.
+    /// The position that they went back to, mostly a checkpoint's; `None` where that isn't known any more, or the checkpoint has what was rolled
+    /// back behind its position.
     pub target: Option<u64>,
     /// Whether all states went back.
     pub whole: bool,

@@ -94,15 +94,14 @@ pub(crate) fn note_quickly(
 
 /// The same whatever there is to it, and logs it as a change. From then on it may be quick.
 fn note(writer: &mut Writer, applied: State, group: KeyGroup, id: EventId) -> Result<Noted> {
-    let (source, mut noted) = (id.source.to_be_bytes(), Noted::Before);
-    writer.update(applied, Key::new(group, &source), |last| {
-        let last: Option<[u8; 8]> = last.and_then(|last| last.try_into().ok());
-        noted = last.map_or(Noted::Since(None), |last| Noted::after(u64::from_le_bytes(last), id));
-        match noted {
-            Noted::Before => last,
-            Noted::Since(_) => Some(id.offset.to_le_bytes()),
-        }
-    })?;
+    let source = id.source.to_be_bytes();
+    let key = Key::new(group, &source);
+    let last: Option<[u8; 8]> = writer.get(applied, key)?.and_then(|last| last.try_into().ok());
+    let noted = last.map_or(Noted::Since(None), |last| Noted::after(u64::from_le_bytes(last), id));
+    // What is passed over has changed nothing: nothing is staged by it, nor logged.
+    if let Noted::Since(_) = noted {
+        writer.put(applied, key, &id.offset.to_le_bytes())?;
+    }
     writer.remember_place(applied, group, id.source);
     Ok(noted)
 }

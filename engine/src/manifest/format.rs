@@ -36,6 +36,7 @@ pub const DIGEST_BYTES: usize = 16;
 const FLAG_LABEL: u32 = 1;
 const FLAG_PARENT: u32 = 2;
 const FLAG_MARKS: u32 = 4;
+const FLAG_ROLLBACKS: u32 = 8;
 /// Where the head's checksum lies, which covers everything before it.
 const HEAD_CHECKSUM_AT: usize = HEAD_BYTES - 8;
 const FILE_BYTES_AT: usize = 16;
@@ -72,6 +73,8 @@ pub struct Head {
     pub parent: Option<Parent>,
     /// Whether the body has a section of marks: some state was migrated.
     pub has_marks: bool,
+    /// See [`Manifest::has_rollbacks`].
+    pub has_rollbacks: bool,
     /// The length of the whole file.
     pub file_bytes: u64,
 }
@@ -216,7 +219,8 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
     starts.set(Section::Slices, &reader);
     let slices = take_slices(&mut reader, &numbered)?;
     reader.finish()?;
-    let Head { number, store, label, created_ms, epoch, purge_clock_ms, log_position, parent, .. } = head;
+    let Head { number, store, label, created_ms, epoch, purge_clock_ms, log_position, has_rollbacks, parent, .. } =
+        head;
     let manifest = Manifest {
         number,
         store,
@@ -228,6 +232,7 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
         offsets,
         metadata,
         log_position,
+        has_rollbacks,
         parent,
         segments,
         maps,
@@ -247,6 +252,9 @@ fn push_head(out: &mut Vec<u8>, manifest: &Manifest) {
     }
     if has_marks(manifest) {
         flags |= FLAG_MARKS;
+    }
+    if manifest.has_rollbacks {
+        flags |= FLAG_ROLLBACKS;
     }
     let parent = manifest.parent.unwrap_or(Parent { number: 0, digest: 0 });
     out.extend_from_slice(&MAGIC);
@@ -280,7 +288,7 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
     reader.bytes(MAGIC.len() + 4)?;
     let flags_at = reader.at();
     let flags = reader.u32()?;
-    if flags & !(FLAG_LABEL | FLAG_PARENT | FLAG_MARKS) != 0 {
+    if flags & !(FLAG_LABEL | FLAG_PARENT | FLAG_MARKS | FLAG_ROLLBACKS) != 0 {
         return Err(DecodeError::new(flags_at, "unknown flags"));
     }
     let file_bytes = reader.u64()?;
@@ -315,6 +323,7 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         log_position,
         parent: has_parent.then_some(parent),
         has_marks: flags & FLAG_MARKS != 0,
+        has_rollbacks: flags & FLAG_ROLLBACKS != 0,
         file_bytes,
     })
 }

@@ -167,6 +167,8 @@ pub struct Manifest {
     pub metadata: Vec<u8>,
     /// The position in the changelog before which it has everything; 0 where there never was one.
     pub log_position: u64,
+    /// Whether it has what was rolled back behind that position, too: of a transactional store, since the commit that it is of.
+    pub has_rollbacks: bool,
     /// The manifest that this one was made from, in the same directory.
     pub parent: Option<Parent>,
     /// The segments, each once.
@@ -193,6 +195,7 @@ impl Manifest {
             offsets: Vec::new(),
             metadata: Vec::new(),
             log_position: 0,
+            has_rollbacks: false,
             parent: None,
             segments: Vec::new(),
             maps: vec![StateMap::Identity],

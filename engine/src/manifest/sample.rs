@@ -165,6 +165,7 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
         offsets,
         metadata: random.bytes(100),
         log_position: random.next() >> 2,
+        has_rollbacks: random.chance(4),
         parent: random.chance(2).then(|| Parent { number: random.next(), digest: random.next() }),
         segments,
         maps,

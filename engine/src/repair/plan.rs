@@ -4,6 +4,7 @@ use super::{GroupRepair, Outcome, Way, inverse, reexecute, user};
 use crate::causality::{Amended, Closure, EventAt, Events, Past, closure, passes, unit};
 use crate::changelog::access::Accesses;
 use crate::changelog::trace::{Parts, Run};
+use crate::checkpoint::Kept;
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::repair::record::Record;
@@ -166,7 +167,10 @@ pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> R
             let catalogue = store.catalogue.lock();
             let mut kept = catalogue.kept.values().filter(|kept| kept.manifest.label.is_some());
             let is_before = |at: u64| at <= before && passes(&line, at);
-            let newest = kept.rfind(|kept| is_before(kept.manifest.log_position));
+            let newest = kept.rfind(|Kept { manifest, .. }| {
+                let at = manifest.log_position;
+                is_before(at) && !(manifest.has_rollbacks && past.was_rolled_back(scope.group, at))
+            });
             newest.map(|kept| Base { position: kept.manifest.log_position, label: kept.manifest.label })
         };
         let nothing = past.begins_with_nothing(scope.group).then_some(Base { position: 0, label: None });

@@ -54,6 +54,7 @@ impl World {
             offsets: self.random.cut(range, 3).into_iter().map(|range| (range, range.to_string().into())).collect(),
             metadata: b"job".to_vec(),
             log_position: 9,
+            has_rollbacks: false,
             parent: None,
             segments: Vec::new(),
             maps: vec![StateMap::Identity],

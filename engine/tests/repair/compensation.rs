@@ -264,7 +264,7 @@ fn later_repairs_know_what_the_host_changed() {
 }
 
 /// Makes of what a group holds what another content says, touching nothing that is as it should be.
-fn mend(states: crate::model::States, now: &Content, wanted: &Content, applying: &mut Applying<'_>) -> Result<()> {
+pub fn mend(states: crate::model::States, now: &Content, wanted: &Content, applying: &mut Applying<'_>) -> Result<()> {
     let (group, names) = (applying.group(), (0..=255).map(|byte| [byte]).collect::<Vec<[u8; 1]>>());
     let key = |at: u8| Key::new(group, &names[usize::from(at)]);
     for at in 0..KEYS {

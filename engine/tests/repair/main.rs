@@ -11,3 +11,4 @@ mod model;
 mod moved;
 mod oracle;
 mod stories;
+mod transactional;

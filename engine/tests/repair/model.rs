@@ -417,6 +417,39 @@ impl World {
         content
     }
 
+    /// All that was committed of a group.
+    pub fn committed(&self, group: u16) -> Content {
+        let (reader, mut content) = (self.store.reader().committed(), Content::default());
+        let States { numbers, sums, lists, maps } = self.programs.states;
+        let range = KeyGroupRange::new(group, group);
+        let keys = |state: State| {
+            let (mut cursor, mut batch, mut names) = (Cursor::keys(state, range), Packed::default(), Vec::new());
+            while reader.fetch(&mut cursor, &mut batch).unwrap() {
+                names.extend(batch.iter().map(|record| record.key.to_vec()));
+            }
+            names
+        };
+        for (state, out) in [(numbers, &mut content.numbers), (sums, &mut content.sums)] {
+            out.extend(
+                keys(state)
+                    .into_iter()
+                    .map(|name| (name[0], number(reader.get(state, Key::new(KeyGroup(group), &name)).unwrap()))),
+            );
+        }
+        for name in keys(lists) {
+            content.lists.insert(name[0], reader.list(lists, Key::new(KeyGroup(group), &name)).unwrap().concat());
+        }
+        for name in keys(maps) {
+            let (key, mut batch) = (Key::new(KeyGroup(group), &name), Packed::default());
+            let (mut cursor, entries) = (Cursor::entries(maps, key, &MapRange::all()), content.maps.entry(name[0]));
+            let entries = entries.or_default();
+            while reader.fetch(&mut cursor, &mut batch).unwrap() {
+                entries.extend(batch.iter().map(|entry| (entry.user_key[0], entry.value[0])));
+            }
+        }
+        content
+    }
+
     fn keys(&mut self, state: State, group: KeyGroup) -> Vec<u8> {
         let (mut cursor, mut batch) = (Cursor::keys(state, KeyGroupRange::new(group.0, group.0)), Packed::default());
         let mut names = Vec::new();

@@ -481,6 +481,49 @@ fn offsets_are_those_of_the_last_commit_there() {
     assert_eq!((get(2), get(3)), (Some(b"1".to_vec()), Some(b"of another key group".to_vec())));
 }
 
+/// A checkpoint of a transactional store is of the last commit, and has what was rolled back since, as that counts at once. It was taken
+/// for what the commit had left.
+#[test]
+fn a_commits_position_has_nothing_of_what_was_rolled_back_after_it() {
+    let mut simple = Simple::new(StoreOptions { transactional: true, ..options() });
+    let checkpoint =
+        |simple: &Simple, label| simple.store.barrier(Barrier::new(label)).unwrap().wait().unwrap().position;
+    simple.put(0, b"first");
+    let first = simple.commit(&[]);
+    assert_eq!(checkpoint(&simple, 1), first);
+    simple.put(0, b"second");
+    simple.put(1, b"another's");
+    let second = simple.commit(&[]);
+    let before = simple.store.position().unwrap();
+    simple.store.rollback(&groups(0, 0), 1).unwrap();
+    assert_eq!(checkpoint(&simple, 2), second);
+    let there = |simple: &Simple, position| {
+        let at = (VALUE, 0, b"k".to_vec());
+        simple.store.as_of_position(position).unwrap().get(simple.states[VALUE], key(&at)).unwrap()
+    };
+    for position in [second, before] {
+        assert_eq!(there(&simple, position), Some(b"second".to_vec()));
+        simple.store.rollback_to_position(&groups(0, 0), position).unwrap();
+        assert_eq!(simple.get(0), Some(b"second".to_vec()));
+        simple.store.rollback(&groups(0, 0), 2).unwrap();
+        assert_eq!(simple.get(0), Some(b"first".to_vec()));
+    }
+    simple.store.rollback_to_position(&groups(0, 0), second).unwrap();
+    simple.put(0, b"third");
+    let third = simple.commit(&[]);
+    assert_eq!(checkpoint(&simple, 3), third);
+    assert_eq!(there(&simple, second), Some(b"second".to_vec()), "though something was committed since");
+    assert_eq!(there(&simple, third), Some(b"third".to_vec()));
+    // Without a checkpoint from before it can't be told.
+    for label in 4..6 {
+        simple.put(2, b"more");
+        simple.commit(&[]);
+        checkpoint(&simple, label);
+    }
+    let refused = simple.store.rollback_to_position(&groups(0, 0), second);
+    assert!(matches!(refused, Err(Error::Position { .. })), "{refused:?}");
+}
+
 #[test]
 fn what_cannot_be_told_is_refused() {
     let mut simple = Simple::new(StoreOptions { history: History { checkpoints: 0 }, ..options() });

@@ -86,6 +86,8 @@ pub struct Group {
     pub events: Vec<Event>,
     /// Those of them that were taken back.
     pub void: BTreeSet<EventId>,
+    /// Those that a function of the host's made up for.
+    pub by_host: BTreeSet<EventId>,
     /// What repairs changed and the host hasn't said that it has, by the event that has it.
     pub owed: BTreeMap<EventId, Vec<Change>>,
     /// The labels of the checkpoints that it came through on its way to the present.
@@ -118,9 +120,11 @@ impl Group {
     }
 
     /// Whether a checkpoint that has it so is one to begin at, where events from a place on are to be left out: it has neither them nor
-    /// anything that was taken back since.
+    /// anything that was taken back since, nor has a function of the host's changed anything since.
     pub fn begins_at(&self, kept: &Self, first: usize) -> bool {
-        kept.events.len() <= first && !self.void.iter().any(|id| kept.has(*id) && !kept.void.contains(id))
+        kept.events.len() <= first
+            && self.by_host.is_subset(&kept.by_host)
+            && !self.void.iter().any(|id| kept.has(*id) && !kept.void.contains(id))
     }
 
     /// Takes events back; what that changes.
@@ -143,6 +147,8 @@ pub struct Moment {
     pub next: u64,
     /// The number of the commit or checkpoint.
     pub epoch: u64,
+    /// Whether it has what was rolled back since that commit.
+    pub has_rollbacks: bool,
 }
 
 impl Moment {

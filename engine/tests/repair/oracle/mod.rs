@@ -1,15 +1,18 @@
-//! One oracle for everything that takes state back: histories in which rollbacks, nested ones too, repairs, checkpoints, commits, crashes,
-//! rescaling, compaction and acknowledgements follow each other in every order, beside a plain fold.
+//! One oracle for everything that takes state back: histories in which rollbacks, to checkpoints and to positions, nested ones too, repairs,
+//! functions of the host's that make up for events, checkpoints, commits, aborts, crashes, rescaling, compaction and acknowledgements follow
+//! each other in every order, beside a plain fold.
 //!
-//! A job is one store or two. What it does besides events is a walk in which each of the operations comes after each other one once, in random
+//! A job is one store or two; of an odd seed they are transactional. What it does besides events is a walk in which each of the operations comes after each other one once, in random
 //! order. After each step every store holds the fold of the events that are left, and owes the retractions that it owes:
 //! - I1 what recovery finds is the fold up to the commit that is found, and I2 its offsets are those of that commit;
 //! - I3 after a rollback or a repair it is the fold without what was taken back, and I5 nothing depends on that any more;
 //! - I4 a crash, whatever is on its way, leaves one of the commits;
 //! - I6 downstream sees the outputs of what lasts and no others, each once: changes, and retractions in the engine's own words.
 
+mod compensating;
 pub mod fold;
 pub mod part;
+mod positions;
 mod repairing;
 mod sink;
 
@@ -34,9 +37,13 @@ enum Deed {
     Compact,
     Acknowledge,
     OpenEarlier,
+    Compensate,
+    Position,
+    /// Of transactional stores alone.
+    Abort,
 }
 
-const DEEDS: [Deed; 10] = [
+const DEEDS: [Deed; 13] = [
     Deed::Checkpoint,
     Deed::Commit,
     Deed::Crash,
@@ -47,24 +54,32 @@ const DEEDS: [Deed; 10] = [
     Deed::Compact,
     Deed::Acknowledge,
     Deed::OpenEarlier,
+    Deed::Compensate,
+    Deed::Position,
+    Deed::Abort,
 ];
 
+/// What is done with stores that are transactional, or aren't.
+const fn deeds(transactional: bool) -> &'static [Deed] {
+    if transactional { &DEEDS } else { DEEDS.split_at(DEEDS.len() - 1).0 }
+}
+
 /// A walk in which each deed follows each other one, and itself, once: an Eulerian circuit of all pairs, by Hierholzer.
-fn walk(random: &mut Random) -> Vec<Deed> {
-    let mut next: Vec<Vec<usize>> = vec![(0..DEEDS.len()).collect(); DEEDS.len()];
+fn walk(random: &mut Random, deeds: &[Deed]) -> Vec<Deed> {
+    let mut next: Vec<Vec<usize>> = vec![(0..deeds.len()).collect(); deeds.len()];
     for successors in &mut next {
         for at in (1..successors.len()).rev() {
             successors.swap(at, random.below(at as u64 + 1) as usize);
         }
     }
-    let (mut stack, mut circuit) = (vec![random.below(DEEDS.len() as u64) as usize], Vec::new());
+    let (mut stack, mut circuit) = (vec![random.below(deeds.len() as u64) as usize], Vec::new());
     while let Some(&at) = stack.last() {
         match next[at].pop() {
             Some(then) => stack.push(then),
             None => circuit.extend(stack.pop()),
         }
     }
-    circuit.into_iter().map(|deed| DEEDS[deed]).collect()
+    circuit.into_iter().map(|deed| deeds[deed]).collect()
 }
 
 /// The stores of a job, its source, and what is downstream of it.
@@ -79,16 +94,18 @@ struct Job {
     random: Random,
     label: u64,
     epoch: u64,
+    is_transactional: bool,
     seed: u64,
 }
 
 impl Job {
     fn new(seed: u64) -> Self {
         let (engine, mut random) = (crate::model::engine(), Random::new(seed));
-        let ranges = ranges(&mut random);
-        let parts = ranges.into_iter().enumerate().map(|(at, range)| Part::new(&engine, range, seed, at > 0)).collect();
+        let (ranges, is_transactional) = (ranges(&mut random), seed % 2 == 1);
+        let options = ranges.into_iter().map(|range| part::options_of(range, is_transactional)).enumerate();
+        let parts = options.map(|(at, options)| Part::new(&engine, options, seed, at > 0)).collect();
         let (source, dropped, sink) = (Vec::new(), BTreeSet::new(), Sink::new());
-        Self { engine, parts, source, dropped, sink, random, label: 0, epoch: 0, seed }
+        Self { engine, parts, source, dropped, sink, random, label: 0, epoch: 0, is_transactional, seed }
     }
 
     fn next(&self) -> u64 {
@@ -113,6 +130,10 @@ impl Job {
             for event in all {
                 self.source.push(event.clone());
                 self.apply(event);
+                if self.random.below(6) == 0 {
+                    let at = self.some_part();
+                    self.parts[at].note_position();
+                }
             }
         }
     }
@@ -148,11 +169,22 @@ impl Job {
             }
             Deed::Acknowledge => self.acknowledge(),
             Deed::OpenEarlier => self.open_earlier(),
+            Deed::Compensate => self.compensate(),
+            Deed::Position => self.roll_back_to_position(),
+            Deed::Abort => self.abort(),
         }
     }
 
-    /// A checkpoint of all stores under one label.
+    /// A checkpoint of all stores under one label, of all that they have.
     fn begin_checkpoint(&mut self) {
+        if self.is_transactional {
+            self.commit();
+        }
+        self.begin_checkpoint_of_what_counts();
+    }
+
+    /// The same of what was committed, where there are transactions.
+    fn begin_checkpoint_of_what_counts(&mut self) {
         (self.label, self.epoch) = (self.label + 1, self.epoch + 1);
         let next = self.next();
         for part in &mut self.parts {
@@ -165,12 +197,16 @@ impl Job {
     }
 
     fn checkpoint(&mut self) -> bool {
-        self.begin_checkpoint();
+        if self.random.below(2) == 0 {
+            self.begin_checkpoint();
+        } else {
+            self.begin_checkpoint_of_what_counts();
+        }
         if self.random.below(3) > 0 {
             self.settle();
             let at = self.some_part();
             let kept = self.parts[at].kept();
-            if self.random.below(3) == 0 {
+            if !kept.is_empty() && self.random.below(3) == 0 {
                 let label = kept[self.random.below(kept.len() as u64) as usize];
                 self.parts[at].retain(label);
             }
@@ -211,14 +247,46 @@ impl Job {
         KeyGroupRange::new(a.min(b), a.max(b))
     }
 
-    /// Rolls back, and perhaps catches up.
-    fn roll_back_to(&mut self, at: usize, groups: KeyGroupRange, label: u64) {
+    /// What is staged is committed or undone, or stays where it is.
+    fn end_transaction(&mut self, at: usize) {
+        if self.is_transactional {
+            match self.random.below(8) {
+                0 => {}
+                1..4 => self.parts[at].abort(),
+                _ => {
+                    self.commit();
+                    self.parts[at].settle(&mut self.sink);
+                }
+            }
+        }
+    }
+
+    fn abort(&mut self) -> bool {
+        let one = (self.random.below(2) == 0).then(|| self.some_part());
+        for at in (0..self.parts.len()).filter(|at| one.is_none_or(|one| one == *at)) {
+            self.parts[at].abort();
+            let (groups, from) = (self.parts[at].groups(), self.parts[at].now.next);
+            if self.random.below(2) == 0 {
+                self.catch_up(&groups, from);
+            }
+        }
+        true
+    }
+
+    /// Rolls back to a checkpoint or a position, and perhaps catches up; false where it was refused.
+    fn roll_back_to(&mut self, at: usize, groups: KeyGroupRange, to: To) -> bool {
         let part = &mut self.parts[at];
         let void: BTreeSet<EventId> =
             groups.iter().flat_map(|group| part.now.groups[&group.0].void.iter().copied()).collect();
-        part.roll_back(groups, label);
+        let (is_done, from) = match to {
+            To::Checkpoint(label) => (part.roll_back(groups, label), part.checkpoints[&label].next),
+            To::Position(position) => (part.roll_back_to(groups, position), part.positions.known[&position].next),
+        };
         part.check();
-        let (from, all) = (part.checkpoints[&label].next, part.groups());
+        if !is_done {
+            return false;
+        }
+        let all = part.groups();
         if self.random.below(2) == 0 {
             self.dropped.extend(void);
         }
@@ -230,18 +298,39 @@ impl Job {
             _ => {}
         }
         self.parts[at].check();
+        true
     }
 
     fn roll_back(&mut self) -> bool {
         let at = self.some_part();
+        self.end_transaction(at);
         self.parts[at].settle(&mut self.sink);
         let kept = self.parts[at].kept();
         if kept.is_empty() {
             return false;
         }
         let (groups, label) = (self.some_groups(at), kept[self.random.below(kept.len() as u64) as usize]);
-        self.roll_back_to(at, groups, label);
-        true
+        self.roll_back_to(at, groups, To::Checkpoint(label))
+    }
+
+    /// Between checkpoints, or to one; until it isn't refused.
+    fn roll_back_to_position(&mut self) -> bool {
+        let at = self.some_part();
+        (0..4).any(|attempt| {
+            if attempt > 0 {
+                self.commit();
+                self.feed(4);
+            }
+            self.end_transaction(at);
+            self.parts[at].settle(&mut self.sink);
+            let known: Vec<u64> = self.parts[at].positions.known.keys().copied().collect();
+            if known.is_empty() {
+                return false;
+            }
+            let back = self.random.below(known.len() as u64).min(self.random.below(10)) as usize;
+            let groups = self.some_groups(at);
+            self.roll_back_to(at, groups, To::Position(known[known.len() - 1 - back]))
+        })
     }
 
     /// Back, on from there, and back further.
@@ -256,15 +345,16 @@ impl Job {
         let kept = self.parts[at].kept();
         let first = 1 + self.random.below(kept.len() as u64 - 1) as usize;
         let groups = self.some_groups(at);
-        self.roll_back_to(at, groups, kept[first]);
+        self.end_transaction(at);
+        let is_first_done = self.roll_back_to(at, groups, To::Checkpoint(kept[first]));
         let some = self.random.below(4);
         self.feed(some);
         if self.random.below(2) == 0 {
             self.commit();
         }
         let second = self.random.below(first as u64) as usize;
-        self.roll_back_to(at, groups, kept[second]);
-        true
+        self.end_transaction(at);
+        self.roll_back_to(at, groups, To::Checkpoint(kept[second])) && is_first_done
     }
 
     /// Takes back what came last, or anything, until something is.
@@ -276,6 +366,18 @@ impl Job {
             }
             let bad = self.some_events(at);
             !bad.is_empty() && repairing::repair(&mut self.parts[at], &mut self.random, &bad)
+        })
+    }
+
+    /// Has the host make up for what came last, or anything, until it does.
+    fn compensate(&mut self) -> bool {
+        (0..6).any(|attempt| {
+            let at = self.some_part();
+            if attempt > 0 {
+                self.feed(4);
+            }
+            let bad = self.some_events(at).first().copied();
+            bad.is_some_and(|bad| compensating::compensate(&mut self.parts[at], &mut self.random, bad))
         })
     }
 
@@ -319,7 +421,9 @@ impl Job {
         let mut common: BTreeSet<u64> = self.parts[0].kept().into_iter().collect();
         for part in &self.parts {
             let kept = part.kept();
-            common.retain(|label| kept.contains(label));
+            // Those of one moment of the source.
+            let of = |part: &Part, label: &u64| (part.checkpoints[label].next, part.checkpoints[label].epoch);
+            common.retain(|label| kept.contains(label) && of(part, label) == of(&self.parts[0], label));
         }
         let common: Vec<u64> = common.into_iter().collect();
         let is_new = common.is_empty() || self.random.below(4) > 0;
@@ -341,12 +445,12 @@ impl Job {
             directories.push(directory);
         }
         for range in ranges(&mut self.random) {
-            let directory = part::directory();
-            let store = Store::restore(&self.engine, directory.path(), &sources, part::options_of(range)).unwrap();
+            let (directory, options) = (part::directory(), part::options_of(range, self.is_transactional));
+            let store = Store::restore(&self.engine, directory.path(), &sources, options).unwrap();
             let of_range = all.groups.iter().filter(|(group, _)| range.contains(alluvium::KeyGroup(**group)));
             let groups = of_range.map(|(group, model)| (*group, model.clone())).collect();
             let moment = (Moment { groups, ..all }, Some(label));
-            let mut part = Part::over(store, directory, moment, self.seed, draws);
+            let mut part = Part::over((store, self.is_transactional), directory, moment, self.seed, draws);
             let owes = part.is_told_again(&self.sink);
             assert!(!is_new || !owes, "nothing was gone back to, seed {}", self.seed);
             part.check();
@@ -372,6 +476,13 @@ impl Job {
     }
 }
 
+/// Where a rollback goes to.
+#[derive(Clone, Copy)]
+enum To {
+    Checkpoint(u64),
+    Position(u64),
+}
+
 /// The key groups of the stores of a job: all in one, or in two parts.
 fn ranges(random: &mut Random) -> Vec<KeyGroupRange> {
     if random.below(2) == 0 {
@@ -387,10 +498,11 @@ type Seen = BTreeMap<(Deed, Deed), u64>;
 fn history(seed: u64, seen: &mut Seen) {
     let mut job = Job::new(seed);
     job.feed(8);
-    job.checkpoint();
+    job.begin_checkpoint();
+    job.settle();
     job.feed(8);
     let mut before = None;
-    for deed in walk(&mut job.random) {
+    for deed in walk(&mut job.random, deeds(job.is_transactional)) {
         let is_done = job.do_one(deed);
         if let Some(before) = before.filter(|_| is_done) {
             *seen.entry((before, deed)).or_default() += 1;
@@ -406,7 +518,7 @@ fn history(seed: u64, seen: &mut Seen) {
 #[test]
 fn whatever_is_taken_back_the_fold_of_the_rest_is_left() {
     let seed = seed();
-    let rounds: u64 = std::env::var("ALLUVIUM_HISTORIES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
+    let rounds: u64 = std::env::var("ALLUVIUM_HISTORIES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(10);
     let mut seen = Seen::new();
     for round in 0..rounds {
         let seed = seed.wrapping_add(round);

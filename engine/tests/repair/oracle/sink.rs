@@ -13,8 +13,8 @@ pub struct Sink {
 /// What one task has for downstream.
 #[derive(Default, Debug)]
 pub struct Outputs {
-    /// Since the last commit.
-    withheld: Vec<Change>,
+    /// Since the last commit; and whether it is of what is staged.
+    withheld: Vec<(Change, bool)>,
     /// With commits that aren't known to last yet, by number.
     written: Vec<(u64, Vec<Change>)>,
 }
@@ -41,14 +41,25 @@ impl Sink {
 }
 
 impl Outputs {
-    /// Withholds what is to be told.
-    pub fn withhold(&mut self, changes: Vec<Change>) {
-        self.withheld.extend(changes);
+    /// Withholds what is to be told, of what is staged or of what counts already.
+    pub fn withhold(&mut self, changes: Vec<Change>, is_staged: bool) {
+        self.withheld.extend(changes.into_iter().map(|change| (change, is_staged)));
+    }
+
+    /// What was staged is undone.
+    pub fn abort(&mut self) {
+        self.withheld.retain(|(_, is_staged)| !is_staged);
+    }
+
+    /// Whether something counts already that no commit has told of.
+    pub fn is_behind(&self) -> bool {
+        self.withheld.iter().any(|(_, is_staged)| !is_staged)
     }
 
     /// Writes it with a commit that is about to be made.
     pub fn write(&mut self, epoch: u64) {
-        self.written.push((epoch, std::mem::take(&mut self.withheld)));
+        let withheld = std::mem::take(&mut self.withheld);
+        self.written.push((epoch, withheld.into_iter().map(|(change, _)| change).collect()));
     }
 
     /// A commit lasts: what was written with it, and before, is seen.
