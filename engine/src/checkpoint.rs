@@ -547,6 +547,11 @@ pub(crate) fn release_number(store: &Arc<StoreInner>, number: u64) -> Result<()>
 /// Puts a checkpoint's files into another directory, durably. Its manifest comes last.
 pub(crate) fn export(store: &Arc<StoreInner>, label: u64, directory: &Path) -> Result<()> {
     store.check_open()?;
+    if !directory.is_dir() {
+        // Said here: a link to nowhere fails as if the segment were missing.
+        let problem = format!("{} is no directory: an export goes into one that exists", directory.display());
+        return Err(Error::Options { option: "directory", problem });
+    }
     let manifest = {
         let mut catalogue = store.catalogue.lock();
         let kept = catalogue.find_mut(label)?;

@@ -137,12 +137,13 @@ impl CommitInfo {
     }
 }
 
-fn check_transactional(store: &StoreInner) -> Result<()> {
+/// Fails where a store isn't transactional, with what that is a problem for.
+fn check_transactional(store: &StoreInner, problem: &str) -> Result<()> {
     store.check_cut()?;
     if store.options.transactional {
         return Ok(());
     }
-    Err(Error::Options { option: "transactional", problem: "the store was opened without it".into() })
+    Err(Error::Options { option: "transactional", problem: problem.into() })
 }
 
 /// Commits all shards of a store; that of the caller, if it is a writer, through its own token.
@@ -150,7 +151,10 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     if store.log.is_on() {
         store.check_cut()?;
     } else {
-        check_transactional(store)?;
+        check_transactional(
+            store,
+            "the store was opened without it, and without a changelog: a commit needs one of them",
+        )?;
     }
     if store.options.transactional {
         // What is replayed is committed before.
@@ -247,7 +251,7 @@ impl Inside<'_> {
 
 /// Undoes what is staged in all shards.
 pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result<()> {
-    check_transactional(store)?;
+    check_transactional(store, "the store was opened without it")?;
     let _sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
     store.check_open()?;
     let shards = store.shards.lock().clone();

@@ -495,7 +495,7 @@ impl Store {
 
     /// Puts a checkpoint's files into another, existing directory, durably: hard links, or copies where links can't be.
     /// The directory can then be opened or restored from. What is there already from an earlier export is left as it is;
-    /// any other file of the same name is refused.
+    /// any other file of the same name is refused. [`Error::Options`] where there is no such directory.
     pub fn export(&self, label: u64, directory: &Path) -> Result<()> {
         checkpoint::export(&self.inner, label, directory)
     }

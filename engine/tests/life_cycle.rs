@@ -279,6 +279,10 @@ fn checkpoints_are_exported_to_one_directory_one_after_another() {
         std::fs::write(foreign.path().join(file.unwrap().file_name()), b"something else").unwrap();
     }
     assert_eq!(store.export(3, foreign.path()).unwrap_err().class(), Class::Usage);
+    // A directory that isn't there is the caller's mistake: no segment is missing.
+    let error = store.export(3, &foreign.path().join("none")).unwrap_err();
+    assert_eq!(error.class(), Class::Usage);
+    assert!(error.to_string().contains("none is no directory"), "{error}");
     for label in 1..=3_u8 {
         let source = CheckpointSource { directory: exported.path().to_owned(), label: Some(u64::from(label)) };
         let target = restored.path().join(label.to_string());

@@ -7,11 +7,6 @@
 #include <stdint.h>
 
 /**
- * The longest of all that a store keeps, in bytes: what is longer is refused before anybody tries to copy it.
- */
-#define BYTES_MAX (1 << 30)
-
-/**
  * Operations of a packed batch: see `alluvium_writer_apply`.
  */
 #define ALLUVIUM_OP_PUT 0
@@ -397,7 +392,7 @@
 #define ALLUVIUM_HAS_CHILDREN -7
 
 /**
- * The program was made for another version of the library.
+ * The program was made for another version of the library, or didn't set the `size` of a structure (`alluvium_..._init` does).
  */
 #define ALLUVIUM_ABI -8
 
@@ -442,7 +437,7 @@
 #define ALLUVIUM_OPTIONS -26
 
 /**
- * A state that isn't there, or is of another kind.
+ * A state that isn't there or is of another kind, or whose operator takes no such value.
  */
 #define ALLUVIUM_STATE -27
 
@@ -537,7 +532,7 @@
 #define ALLUVIUM_CLASS_USAGE 2
 
 /**
- * The task has to fail and recover from its last checkpoint.
+ * The task has to fail and recover from its last checkpoint, or the last commit that lasts.
  */
 #define ALLUVIUM_CLASS_FAIL 3
 
@@ -636,7 +631,7 @@ typedef struct {
  */
 typedef struct {
   /**
-   * Its key group, or `ALLUVIUM_GROUP_BY_HASH`.
+   * Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which isn't 0.
    */
   int32_t group;
   /**
@@ -766,7 +761,7 @@ typedef struct {
    */
   uint32_t reads;
   /**
-   * The host's name of the checkpoint.
+   * The host's name of the checkpoint, any number. Where two have the same one, the younger is found by it.
    */
   uint64_t label;
   /**
@@ -1258,7 +1253,7 @@ typedef struct {
    */
   alluvium_slice user_key;
   /**
-   * The value; of a list its elements, `len u32 | bytes` each.
+   * The value; of a list its elements, packed as by `alluvium_writer_list`.
    */
   alluvium_slice value;
   /**
@@ -1554,7 +1549,7 @@ typedef struct {
   const char *name;
   /**
    * Of a merging state the operator's name: `u64-add`, `u64-min`, `u64-max`, and so with `i64` and `f64`, all of 8 bytes, little-endian;
-   * or the name of `merge`, which is none of these.
+   * `multiset` (`alluvium_multiset_operand`); or the name of `merge`, which is none of these.
    */
   const char *merge_name;
   /**
@@ -2096,6 +2091,7 @@ alluvium_status alluvium_store_subsume(alluvium_store store, uint64_t label, all
 
 /**
  * Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from.
+ * `ALLUVIUM_OPTIONS` where there is no such directory, `ALLUVIUM_EXISTS` where another file has the name of one of them.
  */
 alluvium_status alluvium_store_export(alluvium_store store,
                                       uint64_t label,
@@ -2144,8 +2140,8 @@ alluvium_status alluvium_commit_poll(alluvium_commit commit,
 /**
  * Has `lasting` called once, when a commit lasts or can't come to: now, if that is known, else by a thread of the library, which syncs nothing
  * more until it returns. It is called when the store is closed at the latest, and may be after `alluvium_commit_wait` returned; closing the commit
- * doesn't take that back. `context` is the
- * library's from the call on, whatever that comes to, and is let go by `release`, which may be null, when `lasting` was called.
+ * doesn't take that back. `context` is the library's from the call on, whatever that comes to, and is let go by `release`, which may be null, when
+ * `lasting` was called.
  */
 alluvium_status alluvium_commit_on_lasting(alluvium_commit commit,
                                            alluvium_lasting_fn lasting,
@@ -2570,7 +2566,7 @@ alluvium_status alluvium_fetches_wake(alluvium_fetches fetches,
 
 /**
  * Has these bytes of a file wanted in the background before what was not preferred, in the order of these calls, and also where the host failed to bring
- * them before. No matter where the file is here, or none of the store's.
+ * them before. Nothing comes of it where the file is here already, or isn't one of the store's.
  */
 alluvium_status alluvium_fetches_prefer(alluvium_fetches fetches,
                                         const char *file,
@@ -2734,7 +2730,7 @@ alluvium_status alluvium_writer_append(alluvium_writer writer,
                                        alluvium_error *error);
 
 /**
- * The elements of a list, into a buffer: `len u32 | bytes` each. `ALLUVIUM_NOT_FOUND` where it is empty.
+ * The elements of a list, into a buffer: `len u32 | bytes` each, little-endian. `ALLUVIUM_NOT_FOUND` where it is empty.
  */
 alluvium_status alluvium_writer_list(alluvium_writer writer,
                                      uint16_t state,
@@ -2786,7 +2782,7 @@ alluvium_status alluvium_writer_map_get(alluvium_writer writer,
                                         alluvium_error *error);
 
 /**
- * The value of a map's entry, into a buffer.
+ * The value of a map's entry, into a buffer, as by `alluvium_writer_get_buffer`.
  */
 alluvium_status alluvium_writer_map_get_buffer(alluvium_writer writer,
                                                uint16_t state,
@@ -2869,7 +2865,8 @@ alluvium_status alluvium_writer_map_clear(alluvium_writer writer,
                                           alluvium_error *error);
 
 /**
- * The entry of a map with the smallest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+ * The entry of a map with the smallest user key, into a buffer: a record as of `alluvium_writer_fetch`, with key group 0, and key and namespace empty.
+ * `ALLUVIUM_NOT_FOUND` where there is none.
  */
 alluvium_status alluvium_writer_map_first(alluvium_writer writer,
                                           uint16_t state,
@@ -2878,7 +2875,7 @@ alluvium_status alluvium_writer_map_first(alluvium_writer writer,
                                           alluvium_error *error);
 
 /**
- * The entry of a map with the greatest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+ * The entry of a map with the greatest user key, as by `alluvium_writer_map_first`.
  */
 alluvium_status alluvium_writer_map_last(alluvium_writer writer,
                                          uint16_t state,
@@ -2887,7 +2884,7 @@ alluvium_status alluvium_writer_map_last(alluvium_writer writer,
                                          alluvium_error *error);
 
 /**
- * Takes the entry with the smallest user key out of a map, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+ * Takes the entry with the smallest user key out of a map, which it gives as `alluvium_writer_map_first` does.
  */
 alluvium_status alluvium_writer_map_pop_first(alluvium_writer writer,
                                               uint16_t state,
@@ -2896,8 +2893,9 @@ alluvium_status alluvium_writer_map_pop_first(alluvium_writer writer,
                                               alluvium_error *error);
 
 /**
- * Takes all entries with user keys below `below` out of a map, in order, into a buffer: the timers that are due. What is in the
- * buffer when this fails is taken out all the same.
+ * Takes all entries with user keys below `below` out of a map, in order, into a buffer, records as of
+ * `alluvium_writer_map_first`: the timers that are due. `ALLUVIUM_NOT_FOUND` where there are none. What is in the buffer when this fails is taken out
+ * all the same.
  */
 alluvium_status alluvium_writer_map_pop_below(alluvium_writer writer,
                                               uint16_t state,
@@ -2941,8 +2939,8 @@ alluvium_status alluvium_multiset_top(alluvium_slice multiset_,
 /**
  * How long it is until the next checkpoint is due by the store's policy, in us, 0 when it is due now, and why (`ALLUVIUM_REASON_...`); either
  * may be null. `ALLUVIUM_NOT_FOUND` where the policy knows of none. The library takes no checkpoint by itself: a host that wants them by
- * policy asks in its loop, and cuts one when it is due. That takes about as long as a barrier; ask at least ten times within the policy's
- * time, or when `*due_in_us` is over.
+ * policy asks in its loop, and cuts one when it is due. Asking takes about as long as a barrier; what happens between two
+ * times isn't noticed, so ask at least ten times within the policy's time, or when `*due_in_us` is over.
  */
 alluvium_status alluvium_store_next_checkpoint(alluvium_store store,
                                                uint64_t *due_in_us,
@@ -3070,7 +3068,8 @@ alluvium_status alluvium_past_map_get(alluvium_past past,
                                       alluvium_error *error);
 
 /**
- * The entries of a map in a range, in order, all at once; null: all of them. `ALLUVIUM_NOT_FOUND` where there are none.
+ * The entries of a map in a range, in order, all at once, into a buffer, records as of `alluvium_writer_map_first`; null: all of them.
+ * `ALLUVIUM_NOT_FOUND` where there are none.
  */
 alluvium_status alluvium_past_map_entries(alluvium_past past,
                                           uint16_t state,
@@ -3421,7 +3420,8 @@ alluvium_status alluvium_store_state(alluvium_store store,
 alluvium_status alluvium_store_states(alluvium_store store, size_t *count, alluvium_error *error);
 
 /**
- * A state's kind (may be null), its name in one buffer and its schema in another; the two must differ.
+ * A state's kind (may be null), its name in one buffer and its schema in another; the two must differ. `ALLUVIUM_NOT_FOUND` where there is
+ * no such state.
  */
 alluvium_status alluvium_store_describe(alluvium_store store,
                                         uint16_t state,
@@ -3432,7 +3432,8 @@ alluvium_status alluvium_store_describe(alluvium_store store,
 
 /**
  * When values of a state expire: `ttl_ms` after they were written, 0 for never, and whether reading starts that anew; `purge_ms` after their
- * own time, 0 for never, which begins at `purge_time_at`. Any of them may be null.
+ * own time, 0 for never, which begins at `purge_time_at`. Any of them may be null. `ALLUVIUM_NOT_FOUND` where there is no such
+ * state.
  */
 alluvium_status alluvium_store_expiry(alluvium_store store,
                                       uint16_t state,
@@ -3453,7 +3454,7 @@ alluvium_status alluvium_store_operator(alluvium_store store,
 
 /**
  * How what handlers of events change in a state is logged (`ALLUVIUM_LOG_...`), and whether it is logged which events read and wrote what: 0 or 1. Either
- * may be null.
+ * may be null. `ALLUVIUM_NOT_FOUND` where there is no such state.
  */
 alluvium_status alluvium_store_logging(alluvium_store store,
                                        uint16_t state,
@@ -3488,7 +3489,7 @@ alluvium_status alluvium_store_migration(alluvium_store store,
 alluvium_status alluvium_store_options_init(alluvium_store_options *options);
 
 /**
- * Creates a store in an empty or missing directory. Null for the usual options. Close it with `alluvium_store_close`.
+ * Creates a store in an empty directory, or a missing one, which is made with its parents. Null for the usual options. Close it with `alluvium_store_close`.
  */
 alluvium_status alluvium_store_create(alluvium_engine engine,
                                       const char *path,
@@ -3664,9 +3665,12 @@ alluvium_status alluvium_store_abort_transaction(alluvium_store store, alluvium_
 alluvium_status alluvium_writer_abort_transaction(alluvium_writer writer, alluvium_error *error);
 
 /**
- * What was committed last; close it with `alluvium_info_close`.
+ * What was committed last; before the first commit, what the store was opened with: no offsets and no metadata where that was nothing. Close it with
+ * `alluvium_info_close`.
  */
-alluvium_status alluvium_store_last_commit(alluvium_store store, alluvium_info *info, alluvium_error *error);
+alluvium_status alluvium_store_last_commit(alluvium_store store,
+                                           alluvium_info *info,
+                                           alluvium_error *error);
 
 /**
  * How much is staged, in bytes, about.
@@ -3709,7 +3713,7 @@ alluvium_status alluvium_store_unwatch(alluvium_store store, uint64_t trigger, a
 
 /**
  * What fired since this was last asked, into a buffer: `trigger u64 | offset u64 | source u32 | group u16` each, little-endian, without padding; and
- * how much more fired than was kept (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
+ * how much more fired than was kept, which is 65,536 at most (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
  */
 alluvium_status alluvium_store_fired(alluvium_store store,
                                      alluvium_buffer buffer,
@@ -3757,7 +3761,7 @@ alluvium_status alluvium_writer_range(alluvium_writer writer, alluvium_range *ra
 alluvium_status alluvium_writer_set_time(alluvium_writer writer, uint64_t now_ms, alluvium_error *error);
 
 /**
- * A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none; `ALLUVIUM_TOO_SMALL` where it is longer than
+ * A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none, and `*len` is 0; `ALLUVIUM_TOO_SMALL` where it is longer than
  * `capacity`: then `*len` says how long. For value and merging states.
  */
 alluvium_status alluvium_writer_get(alluvium_writer writer,
@@ -3769,7 +3773,7 @@ alluvium_status alluvium_writer_get(alluvium_writer writer,
                                     alluvium_error *error);
 
 /**
- * A value, into a buffer, which grows as it must: for values whose length nobody knows.
+ * A value, into a buffer, which grows as it must: for values whose length nobody knows. `ALLUVIUM_NOT_FOUND` where there is none.
  */
 alluvium_status alluvium_writer_get_buffer(alluvium_writer writer,
                                            uint16_t state,

@@ -32,7 +32,7 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The longest of all that a store keeps, in bytes: what is longer is refused before anybody tries to copy it.
-pub const BYTES_MAX: usize = 1 << 30;
+pub(crate) const BYTES_MAX: usize = 1 << 30;
 
 /// Bytes of the caller's that a store may keep.
 #[inline]

@@ -48,7 +48,7 @@ pub struct alluvium_barrier {
     pub size: u32,
     /// `ALLUVIUM_READS_...`.
     pub reads: u32,
-    /// The host's name of the checkpoint.
+    /// The host's name of the checkpoint, any number. Where two have the same one, the younger is found by it.
     pub label: u64,
     /// Where the sources stand. Empty in a transactional store, and so is the metadata.
     pub offsets: *const alluvium_offset,
@@ -523,6 +523,7 @@ pub unsafe extern "C" fn alluvium_store_subsume(
 }
 
 /// Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from.
+/// `ALLUVIUM_OPTIONS` where there is no such directory, `ALLUVIUM_EXISTS` where another file has the name of one of them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_export(
     store: alluvium_store,

@@ -133,8 +133,8 @@ pub unsafe extern "C" fn alluvium_commit_poll(commit: alluvium_commit, error: *m
 
 /// Has `lasting` called once, when a commit lasts or can't come to: now, if that is known, else by a thread of the library, which syncs nothing
 /// more until it returns. It is called when the store is closed at the latest, and may be after `alluvium_commit_wait` returned; closing the commit
-/// doesn't take that back. `context` is the
-/// library's from the call on, whatever that comes to, and is let go by `release`, which may be null, when `lasting` was called.
+/// doesn't take that back. `context` is the library's from the call on, whatever that comes to, and is let go by `release`, which may be null, when
+/// `lasting` was called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_commit_on_lasting(
     commit: alluvium_commit,

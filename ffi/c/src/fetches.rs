@@ -149,7 +149,7 @@ pub unsafe extern "C" fn alluvium_fetches_wake(
 }
 
 /// Has these bytes of a file wanted in the background before what was not preferred, in the order of these calls, and also where the host failed to bring
-/// them before. No matter where the file is here, or none of the store's.
+/// them before. Nothing comes of it where the file is here already, or isn't one of the store's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_fetches_prefer(
     fetches: alluvium_fetches,

@@ -223,7 +223,7 @@ pub struct alluvium_item {
     pub ns: alluvium_slice,
     /// The user key of a map's entry.
     pub user_key: alluvium_slice,
-    /// The value; of a list its elements, `len u32 | bytes` each.
+    /// The value; of a list its elements, packed as by `alluvium_writer_list`.
     pub value: alluvium_slice,
     /// When it expires, in ms; the greatest number: never. Elements of lists have times of their own, which are not told.
     pub expiry_ms: u64,

@@ -35,7 +35,7 @@ pub unsafe extern "C" fn alluvium_writer_append(
     }
 }
 
-/// The elements of a list, into a buffer: `len u32 | bytes` each. `ALLUVIUM_NOT_FOUND` where it is empty.
+/// The elements of a list, into a buffer: `len u32 | bytes` each, little-endian. `ALLUVIUM_NOT_FOUND` where it is empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_list(
     writer: alluvium_writer,

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn alluvium_writer_map_get(
     }
 }
 
-/// The value of a map's entry, into a buffer.
+/// The value of a map's entry, into a buffer, as by `alluvium_writer_get_buffer`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_map_get_buffer(
     writer: alluvium_writer,
@@ -238,7 +238,8 @@ unsafe fn entry(
     }
 }
 
-/// The entry of a map with the smallest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+/// The entry of a map with the smallest user key, into a buffer: a record as of `alluvium_writer_fetch`, with key group 0, and key and namespace empty.
+/// `ALLUVIUM_NOT_FOUND` where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_map_first(
     writer: alluvium_writer,
@@ -251,7 +252,7 @@ pub unsafe extern "C" fn alluvium_writer_map_first(
     unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_first(numbered(state), key)) }
 }
 
-/// The entry of a map with the greatest user key, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+/// The entry of a map with the greatest user key, as by `alluvium_writer_map_first`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_map_last(
     writer: alluvium_writer,
@@ -264,7 +265,7 @@ pub unsafe extern "C" fn alluvium_writer_map_last(
     unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_last(numbered(state), key)) }
 }
 
-/// Takes the entry with the smallest user key out of a map, into a buffer. `ALLUVIUM_NOT_FOUND` where there is none.
+/// Takes the entry with the smallest user key out of a map, which it gives as `alluvium_writer_map_first` does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_map_pop_first(
     writer: alluvium_writer,
@@ -277,8 +278,9 @@ pub unsafe extern "C" fn alluvium_writer_map_pop_first(
     unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_pop_first(numbered(state), key)) }
 }
 
-/// Takes all entries with user keys below `below` out of a map, in order, into a buffer: the timers that are due. What is in the
-/// buffer when this fails is taken out all the same.
+/// Takes all entries with user keys below `below` out of a map, in order, into a buffer, records as of
+/// `alluvium_writer_map_first`: the timers that are due. `ALLUVIUM_NOT_FOUND` where there are none. What is in the buffer when this fails is taken out
+/// all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_map_pop_below(
     writer: alluvium_writer,

@@ -77,8 +77,8 @@ fn microseconds(duration: Duration) -> u64 {
 
 /// How long it is until the next checkpoint is due by the store's policy, in us, 0 when it is due now, and why (`ALLUVIUM_REASON_...`); either
 /// may be null. `ALLUVIUM_NOT_FOUND` where the policy knows of none. The library takes no checkpoint by itself: a host that wants them by
-/// policy asks in its loop, and cuts one when it is due. That takes about as long as a barrier; ask at least ten times within the policy's
-/// time, or when `*due_in_us` is over.
+/// policy asks in its loop, and cuts one when it is due. Asking takes about as long as a barrier; what happens between two
+/// times isn't noticed, so ask at least ten times within the policy's time, or when `*due_in_us` is over.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_next_checkpoint(
     store: alluvium_store,

@@ -207,7 +207,8 @@ pub unsafe extern "C" fn alluvium_past_map_get(
     }
 }
 
-/// The entries of a map in a range, in order, all at once; null: all of them. `ALLUVIUM_NOT_FOUND` where there are none.
+/// The entries of a map in a range, in order, all at once, into a buffer, records as of `alluvium_writer_map_first`; null: all of them.
+/// `ALLUVIUM_NOT_FOUND` where there are none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_past_map_entries(
     past: alluvium_past,

@@ -25,7 +25,7 @@ pub struct alluvium_state_options {
     /// Its name, 1 to 1,024 bytes.
     pub name: *const c_char,
     /// Of a merging state the operator's name: `u64-add`, `u64-min`, `u64-max`, and so with `i64` and `f64`, all of 8 bytes, little-endian;
-    /// or the name of `merge`, which is none of these.
+    /// `multiset` (`alluvium_multiset_operand`); or the name of `merge`, which is none of these.
     pub merge_name: *const c_char,
     /// The host's own operator, or null.
     pub merge: alluvium_merge_fn,
@@ -263,7 +263,8 @@ pub unsafe extern "C" fn alluvium_store_states(
     }
 }
 
-/// A state's kind (may be null), its name in one buffer and its schema in another; the two must differ.
+/// A state's kind (may be null), its name in one buffer and its schema in another; the two must differ. `ALLUVIUM_NOT_FOUND` where there is
+/// no such state.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_describe(
     store: alluvium_store,
@@ -288,7 +289,8 @@ pub unsafe extern "C" fn alluvium_store_describe(
 }
 
 /// When values of a state expire: `ttl_ms` after they were written, 0 for never, and whether reading starts that anew; `purge_ms` after their
-/// own time, 0 for never, which begins at `purge_time_at`. Any of them may be null.
+/// own time, 0 for never, which begins at `purge_time_at`. Any of them may be null. `ALLUVIUM_NOT_FOUND` where there is no such
+/// state.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_expiry(
     store: alluvium_store,
@@ -334,7 +336,7 @@ pub unsafe extern "C" fn alluvium_store_operator(
 }
 
 /// How what handlers of events change in a state is logged (`ALLUVIUM_LOG_...`), and whether it is logged which events read and wrote what: 0 or 1. Either
-/// may be null.
+/// may be null. `ALLUVIUM_NOT_FOUND` where there is no such state.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_logging(
     store: alluvium_store,

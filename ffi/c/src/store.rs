@@ -286,7 +286,7 @@ fn insert(store: Store, engine: Handle) -> Result<Handle, Misuse> {
     handles::insert(StoreObject { store }, engine)
 }
 
-/// Creates a store in an empty or missing directory. Null for the usual options. Close it with `alluvium_store_close`.
+/// Creates a store in an empty directory, or a missing one, which is made with its parents. Null for the usual options. Close it with `alluvium_store_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_create(
     engine: alluvium_engine,

@@ -90,7 +90,8 @@ pub unsafe extern "C" fn alluvium_writer_abort_transaction(
     }
 }
 
-/// What was committed last; close it with `alluvium_info_close`.
+/// What was committed last; before the first commit, what the store was opened with: no offsets and no metadata where that was nothing. Close it with
+/// `alluvium_info_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_last_commit(
     store: alluvium_store,

@@ -130,7 +130,7 @@ pub unsafe extern "C" fn alluvium_store_unwatch(
 }
 
 /// What fired since this was last asked, into a buffer: `trigger u64 | offset u64 | source u32 | group u16` each, little-endian, without padding; and
-/// how much more fired than was kept (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
+/// how much more fired than was kept, which is 65,536 at most (may be null). `ALLUVIUM_NOT_FOUND` where nothing did.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_fired(
     store: alluvium_store,

@@ -31,7 +31,7 @@ pub const ALLUVIUM_INSIDE_CALLBACK: i32 = -5;
 pub const ALLUVIUM_IN_USE: i32 = -6;
 /// Something that was made from the object is still open.
 pub const ALLUVIUM_HAS_CHILDREN: i32 = -7;
-/// The program was made for another version of the library.
+/// The program was made for another version of the library, or didn't set the `size` of a structure (`alluvium_..._init` does).
 pub const ALLUVIUM_ABI: i32 = -8;
 /// A bug of the library: it panicked, in this call or in an earlier one on the same object, which can only be closed now.
 pub const ALLUVIUM_PANIC: i32 = -9;
@@ -49,7 +49,7 @@ pub const ALLUVIUM_OUTSIDE_RANGE: i32 = -24;
 pub const ALLUVIUM_RANGE_CLAIMED: i32 = -25;
 /// The options contradict each other or a limit.
 pub const ALLUVIUM_OPTIONS: i32 = -26;
-/// A state that isn't there, or is of another kind.
+/// A state that isn't there or is of another kind, or whose operator takes no such value.
 pub const ALLUVIUM_STATE: i32 = -27;
 /// A value of an older schema can't be converted.
 pub const ALLUVIUM_CONVERSION: i32 = -28;
@@ -88,7 +88,7 @@ pub const ALLUVIUM_CLASS_NONE: i32 = 0;
 pub const ALLUVIUM_CLASS_RETRY: i32 = 1;
 /// The call was wrong and always will be.
 pub const ALLUVIUM_CLASS_USAGE: i32 = 2;
-/// The task has to fail and recover from its last checkpoint.
+/// The task has to fail and recover from its last checkpoint, or the last commit that lasts.
 pub const ALLUVIUM_CLASS_FAIL: i32 = 3;
 /// A file is damaged; recover from another checkpoint.
 pub const ALLUVIUM_CLASS_CORRUPT: i32 = 4;
@@ -262,7 +262,7 @@ pub struct alluvium_slice {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct alluvium_key {
-    /// Its key group, or `ALLUVIUM_GROUP_BY_HASH`.
+    /// Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which isn't 0.
     pub group: i32,
     /// The key. Key and namespace have 65,000 bytes together at most.
     pub key: alluvium_slice,

@@ -129,7 +129,7 @@ pub unsafe extern "C" fn alluvium_writer_set_time(
     }
 }
 
-/// A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none; `ALLUVIUM_TOO_SMALL` where it is longer than
+/// A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none, and `*len` is 0; `ALLUVIUM_TOO_SMALL` where it is longer than
 /// `capacity`: then `*len` says how long. For value and merging states.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_get(
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn alluvium_writer_get(
     }
 }
 
-/// A value, into a buffer, which grows as it must: for values whose length nobody knows.
+/// A value, into a buffer, which grows as it must: for values whose length nobody knows. `ALLUVIUM_NOT_FOUND` where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_get_buffer(
     writer: alluvium_writer,

@@ -41,7 +41,9 @@ impl fmt::Display for Misuse {
             Self::InUse => "another call is using the object",
             Self::HasChildren => "something that was made from the object is still open",
             Self::Poisoned => "a call panicked while it used the object; it can only be closed",
-            Self::Abi => "made for another version of this library",
+            Self::Abi => {
+                "the size of a structure isn't set, or the program was made for another version of this library"
+            }
         })
     }
 }

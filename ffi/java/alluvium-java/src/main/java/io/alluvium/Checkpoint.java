@@ -15,7 +15,7 @@ public final class Checkpoint {
         this.label = label;
     }
 
-    /** A checkpoint of this label. */
+    /** A checkpoint of this label, any number. Where two have the same one, the younger is found by it. */
     public static Checkpoint of(long label) {
         return new Checkpoint(label);
     }

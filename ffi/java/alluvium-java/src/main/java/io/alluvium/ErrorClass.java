@@ -6,7 +6,7 @@ public enum ErrorClass {
     RETRY,
     /** The call was wrong and always will be. */
     USAGE,
-    /** The task has to fail and recover from its last checkpoint. */
+    /** The task has to fail and recover from its last checkpoint, or the last commit that lasts. */
     FAIL,
     /** A file is damaged; recover from another checkpoint. */
     CORRUPT;

@@ -76,7 +76,8 @@ final class NativeLibrary {
         try {
             try (InputStream library = NativeLibrary.class.getResourceAsStream(resource)) {
                 if (library == null) {
-                    throw new IllegalStateException("the jar lacks " + resource);
+                    throw new IllegalStateException(
+                            "the jar lacks " + resource + ": build it without -Dnative.skip, or name a library by -Dalluvium.native");
                 }
                 Files.copy(library, copy, StandardCopyOption.REPLACE_EXISTING);
             }

@@ -42,7 +42,7 @@ public final class Recovery {
     }
 
     /**
-     * The part of all bytes, to be replayed and to be brought into memory, that is done: 0 to 1, in thousandths. It stays below 1 where memory
+     * The part of all bytes, to be replayed and to be brought into memory, that is done: 0 to 1, in steps of a thousandth. It stays below 1 where memory
      * was too small.
      */
     public double restored() {

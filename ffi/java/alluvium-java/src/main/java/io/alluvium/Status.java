@@ -34,7 +34,7 @@ public enum Status {
     RANGE_CLAIMED(-25),
     /** The options contradict each other or a limit. */
     OPTIONS(-26),
-    /** A state that isn't there, or is of another kind. */
+    /** A state that isn't there or is of another kind, or whose operator takes no such value. */
     STATE(-27),
     /** A value of an older schema can't be converted. */
     CONVERSION(-28),

@@ -54,7 +54,7 @@ public final class Store extends NativeObject {
         }
     }
 
-    /** Creates a store in an empty or missing directory. */
+    /** Creates a store in an empty directory, or a missing one, which is made with its parents. */
     public static Store create(Engine engine, Path path, StoreOptions options) {
         return open(engine, CREATE, path, options, scratch -> {});
     }
@@ -603,7 +603,10 @@ public final class Store extends NativeObject {
         }
     }
 
-    /** Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from. */
+    /**
+     * Puts a checkpoint's files into another, existing directory, durably: it can then be opened or restored from. {@link Status#OPTIONS} where there is no
+     * such directory, {@link Status#EXISTS} where another file has the name of one of them.
+     */
     public void export(long label, Path directory) {
         Scratch scratch = Scratch.take();
         try {
@@ -665,7 +668,7 @@ public final class Store extends NativeObject {
         Failures.check(Native.storeAbortTransaction(handle()));
     }
 
-    /** What was committed last. */
+    /** What was committed last; before the first commit, what the store was opened with: no offsets and no metadata where that was nothing. */
     public CommitInfo lastCommit() {
         Scratch scratch = Scratch.take();
         try {

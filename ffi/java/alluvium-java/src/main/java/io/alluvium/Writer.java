@@ -271,7 +271,7 @@ public final class Writer extends EventsObject {
         }
     }
 
-    /** Merges a long, which is what operators of {@code U64} and {@code I64} take. */
+    /** Merges a long, as 8 bytes, little-endian, which is what operators of {@code U64} and {@code I64} take. */
     public void mergeLong(State state, Key key, long operand) {
         boolean locked = enter();
         try {
