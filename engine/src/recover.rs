@@ -343,7 +343,7 @@ fn clear_up(described: &Described, files: Vec<String>) -> Result<Vec<String>> {
 fn files_of(described: &Described, file_bytes: u64) -> Files {
     let tail = described.tail.as_ref();
     let (there, void) = tail.map(|tail| (tail.there.clone(), tail.void.clone())).unwrap_or_default();
-    let ended = tail.map(Tail::end);
+    let ended = tail.map(|tail| (tail.end(), tail.to));
     Files::new(&described.located.storage, described.info.uuid, file_bytes, there, ended, void)
 }
 

@@ -249,7 +249,7 @@ fn whole_history(store: &StoreInner, to: u64) -> Result<(History, bool)> {
         let catalogue = store.catalogue.lock();
         (catalogue.history_from(store.options.history.checkpoints), catalogue.kept.is_empty())
     };
-    let mut from = there.first().map_or(to, |(_, first)| frontier.max(*first));
+    let mut from = there.first().map_or(to, |file| frontier.max(file.first));
     loop {
         match History::open(&*store.storage, store.info.uuid, (&there, &written), from, to) {
             Err(Error::Position { position, .. }) if position > from => from = position,
@@ -283,7 +283,7 @@ fn complete(store: &StoreInner, log: &History) -> Result<()> {
     let (mut runs, mut gathered, mut begin) = (Vec::new(), Gathered::default(), from);
     let mut named: Vec<(u32, String, u32)> = Vec::new();
     // The index is cut at checkpoints, and files at their ends: no run lies on both sides.
-    let mut borders: Vec<u64> = store.log.files().known().0.iter().map(|(_, first)| *first).collect();
+    let mut borders: Vec<u64> = store.log.files().known().0.iter().map(|file| file.first).collect();
     borders.extend(store.catalogue.lock().kept.values().map(|kept| kept.manifest.log_position));
     borders.sort_unstable();
     let mut rolled_back = Vec::new();

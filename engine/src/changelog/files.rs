@@ -20,12 +20,12 @@ pub struct Files {
     storage: Arc<dyn Storage>,
     store: u128,
     file_bytes: u64,
-    /// Number and first position of all files that there are, oldest first.
-    there: Vec<(u64, u64)>,
+    /// All files that there are, oldest first.
+    there: Vec<FileAt>,
     /// Numbers of files that have nothing that was committed: they go before the next one is begun.
     void: Vec<u64>,
-    /// Where what those that are there have ends, until the first of ours is begun.
-    ended: Option<u64>,
+    /// Where the first of ours is to begin, until it is begun.
+    next: Option<FileAt>,
     current: Option<Current>,
     next_number: u64,
     /// What is to be written next; kept for its memory.
@@ -34,6 +34,17 @@ pub struct Files {
     prepared: Vec<BlockAt>,
     /// The blocks that were written to files that are there, in order: whoever reads them back needn't look for them.
     written: Vec<BlockAt>,
+}
+
+/// A file and where it stands in the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileAt {
+    /// Its number.
+    pub number: u64,
+    /// Its first position.
+    pub first: u64,
+    /// Where what was written before ends: nothing lies between that and its first position.
+    pub before: u64,
 }
 
 /// A block and where it is.
@@ -61,21 +72,22 @@ struct Current {
 }
 
 impl Files {
-    /// The files of a store, of which `there` are (number and first position, oldest first), which end at the position `ended`, and `void`
-    /// ones (numbers). What is written goes to new ones.
+    /// The files of a store, of which `there` are (oldest first), and `void` ones (numbers). What is written goes to new ones; with `ended` it is known
+    /// where what is there ends, and at which position the stream goes on.
     pub fn new(
         storage: &Arc<dyn Storage>,
         store: u128,
         file_bytes: u64,
-        there: Vec<(u64, u64)>,
-        ended: Option<u64>,
+        there: Vec<FileAt>,
+        ended: Option<(u64, u64)>,
         void: Vec<u64>,
     ) -> Self {
-        let numbers = there.iter().map(|(number, _)| number).chain(&void);
+        let numbers = there.iter().map(|file| &file.number).chain(&void);
         let next_number = numbers.max().map_or(1, |number| number + 1);
+        let next = ended.map(|(ended, first)| FileAt { number: next_number, first, before: ended.min(first) });
         let (storage, buffer) = (Arc::clone(storage), Buffer::default());
         let (prepared, written) = (Vec::new(), Vec::new());
-        Self { storage, store, file_bytes, there, void, ended, current: None, next_number, buffer, prepared, written }
+        Self { storage, store, file_bytes, there, void, next, current: None, next_number, buffer, prepared, written }
     }
 
     /// Removes the void files, the newest first: were an older one gone alone, those behind it would seem to lack it.
@@ -124,13 +136,13 @@ impl Files {
         }
         self.remove_void()?;
         let (number, nonce) = (self.next_number, random());
-        let before = self.ended.map_or(first, |ended| ended.min(first));
+        let before = self.next.map_or(first, |next| next.before.min(first));
         let header = FileHeader { store: self.store, number, first, before, nonce };
         let len = self.file_bytes.max(PAGE_BYTES as u64 + bytes);
         let file = self.storage.create_log(&names::changelog_name(number), &header.encode(), len)?;
         self.next_number += 1;
-        self.there.push((number, first));
-        self.ended = None;
+        self.there.push(FileAt { number, first, before });
+        self.next = None;
         self.current = Some(Current { file, number, nonce, at: PAGE_BYTES as u64, dirty: false });
         Ok(PAGE_BYTES as u64)
     }
@@ -160,16 +172,16 @@ impl Files {
         }
     }
 
-    /// What [`History`](super::History) wants to know: the files that there are, and the blocks that were written to them since the
-    /// store was opened.
-    pub fn known(&self) -> (Vec<(u64, u64)>, Vec<BlockAt>) {
-        (self.there.clone(), self.written.clone())
+    /// What [`History`](super::History) wants to know: the files that there are, or are to be, and the blocks that were written to them since
+    /// the store was opened.
+    pub fn known(&self) -> (Vec<FileAt>, Vec<BlockAt>) {
+        (self.there.iter().copied().chain(self.next).collect(), self.written.clone())
     }
 
     /// Removes the files of which nothing from `position` on is needed. What can't be removed is tried again the next time.
     pub fn cut(&mut self, position: u64) -> Result<(), StorageError> {
-        while let [(number, _), (_, next), ..] = self.there[..]
-            && next <= position
+        while let [FileAt { number, .. }, next, ..] = self.there[..]
+            && next.first <= position
         {
             self.storage.remove(&names::changelog_name(number))?;
             self.there.remove(0);
@@ -183,7 +195,7 @@ impl Files {
         self.current = None;
         self.written.clear();
         self.remove_void()?;
-        while let Some(&(number, _)) = self.there.first() {
+        while let Some(&FileAt { number, .. }) = self.there.first() {
             self.storage.remove(&names::changelog_name(number))?;
             self.there.remove(0);
         }

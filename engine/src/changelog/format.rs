@@ -9,6 +9,7 @@
 //! All numbers are little-endian; `docs/format.md` gives every field. The checksums of blocks are bound to the file by a number that is
 //! drawn when it is made, and to the place in it. Pure: no I/O, no clock, and no panic on any input.
 
+use super::files::FileAt;
 use crate::checksum;
 use crate::codec::{u32_at, u64_at};
 use crate::ids::POSITION_END;
@@ -66,6 +67,11 @@ pub enum Bad {
 }
 
 impl FileHeader {
+    /// Where the file stands in the stream.
+    pub const fn place(&self) -> FileAt {
+        FileAt { number: self.number, first: self.first, before: self.before }
+    }
+
     /// The header's bytes.
     pub fn encode(&self) -> [u8; FILE_HEADER_BYTES] {
         let mut out = [0; FILE_HEADER_BYTES];

@@ -3,7 +3,7 @@
 //! The blocks of the range are found once, by their headers; payloads are read, and checked, as often as their records are asked for,
 //! and only those of blocks that are wanted. What an abort undid is left out, and what lies behind the position that recovery went back to.
 
-use super::files::{BlockAt, damaged, is_payload};
+use super::files::{BlockAt, FileAt, damaged, is_payload};
 use super::format::{BLOCK_HEADER_BYTES, BlockHeader, PAGE_BYTES};
 use super::record::{self, Record};
 use super::tail::header_of;
@@ -39,13 +39,13 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 struct Part {
     file: Arc<dyn ReadFile>,
-    /// The number of the file, and where it begins.
-    begins: (u64, u64),
+    /// Where the file begins.
+    begins: FileAt,
     /// The store that it belongs to.
     store: u128,
     /// Of its header, which is read when something of the file is, if it isn't known.
     nonce: OnceLock<u64>,
-    /// Where the next file begins: what this one has from there on is void.
+    /// Where what the next file follows ends: what this one has from there on is void.
     limit: u64,
     /// Blocks and where they are.
     blocks: Vec<(u64, BlockHeader)>,
@@ -53,16 +53,16 @@ struct Part {
 
 impl History {
     /// Finds what a store's changelog has from the position `from`, where a checkpoint or a commit ends, up to `to`, all of which is
-    /// written. `there` are number and first position of its files, oldest first; `written` are blocks of these, all of each file that it has
-    /// any of, in order: those of other files are looked for.
+    /// written. `there` are its files, oldest first; `written` are blocks of these, all of each file that it has any of, in order: those of other
+    /// files are looked for.
     ///
     /// # Errors
-    /// [`Error::Position`] where the files don't have it: they were deleted, or the store was opened at an older checkpoint and what lies
-    /// in between was never written. [`Error::Storage`] where something of it is damaged or can't be read.
+    /// [`Error::Position`] where the files don't have it: they were deleted, or the store was opened at another checkpoint and what lies
+    /// in between was never written; the position is one that they may have it from. [`Error::Storage`] where something of it is damaged or can't be read.
     pub fn open(
         storage: &dyn Storage,
         store: u128,
-        (there, written): (&[(u64, u64)], &[BlockAt]),
+        (there, written): (&[FileAt], &[BlockAt]),
         from: u64,
         to: u64,
     ) -> Result<Self> {
@@ -70,24 +70,28 @@ impl History {
         if from >= to {
             return Ok(history);
         }
-        let begin = there.partition_point(|(_, first)| *first <= from).checked_sub(1);
+        let begin = there.partition_point(|file| file.first <= from).checked_sub(1);
         let Some(begin) = begin else {
-            let first = there.first().map_or(to, |(_, first)| *first);
+            let first = there.first().map_or(to, |file| file.first);
             return Err(Error::Position { position: from, problem: format!("the changelog begins at {first}") });
         };
-        for (at, &(number, first)) in there.iter().enumerate().skip(begin).filter(|(_, (_, first))| *first < to) {
-            let limit = there.get(at + 1).map_or(u64::MAX, |(_, first)| *first);
-            let file = storage.open(&names::changelog_name(number))?;
-            let (begins, nonce) = ((number, first), OnceLock::new());
-            let mut part = Part { file, begins, store, nonce, limit, blocks: Vec::new() };
-            let known = written.partition_point(|block| block.file < number);
-            let known = written[known..].iter().take_while(|block| block.file == number);
+        for (at, &begins) in there.iter().enumerate().skip(begin).filter(|(_, file)| file.first < to) {
+            let next = there.get(at + 1);
+            if let Some(next) = next.filter(|next| next.before < next.first && next.before < to) {
+                let problem = format!("the changelog has nothing between {} and {}", next.before, next.first);
+                return Err(Error::Position { position: next.first.min(to), problem });
+            }
+            let limit = next.map_or(u64::MAX, |next| next.before);
+            let file = storage.open(&names::changelog_name(begins.number))?;
+            let mut part = Part { file, begins, store, nonce: OnceLock::new(), limit, blocks: Vec::new() };
+            let known = written.partition_point(|block| block.file < begins.number);
+            let known = written[known..].iter().take_while(|block| block.file == begins.number);
             for block in known {
                 part.nonce.get_or_init(|| block.nonce);
                 part.blocks.push((block.at, block.header));
             }
             if part.blocks.is_empty() {
-                part.find_blocks(first, from, to)?;
+                part.find_blocks(from, to)?;
             }
             history.parts.push(part);
         }
@@ -262,21 +266,22 @@ impl Part {
         if let Some(nonce) = self.nonce.get() {
             return Ok(*nonce);
         }
-        let (number, first) = self.begins;
+        let FileAt { number, first, .. } = self.begins;
         let header = header_of(&*self.file, number, self.store)?;
-        if header.first != first {
+        if header.place() != self.begins {
             return Err(damaged(self.file.path(), 0, format!("it begins at {}, not at {first}", header.first)));
         }
         Ok(*self.nonce.get_or_init(|| header.nonce))
     }
 
-    /// Follows the blocks of a file that begins at the position `first`, and notes those of the range.
-    fn find_blocks(&mut self, first: u64, from: u64, to: u64) -> Result<()> {
-        let (mut at, mut position) = (PAGE_BYTES as u64, first);
+    /// Follows the blocks of the file, and notes those of the range.
+    fn find_blocks(&mut self, from: u64, to: u64) -> Result<()> {
+        let (mut at, mut position) = (PAGE_BYTES as u64, self.begins.first);
         let end = to.min(self.limit);
         while position < end {
             let Some(header) = self.header_at(at)?.filter(|header| header.position == position) else {
-                return Err(self.nothing(at, position, end)?);
+                let detail = format!("the changes from position {position} are damaged or missing, up to {end}");
+                return Err(damaged(self.file.path(), at, detail));
             };
             if header.end() > from {
                 self.blocks.push((at, header));
@@ -294,23 +299,6 @@ impl Part {
         let page = self.file.read_at(at, PAGE_BYTES)?;
         let header = BlockHeader::decode(&page, self.nonce()?, at);
         Ok(header.filter(|header| at + header.file_bytes() <= self.file.len()))
-    }
-
-    /// Why there is no block where one is wanted: it is damaged, or the store was opened at an older checkpoint, and went on at a position
-    /// behind all that it could have written.
-    fn nothing(&self, at: u64, position: u64, end: u64) -> Result<Error> {
-        let mut is_last = self.limit < u64::MAX;
-        let mut later = at + PAGE_BYTES as u64;
-        while is_last && later + PAGE_BYTES as u64 <= self.file.len() {
-            is_last = self.header_at(later)?.is_none();
-            later += PAGE_BYTES as u64;
-        }
-        if is_last {
-            let problem = format!("the changelog has nothing between {position} and {end}");
-            return Ok(Error::Position { position: end, problem });
-        }
-        let detail = format!("the changes from position {position} are damaged or missing, up to {end}");
-        Ok(damaged(self.file.path(), at, detail))
     }
 
     fn payload(&self, at: u64, header: &BlockHeader) -> Result<Buffer> {

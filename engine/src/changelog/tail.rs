@@ -1,6 +1,6 @@
 //! What a changelog has behind a checkpoint: found when a store is opened, and replayed after.
 
-use super::files::{damaged, is_payload};
+use super::files::{FileAt, damaged, is_payload};
 use super::format::{BLOCK_HEADER_BYTES, Bad, BlockHeader, FILE_HEADER_BYTES, FileHeader, PAGE_BYTES};
 use super::record::{self, Change, CommitParts, Event, Record, Rollback};
 use crate::codec::Reader;
@@ -36,8 +36,8 @@ pub struct Tail {
     pub rollbacks: Vec<(Rollback, u64)>,
     /// What was undone, from a position up to another, ascending.
     voids: Vec<(u64, u64)>,
-    /// Number and first position of the files that there are, oldest first.
-    pub there: Vec<(u64, u64)>,
+    /// The files that there are, oldest first.
+    pub there: Vec<FileAt>,
     /// The numbers of others, which have nothing that was committed.
     pub void: Vec<u64>,
 }
@@ -110,7 +110,7 @@ pub fn find(
     }
     let mut opened = sound;
     let Some(last) = opened.last().map(|last| last.file.path().to_owned()) else { return Ok(None) };
-    let there = opened.iter().map(|file| (file.header.number, file.header.first)).collect();
+    let there = opened.iter().map(|file| file.header.place()).collect();
     let begin = opened.partition_point(|file| file.header.first <= from);
     let Some(begin) = begin.checked_sub(1) else {
         let detail = format!("the changelog begins at {} and the checkpoint at {from}", opened[0].header.first);
@@ -143,8 +143,8 @@ pub fn find(
     tail.find_voids()?;
     // So is one that begins behind the last commit; what is appended next goes in front of it.
     let to = tail.to;
-    let begun: Vec<(u64, u64)> = tail.there.extract_if(.., |(_, first)| *first > to).collect();
-    tail.void.extend(begun.iter().map(|(number, _)| *number));
+    let begun: Vec<FileAt> = tail.there.extract_if(.., |file| file.first > to).collect();
+    tail.void.extend(begun.iter().map(|file| file.number));
     Ok(Some(tail))
 }
 

@@ -108,7 +108,14 @@ impl World {
     /// The same where a checkpoint may have all that was committed.
     fn recover_at(&mut self, from: u64) -> Tail {
         let tail = self.find(from).unwrap();
-        let files = Files::new(&self.storage, STORE, 1 << 20, tail.there.clone(), Some(tail.end()), tail.void.clone());
+        let files = Files::new(
+            &self.storage,
+            STORE,
+            1 << 20,
+            tail.there.clone(),
+            Some((tail.end(), tail.to)),
+            tail.void.clone(),
+        );
         self.log = Changelog::new(Some(options()), tail.to, files);
         tail
     }
@@ -293,8 +300,11 @@ fn the_past_leaves_out_what_was_undone_and_what_was_lost() {
     // The store was opened at an older checkpoint: it goes on behind all that there can be.
     let files = world.log.files().known().0;
     let far = tail::bound(&*world.storage, &world.storage.names().unwrap()).unwrap();
-    world.log =
-        Changelog::new(Some(options()), far, Files::new(&world.storage, STORE, 1 << 20, files, Some(end), Vec::new()));
+    world.log = Changelog::new(
+        Some(options()),
+        far,
+        Files::new(&world.storage, STORE, 1 << 20, files, Some((end, far)), Vec::new()),
+    );
     world.change(6);
     world.commit();
     world.write();
@@ -361,9 +371,12 @@ fn a_file_of_one_block_that_is_damaged_is_not_one_that_was_never_written() {
     let mut world = World::new(LogGroup::posix());
     for _ in 0..4 {
         world.change(30_000);
-        world.commit();
         world.write();
     }
+    world.commit();
+    world.write();
+    let blocks = world.log.files().known().1;
+    assert_eq!(blocks.iter().map(|block| block.file).collect::<Vec<_>>(), [1, 2, 3, 4, 4]);
     check(&world).unwrap();
     for number in 1..4 {
         let path = world.file(number);
@@ -386,13 +399,23 @@ fn a_file_of_one_block_that_is_damaged_is_not_one_that_was_never_written() {
     let used = torn.iter().rposition(|byte| *byte != 0).unwrap();
     torn[used - 100..].fill(0);
     std::fs::write(&path, torn).unwrap();
-    world.recover_at(checkpoint);
+    let begins = world.recover_at(checkpoint).end();
     check(&world).unwrap();
+    assert!(begins < checkpoint, "{begins}");
+    let assert_gap = |world: &World| {
+        assert_eq!(world.history(0, begins).and_then(|history| changes(&history, 0, begins)).unwrap().len(), 120_000);
+        for (from, to) in [(0, checkpoint), (begins, checkpoint), (begins + 5, checkpoint), (0, begins + 1)] {
+            let error = world.history(from, to).unwrap_err();
+            assert!(matches!(error, Error::Position { .. }), "from {from} to {to}: {error}");
+        }
+    };
+    assert_gap(&world);
     for _ in 0..2 {
         world.change(30_000);
         world.commit();
         world.write();
         check(&world).unwrap();
+        assert_gap(&world);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Events that are made up for by a function of the host's.
 
-use crate::histories::Random;
+use crate::histories::{Random, seed};
 use crate::model::{Content, Event, GROUPS, KEYS, Step, World, engine, fold, options};
 use alluvium::{
     Applying, BadEvent, Barrier, Class, Commit, Compensation, Dependents, Error, EventId, Key, KeyGroup, LogMode,
@@ -390,11 +390,7 @@ fn history(seed: u64, steps: u64) -> [u64; 4] {
 
 #[test]
 fn random_histories_with_functions_of_the_hosts() {
-    let given = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = given.unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-    });
-    println!("ALLUVIUM_SEED={seed}");
+    let seed = seed();
     let rounds = std::env::var("ALLUVIUM_HISTORIES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(25);
     let mut sums = [0; 4];
     for round in 0..rounds {

@@ -42,9 +42,7 @@ impl Positions {
     /// The store was opened at a position, by the changelog or by a checkpoint alone: what came behind is void.
     pub fn end_at(&mut self, position: u64, is_logged: bool) {
         self.gap = if is_logged { self.gap } else { position };
-        // What was never written can't be told; what of it is refused isn't looked at here.
-        let gap = self.gap;
-        self.known.retain(|at, _| (gap..=position).contains(at));
+        self.known.retain(|at, _| *at <= position);
         self.rollbacks.retain(|at| *at <= position);
         self.undone.clear();
     }
