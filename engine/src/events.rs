@@ -300,13 +300,18 @@ pub(crate) fn register(store: &StoreInner, handler: Arc<dyn Handler>) -> Result<
     let mut handlers = store.handlers.write();
     let is_named = |versions: &Vec<Arc<dyn Handler>>| versions.iter().any(|known| known.name() == handler.name());
     let at = handlers.iter().position(is_named).unwrap_or(handlers.len());
+    let mut replaced = None;
     match handlers.get_mut(at) {
         Some(versions) => {
-            versions.retain(|known| known.version() != handler.version());
+            let same = versions.iter().position(|known| known.version() == handler.version());
+            replaced = same.map(|same| versions.remove(same));
             versions.push(handler);
         }
         None => handlers.push(vec![handler]),
     }
+    drop(handlers);
+    // Not under the lock: what goes with it may be the host's code.
+    drop(replaced);
     Ok(HandlerId(at as u32))
 }
 

@@ -2413,7 +2413,8 @@ alluvium_status alluvium_applying_now(alluvium_applying applying, uint64_t *now_
 
 /**
  * Something that isn't the same each time, such as the time or a random number, copied into `memory`: made by `draw` and logged; where the
- * event is applied again it is what was logged, and `draw` isn't called. `ALLUVIUM_TOO_SMALL` where it doesn't fit: it is drawn then, and can't be
+ * event is applied again it is what was logged, and `draw` isn't called. `ALLUVIUM_ARGUMENT` where `draw` gives no bytes, or more than 1 GiB: the event
+ * fails then, whatever its handler says. `ALLUVIUM_TOO_SMALL` where it doesn't fit: it is drawn then, and can't be
  * had any more.
  */
 alluvium_status alluvium_applying_determinant(alluvium_applying applying,

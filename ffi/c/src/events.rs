@@ -263,7 +263,8 @@ pub unsafe extern "C" fn alluvium_applying_now(
 }
 
 /// Something that isn't the same each time, such as the time or a random number, copied into `memory`: made by `draw` and logged; where the
-/// event is applied again it is what was logged, and `draw` isn't called. `ALLUVIUM_TOO_SMALL` where it doesn't fit: it is drawn then, and can't be
+/// event is applied again it is what was logged, and `draw` isn't called. `ALLUVIUM_ARGUMENT` where `draw` gives no bytes, or more than 1 GiB: the event
+/// fails then, whatever its handler says. `ALLUVIUM_TOO_SMALL` where it doesn't fit: it is drawn then, and can't be
 /// had any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_applying_determinant(
@@ -287,12 +288,15 @@ pub unsafe extern "C" fn alluvium_applying_determinant(
                 callback(|| draw(context, lent));
                 is_whole = !output.too_long;
             })?;
+            Ok((drawn, is_whole))
+        };
+        inside(applying, error, operation, |(drawn, is_whole)| {
             if !is_whole {
+                applying::spoil(applying.id);
                 return Err(Misuse::Argument("what was drawn is no bytes, or longer than 1 GiB").into());
             }
-            Ok(drawn)
-        };
-        inside(applying, error, operation, |drawn| answer(Some(&drawn), memory, capacity, len))
+            answer(Some(&drawn), memory, capacity, len)
+        })
     }
 }
 

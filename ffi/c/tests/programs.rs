@@ -118,6 +118,7 @@ areas!(
     threads,
     tickets,
     transactions,
+    triggers,
     values,
 );
 

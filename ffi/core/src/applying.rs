@@ -16,6 +16,8 @@ struct Lent {
     /// Null while an operation uses it.
     applying: *mut Applying<'static>,
     key_groups: u32,
+    /// What it came to can't be come to again.
+    spoiled: bool,
 }
 
 thread_local! {
@@ -74,13 +76,18 @@ fn lend_for<R>(
     answer: impl FnOnce(i32) -> Option<R>,
 ) -> alluvium::Result<R> {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let lent = Lent { id, applying: std::ptr::from_mut(applying).cast(), key_groups };
+    let lent = Lent { id, applying: std::ptr::from_mut(applying).cast(), key_groups, spoiled: false };
     let before = Before(LENT.replace(Some(lent)));
     FAILED.take();
     let number = callback(|| function(id));
+    let spoiled = LENT.get().is_some_and(|lent| lent.spoiled);
     drop(before);
     assert!(!PANICKED.replace(false), "an operation of the handler {name:?} panicked");
     let failed = FAILED.take();
+    if spoiled {
+        let problem = "what was drawn is no bytes, or longer than 1 GiB".to_owned();
+        return Err(Error::Handler { handler: name.to_owned(), problem });
+    }
     match (answer(number), failed) {
         (Some(answer), _) => Ok(answer),
         (None, Some(error)) if status_of(&error).code() == number => Err(error),
@@ -115,4 +122,11 @@ pub fn with<R>(id: u64, operation: impl FnOnce(&mut Applying<'_>, u32) -> Result
         FAILED.set(Some(error.clone()));
     }
     done
+}
+
+/// Has the handler fail, whatever it says itself: it was told something that it won't be when the event is applied again.
+pub fn spoil(id: u64) {
+    if let Some(lent) = LENT.get().filter(|lent| lent.id == id) {
+        LENT.set(Some(Lent { spoiled: true, ..lent }));
+    }
 }

@@ -147,7 +147,12 @@ impl Fetches {
         let end = offset.saturating_add(len).min(file.len);
         let chunks = (offset / CHUNK_BYTES) as usize..end.div_ceil(CHUNK_BYTES) as usize;
         file.tries = file.failures.iter().max().map_or(TRIES_MAX, |failures| failures + TRIES_MAX);
-        state.preferred.push_back((name.to_owned(), chunks));
+        let is_missing = chunks.clone().any(|chunk| file.chunks[chunk] != Chunk::Present);
+        let is_queued = |(queued, parts): &(String, std::ops::Range<usize>)| queued == name && *parts == chunks;
+        // A host that says it again and again, and asks for none of it, must not fill memory.
+        if is_missing && !state.preferred.iter().any(is_queued) {
+            state.preferred.push_back((name.to_owned(), chunks));
+        }
         drop(state);
         self.wanted.notify_all();
     }
@@ -514,6 +519,13 @@ mod tests {
         let again: Vec<_> = fetches.poll(9).into_iter().map(|asked| (asked.file, asked.offset)).collect();
         assert_eq!(again, [("b.segment".to_owned(), 0)]);
         assert!(!fetches.is_closed());
+        // Whatever is said again and again, or of what isn't wanted, is kept once or not at all.
+        for _ in 0..100 {
+            fetches.prefer("a.segment", 0, 1);
+            fetches.prefer("a.segment", u64::MAX, u64::MAX);
+            fetches.prefer("b.segment", 5 * CHUNK_BYTES, 1);
+        }
+        assert_eq!(fetches.state.lock().preferred.len(), 1);
     }
 
     /// What could not be kept stayed asked for: nobody asked again, and who waited for it waited for ever.

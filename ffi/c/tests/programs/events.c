@@ -22,6 +22,13 @@ static void draws(void *context, alluvium_output output) {
     output.write(output.context, &drawn, 1);
 }
 
+/* Gives some bytes, and then none, though it says so. */
+static void draws_nothing(void *context, alluvium_output output) {
+    (void)context;
+    output.write(output.context, (const uint8_t *)"x", 1);
+    output.write(output.context, NULL, 5);
+}
+
 static void sees(void *context, alluvium_slice value) {
     host *known = context;
     alluvium_key key = in_group(3, "JFK");
@@ -99,6 +106,13 @@ static int32_t count(void *context, alluvium_slice event, alluvium_applying appl
         if (status == ALLUVIUM_OK)
             status = alluvium_applying_get(applying, known->broken, &key, memory, sizeof memory, &len, NULL);
         CHECK(status == ALLUVIUM_PANIC);
+        return 0;
+    }
+    if (same(event, "draws nothing")) {
+        /* And goes on, as if nothing had been. */
+        alluvium_status drew = alluvium_applying_determinant(applying, draws_nothing, NULL, memory, sizeof memory, &len, NULL);
+        const char *put = drew == ALLUVIUM_OK ? "it was drawn" : "1";
+        OK(alluvium_applying_put(applying, known->counts, &key, text(put), ERROR));
         return 0;
     }
     if (same(event, "misuses")) {
@@ -204,7 +218,9 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_set_time(writer, 1000, ERROR));
     OK(alluvium_writer_apply_event(writer, handler, 3, text("count"), ERROR));
     is(&known, "1", 1, "1");
-
+    /* What could not be drawn isn't there when the event is applied again: it fails, whatever its handler makes of it. */
+    IS(ALLUVIUM_EVENT_HANDLER, alluvium_writer_apply_event(writer, handler, 3, text("draws nothing"), ERROR));
+    is(&known, "1", 1, "1");
     /* Once. */
     alluvium_event_id id = {1, 7}, earlier = {1, 6}, other = {2, 6};
     OK(alluvium_writer_apply_event_once(writer, handler, 3, id, text("count"), &applied, ERROR));
@@ -214,7 +230,7 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_apply_event_once(writer, handler, 3, earlier, text("count"), NULL, ERROR));
     OK(alluvium_writer_apply_event_once(writer, handler, 3, other, text("count"), NULL, ERROR));
     is(&known, "3", 3, "123");
-    CHECK(known.calls == 3 && known.drawn == 3);
+    CHECK(known.calls == 4 && known.drawn == 3);
     OK(alluvium_store_already_applied(made.store, 3, earlier, &applied, ERROR));
     CHECK(applied == 1);
     OK(alluvium_store_already_applied(made.store, 4, earlier, &applied, ERROR));

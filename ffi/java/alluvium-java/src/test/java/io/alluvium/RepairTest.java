@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -50,6 +51,63 @@ class RepairTest {
     private static void assertStatus(Status status, org.junit.jupiter.api.function.Executable call) {
         AlluviumException thrown = assertThrows(AlluviumException.class, call);
         assertEquals(status, thrown.status(), thrown.getMessage());
+    }
+
+    private static int forEver(int depth) {
+        return forEver(depth + 1) + 1;
+    }
+
+    /** Nothing of what an invariant throws ends the process, or the call with anything but its failure; nor do threads that set and clear some. */
+    @Test
+    void invariantsMayThrowAnythingAndComeAndGo() throws Exception {
+        Store store = fixture.store;
+        State values = store.state(StateOptions.value("values"));
+        HandlerId put = store.handler("put", 1, (event, applying) -> applying.put(values, jfk(), event));
+        Applying[] kept = new Applying[1];
+        List<Invariant> invariants = List.of(
+                (event, applying) -> forEver(0) > 0,
+                (event, applying) -> {
+                    throw new OutOfMemoryError("none left");
+                },
+                (event, applying) -> {
+                    store.close();
+                    return true;
+                },
+                (event, applying) -> {
+                    kept[0] = applying;
+                    throw new InterruptedException();
+                });
+        try (Writer writer = store.writer(store.range())) {
+            long offset = 0;
+            for (Invariant invariant : invariants) {
+                long trigger = store.watch(invariant);
+                EventId id = EventId.of(1, ++offset);
+                assertStatus(Status.EVENT_HANDLER, () -> writer.applyEventOnce(put, GROUP, id, bytes("event")));
+                assertTrue(store.alreadyApplied(GROUP, id));
+                store.unwatch(trigger);
+            }
+            assertStatus(Status.HANDLE, () -> kept[0].get(values, jfk()));
+
+            AtomicBoolean stop = new AtomicBoolean();
+            Thread coming = new Thread(() -> {
+                while (!stop.get()) {
+                    byte[] own = new byte[1_000];
+                    long trigger = store.watch((event, applying) -> own.length == 1_000);
+                    store.unwatch(trigger);
+                    store.unwatch(trigger);
+                }
+            });
+            coming.start();
+            for (int event = 0; event < 1_000; event++) {
+                assertTrue(writer.applyEventOnce(put, GROUP, EventId.of(1, ++offset), bytes("event")));
+                if (event % 250 == 0) {
+                    System.gc();
+                }
+            }
+            stop.set(true);
+            coming.join();
+            assertEquals(List.of(), store.fired());
+        }
     }
 
     @Test
