@@ -62,8 +62,9 @@ impl Positions {
     pub fn may_be_refused(&self, store: &Store, position: u64, is_transactional: bool) -> bool {
         let kept = store.checkpoints();
         let mut of_history = kept.iter().rev().take(HISTORY).map(|info| info.position);
-        // That of a commit's position may have what was rolled back since.
-        let begin = of_history.find(|at| *at < position || *at == position && !is_transactional);
+        let newest = of_history.find(|at| *at <= position);
+        // That of the last commit before the position may have what was rolled back since.
+        let begin = if is_transactional { of_history.find(|at| Some(*at) < newest) } else { newest };
         let is_before = begin.is_none() && !kept.is_empty();
         let is_on_the_way = |at: &u64| *at >= begin.unwrap_or(0) && *at <= position;
         is_before || position < self.gap || self.rollbacks.iter().any(is_on_the_way)
