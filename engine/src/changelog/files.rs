@@ -31,9 +31,9 @@ pub struct Files {
     /// What is to be written next; kept for its memory.
     buffer: Buffer,
     /// The blocks in it.
-    prepared: Vec<BlockAt>,
+    prepared: Vec<(u64, BlockHeader)>,
     /// The blocks that were written to files that are there, in order: whoever reads them back needn't look for them.
-    written: Vec<BlockAt>,
+    written: Vec<Written>,
 }
 
 /// A file and where it stands in the stream.
@@ -47,17 +47,15 @@ pub struct FileAt {
     pub before: u64,
 }
 
-/// A block and where it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BlockAt {
-    /// The number of its file.
+/// The blocks that were written to a file.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The number of the file.
     pub file: u64,
-    /// What the checksums of that one's blocks are bound to.
+    /// What the checksums of its blocks are bound to.
     pub nonce: u64,
-    /// Where it begins in the file.
-    pub at: u64,
-    /// Its header.
-    pub header: BlockHeader,
+    /// Where each begins in the file, and its header. Shared with those who read them back.
+    pub blocks: Arc<Vec<(u64, BlockHeader)>>,
 }
 
 #[derive(Debug)]
@@ -120,8 +118,7 @@ impl Files {
         for pieces in blocks {
             let begin = at + self.buffer.len() as u64;
             let header = push_block(&mut self.buffer, pieces, taken.durable, current.nonce, at)?;
-            let (file, nonce) = (current.number, current.nonce);
-            self.prepared.extend(header.map(|header| BlockAt { file, nonce, at: begin, header }));
+            self.prepared.extend(header.map(|header| (begin, header)));
         }
         Ok(())
     }
@@ -162,7 +159,13 @@ impl Files {
         if outcome.is_ok() {
             current.at += self.buffer.len() as u64;
             current.dirty = !sync && (current.dirty || !self.buffer.is_empty());
-            self.written.append(&mut self.prepared);
+            if !self.prepared.is_empty() && self.written.last().is_none_or(|last| last.file != current.number) {
+                let blocks = Arc::default();
+                self.written.push(Written { file: current.number, nonce: current.nonce, blocks });
+            }
+            if let Some(last) = self.written.last_mut() {
+                Arc::make_mut(&mut last.blocks).append(&mut self.prepared);
+            }
         }
         self.prepared.clear();
         self.buffer.clear();
@@ -174,7 +177,7 @@ impl Files {
 
     /// What [`History`](super::History) wants to know: the files that there are, or are to be, and the blocks that were written to them since
     /// the store was opened.
-    pub fn known(&self) -> (Vec<FileAt>, Vec<BlockAt>) {
+    pub fn known(&self) -> (Vec<FileAt>, Vec<Written>) {
         (self.there.iter().copied().chain(self.next).collect(), self.written.clone())
     }
 
@@ -185,7 +188,7 @@ impl Files {
         {
             self.storage.remove(&names::changelog_name(number))?;
             self.there.remove(0);
-            self.written.retain(|block| block.file != number);
+            self.written.retain(|written| written.file != number);
         }
         Ok(())
     }

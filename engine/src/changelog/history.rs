@@ -3,7 +3,7 @@
 //! The blocks of the range are found once, by their headers; payloads are read, and checked, as often as their records are asked for,
 //! and only those of blocks that are wanted. What an abort undid is left out, and what lies behind the position that recovery went back to.
 
-use super::files::{BlockAt, FileAt, damaged, is_payload};
+use super::files::{FileAt, Written, damaged, is_payload};
 use super::format::{BLOCK_HEADER_BYTES, BlockHeader, PAGE_BYTES};
 use super::record::{self, Record};
 use super::tail::header_of;
@@ -48,7 +48,7 @@ struct Part {
     /// Where what the next file follows ends: what this one has from there on is void.
     limit: u64,
     /// Blocks and where they are.
-    blocks: Vec<(u64, BlockHeader)>,
+    blocks: Arc<Vec<(u64, BlockHeader)>>,
 }
 
 impl History {
@@ -62,7 +62,7 @@ impl History {
     pub fn open(
         storage: &dyn Storage,
         store: u128,
-        (there, written): (&[FileAt], &[BlockAt]),
+        (there, written): (&[FileAt], &[Written]),
         from: u64,
         to: u64,
     ) -> Result<Self> {
@@ -83,15 +83,13 @@ impl History {
             }
             let limit = next.map_or(u64::MAX, |next| next.before);
             let file = storage.open(&names::changelog_name(begins.number))?;
-            let mut part = Part { file, begins, store, nonce: OnceLock::new(), limit, blocks: Vec::new() };
-            let known = written.partition_point(|block| block.file < begins.number);
-            let known = written[known..].iter().take_while(|block| block.file == begins.number);
-            for block in known {
-                part.nonce.get_or_init(|| block.nonce);
-                part.blocks.push((block.at, block.header));
-            }
-            if part.blocks.is_empty() {
-                part.find_blocks(from, to)?;
+            let mut part = Part { file, begins, store, nonce: OnceLock::new(), limit, blocks: Arc::default() };
+            match written.binary_search_by_key(&begins.number, |written| written.file) {
+                Ok(known) => {
+                    part.nonce.get_or_init(|| written[known].nonce);
+                    part.blocks = Arc::clone(&written[known].blocks);
+                }
+                Err(_) => part.blocks = Arc::new(part.find_blocks(from, to)?),
             }
             history.parts.push(part);
         }
@@ -111,7 +109,7 @@ impl History {
 
     /// Whether any of its blocks has events; those of others than are asked for, perhaps.
     pub fn has_events(&self) -> bool {
-        self.parts.iter().flat_map(|part| &part.blocks).any(|(_, header)| header.has_events)
+        self.parts.iter().flat_map(|part| part.blocks.iter()).any(|(_, header)| header.has_events)
     }
 
     /// Gives the records from a position up to another to `each`, in order, with the positions before and behind each, until it says no.
@@ -235,7 +233,7 @@ impl History {
 
     /// What each abort made void: all since the commit before it.
     fn find_voids(&mut self) -> Result<()> {
-        if !self.parts.iter().flat_map(|part| &part.blocks).any(|(_, header)| header.has_aborts) {
+        if !self.parts.iter().flat_map(|part| part.blocks.iter()).any(|(_, header)| header.has_aborts) {
             return Ok(());
         }
         let (mut voids, mut since) = (Vec::new(), self.from);
@@ -274,8 +272,9 @@ impl Part {
         Ok(*self.nonce.get_or_init(|| header.nonce))
     }
 
-    /// Follows the blocks of the file, and notes those of the range.
-    fn find_blocks(&mut self, from: u64, to: u64) -> Result<()> {
+    /// The blocks of the file that lie in the range.
+    fn find_blocks(&self, from: u64, to: u64) -> Result<Vec<(u64, BlockHeader)>> {
+        let mut blocks = Vec::new();
         let (mut at, mut position) = (PAGE_BYTES as u64, self.begins.first);
         let end = to.min(self.limit);
         while position < end {
@@ -284,12 +283,12 @@ impl Part {
                 return Err(damaged(self.file.path(), at, detail));
             };
             if header.end() > from {
-                self.blocks.push((at, header));
+                blocks.push((at, header));
             }
             at += header.file_bytes();
             position = header.end();
         }
-        Ok(())
+        Ok(blocks)
     }
 
     fn header_at(&self, at: u64) -> Result<Option<BlockHeader>> {

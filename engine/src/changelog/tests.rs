@@ -332,21 +332,20 @@ fn what_has_traced_events_is_written_in_blocks_that_are_read_soon() {
     world.change(5);
     let end = world.commit();
     world.write();
-    let (_, blocks) = world.log.files().known();
-    let lens: Vec<usize> = blocks.iter().map(|block| block.header.len as usize).collect();
+    let blocks = Arc::clone(&world.log.files().known().1[0].blocks);
+    let lens: Vec<usize> = blocks.iter().map(|(_, header)| header.len as usize).collect();
     assert!(lens.len() > len / TRACED_BLOCK_BYTES && lens.iter().all(|len| *len <= TRACED_BLOCK_BYTES), "{lens:?}");
     assert_eq!(lens.iter().sum::<usize>() as u64, end);
-    let ends: Vec<u64> =
-        blocks.iter().map(|block| block.header.position + u64::from(block.header.commit_end)).collect();
+    let ends: Vec<u64> = blocks.iter().map(|(_, header)| header.position + u64::from(header.commit_end)).collect();
     assert_eq!(ends.last(), Some(&end));
-    assert!(blocks[..blocks.len() - 1].iter().all(|block| block.header.commit_end == 0));
+    assert!(blocks[..blocks.len() - 1].iter().all(|(_, header)| header.commit_end == 0));
     assert_replays(&world.find(0).unwrap(), 0, 20_008);
     // One of them that is damaged is told from its neighbours.
     let whole = std::fs::read(world.file(1)).unwrap();
     let mut damaged = whole.clone();
-    damaged[blocks[2].at as usize + 100] ^= 1;
+    damaged[blocks[2].0 as usize + 100] ^= 1;
     std::fs::write(world.file(1), damaged).unwrap();
-    let (from, to) = (blocks[3].header.position, blocks[3].header.end());
+    let (from, to) = (blocks[3].1.position, blocks[3].1.end());
     let history = world.history(0, end).unwrap();
     let mut found = 0;
     history
@@ -356,7 +355,7 @@ fn what_has_traced_events_is_written_in_blocks_that_are_read_soon() {
         })
         .unwrap();
     assert!(found > 1_000, "{found}");
-    let error = history.stretch(blocks[2].header.position, from, |_, _, _| Ok(true)).unwrap_err();
+    let error = history.stretch(blocks[2].1.position, from, |_, _, _| Ok(true)).unwrap_err();
     assert!(matches!(&error, Error::Storage(error) if error.fault == Fault::Corrupt), "{error}");
 }
 
@@ -375,8 +374,11 @@ fn a_file_of_one_block_that_is_damaged_is_not_one_that_was_never_written() {
     }
     world.commit();
     world.write();
-    let blocks = world.log.files().known().1;
-    assert_eq!(blocks.iter().map(|block| block.file).collect::<Vec<_>>(), [1, 2, 3, 4, 4]);
+    let written = world.log.files().known().1;
+    assert_eq!(
+        written.iter().map(|of| (of.file, of.blocks.len())).collect::<Vec<_>>(),
+        [(1, 1), (2, 1), (3, 1), (4, 2)]
+    );
     check(&world).unwrap();
     for number in 1..4 {
         let path = world.file(number);
