@@ -18,7 +18,8 @@
 //! Files are named by a number that rises, have their room taken when they are made, and hold blocks of whole pages. A block is never
 //! written twice. Invariants:
 //! - a file's blocks follow each other without a gap in position; the next file begins where the file before it ends, or, after
-//!   recovery, at an earlier position, where recovery ended: what the file before has from there on is void;
+//!   recovery, at an earlier position, where recovery ended: what the file before has from there on is void. Or at a later one, where the
+//!   store was opened at another checkpoint: its header says where the file before ends, so that a gap isn't taken for damage, nor damage for a gap;
 //! - the next file is made only when all of the file before it is durable, up to where the next one begins;
 //! - a block says up to which position the stream was durable when it was made. So a block that is damaged is told from one that
 //!   was never wholly written: if any later block claims that it was durable, it is damage, and recovery refuses it;
