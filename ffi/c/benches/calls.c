@@ -39,15 +39,20 @@ static int operation_of(const char *name) {
     exit(2);
 }
 
+/* In the order of their use, which is not that of the puts: a cache miss in a table of keys would be part of each operation. */
 static uint8_t (*keys)[KEY_BYTES], (*absent)[KEY_BYTES];
+
+static void make_key(uint8_t *key, uint64_t number) {
+    uint64_t parts[2] = {mixed(2 * number), mixed(2 * number + 1)};
+    memcpy(key, parts, KEY_BYTES);
+}
 
 static void make_keys(void) {
     keys = malloc(sizeof *keys * KEYS);
     absent = malloc(sizeof *absent * KEYS);
     for (uint64_t i = 0; i < KEYS; i++) {
-        uint64_t parts[2] = {mixed(2 * i), mixed(2 * i + 1)}, others[2] = {mixed(2 * (i + KEYS)), 0};
-        memcpy(keys[i], parts, KEY_BYTES);
-        memcpy(absent[i], others, KEY_BYTES);
+        make_key(keys[i], i * 7919 % KEYS);
+        make_key(absent[i], i + KEYS);
     }
 }
 
@@ -95,7 +100,9 @@ int main(int argc, char **argv) {
     uint8_t *memory = calloc(BATCH, value_len + 8);
     alluvium_slice value = {memory, value_len};
     for (size_t i = 0; i < KEYS; i++) {
-        alluvium_key key = key_at(keys, i);
+        uint8_t first[1][KEY_BYTES];
+        make_key(first[0], i);
+        alluvium_key key = key_at(first, 0);
         must(alluvium_writer_put(writer, values, &key, value, &error), &error);
     }
     alluvium_key batch[BATCH];
@@ -127,14 +134,12 @@ int main(int argc, char **argv) {
             continue;
         }
         for (size_t i = 0; i < KEYS; i++) {
-            /* An order that is not that of the puts. */
-            size_t at = i * 7919 % KEYS;
-            alluvium_key key = key_at(keys, at);
+            alluvium_key key = key_at(keys, i);
             if (operation == GET) {
                 must(alluvium_writer_get(writer, values, &key, memory, value_len, &len, &error), &error);
                 sum += len;
             } else if (operation == MISS) {
-                key.key.data = absent[at];
+                key.key.data = absent[i];
                 must(alluvium_writer_get(writer, values, &key, memory, value_len, &len, &error), &error);
                 sum += len;
             } else if (operation == PUT) {

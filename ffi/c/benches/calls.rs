@@ -63,10 +63,10 @@ fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-fn key(first: u64, second: u64) -> [u8; 16] {
+fn key(number: u64) -> [u8; 16] {
     let mut key = [0; 16];
-    key[..8].copy_from_slice(&first.to_le_bytes());
-    key[8..].copy_from_slice(&second.to_le_bytes());
+    key[..8].copy_from_slice(&mixed(2 * number).to_le_bytes());
+    key[8..].copy_from_slice(&mixed(2 * number + 1).to_le_bytes());
     key
 }
 
@@ -82,11 +82,13 @@ fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -
     let values = store.state(StateOptions::value("values"))?;
     let lists = store.state(StateOptions::list("lists"))?;
     let mut writer = store.writer(store.range())?;
-    let keys: Vec<_> = (0..KEYS as u64).map(|i| key(mixed(2 * i), mixed(2 * i + 1))).collect();
-    let absent: Vec<_> = (0..KEYS as u64).map(|i| key(mixed(2 * (i + KEYS as u64)), 0)).collect();
+    let all = KEYS as u64;
+    // In the order of their use, which is not that of the puts: a cache miss in a table of keys would be part of each operation.
+    let keys: Vec<_> = (0..all).map(|i| key(i * 7919 % all)).collect();
+    let absent: Vec<_> = (0..all).map(|i| key(i + all)).collect();
     let (value, mut memory) = (vec![0; value_len], vec![0; BATCH * (value_len + 8)]);
-    for key in &keys {
-        writer.put(values, store.key(key), &value)?;
+    for number in 0..all {
+        writer.put(values, store.key(&key(number)), &value)?;
     }
     let (mut batch, mut sum, mut done) = (Vec::with_capacity(BATCH), 0, 0);
     let operation = operation_of(operation);
@@ -100,9 +102,8 @@ fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -
             }
             continue;
         }
-        for i in 0..KEYS {
-            let at = i * 7919 % KEYS;
-            let key = store.key(&keys[at]);
+        for (used, absent) in keys.iter().zip(&absent) {
+            let key = store.key(used);
             let take = |memory: &mut [u8], value: Option<&[u8]>| {
                 value.map_or(0, |value| {
                     memory[..value.len()].copy_from_slice(value);
@@ -111,9 +112,7 @@ fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -
             };
             match operation {
                 Operation::Get => sum += writer.read(values, key, |value| take(&mut memory, value))?,
-                Operation::Miss => {
-                    sum += writer.read(values, store.key(&absent[at]), |value| take(&mut memory, value))?
-                }
+                Operation::Miss => sum += writer.read(values, store.key(absent), |value| take(&mut memory, value))?,
                 Operation::Put => writer.put(values, key, &value)?,
                 Operation::Update => writer.update(values, key, add_one)?,
                 Operation::Append => writer.append(lists, key, &value)?,
