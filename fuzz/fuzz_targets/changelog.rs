@@ -3,6 +3,7 @@
 #![no_main]
 
 use alluvium::changelog::History;
+use alluvium::changelog::files::FileAt;
 use alluvium::changelog::format::{BLOCK_HEADER_BYTES, BlockHeader, FileHeader, PAGE_BYTES, payload_sum};
 use alluvium::changelog::record::{self, Record};
 use alluvium::changelog::tail;
@@ -88,8 +89,9 @@ fn whole(bytes: &[u8], from: u64) {
     if let Some((to, records)) = whole {
         assert!(later.is_some_and(|later| to <= later.0 && records <= later.1));
     }
+    let there = [FileAt { number: 1, first: 0, before: 0 }];
     for to in [from + 1, u64::MAX] {
-        if let Ok(history) = History::open(&*storage, STORE, (&[(1, 0)], &[]), from, to) {
+        if let Ok(history) = History::open(&*storage, STORE, (&there, &[]), from, to) {
             let mut at = from;
             let _ = history.records(from, to, |_, begin, end| {
                 assert!(at <= begin && begin < end && end <= to);
