@@ -6,9 +6,9 @@
 mod arguments;
 
 use alluvium_c::{
-    batches::*, buffer::*, bulk::*, checkpoint::*, commit::*, cursor::*, engine::*, error::*, inspect::*, lists::*,
-    maps::*, pacing::*, past::*, reader::*, recovery::*, rollback::*, snapshot::*, state::*, store::*, ticket::*,
-    transaction::*, types::*, writer::*,
+    batches::*, buffer::*, bulk::*, checkpoint::*, commit::*, cursor::*, engine::*, error::*, files::*, inspect::*,
+    lists::*, maps::*, multiset::*, pacing::*, past::*, reader::*, recovery::*, rollback::*, snapshot::*, state::*,
+    store::*, ticket::*, transaction::*, types::*, writer::*,
 };
 use alluvium_ffi::Status;
 use arguments::{Argument, Source};
@@ -109,6 +109,7 @@ fn work(source: &mut Source<'_>, number: u8) {
         alluvium_reader_get(a b c d e f g);
         alluvium_reader_list(a b c d e);
         alluvium_reader_map_get(a b c d e f g h);
+        alluvium_reader_map_contains(a b c d e);
         alluvium_reader_fetch(a b c d);
         alluvium_snapshot_set_time(a b c);
         alluvium_snapshot_get(a b c d e f g);
@@ -197,6 +198,17 @@ fn manage(source: &mut Source<'_>, number: u8) {
         alluvium_error_get(a b c d);
         alluvium_open_handles(a);
         alluvium_verify(a b c d);
+        alluvium_describe(a b c);
+        alluvium_usage(a b c d);
+        alluvium_store_operator(a b c d);
+        alluvium_store_logging(a b c d e);
+        alluvium_pending_label(a b c);
+        alluvium_files_info(a b c);
+        alluvium_past_position(a b c);
+        alluvium_multiset_operand(a b c d);
+        alluvium_multiset_count(a b c d);
+        alluvium_multiset_elements(a b c);
+        alluvium_multiset_top(a b c d);
     );
 }
 

@@ -203,6 +203,7 @@ places!(
     u16,
     u32,
     u64,
+    i64,
     usize,
     i32,
     *const c_char,
@@ -214,12 +215,24 @@ places!(
     alluvium_store_options,
     alluvium_state_options,
     alluvium_c::checkpoint::alluvium_numbers,
-    alluvium_c::checkpoint::alluvium_file,
-    alluvium_c::checkpoint::alluvium_item,
+    alluvium_c::files::alluvium_file,
+    alluvium_c::files::alluvium_item,
     alluvium_c::pacing::alluvium_conflict,
     alluvium_c::recovery::alluvium_recovery,
     alluvium_c::past::alluvium_rolled_back
 );
+
+impl Argument for i64 {
+    fn make(source: &mut Source<'_>) -> Self {
+        u64::make(source).cast_signed()
+    }
+}
+
+impl Argument for *const u64 {
+    fn make(source: &mut Source<'_>) -> Self {
+        <*mut u64>::make(source).cast_const()
+    }
+}
 
 impl Argument for *mut u8 {
     fn make(source: &mut Source<'_>) -> Self {
