@@ -403,6 +403,8 @@ fn the_same_in_transactions() {
 
 /// How many events each of the writers applies.
 const EVENTS: u64 = 40_000;
+/// How many checkpoints are taken meanwhile at most.
+const CHECKPOINTS: u64 = 500;
 
 /// Applies events to the writer's key groups in turns, each adding 1.
 fn apply_all(mut writer: Writer, handler: HandlerId, first: KeyGroup) -> Writer {
@@ -421,7 +423,8 @@ fn cut_meanwhile(store: &Store, is_done: &AtomicBool) -> Vec<u64> {
         let commit = store.commit(Commit::default()).unwrap();
         positions.push(commit.position);
         match round % 16 {
-            3 => drop(store.barrier(Barrier::new(round)).unwrap().wait().unwrap()),
+            // No more than the history keeps, however long the writers take.
+            3 if round < 16 * CHECKPOINTS => drop(store.barrier(Barrier::new(round)).unwrap().wait().unwrap()),
             7 => drop(store.snapshot().unwrap()),
             9 => drop(store.position().unwrap()),
             11 => drop(store.closure(&[]).unwrap()),
@@ -441,7 +444,7 @@ fn both(get: impl Fn(State) -> Option<Vec<u8>>, states: [State; 3]) -> (u64, u64
 
 fn beside_one_another(mode: LogMode, traced: bool) {
     let kind = Kind { mode, traced, transactional: false, sources: 1 };
-    let options = StoreOptions { history: History { checkpoints: 1_000 }, ..kind.options() };
+    let options = StoreOptions { history: History { checkpoints: 2 * CHECKPOINTS as usize }, ..kind.options() };
     let engine = Engine::open(EngineOptions { memory_budget_bytes: 16 << 20, ..EngineOptions::default() }).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let store = open(&engine, directory.path(), &options);

@@ -197,6 +197,12 @@ fn manage(source: &mut Source<'_>, number: u8) {
         alluvium_buffer_data(a b c);
         alluvium_error_get(a b c d);
         alluvium_open_handles(a);
+    );
+}
+
+/// Looks at what is there.
+fn look(source: &mut Source<'_>, number: u8) {
+    calls!(source, number;
         alluvium_verify(a b c d);
         alluvium_describe(a b c);
         alluvium_usage(a b c d);
@@ -295,10 +301,11 @@ fuzz_target!(|bytes: &[u8]| {
     source.begin();
     for _ in 0..CALLS_MAX {
         let Some((group, number)) = source.next_call() else { break };
-        match group % 8 {
+        match group % 9 {
             0 | 1 => make(&mut source, number),
             2..=4 => work(&mut source, number),
             5 | 6 => manage(&mut source, number),
+            7 => look(&mut source, number),
             _ => close(&mut source, number),
         }
     }
