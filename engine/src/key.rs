@@ -41,6 +41,7 @@ impl<'a> Key<'a> {
     }
 
     /// A key without a namespace, in the key group that [`key_group_of`] gives it among `key_groups`.
+    #[inline]
     pub fn hashed(key_groups: u32, key: &'a [u8]) -> Self {
         Self::new(key_group_of(key, key_groups), key)
     }

@@ -9,6 +9,8 @@
 
 use crate::hot::bucket::{self, tag_of};
 use crate::hot::record::{EXPIRY, FRESH, LONE, Record, USED, VALUE, hash_area};
+#[cfg(not(loom))]
+use crate::hot::table::Head;
 use crate::hot::{Hot, Probe};
 use crate::key::Key;
 use crate::platform::arena::{NONE, Ref, Words};
@@ -23,6 +25,12 @@ const LONG_MASK: u64 = MASK & !0xFFFF_FFFF;
 const LONG_PLAIN: u64 = PLAIN & !0xFFFF_FFFF;
 /// A longer value that has to be copied isn't quick: that takes much longer than the way to it.
 const COPIED_BYTES_MAX: usize = 4096;
+
+/// Whether a word of a record's has these bytes.
+#[inline(always)]
+fn is(word: &AtomicU64, bytes: &[u8; 8]) -> bool {
+    word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes)
+}
 
 /// A value that can be changed quickly, once its record is of the current epoch.
 #[derive(Clone, Copy, Debug)]
@@ -111,11 +119,37 @@ impl Hot {
 
     /// The value of a key without namespace in a state whose values don't expire, `Some(None)` where there is none; `None` where
     /// there is more to it: the disk has to be asked, or the record to be marked as used. `group` as for [`Hot::quick`].
+    /// A function of its own: it needs every register, and in its callers, which have others in mind, it would keep half of what it knows on
+    /// the stack.
     #[cfg(not(loom))]
-    #[inline(always)]
+    #[inline(never)]
+    #[expect(unsafe_code, reason = "borrows a value whose only writer is borrowed")]
     pub fn quick_value(&self, state: u16, group: u16, hash: u64, area: &[u8]) -> Option<Option<&[u8]>> {
-        let arena = self.arena();
+        let words = self.arena().words();
         let head = self.heads.get(usize::from(state))?.get(usize::from(group))?;
+        let ([a, b], []) = area.as_chunks::<8>() else { return self.value_of_any(head, hash, area) };
+        let mut is_alike = false;
+        let found = head.find_quickly(words, hash, |at| {
+            let [lead, first, second] = words.array::<3>(at + 1);
+            let lead = lead.load(Ordering::Relaxed);
+            let found = lead & LONG_MASK == LONG_PLAIN | 16 << 32 && is(first, a) && is(second, b);
+            is_alike |= !found;
+            found.then_some((at + 4, lead as u32 as usize))
+        });
+        match found {
+            // SAFETY: the borrow of `self` keeps the owner, the only writer, from changing the record while it lasts.
+            Some((at, len)) => Some(Some(unsafe { self.arena().bytes(at, len) })),
+            None if is_alike => self.value_of_any(head, hash, area),
+            None => (!head.is_spilled()).then_some(None),
+        }
+    }
+
+    /// [`Hot::quick_value`] of keys of any length; and where a record with the same tag isn't a plain value of the key: it may be one that isn't
+    /// plain.
+    #[cfg(not(loom))]
+    #[inline(never)]
+    fn value_of_any(&self, head: &Head, hash: u64, area: &[u8]) -> Option<Option<&[u8]>> {
+        let arena = self.arena();
         let Some((at, _)) = head.find(arena, hash, |at| Record::load(arena, at).is_at(arena, area, false)) else {
             return (!head.is_spilled()).then_some(None);
         };
@@ -127,7 +161,6 @@ impl Hot {
     /// As [`Hot::quick_at`] for the length that keys mostly have: one look at where the record lies, then words of it.
     #[inline(always)]
     fn quick_of_two_words<'a>(&self, words: Words<'a>, at: Ref, a: &[u8; 8], b: &[u8; 8]) -> Option<Quick<'a>> {
-        let is = |word: &AtomicU64, bytes: &[u8; 8]| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes);
         let [stamp, lead, first, second, value] = words.array::<5>(at);
         let found = lead.load(Ordering::Relaxed) & MASK == PLAIN | 16 << 32 && is(first, a) && is(second, b);
         found.then(|| Quick::new(at, stamp, value))

@@ -186,8 +186,8 @@ impl Head {
         None
     }
 
-    /// The first record that `is_it` accepts among those whose tag fits the hash: as [`Head::find`], for the owner alone,
-    /// and without a place.
+    /// What `is_it` makes of the first record that it accepts among those whose tag fits the hash: as [`Head::find`], for the owner alone,
+    /// and without a place. A slot may be empty still, [`NONE`].
     #[inline(always)]
     pub fn find_quickly<R>(&self, words: Words<'_>, hash: u64, mut is_it: impl FnMut(Ref) -> Option<R>) -> Option<R> {
         let page = self.page(words, hash);
@@ -207,9 +207,11 @@ impl Head {
                 }
                 mask &= mask - 1;
             }
-            // Beyond the end it would go on at the start; so few do that they may take the longer way.
-            index += 1;
-            if tags.passed() == 0 || index == u32::from(page.buckets) {
+            if tags.passed() == 0 {
+                return None;
+            }
+            index = if index + 1 == u32::from(page.buckets) { 0 } else { index + 1 };
+            if index == page.home(hash) {
                 return None;
             }
         }

@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a function does.
-pub type Outcome = Result<Status, Failure>;
+pub type Outcome = Result<Status, Box<Failure>>;
 
 /// Runs a function's body: what went wrong goes to `error`, unless that is null, and a panic no further.
 #[inline]
@@ -20,7 +20,7 @@ pub unsafe fn call(error: *mut alluvium_error, body: impl FnOnce() -> Outcome) -
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => status.code(),
         // SAFETY: the caller's `error`.
-        Ok(Err(failure)) => unsafe { error::tell(error, failure) },
+        Ok(Err(failure)) => unsafe { error::tell(error, *failure) },
         // SAFETY: as above.
         Err(panic) => unsafe { error::tell(error, Failure::Panic(message_of(&*panic))) },
     }
@@ -276,6 +276,12 @@ pub unsafe fn answer(value: Option<&[u8]>, memory: *mut u8, capacity: usize, len
     }
     if !value.is_empty() {
         place(memory, "the memory for the value")?;
+        // The commonest length, without a call.
+        if let Ok(word) = <[u8; 8]>::try_from(value) {
+            // SAFETY: as below.
+            unsafe { memory.cast::<[u8; 8]>().write(word) };
+            return Ok(Status::Ok);
+        }
         // SAFETY: `capacity` bytes are there, and the engine's memory is elsewhere.
         unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), memory, value.len()) };
     }

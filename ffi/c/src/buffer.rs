@@ -3,7 +3,7 @@
 use crate::arguments::{Outcome, call, give, outside_callback, place, slice};
 use crate::types::*;
 use alluvium_ffi::handles::{self, One};
-use alluvium_ffi::{Failure, Kind, Object, Status};
+use alluvium_ffi::{Kind, Object, Status};
 
 /// What a buffer's handle stands for.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn alluvium_buffer_data(
             if !records.is_null() {
                 give(records, "records", buffer.records)?;
             }
-            Ok::<_, Failure>(Status::Ok)
+            Ok(Status::Ok)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Events: handlers of the host's that change state for them, applied and logged by the engine.
 
 use crate::arguments::{
-    Context, NOTHING, Output, answer, bytes, call, copied_key, give, key, map_range, one, place, slice, text,
+    Context, NOTHING, Outcome, Output, answer, bytes, call, copied_key, give, key, map_range, one, place, slice, text,
 };
 use crate::store::StoreObject;
 use crate::types::*;
@@ -202,7 +202,7 @@ unsafe fn inside<R>(
     applying: alluvium_applying,
     error: *mut alluvium_error,
     operation: impl FnOnce(&mut Applying<'_>, u32) -> Result<R, Failure>,
-    done: impl FnOnce(R) -> Result<Status, Failure>,
+    done: impl FnOnce(R) -> Outcome,
 ) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
     unsafe { call(error, || done(applying::with(applying.id, operation)?)) }

@@ -1,6 +1,6 @@
 //! Repair: which events depend on others, and taking bad ones back.
 
-use crate::arguments::{array, bytes, call, give, key, one, place, slice};
+use crate::arguments::{Outcome, array, bytes, call, give, key, one, place, slice};
 use crate::buffer;
 use crate::events::alluvium_event_id;
 use crate::lists;
@@ -201,7 +201,7 @@ unsafe fn ids(given: *const alluvium_event_id, len: usize) -> Result<Vec<EventId
     Ok(unsafe { array(given, len) }?.iter().map(|id| EventId::from(*id)).collect())
 }
 
-unsafe fn leave(repair: *mut alluvium_repair, object: RepairObject, parent: Handle) -> Result<Status, Failure> {
+unsafe fn leave(repair: *mut alluvium_repair, object: RepairObject, parent: Handle) -> Outcome {
     let id = handles::insert(object, parent)?;
     // SAFETY: the caller's `repair`, which was checked before.
     unsafe { give(repair, "repair", alluvium_repair { id }) }?;

@@ -18,7 +18,7 @@
 
 use crate::slot::{Entered, Slot, is_whole, kind_of};
 use crate::status::Misuse;
-use crate::threads;
+use crate::threads::{self, Caller};
 use parking_lot::Mutex;
 use std::any::TypeId;
 use std::collections::VecDeque;
@@ -199,56 +199,75 @@ fn disown(parent: Handle) {
 
 /// How rights to an object are taken.
 mod sealed {
-    use super::{Boxed, Entered, Handle, Misuse, Slot, kind_of, slot_for, threads};
-
-    pub type Found = Result<(&'static Slot<Boxed>, Entered<'static>), Misuse>;
+    use super::{Boxed, Entered, Handle, Inside, Misuse, Slot, found, kind_of, slot_for, threads};
 
     pub trait Mode: 'static {
-        fn enter(handle: Handle, kind: u8) -> Found;
+        fn enter(handle: Handle, kind: u8) -> Result<Inside, Misuse>;
     }
 
     impl Mode for super::Many {
         #[inline]
-        fn enter(handle: Handle, kind: u8) -> Found {
+        fn enter(handle: Handle, kind: u8) -> Result<Inside, Misuse> {
             let slot = slot_for(handle, kind)?;
-            Ok((slot, slot.enter_many(handle)?))
+            found(slot, slot.enter_many(handle)?)
         }
     }
 
     impl Mode for super::One {
         #[inline]
-        fn enter(handle: Handle, kind: u8) -> Found {
+        fn enter(handle: Handle, kind: u8) -> Result<Inside, Misuse> {
             let slot = slot_for(handle, kind)?;
-            Ok((slot, slot.enter_one(handle)?))
+            found(slot, slot.enter_one(handle)?)
         }
     }
 
     impl Mode for super::Own {
-        /// A thread that calls on the same object as before finds it without looking for it, and what keeps others out tells that it is
-        /// in no callback. Whatever is not so is told apart afterwards.
+        /// A thread that calls on the same object as before finds it without looking for it, and that it does tells that it is in no
+        /// callback. Whatever is not so is told apart afterwards.
         #[inline(always)]
-        fn enter(handle: Handle, kind: u8) -> Found {
-            let entered = threads::with_caller(|caller| {
-                let (last, slot) = caller.last.get();
-                if last != handle || kind_of(handle) != u64::from(kind) {
-                    return None;
-                }
-                // SAFETY: `enter_own` put it there, with a handle that was good; slots stay where they are for ever. No handle that has
-                // a kind is 0, as the one is that is there before.
+        fn enter(handle: Handle, kind: u8) -> Result<Inside, Misuse> {
+            let kept = threads::with_caller(|caller| {
+                // What a thread has in a handle's place that is none has no kind.
+                let (slot, object) = caller.kept(handle).filter(|_| kind_of(handle) == u64::from(kind))?;
+                // SAFETY: `enter_own` put it there, and slots stay where they are for ever.
                 let slot = unsafe { &*slot.cast::<Slot<Boxed>>() };
-                Some((slot, slot.enter_owned(handle, caller.pass())?))
+                slot.enter_again().then_some(Inside { slot, entered: Entered::Owned, object })
             });
-            entered.map_or_else(|| enter_own(handle, kind), Ok)
+            kept.map_or_else(|| enter_own(handle, kind), Ok)
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn enter_own(handle: Handle, kind: u8) -> Found {
+    fn enter_own(handle: Handle, kind: u8) -> Result<Inside, Misuse> {
         let slot = slot_for(handle, kind)?;
-        let entered = slot.enter_own(handle, threads::token())?;
-        threads::with_caller(|caller| caller.last.set((handle, std::ptr::from_ref(slot).cast())));
-        Ok((slot, entered))
+        let inside = found(slot, slot.enter_own(handle, threads::token())?)?;
+        if matches!(inside.entered, Entered::Owned) {
+            let place = std::ptr::from_ref(slot).cast();
+            threads::with_caller(|caller| caller.keep(handle, place, inside.object));
+        }
+        Ok(inside)
+    }
+}
+
+/// A call that is inside, and the object of its slot.
+#[derive(Debug)]
+pub struct Inside {
+    slot: &'static Slot<Boxed>,
+    entered: Entered<'static>,
+    object: *mut (),
+}
+
+/// The object of a slot, for a call that is inside.
+#[inline]
+fn found(slot: &'static Slot<Boxed>, entered: Entered<'static>) -> Result<Inside, Misuse> {
+    // SAFETY: the call is inside.
+    match unsafe { slot.object() }.map(|boxed| boxed.pointer) {
+        Some(object) if !slot.is_poisoned() => Ok(Inside { slot, entered, object }),
+        _ => {
+            slot.leave(entered);
+            Err(Misuse::Poisoned)
+        }
     }
 }
 
@@ -267,14 +286,9 @@ pub struct Guard<T: Object> {
 /// [`Misuse::Poisoned`] after a panic; [`Misuse::InsideCallback`].
 #[inline(always)]
 pub fn get<T: Object>(handle: Handle) -> Result<Guard<T>, Misuse> {
-    let (slot, entered) = <T::Mode as sealed::Mode>::enter(handle, T::KIND as u8)?;
-    // SAFETY: the call is inside. The kind, which was checked, says that the pointer is to a `T`.
-    let object = unsafe { slot.object() }.map_or(std::ptr::null_mut(), |boxed| boxed.pointer.cast::<T>());
-    let guard = Guard { slot, entered: ManuallyDrop::new(entered), object };
-    if guard.object.is_null() || slot.is_poisoned() {
-        return Err(Misuse::Poisoned);
-    }
-    Ok(guard)
+    let Inside { slot, entered, object } = <T::Mode as sealed::Mode>::enter(handle, T::KIND as u8)?;
+    // The kind, which was checked, says that the pointer is to a `T`.
+    Ok(Guard { slot, entered: ManuallyDrop::new(entered), object: object.cast() })
 }
 
 #[inline]
@@ -320,6 +334,7 @@ impl<T: Object> Drop for Guard<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.slot.poison();
+            threads::with_caller(Caller::forget);
         }
         // SAFETY: taken once, as this is dropped.
         self.slot.leave(unsafe { ManuallyDrop::take(&mut self.entered) });
@@ -368,6 +383,7 @@ impl<T> Deref for Removed<T> {
 pub fn remove<T: Object>(handle: Handle) -> Result<Removed<T>, Misuse> {
     let slot = slot_for(handle, T::KIND as u8)?;
     let has_owner = TypeId::of::<T::Mode>() == TypeId::of::<Own>();
+    threads::with_caller(Caller::forget);
     let (boxed, parent) = take(slot, handle, has_owner.then(threads::token))?;
     // SAFETY: the kind, which was checked, says that it is a `T`.
     let object = boxed.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)?;
@@ -414,6 +430,7 @@ pub unsafe fn drop_all() -> usize {
 
 /// Gives an object up to whichever thread [adopts](adopt) it first.
 pub fn give_away<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
+    threads::with_caller(Caller::forget);
     slot_for(handle, T::KIND as u8)?.give_away(handle, threads::token())
 }
 
@@ -425,6 +442,7 @@ pub fn adopt<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
 
 /// Lets any thread use an object, one waiting for the other, from now on. Only its owner can.
 pub fn share<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
+    threads::with_caller(Caller::forget);
     slot_for(handle, T::KIND as u8)?.share(handle, threads::token())
 }
 

@@ -11,8 +11,8 @@
 //! - [`Slot::enter_many`]: a call counts itself in the word. Nothing is taken out while there are calls.
 //! - [`Slot::enter_one`]: the same, but only the first call is let in.
 //! - [`Slot::enter_own`]: the owner's calls look at the word and at whose the slot is, and count nothing. Only the owner takes its
-//!   right away ([`Slot::give_away`], [`Slot::share`]), or the object ([`Slot::take`]), so what it found holds for as long as it is
-//!   inside. In a slot that is shared, others count themselves and wait for a lock.
+//!   right away ([`Slot::give_away`], [`Slot::share`]), or the object ([`Slot::take`]), so what it found holds until then, and it needn't
+//!   look again ([`Slot::enter_again`]). In a slot that is shared, others count themselves and wait for a lock.
 //!
 //! Threads are told apart by tokens, numbers that are neither 0 nor the greatest. The two numbers below that are no thread's and no slot's:
 //! with them nobody is let in as an owner.
@@ -148,28 +148,27 @@ impl<T> Slot<T> {
         Ok(Entered::Counted)
     }
 
-    /// Lets the owner in, once, if it is its token; `None`, and nothing is done, else. [`Slot::enter_own`] says why.
+    /// Lets the owner in again, once: false while it is inside. For the owner alone, who came in before by [`Slot::enter_own`], and has
+    /// taken none of its rights away since; so what that found still holds.
     #[inline(always)]
-    pub fn enter_owned(&self, handle: u64, token: u64) -> Option<Entered<'_>> {
-        // Acquires what `fill` released: with the word comes the owner.
-        let is_open = check(self.word.load(Ordering::Acquire), handle).is_ok();
-        // A thread that finds itself the owner has made itself so (`fill`, `adopt`), and nobody else takes that away.
-        if !is_open || self.owner.load(Ordering::Relaxed) != token || self.busy.load(Ordering::Relaxed) {
-            return None;
+    pub fn enter_again(&self) -> bool {
+        let is_free = !self.busy.load(Ordering::Relaxed);
+        if is_free {
+            self.busy.store(true, Ordering::Relaxed);
         }
-        self.busy.store(true, Ordering::Relaxed);
-        Some(Entered::Owned)
+        is_free
     }
 
     /// Lets the owner in, once; and any thread, one after the other, where it is shared.
     #[inline]
     pub fn enter_own(&self, handle: u64, token: u64) -> Result<Entered<'_>, Misuse> {
-        if let Some(entered) = self.enter_owned(handle, token) {
-            return Ok(entered);
-        }
+        // Acquires what `fill` released: with the word comes the owner.
         check(self.word.load(Ordering::Acquire), handle)?;
-        // Nobody else takes it away from its owner, so a second look finds what the first one did.
-        if self.owner.load(Ordering::Relaxed) == token { Err(Misuse::InUse) } else { self.enter_shared(handle) }
+        // A thread that finds itself the owner has made itself so (`fill`, `adopt`), and nobody else takes that away.
+        if self.owner.load(Ordering::Relaxed) != token {
+            return self.enter_shared(handle);
+        }
+        if self.enter_again() { Ok(Entered::Owned) } else { Err(Misuse::InUse) }
     }
 
     fn enter_shared(&self, handle: u64) -> Result<Entered<'_>, Misuse> {

@@ -71,6 +71,21 @@ impl From<Error> for Failure {
     }
 }
 
+// Boxed, it is a pointer: a call that succeeds moves no room for it about.
+impl From<Misuse> for Box<Failure> {
+    #[cold]
+    fn from(misuse: Misuse) -> Self {
+        Self::new(misuse.into())
+    }
+}
+
+impl From<Error> for Box<Failure> {
+    #[cold]
+    fn from(error: Error) -> Self {
+        Self::new(error.into())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -18,31 +18,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static ALIVE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// What a thread without a token comes in by. No thread's token, nor what a slot has that is nobody's.
-const NO_TOKEN: u64 = u64::MAX - 1;
-/// What a thread comes in by that is inside a callback; likewise.
-const INSIDE_CALLBACK: u64 = u64::MAX - 2;
+/// In the place of a handle: there is none.
+const NONE: u64 = 0;
+/// In the place of a handle: the thread is inside a callback. No handle, as no kind has such a number.
+const INSIDE_CALLBACK: u64 = u64::MAX;
 
 /// What is known of the calling thread.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// What it comes in by: its token; [`NO_TOKEN`] before it was asked for one, [`INSIDE_CALLBACK`] inside one. So whoever finds its token
-    /// here knows both.
-    pass: Cell<u64>,
+    /// The handle of an object that is the thread's own, which it used and may use again: [`NONE`] where there is none, and [`INSIDE_CALLBACK`] inside
+    /// one. So whoever finds its handle here knows that it is good, whose the object is, and that the thread may call.
+    own: Cell<u64>,
+    /// Where that handle led to: the slot and the object. Kept by `handles`.
+    place: Cell<(*const (), *mut ())>,
     /// Its token; 0 before it was asked for one.
     token: Cell<u64>,
     rounds: Cell<u32>,
-    /// For `handles`: the handle of an object of its own that the thread used, and where that led to.
-    #[cfg(not(loom))]
-    pub(crate) last: Cell<(u64, *const ())>,
 }
 
 impl Caller {
-    /// The token of a thread that isn't inside a callback. Of others a number that is no thread's.
-    #[cfg(not(loom))]
-    #[inline]
-    pub(crate) fn pass(&self) -> u64 {
-        self.pass.get()
+    /// Where the object of this handle is, if it is the thread's own and was [kept](Caller::keep). What isn't a handle leads nowhere, but 0 and the greatest
+    /// number may.
+    #[inline(always)]
+    pub(crate) fn kept(&self, handle: u64) -> Option<(*const (), *mut ())> {
+        (self.own.get() == handle).then(|| self.place.get())
+    }
+
+    /// Keeps where an object is that is the thread's own, until it is [forgotten](Caller::forget).
+    pub(crate) fn keep(&self, handle: u64, slot: *const (), object: *mut ()) {
+        if self.own.get() != INSIDE_CALLBACK {
+            self.own.set(handle);
+            self.place.set((slot, object));
+        }
+    }
+
+    /// Forgets it: before the thread gives up any of its rights to it, and when it is not to be used any more.
+    pub(crate) fn forget(&self) {
+        if self.own.get() != INSIDE_CALLBACK {
+            self.own.set(NONE);
+        }
     }
 }
 
@@ -50,11 +64,10 @@ thread_local! {
     // Without anything to be dropped, so it can be looked at until the very end of a thread.
     static CALLER: Caller = const {
         Caller {
-            pass: Cell::new(NO_TOKEN),
+            own: Cell::new(NONE),
+            place: Cell::new((std::ptr::null(), std::ptr::null_mut())),
             token: Cell::new(0),
             rounds: Cell::new(0),
-            #[cfg(not(loom))]
-            last: Cell::new((0, std::ptr::null())),
         }
     };
 }
@@ -112,7 +125,7 @@ unsafe extern "C" fn ended(token: *mut c_void) {
         }
         // A call that comes yet gets a new token.
         caller.token.set(0);
-        caller.pass.set(NO_TOKEN);
+        caller.own.set(NONE);
         true
     });
     if is_over {
@@ -133,12 +146,7 @@ pub fn token() -> u64 {
         if caller.token.get() == 0 {
             new_token(caller);
         }
-        let token = caller.token.get();
-        // Also where it got its token inside a callback.
-        if caller.pass.get() == NO_TOKEN {
-            caller.pass.set(token);
-        }
-        token
+        caller.token.get()
     })
 }
 
@@ -161,21 +169,21 @@ pub fn is_alive(token: u64) -> bool {
 /// Whether the calling thread is inside a callback.
 #[inline]
 pub fn is_inside_callback() -> bool {
-    with_caller(|caller| caller.pass.get() == INSIDE_CALLBACK)
+    with_caller(|caller| caller.own.get() == INSIDE_CALLBACK)
 }
 
 /// Runs a host's callback: what it calls of the engine is refused, as it would wait for itself.
 #[inline(always)]
 pub fn callback<R>(call: impl FnOnce() -> R) -> R {
-    /// Puts back what the thread came in by.
+    /// Puts back what the thread had before.
     struct Leave<'a>(&'a Caller, u64);
     impl Drop for Leave<'_> {
         fn drop(&mut self) {
-            self.0.pass.set(self.1);
+            self.0.own.set(self.1);
         }
     }
     with_caller(|caller| {
-        let _leave = Leave(caller, caller.pass.replace(INSIDE_CALLBACK));
+        let _leave = Leave(caller, caller.own.replace(INSIDE_CALLBACK));
         call()
     })
 }
@@ -204,29 +212,24 @@ mod tests {
         assert!(!is_inside_callback());
     }
 
-    /// What a thread comes in by is its token, but inside callbacks, in those inside them too, and before it has one.
+    /// What a thread keeps is found outside of callbacks alone, again after them, and nothing changes it inside.
     #[test]
-    fn a_thread_comes_in_by_its_token_alone() {
-        let pass = || with_caller(|caller| caller.pass.get());
-        std::thread::spawn(move || {
-            assert_eq!(pass(), NO_TOKEN);
-            // One that gets its token inside a callback comes in by it once it was asked for outside.
-            let own = callback(|| {
-                assert_eq!(pass(), INSIDE_CALLBACK);
-                let own = token();
-                assert_eq!(callback(pass), INSIDE_CALLBACK);
-                assert_eq!(pass(), INSIDE_CALLBACK, "still in the outer one");
-                own
-            });
-            assert_eq!(pass(), NO_TOKEN);
-            assert_eq!(token(), own);
-            assert_eq!(pass(), own);
-        })
-        .join()
-        .unwrap();
-        let own = token();
-        assert_eq!(pass(), own);
-        assert_eq!(callback(pass), INSIDE_CALLBACK);
-        assert_eq!(pass(), own);
+    fn what_a_thread_keeps_is_hidden_inside_callbacks() {
+        let kept = |handle| with_caller(|caller| caller.kept(handle)).map(|(_, object)| object.addr());
+        let place = |number: usize| std::ptr::without_provenance_mut(number);
+        let keep = |handle, number| with_caller(|caller| caller.keep(handle, std::ptr::null(), place(number)));
+        assert_eq!(kept(7), None);
+        keep(7, 70);
+        assert_eq!((kept(7), kept(8)), (Some(70), None));
+        callback(|| {
+            assert_eq!(kept(7), None);
+            callback(|| assert_eq!(kept(7), None));
+            keep(8, 80);
+            with_caller(Caller::forget);
+            assert!(is_inside_callback(), "in the outer one");
+        });
+        assert_eq!((kept(7), kept(8)), (Some(70), None));
+        with_caller(Caller::forget);
+        assert_eq!(kept(7), None);
     }
 }
