@@ -375,4 +375,13 @@ impl Hot {
         // SAFETY: the borrow of `self` keeps the owner, the only writer, from changing the record while it lasts.
         unsafe { record.value(self.memory.arena()) }
     }
+
+    /// The same of one whose layout is known: a plain value behind a key of two words, `len` bytes long by its own word.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the owner reads its own record")]
+    pub(super) fn value_behind_two_words(&self, at: Ref, len: usize) -> &[u8] {
+        // SAFETY: as above.
+        unsafe { self.memory.arena().bytes(at + 4, len) }
+    }
 }

@@ -123,7 +123,6 @@ impl Hot {
     /// the stack.
     #[cfg(not(loom))]
     #[inline(never)]
-    #[expect(unsafe_code, reason = "borrows a value whose only writer is borrowed")]
     pub fn quick_value(&self, state: u16, group: u16, hash: u64, area: &[u8]) -> Option<Option<&[u8]>> {
         let words = self.arena().words();
         let head = self.heads.get(usize::from(state))?.get(usize::from(group))?;
@@ -134,11 +133,10 @@ impl Hot {
             let lead = lead.load(Ordering::Relaxed);
             let found = lead & LONG_MASK == LONG_PLAIN | 16 << 32 && is(first, a) && is(second, b);
             is_alike |= !found;
-            found.then_some((at + 4, lead as u32 as usize))
+            found.then_some((at, lead as u32 as usize))
         });
         match found {
-            // SAFETY: the borrow of `self` keeps the owner, the only writer, from changing the record while it lasts.
-            Some((at, len)) => Some(Some(unsafe { self.arena().bytes(at, len) })),
+            Some((at, len)) => Some(Some(self.value_behind_two_words(at, len))),
             None if is_alike => self.value_of_any(head, hash, area),
             None => (!head.is_spilled()).then_some(None),
         }

@@ -1,12 +1,12 @@
 //! Looking at a directory without opening its store.
 
-use crate::arguments::{call, give, one, outside_callback, text};
+use crate::arguments::{Outcome, call, give, one, outside_callback, text};
 use crate::buffer;
 use crate::types::*;
 use alluvium::inspect::{self, FileRole, Severity};
 use alluvium::manifest::Manifest;
-use alluvium_ffi::Status;
 use alluvium_ffi::inspection::checkpoint;
+use alluvium_ffi::{Failure, Status};
 use std::ffi::c_char;
 use std::fmt::Write;
 use std::path::Path;
@@ -26,26 +26,29 @@ pub unsafe extern "C" fn alluvium_verify(
     unsafe {
         call(error, || {
             outside_callback()?;
-            let found = inspect::verify(Path::new(text(path, "path")?))?;
-            let is_fault = |finding: &&inspect::Finding| finding.severity == Severity::Fault;
-            give(faults, "faults", found.iter().filter(is_fault).count() as u64)?;
-            let mut lines = String::new();
-            for finding in &found {
-                let severity = if is_fault(&finding) { "fault" } else { "note" };
-                let (path, problem) = (escaped(&finding.path.to_string_lossy()), escaped(&finding.problem));
-                _ = writeln!(lines, "{severity}\t{path}\t{}\t{problem}", finding.offset);
-            }
-            buffer::answer(findings, Some(lines.as_bytes()))?;
-            Ok(Status::Ok)
+            buffer::filling(findings, |out| {
+                let found = inspect::verify(Path::new(text(path, "path")?))?;
+                let is_fault = |finding: &&inspect::Finding| finding.severity == Severity::Fault;
+                give(faults, "faults", found.iter().filter(is_fault).count() as u64)?;
+                let mut lines = String::new();
+                for finding in &found {
+                    let severity = if is_fault(&finding) { "fault" } else { "note" };
+                    let (path, problem) = (escaped(&finding.path.to_string_lossy()), escaped(&finding.problem));
+                    _ = writeln!(lines, "{severity}\t{path}\t{}\t{problem}", finding.offset);
+                }
+                out.fill(lines.as_bytes());
+                Ok(Status::Ok)
+            })
         })
     }
 }
 
-/// Leaves lines in a buffer, and how many they are.
-fn answer(buffer: alluvium_buffer, lines: &str) -> crate::arguments::Outcome {
+/// Leaves lines in a buffer, and how many they are; nothing where making them fails.
+fn answer(buffer: alluvium_buffer, lines: impl FnOnce() -> Result<String, Box<Failure>>) -> Outcome {
     buffer::filling(buffer, |out| {
-        out.bytes.extend_from_slice(lines.as_bytes());
+        let lines = lines()?;
         out.records = lines.lines().count();
+        out.bytes = lines.into_bytes();
         Ok(Status::Ok)
     })
 }
@@ -70,26 +73,30 @@ pub unsafe extern "C" fn alluvium_describe(
     unsafe {
         call(error, || {
             outside_callback()?;
-            let report = inspect::describe(Path::new(text(path, "path")?))?;
-            let mut lines = String::new();
-            for manifest in &report.manifests {
-                match &manifest.content {
-                    Ok(file) => describe(&mut lines, &file.manifest),
-                    Err(error) => {
-                        let problem = escaped(&format!("{:?}: {}", error.fault, error.detail));
-                        _ = writeln!(lines, "unreadable\t{}\t{}\t{problem}", manifest.number, error.offset);
-                    }
-                }
-            }
-            for file in &report.files {
-                _ = writeln!(lines, "file\t{}\t{}\t{}", role(file.role), file.bytes, escaped(&file.name));
-            }
-            answer(buffer, &lines)
+            answer(buffer, || describe(Path::new(text(path, "path")?)))
         })
     }
 }
 
-fn describe(lines: &mut String, manifest: &Manifest) {
+fn describe(path: &Path) -> Result<String, Box<Failure>> {
+    let report = inspect::describe(path)?;
+    let mut lines = String::new();
+    for manifest in &report.manifests {
+        match &manifest.content {
+            Ok(file) => describe_manifest(&mut lines, &file.manifest),
+            Err(error) => {
+                let problem = escaped(&format!("{:?}: {}", error.fault, error.detail));
+                _ = writeln!(lines, "unreadable\t{}\t{}\t{problem}", manifest.number, error.offset);
+            }
+        }
+    }
+    for file in &report.files {
+        _ = writeln!(lines, "file\t{}\t{}\t{}", role(file.role), file.bytes, escaped(&file.name));
+    }
+    Ok(lines)
+}
+
+fn describe_manifest(lines: &mut String, manifest: &Manifest) {
     let Manifest { number, label, created_ms, store, segments, log_position, .. } = manifest;
     let label = label.map_or_else(String::new, |label| label.to_string());
     let (groups, first, last) = (store.key_groups, store.range.first(), store.range.last());
@@ -133,18 +140,23 @@ pub unsafe extern "C" fn alluvium_usage(
     unsafe {
         call(error, || {
             outside_callback()?;
-            let path = Path::new(text(path, "path")?);
-            let label = if label.is_null() { None } else { Some(*one(label, "label")?) };
-            let report = inspect::describe(path)?;
-            let mut lines = String::new();
-            for used in inspect::usage(path, checkpoint(&report, label)?)? {
-                let inspect::Usage { state, kind, level, segments, records, tombstones, logical_bytes } = used;
-                let state = escaped(&state);
-                _ = writeln!(lines, "{state}\t{kind}\t{level}\t{segments}\t{records}\t{tombstones}\t{logical_bytes}");
-            }
-            answer(buffer, &lines)
+            answer(buffer, || {
+                let label = if label.is_null() { None } else { Some(*one(label, "label")?) };
+                usage(Path::new(text(path, "path")?), label)
+            })
         })
     }
+}
+
+fn usage(path: &Path, label: Option<u64>) -> Result<String, Box<Failure>> {
+    let report = inspect::describe(path)?;
+    let mut lines = String::new();
+    for used in inspect::usage(path, checkpoint(&report, label)?)? {
+        let inspect::Usage { state, kind, level, segments, records, tombstones, logical_bytes } = used;
+        let state = escaped(&state);
+        _ = writeln!(lines, "{state}\t{kind}\t{level}\t{segments}\t{records}\t{tombstones}\t{logical_bytes}");
+    }
+    Ok(lines)
 }
 
 fn escaped(text: &str) -> String {

@@ -16,6 +16,7 @@
 //! An object counts as a child of the one that it was made from, and nothing is closed that has children.
 #![expect(unsafe_code, reason = "objects are reached through numbers, and their rules are kept here")]
 
+use crate::kind::{Kind, Kinds};
 use crate::slot::{Entered, Slot, is_whole, kind_of};
 use crate::status::Misuse;
 use crate::threads::{self, Caller};
@@ -29,50 +30,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A handle as other languages hold it. 0 is never one.
 pub type Handle = u64;
-
-/// What a handle stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Kind {
-    /// An engine.
-    Engine = 1,
-    /// A part of an engine's memory budget.
-    Share = 2,
-    /// A store.
-    Store = 3,
-    /// A writer.
-    Writer = 4,
-    /// A reader.
-    Reader = 5,
-    /// A snapshot.
-    Snapshot = 6,
-    /// A cursor.
-    Cursor = 7,
-    /// Reads in flight.
-    Ticket = 8,
-    /// A checkpoint on its way.
-    Pending = 9,
-    /// What is known of a checkpoint or commit.
-    Info = 10,
-    /// A checkpoint's files.
-    Files = 11,
-    /// What a store wants of its host.
-    Fetches = 12,
-    /// A walk through a checkpoint.
-    Iterator = 13,
-    /// A load of sorted data.
-    BulkLoad = 14,
-    /// Bytes that calls leave for their caller.
-    Buffer = 15,
-    /// What went wrong.
-    Error = 16,
-    /// A commit, and the word on whether it lasts.
-    Commit = 17,
-    /// A store as it was at a position of its changelog.
-    Past = 18,
-    /// What a repair, or a question about events, came to.
-    Repair = 19,
-}
 
 /// Any number of threads at once.
 #[derive(Debug)]
@@ -384,10 +341,20 @@ pub fn remove<T: Object>(handle: Handle) -> Result<Removed<T>, Misuse> {
     let slot = slot_for(handle, T::KIND as u8)?;
     let has_owner = TypeId::of::<T::Mode>() == TypeId::of::<Own>();
     threads::with_caller(Caller::forget);
-    let (boxed, parent) = take(slot, handle, has_owner.then(threads::token))?;
+    let (boxed, parent) = take(slot, handle, has_owner.then(threads::token)).map_err(|misuse| match misuse {
+        Misuse::HasChildren(_) => Misuse::HasChildren(children_of(handle)),
+        other => other,
+    })?;
     // SAFETY: the kind, which was checked, says that it is a `T`.
     let object = boxed.map(|boxed| unsafe { boxed.into_inner() }).ok_or(Misuse::Handle)?;
     Ok(Removed { object, parent })
+}
+
+/// What is open that was made from an object, for the one who has to close it: by a look at all slots.
+#[cold]
+fn children_of(handle: Handle) -> Kinds {
+    let slots = (0..MADE.load(Ordering::Acquire)).filter_map(|index| slot_of(u64::from(index)).ok());
+    slots.filter_map(|slot| slot.kind_under(handle)).fold(Kinds::NONE, Kinds::with)
 }
 
 /// Takes an object out of its slot, and gives that to the next one.

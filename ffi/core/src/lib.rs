@@ -12,6 +12,7 @@ pub mod copied;
 pub mod handles;
 #[cfg(not(loom))]
 pub mod inspection;
+pub mod kind;
 #[cfg(not(loom))]
 pub mod packed;
 pub mod slot;
@@ -19,5 +20,6 @@ pub mod status;
 pub mod threads;
 
 #[cfg(not(loom))]
-pub use handles::{Handle, Kind, Object};
+pub use handles::{Handle, Object};
+pub use kind::Kind;
 pub use status::{Failure, Misuse, Status};

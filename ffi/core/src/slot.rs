@@ -18,6 +18,7 @@
 //! with them nobody is let in as an owner.
 #![expect(unsafe_code, reason = "the object is reached by those alone who have the right to")]
 
+use crate::kind::{Kind, Kinds};
 use crate::status::Misuse;
 use alluvium::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use alluvium::platform::sync::cell::UnsafeCell;
@@ -245,7 +246,7 @@ impl<T> Slot<T> {
         }
         self.change(handle, |word| match word {
             word if word & CALLS != 0 => Err(Misuse::InUse),
-            word if word & CHILDREN != 0 => Err(Misuse::HasChildren),
+            word if word & CHILDREN != 0 => Err(Misuse::HasChildren(Kinds::NONE)),
             word => Ok(word | CLOSING),
         })?;
         // SAFETY: who set `CLOSING` has the only right to the object, which nobody gets any more.
@@ -313,6 +314,12 @@ impl<T> Slot<T> {
         let word = self.word.load(Ordering::Acquire);
         let is_open = kind_of(word) != 0 && word & CLOSING == 0;
         (is_open && word & CHILDREN == 0).then_some(word >> KIND_SHIFT << KIND_SHIFT)
+    }
+
+    /// The kind of what is in it, if that was made from the object of this handle.
+    pub fn kind_under(&self, parent: u64) -> Option<Kind> {
+        let kind = Kind::of(kind_of(self.word.load(Ordering::Acquire)))?;
+        (self.parent.load(Ordering::Relaxed) == parent).then_some(kind)
     }
 
     fn check_owner(&self, handle: u64, token: u64) -> Result<(), Misuse> {

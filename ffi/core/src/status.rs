@@ -3,6 +3,7 @@
 //! 0 and above are answers, below are failures. Numbers are never used for anything else and never change: other languages
 //! have them compiled in.
 
+use crate::kind::Kinds;
 use alluvium::platform::storage::Fault;
 use alluvium::{Class, Error};
 use std::fmt;
@@ -22,8 +23,8 @@ pub enum Misuse {
     InsideCallback,
     /// Another call is using the object.
     InUse,
-    /// Something that was made from the object is still open.
-    HasChildren,
+    /// Something that was made from the object is still open: of these kinds, as far as a look at them told, while others may open and close them.
+    HasChildren(Kinds),
     /// A call panicked while it used the object, which can only be closed now.
     Poisoned,
     /// The caller was made for another version of this library.
@@ -39,7 +40,10 @@ impl fmt::Display for Misuse {
             Self::WrongThread => "the object belongs to another thread",
             Self::InsideCallback => "a callback called the engine, which would wait for itself",
             Self::InUse => "another call is using the object",
-            Self::HasChildren => "something that was made from the object is still open",
+            Self::HasChildren(Kinds::NONE) => "something that was made from the object is still open",
+            Self::HasChildren(kinds) => {
+                return write!(f, "something that was made from the object is still open: {kinds}");
+            }
             Self::Poisoned => "a call panicked while it used the object; it can only be closed",
             Self::Abi => {
                 "the size of a structure isn't set, or the program was made for another version of this library"
@@ -295,7 +299,7 @@ impl Failure {
                 Misuse::WrongThread => Status::WrongThread,
                 Misuse::InsideCallback => Status::InsideCallback,
                 Misuse::InUse => Status::InUse,
-                Misuse::HasChildren => Status::HasChildren,
+                Misuse::HasChildren(_) => Status::HasChildren,
                 Misuse::Poisoned => Status::Panic,
                 Misuse::Abi => Status::Abi,
             },

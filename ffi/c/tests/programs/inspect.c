@@ -104,7 +104,9 @@ static void described(const char *directory) {
     CHECK(lines_of(buffer, text, sizeof text) == 2);
     IS(ALLUVIUM_HANDLE, alluvium_usage(path, NULL, (alluvium_buffer){made.store.id}, ERROR));
     label = 8;
+    /* Nothing of what was there before stays where a call fails. */
     IS(ALLUVIUM_CHECKPOINT, alluvium_usage(path, &label, buffer, ERROR));
+    CHECK(lines_of(buffer, text, sizeof text) == 0);
     OK(alluvium_writer_close(made.writer, ERROR));
     OK(alluvium_store_close(made.store, ERROR));
     OK(alluvium_engine_close(made.engine, ERROR));

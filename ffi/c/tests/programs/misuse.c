@@ -76,7 +76,8 @@ static void looking(void) {
     IS(ALLUVIUM_HANDLE, alluvium_describe(made_in, closed, ERROR));
     IS(ALLUVIUM_NULL, alluvium_usage(NULL, &label, buffer, ERROR));
     IS(ALLUVIUM_NULL, alluvium_usage(made_in, (const uint64_t *)(uintptr_t)1, buffer, ERROR));
-    IS(ALLUVIUM_NO_CHECKPOINT, alluvium_usage(made_in, NULL, closed, ERROR));
+    IS(ALLUVIUM_NO_CHECKPOINT, alluvium_usage(made_in, NULL, buffer, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_usage(made_in, NULL, closed, ERROR));
     OK(alluvium_buffer_free(buffer));
     IS(ALLUVIUM_NULL, alluvium_store_watch_invariant(made.store, NULL, &released, let_go, &trigger, ERROR));
     IS(ALLUVIUM_NULL, alluvium_store_watch_invariant(made.store, holds, &released, let_go, NULL, ERROR));
@@ -255,14 +256,19 @@ int main(int argc, char **argv) {
     OK(alluvium_reader_close(reader, ERROR));
     IS(ALLUVIUM_HANDLE, alluvium_reader_close(reader, ERROR));
     IS(ALLUVIUM_HANDLE, alluvium_reader_get(reader, values, &key, memory, 8, &len, ERROR));
-    IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
     IS(ALLUVIUM_HAS_CHILDREN, alluvium_engine_close(made.engine, ERROR));
 
-    /* Errors say what they are, and are freed once. */
+    /* What holds it open is said. */
     alluvium_error error = {0};
-    CHECK(alluvium_writer_put(made.writer, 999, &key, text("x"), &error) == ALLUVIUM_STATE);
     int32_t class_;
     const char *message;
+    CHECK(alluvium_store_close(made.store, &error) == ALLUVIUM_HAS_CHILDREN);
+    OK(alluvium_error_get(error, NULL, NULL, &message));
+    CHECK(strstr(message, "open: a writer") != NULL);
+    OK(alluvium_error_free(error));
+
+    /* Errors say what they are, and are freed once. */
+    CHECK(alluvium_writer_put(made.writer, 999, &key, text("x"), &error) == ALLUVIUM_STATE);
     CHECK(alluvium_error_get(error, &status, &class_, &message) == ALLUVIUM_OK);
     CHECK(status == ALLUVIUM_STATE && class_ == ALLUVIUM_CLASS_USAGE && strstr(message, "999") != NULL);
     CHECK(alluvium_error_free(error) == ALLUVIUM_OK);

@@ -75,7 +75,7 @@ fn many_handles_at_once() {
 fn nothing_is_closed_that_has_children_or_is_in_use() {
     let parent = shop(1);
     let child = insert(Till(2), parent).unwrap();
-    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren));
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE.with(Kind::Cursor))));
     let using = get::<Till>(child).unwrap();
     assert_eq!(get::<Till>(child).err(), Some(Misuse::InUse), "one call at a time");
     assert_eq!(remove::<Till>(child).err(), Some(Misuse::InUse));
@@ -96,10 +96,10 @@ fn nothing_is_closed_that_has_children_or_is_in_use() {
 fn a_parent_stays_open_until_its_child_is_dropped() {
     let parent = shop(1);
     let removed = remove::<Till>(insert(Till(2), parent).unwrap()).unwrap();
-    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren));
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE.with(Kind::Cursor))));
     let (till, keeps) = removed.into_parts();
     assert_eq!(till.0, 2);
-    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren));
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE)), "taken out, not dropped");
     drop(keeps);
     remove::<Shop>(parent).unwrap();
 }

@@ -148,7 +148,7 @@ fn loom_slot_parents_outlive_children() {
         let was_child = other.join().unwrap();
         match taken {
             Ok(_) => assert_eq!(slot.add_child(handle), Err(Misuse::Handle)),
-            Err(misuse) => assert!(misuse == Misuse::HasChildren && was_child),
+            Err(misuse) => assert!(misuse == Misuse::HasChildren(Kinds::NONE) && was_child),
         }
     });
 }
