@@ -85,8 +85,8 @@ impl Committed {
     ///
     /// # Errors
     /// [`Error::Options`] where the store has no changelog: it lasts with the next checkpoint then. [`Error::Busy`] where a bulk load or a
-    /// migration came before it that only a checkpoint will have. A [`Class::Retry`](crate::Class) error while the disk is full: it
-    /// may still come to last. Any other error is final.
+    /// migration came before it that no complete checkpoint had when it was asked for: it lasts with a later checkpoint, or with a commit after one.
+    /// A [`Class::Retry`](crate::Class) error while the disk is full: it may still come to last. Any other error is final.
     pub fn wait(&self) -> Result<()> {
         self.check()?;
         self.log.wait(self.info.position, || {

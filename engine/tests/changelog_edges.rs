@@ -302,6 +302,49 @@ fn a_commit_after_a_load_and_a_checkpoint_lasts() {
     store.commit(Commit::default()).unwrap().wait().unwrap();
 }
 
+/// One that came behind the barrier of the checkpoint with the load, and before that was complete, was said to last and was gone after a crash.
+#[test]
+fn a_commit_beside_the_checkpoint_of_a_load_is_there_once_it_is_said_to_last() {
+    for is_followed in [false, true] {
+        let (directory, engine) = (tempfile::tempdir().unwrap(), engine());
+        let store = Store::create(&engine, directory.path(), options()).unwrap();
+        let state = values(&store);
+        let mut load = store.bulk_load(1).unwrap();
+        load.put(state, Key::new(KeyGroup(0), b"loaded"), b"1").unwrap();
+        load.finish().unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        for n in 0..20_000_u32 {
+            writer.put(state, key(&n.to_le_bytes()), &[5; 100]).unwrap();
+        }
+        let pending = writer.barrier(Barrier::new(1)).unwrap();
+        put(&mut writer, state, 20_000);
+        let committed = writer.commit(Commit { metadata: b"first".to_vec(), ..Commit::default() }).unwrap();
+        pending.wait().unwrap();
+        if is_followed {
+            put(&mut writer, state, 20_001);
+            let next = writer.commit(Commit { metadata: b"second".to_vec(), ..Commit::default() }).unwrap();
+            next.wait().unwrap();
+        }
+        let lasts = match committed.wait() {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(!is_followed && error.class() == Class::Retry, "{error}");
+                false
+            }
+        };
+        drop((writer, store));
+        let store = open(&engine, directory.path(), &options());
+        let state = values(&store);
+        if lasts {
+            let expected: &[u8] = if is_followed { b"second" } else { b"first" };
+            assert_eq!(store.last_commit().metadata, expected);
+            assert!(get(&store, state, 20_000).is_some());
+        }
+        assert_eq!(get(&store, state, 20_001).is_some(), is_followed);
+        assert_eq!(store.reader().get(state, Key::new(KeyGroup(0), b"loaded")).unwrap().unwrap(), b"1");
+    }
+}
+
 /// Nothing is appended between the load and the barrier.
 #[test]
 fn a_checkpoint_right_after_a_load_has_it() {

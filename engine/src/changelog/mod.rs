@@ -23,7 +23,8 @@
 //! - the next file is made only when all of the file before it is durable, up to where the next one begins;
 //! - a block says up to which position the stream was durable when it was made. So a block that is damaged is told from one that
 //!   was never wholly written: if any later block claims that it was durable, it is damage, and recovery refuses it;
-//! - no commit stands in the stream behind changes that the stream doesn't have (a bulk load, a migration), until a checkpoint has them.
+//! - no commit stands in the stream behind changes that the stream doesn't have (a bulk load, a migration), until a checkpoint has them:
+//!   what was committed meanwhile lasts with the next commit that stands there, or with a checkpoint that has it.
 
 pub mod access;
 pub mod buffer;

@@ -72,6 +72,8 @@ struct Stream {
     durable: u64,
     /// Where the last commit in the stream ends.
     committed: u64,
+    /// Where the last commit ends that the files have.
+    recorded: u64,
     /// Up to where the files have it, synced or not.
     written: u64,
     /// Somebody wants to read the files up to here.
@@ -177,8 +179,8 @@ impl Changelog {
         self.stream.lock().failure.is_some()
     }
 
-    /// Appends a commit of everything before it; the position behind it, and whether it stands in the stream: it doesn't while the stream
-    /// lacks changes. With `durable` it is to become so.
+    /// Appends a commit of everything before it; the position behind it. While the stream lacks changes there is no record of it: then it lasts
+    /// with the next commit that has one, or with a checkpoint behind it. With `durable` it is to become so.
     pub fn commit(&self, offsets: &[(KeyGroupRange, Vec<u8>)], metadata: &[u8], durable: bool, now: Instant) -> u64 {
         let mut stream = self.stream.lock();
         if stream.unlogged.is_some() {
@@ -298,6 +300,8 @@ impl Changelog {
             Ok(()) => {
                 stream.trouble = None;
                 stream.written = stream.written.max(taken.end);
+                let last = taken.chunks.iter().rev().find(|chunk| chunk.commit_end > 0);
+                stream.recorded = last.map_or(stream.recorded, |last| last.position + last.commit_end as u64);
                 for chunk in taken.chunks {
                     stream.pending -= chunk.bytes.len();
                     debug_assert!(chunk.gathered.is_empty(), "it is in the index");
@@ -305,8 +309,8 @@ impl Changelog {
                 }
                 if taken.sync {
                     stream.synced = stream.synced.max(taken.end);
-                    let logged = stream.unlogged.map_or(taken.end, |(first, _)| first.min(taken.end));
-                    let durable = stream.durable.max(logged);
+                    // Recovery goes to a commit: what has none behind it isn't found by it, however well it is synced.
+                    let durable = stream.durable.max(stream.recorded);
                     return self.reached(stream, durable);
                 }
             }
@@ -386,15 +390,15 @@ impl Changelog {
         if stream.durable >= position {
             return Ok(());
         }
-        if stream.unlogged.is_some_and(|(first, _)| first < position) {
-            // It would wait for ever where nobody asks for one.
+        if stream.committed < position && stream.failure.is_none() {
+            // It has no record, nor has any behind it: it would wait for ever where nobody asks for either.
             return Err(Error::Busy {
-                problem: "a load or a migration lasts with the next checkpoint, and what came after it",
+                problem: "a load or a migration came before it: it lasts with the next checkpoint, or with a commit after one",
             });
         }
-        // Also where it couldn't be written so far: it is tried again only for what is wanted.
+        // Also where it couldn't be written so far: it is tried again only for what is wanted. And up to a record, which it may not have itself.
         stream.hurried = true;
-        stream.wanted = stream.wanted.max(position.min(stream.appended));
+        stream.wanted = stream.wanted.max(stream.committed);
         drop(stream);
         hurry();
         let mut stream = self.stream.lock();

@@ -54,6 +54,19 @@ fn push(bytes: &mut Vec<u8>, n: u64) {
     record::push_change(bytes, StateId(0), key, Change::Put(&n.to_le_bytes()), None);
 }
 
+/// Writes what was appended, as the log thread does.
+fn write(log: &Changelog, group: &mut LogGroup) {
+    let mut files = log.files();
+    let taken = log.take(usize::MAX);
+    files.prepare(&taken).unwrap();
+    let mut writes: Vec<_> = files.write(taken.sync).into_iter().collect();
+    group.write(&mut writes);
+    let outcome = writes.pop().map_or(Ok(()), |write| write.outcome.unwrap());
+    files.wrote(taken.sync, &outcome);
+    drop(files);
+    log.wrote(taken, outcome.map_err(Error::from));
+}
+
 impl World {
     fn new(group: LogGroup) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -76,17 +89,8 @@ impl World {
         self.log.commit(&offsets, b"meta", true, Instant::now())
     }
 
-    /// Writes what was appended, as the log thread does.
     fn write(&mut self) {
-        let mut files = self.log.files();
-        let taken = self.log.take(usize::MAX);
-        files.prepare(&taken).unwrap();
-        let mut writes: Vec<_> = files.write(taken.sync).into_iter().collect();
-        self.group.write(&mut writes);
-        let outcome = writes.pop().map_or(Ok(()), |write| write.outcome.unwrap());
-        files.wrote(taken.sync, &outcome);
-        drop(files);
-        self.log.wrote(taken, outcome.map_err(Error::from));
+        write(&self.log, &mut self.group);
     }
 
     fn find(&self, from: u64) -> Result<Tail, Error> {
@@ -671,6 +675,43 @@ fn commits_behind_what_the_stream_lacks_wait_for_a_checkpoint() {
     world.commit();
     world.write();
     assert_eq!(committed(&world.find(0).unwrap()), 16);
+}
+
+/// Such a commit has no record: one that came behind the cut of the checkpoint with the load was said to last once that was complete and the
+/// stream synced, and a recovery found nothing of it.
+#[test]
+fn a_commit_without_a_record_lasts_with_one_that_has_one_or_a_checkpoint_behind_it() {
+    for by_checkpoint in [false, true] {
+        let mut world = World::new(LogGroup::posix());
+        world.change(1);
+        world.commit();
+        world.log.skip();
+        let cut = world.log.position();
+        world.change(4);
+        let hollow = world.commit();
+        world.log.checkpointed(cut);
+        let (told, heard) = std::sync::mpsc::channel();
+        world.log.when(hollow, Box::new(move |outcome| told.send(outcome.is_ok()).unwrap()));
+        world.write();
+        assert!(world.find(cut).unwrap().last.is_none());
+        assert!(world.log.poll(hollow).is_none() && heard.try_recv().is_err());
+        let refused = world.log.wait(hollow, || panic!("nobody writes what isn't there"));
+        assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+        if by_checkpoint {
+            world.log.checkpointed(world.log.position());
+        } else {
+            world.change(2);
+            let offsets = [(KeyGroupRange::new(0, 7), world.count.to_le_bytes().to_vec())];
+            world.log.commit(&offsets, b"meta", false, Instant::now());
+            assert!(world.log.poll(hollow).is_none());
+            // It lasts with the later one, which is synced for it.
+            let World { log, group, .. } = &mut world;
+            log.wait(hollow, || write(log, group)).unwrap();
+            assert_eq!(committed(&world.find(cut).unwrap()), 7);
+        }
+        assert!(matches!(world.log.poll(hollow), Some(Ok(()))) && heard.try_recv().unwrap());
+        world.log.wait(hollow, || panic!("it lasts already")).unwrap();
+    }
 }
 
 /// A checkpoint that was cut before the second of two loads was has the first one alone.
