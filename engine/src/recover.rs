@@ -180,12 +180,23 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
     } else {
         described
     };
+    if options.durability == Durability::Changelog {
+        sync_found(&described)?;
+    }
     let manifests = described.catalogue.kept.values().map(|kept| &*kept.manifest);
     described.located.expect_absent(manifests, &files);
     let found = if label.is_none() { clear_up(&described, files)? } else { Vec::new() };
     let store = go_live(engine, described, options, found, started);
     tracing::info!(path = %path.display(), checkpoint = store.restored().map(|info| info.number), "recovered");
     Ok(store)
+}
+
+/// Makes durable what was found of the changelog, which counts as durable from here on: a process may have written it and died before it synced
+/// it. The files before the last one were synced when that was begun.
+fn sync_found(described: &Described) -> Result<()> {
+    let last = described.tail.as_ref().and_then(|tail| tail.there.last());
+    let Some(last) = last else { return Ok(()) };
+    Ok(described.located.storage.sync_file(&names::changelog_name(last.number))?)
 }
 
 fn check_options(info: &StoreInfo, options: &StoreOptions) -> Result<()> {

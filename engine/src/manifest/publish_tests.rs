@@ -87,6 +87,10 @@ impl Storage for Scripted {
         self.script.step("remove", name)?;
         self.inner.remove(name)
     }
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.script.step("sync", name)?;
+        self.inner.sync_file(name)
+    }
     fn sync_dir(&self) -> Result<(), StorageError> {
         self.script.step("sync the directory", "")?;
         self.inner.sync_dir()

@@ -203,6 +203,11 @@ impl Disk {
         found
     }
 
+    /// Of each unit, whether it is of names.
+    pub fn are_names(&self) -> Vec<bool> {
+        self.units().iter().map(|unit| matches!(unit, Unit::Name(..))).collect()
+    }
+
     /// How many units there are.
     pub fn unit_count(&self) -> usize {
         self.units().len()

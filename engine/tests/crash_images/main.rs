@@ -9,6 +9,7 @@
 
 mod disk;
 mod look;
+mod reopened;
 #[path = "../durability/support/runs.rs"]
 mod runs;
 mod safeguards;

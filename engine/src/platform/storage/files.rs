@@ -234,6 +234,17 @@ impl Directory {
         remove_file(&path).map_err(|error| StorageError::from_io(&error, path, 0))
     }
 
+    /// Makes a complete file's bytes durable.
+    pub fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        let (path, opened) = self.open_file(name)?;
+        self.writable(&path, 0)?;
+        self.counters.count_fsync();
+        sys::sync_data(opened.file.as_fd()).map_err(|error| {
+            self.poison();
+            failed_sync(&error, &path)
+        })
+    }
+
     /// Makes the directory's entries durable.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.writable(&self.root, 0)?;

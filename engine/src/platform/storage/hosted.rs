@@ -118,6 +118,10 @@ impl Storage for Hosted {
         self.inner.remove(name)
     }
 
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.inner.sync_file(name)
+    }
+
     fn sync_dir(&self) -> Result<(), StorageError> {
         self.inner.sync_dir()
     }

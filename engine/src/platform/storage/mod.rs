@@ -177,6 +177,9 @@ pub trait Storage: Send + Sync + Debug {
     /// Unlinks a file; one that is not there counts as done.
     fn remove(&self, name: &str) -> Result<(), StorageError>;
 
+    /// Makes durable what a file has that is there: of a process that died it may be in the page cache alone.
+    fn sync_file(&self, name: &str) -> Result<(), StorageError>;
+
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> Result<(), StorageError>;
 

@@ -76,6 +76,10 @@ impl Storage for Posix {
         self.directory.remove(name)
     }
 
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.directory.sync_file(name)
+    }
+
     fn sync_dir(&self) -> Result<(), StorageError> {
         self.directory.sync()
     }

@@ -207,6 +207,10 @@ impl Storage for Uring {
         self.posix.remove(name)
     }
 
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.posix.sync_file(name)
+    }
+
     fn sync_dir(&self) -> Result<(), StorageError> {
         self.posix.sync_dir()
     }
