@@ -336,6 +336,9 @@ fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<
     };
     let manifest = describe(store, &version, number, parent, request);
     let durable = store.options.durability != Durability::Host;
+    if store.log.is_on() {
+        store.log.files().cut_overhang()?;
+    }
     let published = manifest::writer::publish(&*store.storage, &manifest, durable)?;
     store.counts.manifest_bytes.fetch_add(published.file_bytes, Ordering::Relaxed);
     let mut catalogue = store.catalogue.lock();

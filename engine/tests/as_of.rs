@@ -530,6 +530,44 @@ fn reopen(engine: &Engine, path: &Path, options: StoreOptions) -> Store {
     }
 }
 
+/// It was served for what the next run did at the same positions, where a checkpoint had that before anything of it was written to the log.
+#[test]
+fn what_a_crash_left_uncommitted_is_nobodys_past() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let delay = Duration::from_secs(3_600);
+    let options = StoreOptions { changelog: ChangelogOptions { delay, ..options(2).changelog }, ..options(2) };
+    let store = Store::create(&engine, directory.path(), options.clone()).unwrap();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.put(state, key(b"a"), b"1").unwrap();
+    commit(&store);
+    let first = checkpoint(&store, 1);
+    writer.put(state, key(b"a"), b"2").unwrap();
+    writer.put(state, key(b"a2"), &[0; 1_000]).unwrap();
+    // Which writes it to the files.
+    drop(store.as_of_position(store.position().unwrap()).unwrap());
+    drop((writer, store));
+
+    let store = reopen(&engine, directory.path(), options.clone());
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.put(state, key(b"b"), &[7; 200]).unwrap();
+    let between = store.position().unwrap();
+    writer.put(state, key(b"c"), b"3").unwrap();
+    let second = checkpoint(&store, 2);
+    drop((writer, store));
+
+    let store = reopen(&engine, directory.path(), options);
+    let state = store.state(StateOptions::value("v")).unwrap();
+    for (position, expected) in [(first, None), (second, Some(&[7; 200][..]))] {
+        let past = store.as_of_position(position).unwrap();
+        assert_eq!(past.get(state, key(b"a")).unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(past.get(state, key(b"b")).unwrap().as_deref(), expected);
+    }
+    let refused = store.as_of_position(between).and_then(|past| past.get(state, key(b"a")));
+    assert!(matches!(refused, Err(Error::Position { .. })), "{refused:?}");
+}
+
 /// What was brought back lasts as other changes do.
 #[test]
 fn what_was_brought_back_is_found_after_a_crash() {

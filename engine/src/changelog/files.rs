@@ -26,6 +26,8 @@ pub struct Files {
     void: Vec<u64>,
     /// Where the first of ours is to begin, until it is begun.
     next: Option<FileAt>,
+    /// Whether some of what there is lies behind where that one is to begin, void and not committed.
+    overhangs: bool,
     current: Option<Current>,
     next_number: u64,
     /// What is to be written next; kept for its memory.
@@ -83,9 +85,32 @@ impl Files {
         let numbers = there.iter().map(|file| &file.number).chain(&void);
         let next_number = numbers.max().map_or(1, |number| number + 1);
         let next = ended.map(|(ended, first)| FileAt { number: next_number, first, before: ended.min(first) });
+        let overhangs = !void.is_empty() || ended.is_some_and(|(ended, first)| ended > first);
         let (storage, buffer) = (Arc::clone(storage), Buffer::default());
         let (prepared, written) = (Vec::new(), Vec::new());
-        Self { storage, store, file_bytes, there, void, next, current: None, next_number, buffer, prepared, written }
+        Self {
+            storage,
+            store,
+            file_bytes,
+            there,
+            void,
+            next,
+            overhangs,
+            current: None,
+            next_number,
+            buffer,
+            prepared,
+            written,
+        }
+    }
+
+    /// Begins the first file of ours where what there is reaches behind that: without it a recovery from a later position, as of the checkpoint
+    /// that is about to be published, would take what is void for what the checkpoint has.
+    pub fn cut_overhang(&mut self) -> Result<()> {
+        match self.next.filter(|_| self.overhangs) {
+            Some(next) => self.begin_file(next.first, 0).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Removes the void files, the newest first: were an older one gone alone, those behind it would seem to lack it.

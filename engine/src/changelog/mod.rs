@@ -21,6 +21,8 @@
 //!   recovery, at an earlier position, where recovery ended: what the file before has from there on is void. Or at a later one, where the
 //!   store was opened at another checkpoint: its header says where the file before ends, so that a gap isn't taken for damage, nor damage for a gap;
 //! - the next file is made only when all of the file before it is durable, up to where the next one begins;
+//! - where recovery ended before the end of what there is, the next file is made before a checkpoint is published: from behind that end one
+//!   couldn't tell what is void;
 //! - a block says up to which position the stream was durable when it was made. So a block that is damaged is told from one that
 //!   was never wholly written: if any later block claims that it was durable, it is damage, and recovery refuses it;
 //! - no commit stands in the stream behind changes that the stream doesn't have (a bulk load, a migration), until a checkpoint has them:

@@ -575,6 +575,34 @@ fn files_that_were_begun_behind_the_last_commit_are_void() {
     }
 }
 
+/// A checkpoint became durable before anything of the run's own was written: what an earlier one had left behind its last commit was read
+/// for what the checkpoint has.
+#[test]
+fn what_was_left_is_no_past_of_a_checkpoint_that_comes_before_the_first_write() {
+    // Within the file of the last commit, and in files behind it.
+    for (rounds, changes) in [(1, 10_000), (6, 50_000)] {
+        let mut world = World::new(LogGroup::posix());
+        world.change(100);
+        let end = world.commit();
+        world.write();
+        for _ in 0..rounds {
+            world.change(20_000);
+            world.write();
+        }
+        world.recover(0);
+        world.change(changes);
+        let checkpoint = world.log.position();
+        world.log.files().cut_overhang().unwrap();
+        let tail = world.recover_at(checkpoint);
+        assert_eq!((tail.end(), tail.to, tail.void.len()), (end, checkpoint, 0));
+        check(&world).unwrap();
+        assert_eq!(numbers(&world.history(0, end).unwrap(), 0, end), (0..100).collect::<Vec<_>>());
+        for to in [end + 1, checkpoint - 1, checkpoint] {
+            assert!(matches!(world.history(0, to), Err(Error::Position { .. })), "{to}");
+        }
+    }
+}
+
 #[test]
 fn damage_where_it_was_durable_is_refused_and_nothing_wrong_is_replayed() {
     let mut world = World::new(LogGroup::posix());
