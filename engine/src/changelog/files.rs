@@ -113,12 +113,13 @@ impl Files {
         }
     }
 
-    /// Removes the void files, the newest first: were an older one gone alone, those behind it would seem to lack it.
+    /// Removes the void files, the newest first, each for good: were an older one gone alone, those behind it would seem to lack it.
     fn remove_void(&mut self) -> Result<(), StorageError> {
         self.void.sort_unstable();
         while let Some(&number) = self.void.last() {
             self.storage.remove(&names::changelog_name(number))?;
             self.void.pop();
+            self.storage.sync_dir()?;
         }
         Ok(())
     }
