@@ -117,6 +117,8 @@ pub(crate) struct Kept {
     pub given_up: bool,
     /// It shares nothing: it neither subsumes others nor is subsumed.
     pub standalone: bool,
+    /// It is of a history that was left when the store was opened at an earlier checkpoint.
+    pub left: bool,
 }
 
 /// A checkpoint that is on its way.
@@ -331,7 +333,8 @@ fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<
         let mut catalogue = store.catalogue.lock();
         let number = catalogue.next_number;
         catalogue.next_number += 1;
-        let parent = catalogue.kept.last_key_value().map(|(&number, kept)| Parent { number, digest: kept.digest });
+        let before = catalogue.kept.iter().rev().find(|(_, kept)| !kept.left);
+        let parent = before.map(|(&number, kept)| Parent { number, digest: kept.digest });
         (number, parent)
     };
     let manifest = describe(store, &version, number, parent, request);
@@ -365,6 +368,7 @@ fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<
         confirmed: is_confirmed,
         given_up: false,
         standalone: request.barrier.standalone,
+        left: false,
     };
     catalogue.kept.insert(number, kept);
     Ok(info)

@@ -239,6 +239,8 @@ fn describe(
     for described in tail.iter().flat_map(|tail| &tail.states) {
         add_logged_state(&mut states, described)?;
     }
+    // Also those of a history that was left: no epoch comes twice.
+    let epoch = catalogue.kept.values().fold(manifest.epoch.0, |epoch, kept| epoch.max(kept.manifest.epoch.0));
     let rollbacks = tail.iter().flat_map(|tail| &tail.rollbacks);
     rollbacks.for_each(|(rollback, position)| catalogue.pin(rollback, *position, true));
     let cache = &engine.inner.cache;
@@ -247,7 +249,7 @@ fn describe(
         version: checkpoint::version_of(&located.storage, cache, &manifest, &states, &conversions),
         states,
         conversions,
-        epoch: manifest.epoch.0.saturating_add(1).min(crate::store::EPOCH_MAX),
+        epoch: epoch.saturating_add(1).min(crate::store::EPOCH_MAX),
         purge_clock_ms: manifest.purge_clock_ms,
         catalogue,
         restored,
@@ -327,12 +329,26 @@ fn catalogue_of(storage: &dyn Storage, numbers: &[u64], opened: ManifestFile, ch
         // The one that is opened is the host's choice, so it is complete as far as the host knows.
         let confirmed = is_opened;
         let (manifest, digest) = (file.manifest, file.digest);
-        let (retained, exports, given_up, standalone) = (false, 0, false, false);
-        let kept = Kept { info, manifest, digest, retained, exports, confirmed, given_up, standalone };
+        let (retained, exports, given_up, standalone, left) = (false, 0, false, false, false);
+        let kept = Kept { info, manifest, digest, retained, exports, confirmed, given_up, standalone, left };
         catalogue.kept.insert(number, kept);
     }
     catalogue.next_number += 1;
+    mark_left(&mut catalogue, &opened.manifest);
     Ok(catalogue)
+}
+
+/// Tells those that didn't lead to the one that is opened, as far as the manifests that are there still say.
+fn mark_left(catalogue: &mut Catalogue, opened: &Manifest) {
+    let (mut lead, mut lowest, mut parent) = (HashSet::from([opened.number]), opened.number, opened.parent);
+    while let Some(before) = parent.map(|parent| parent.number).filter(|before| *before < lowest) {
+        lead.insert(before);
+        lowest = before;
+        parent = catalogue.kept.get(&before).and_then(|kept| kept.manifest.parent);
+    }
+    for (number, kept) in &mut catalogue.kept {
+        kept.left = *number > lowest && !lead.contains(number);
+    }
 }
 
 /// Deletes the half-written files and scratch stores that a crash left behind, and says which files were there: the segments among them

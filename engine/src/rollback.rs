@@ -45,6 +45,8 @@ const PIECES_AT_ONCE: usize = 2;
 const REST: Duration = Duration::from_micros(100);
 /// After so many rests other tasks come first.
 const ROUNDS: u32 = 32;
+/// Why a checkpoint is none to go back to.
+const LEFT: &str = "it is of a history that was left when the store was opened at an earlier one";
 
 /// What a rollback came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,7 +106,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where there is none of this label, or it can't be gone back to (it is of a history that was given up; or some
+    /// [`Error::Checkpoint`] where there is none of this label, or it can't be gone back to (it is of a history that was left by [`Store::open_checkpoint`]; or some
     /// states alone were rolled back before and its segments lie in another order, until [`Store::compact`]); [`Error::OutsideRange`] and
     /// [`Error::State`] where the scope isn't the store's; [`Error::State`] also where a state was migrated since; [`Error::Busy`] where
     /// something is staged in the scope, or an operation on it has waited for memory for seconds. Nothing has changed then.
@@ -284,9 +286,10 @@ impl Aim {
         let kept = find(store, catalogue, target)?;
         let manifest = Arc::clone(&kept.manifest);
         // Where changes have to be committed, what is of later epochs counts as staged.
-        if manifest.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch()) {
-            let problem = "it is of a history that was left when the store was opened at an earlier one".into();
-            return Err(Error::Checkpoint { label, problem });
+        let is_later = manifest.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch());
+        // What was accepted is done again.
+        if is_later || kept.left && logs {
+            return Err(Error::Checkpoint { label, problem: LEFT.into() });
         }
         let cache = &store.engine.inner.cache;
         let version = checkpoint::version_of(&store.storage, cache, &manifest, states, &store.conversions);
@@ -301,6 +304,9 @@ impl Aim {
         if logs && !reached.needs().all(|number| number == 0 || catalogue.kept.contains_key(&number)) {
             let problem = "checkpoints that it takes were let go of meanwhile".into();
             return Err(Error::Position { position, problem });
+        }
+        if logs && catalogue.kept.get(&base.number).is_some_and(|base| base.left) {
+            return Err(Error::Position { position, problem: format!("its checkpoint can't be gone back to: {LEFT}") });
         }
         let (offsets, metadata) = &reached.committed;
         let rewound = rewound(scope, base, (offsets, metadata), position);
@@ -431,19 +437,21 @@ fn find(store: &StoreInner, catalogue: &Catalogue, target: Target<'_>) -> Result
     Err(Error::Checkpoint { label, problem })
 }
 
-/// A state of the scope is what it was at the checkpoint, or came later.
+/// A state of the scope is what it was at the checkpoint, or came later; none that the checkpoint has is missing.
 fn check_states(scope: &Scope, manifest: &Manifest, states: &[StateInfo]) -> Result<()> {
     let is_other = |(then, now): &(&StateInfo, &StateInfo)| {
         scope.has_state(now.id)
             && (&then.name, then.kind, &then.merge, then.lineage) != (&now.name, now.kind, &now.merge, now.lineage)
     };
-    let refused = |state: &StateInfo| {
-        let problem = "it was of another schema at the checkpoint, or its number was another state's".into();
-        Err(Error::State { state: state.name.clone(), problem })
-    };
-    match manifest.states.iter().zip(states).find(is_other) {
+    let refused =
+        |state: &StateInfo, problem: &str| Err(Error::State { state: state.name.clone(), problem: problem.into() });
+    if let Some((_, now)) = manifest.states.iter().zip(states).find(is_other) {
+        return refused(now, "it was of another schema at the checkpoint, or its number was another state's");
+    }
+    // Of a history that was left. Its layers have it, and so would the next state that is registered, whatever it is.
+    match manifest.states.get(states.len()) {
+        Some(then) => refused(then, "the checkpoint has it, and the store doesn't"),
         None => Ok(()),
-        Some((_, now)) => refused(now),
     }
 }
 

@@ -8,7 +8,7 @@
 //! On the way there may be other rollbacks of the scope: these are done in the store beside, in the same way. Each leads to an earlier
 //! position, so there is an end to it.
 
-use super::{Target, check_states, patiently};
+use super::{LEFT, Target, check_states, patiently};
 use crate::beside::Beside;
 use crate::changelog::History;
 use crate::changelog::format::BlockHeader;
@@ -147,9 +147,7 @@ pub fn reach(
     let states = store.state_infos();
     check_states(scope, &base, &states)?;
     if base.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch()) {
-        return Err(refused(
-            "its checkpoint is of a history that was left when the store was opened at an earlier one".into(),
-        ));
+        return Err(refused(format!("its checkpoint can't be gone back to: {LEFT}")));
     }
     let defs = store.states.read().clone();
     let whole = version_of(&store.storage, &store.engine.inner.cache, &base, &defs, &store.conversions);

@@ -406,6 +406,108 @@ fn a_history_that_was_given_up_is_refused() {
     store.rollback(&group(1), 1).unwrap();
 }
 
+/// As soon as enough epochs had passed it was gone back to; after a crash they hadn't, and the store could not be opened any more.
+#[test]
+fn a_history_that_was_given_up_is_refused_whatever_comes_after_it() {
+    for kind in [options(), logging()] {
+        let (directory, engine) = (tempfile::tempdir().unwrap(), engine());
+        let options = StoreOptions { retained_checkpoints: 8, ..kind };
+        let store = Store::create(&engine, directory.path(), options.clone()).unwrap();
+        let states = states_of(&store);
+        let mut writer = store.writer(range()).unwrap();
+        for label in 1..=6 {
+            fill(&mut writer, &states, label as u8, 1);
+            checkpoint(&store, label);
+        }
+        drop(writer);
+        store.close().unwrap();
+        let refuses = |store: &Store| {
+            for label in 2..=6 {
+                let refused = store.rollback(&Scope::groups(range()), label);
+                assert!(matches!(refused, Err(Error::Checkpoint { .. })), "{label}: {refused:?}");
+            }
+        };
+        let store = Store::open_checkpoint(&engine, directory.path(), 1, options.clone()).unwrap();
+        let states = states_of(&store);
+        let mut writer = store.writer(range()).unwrap();
+        for round in 7..14 {
+            fill(&mut writer, &states, round, 1);
+            drop(store.snapshot().unwrap());
+        }
+        let wanted = read_all(&mut store.reader(), &states, range());
+        refuses(&store);
+        assert_same(&read_all(&mut store.reader(), &states, range()), &wanted, "refused");
+        checkpoint(&store, 7);
+        refuses(&store);
+        drop((writer, store));
+        let store = open(&engine, directory.path(), &options);
+        refuses(&store);
+        let states = states_of(&store);
+        assert_same(&read_all(&mut store.reader(), &states, range()), &wanted, "recovered");
+        // This one is of both.
+        store.rollback(&Scope::groups(range()), 1).unwrap();
+        assert_same(&read_all(&mut store.reader(), &states, range()), &read_checkpoint(&store, 1), "gone back");
+    }
+}
+
+/// Where nothing says any more that it was left, it is gone back to, also after a crash; not where it has a state that there isn't any more.
+#[test]
+fn what_was_gone_back_to_is_gone_back_to_again() {
+    for has_another in [false, true] {
+        let (directory, engine) = (tempfile::tempdir().unwrap(), engine());
+        let many = StoreOptions { retained_checkpoints: 12, ..logging() };
+        let store = Store::create(&engine, directory.path(), many).unwrap();
+        let states = states_of(&store);
+        let mut writer = store.writer(range()).unwrap();
+        for label in 1..=12 {
+            fill(&mut writer, &states, label as u8, 1);
+            if has_another && label == 12 {
+                let another = store.state(StateOptions::value("another")).unwrap();
+                writer.put(another, Key::new(KeyGroup(1), b"k"), b"v").unwrap();
+            }
+            checkpoint(&store, label);
+        }
+        let left = read_all(&mut store.reader(), &states, range());
+        drop(writer);
+        store.close().unwrap();
+        let few = StoreOptions { retained_checkpoints: 1, ..logging() };
+        let store = Store::open_checkpoint(&engine, directory.path(), 1, few.clone()).unwrap();
+        store.retain(12).unwrap();
+        let states = states_of(&store);
+        let mut writer = store.writer(range()).unwrap();
+        fill(&mut writer, &states, 13, 1);
+        checkpoint(&store, 13);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.checkpoints().iter().map(|info| info.label).ne([12, 13]) {
+            assert!(Instant::now() < deadline, "{:?}", store.checkpoints());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop((writer, store));
+        let store = open(&engine, directory.path(), &few);
+        let states = states_of(&store);
+        let mut writer = store.writer(range()).unwrap();
+        for round in 14..30 {
+            fill(&mut writer, &states, round, 1);
+            drop(store.snapshot().unwrap());
+        }
+        if has_another {
+            let refused = store.rollback(&Scope::groups(range()), 12);
+            assert!(matches!(refused, Err(Error::State { .. })), "{refused:?}");
+            store.state(StateOptions::value("another")).unwrap();
+        }
+        store.rollback(&Scope::groups(range()), 12).unwrap();
+        writer.commit(Commit::default()).unwrap().wait().unwrap();
+        drop((writer, store));
+        let store = open(&engine, directory.path(), &few);
+        let states = states_of(&store);
+        drop(store.writer(range()).unwrap());
+        assert_same(&read_all(&mut store.reader(), &states, range()), &left, "gone back to again");
+        let another = store.state(StateOptions::value("another")).unwrap();
+        let found = store.reader().get(another, Key::new(KeyGroup(1), b"k")).unwrap();
+        assert_eq!(found.is_some(), has_another);
+    }
+}
+
 #[test]
 fn the_memory_of_what_was_undone_comes_back() {
     let directory = tempfile::tempdir().unwrap();
