@@ -222,8 +222,15 @@ impl Fetches {
             file.present == file.chunks.len()
         };
         if is_whole {
-            partial.finish(&request.file, self.durable)?;
-            self.state.lock().files.remove(&request.file);
+            let finished = partial.finish(&request.file, self.durable);
+            let mut state = self.state.lock();
+            match finished {
+                Ok(()) => drop(state.files.remove(&request.file)),
+                Err(error) => {
+                    state.begin_anew(&request.file, &partial);
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -338,6 +345,15 @@ fn chunks_of(offset: u64, len: usize) -> std::ops::Range<usize> {
 }
 
 impl State {
+    /// Nothing counts of a file that was whole and could not be kept: where a sync failed, a second one may say that all is well and have lost
+    /// some of it; nor can be told which name it has.
+    fn begin_anew(&mut self, name: &str, partial: &Partial) {
+        let Some(file) = self.files.get_mut(name) else { return };
+        (file.partial, file.present) = (None, 0);
+        file.chunks.fill(Chunk::Absent);
+        partial.discard(name);
+    }
+
     /// Puts what is missing of these bytes in line, before what nobody waits for.
     fn demand(&mut self, name: &str, offset: u64, len: usize) {
         let Some(file) = self.files.get_mut(name) else { return };
@@ -563,6 +579,46 @@ mod tests {
             waiting.join().unwrap().unwrap();
         });
         assert!(std::fs::read(root.join("a.segment")).unwrap() == content(0, LEN as usize));
+    }
+
+    /// A sync that had failed was asked again, of the same file; and a file that had got its name and not kept it was looked for under the
+    /// other one for ever.
+    #[cfg(feature = "recorder")]
+    #[test]
+    fn a_file_that_could_not_be_finished_is_begun_anew() {
+        use super::super::faults::{Call, Injection, Injector, Kind, Outcome, Site};
+        use super::super::names;
+        use super::super::recorder::{Entry, Op, Recorder};
+        const LONG: u64 = 2 * CHUNKS_MAX as u64 * CHUNK_BYTES - 9;
+        for (call, kind) in [(Call::Sync, Kind::Segment), (Call::Rename, Kind::Segment), (Call::Sync, Kind::Directory)]
+        {
+            let directory = tempfile::tempdir().unwrap();
+            let (root, name) = (directory.path().canonicalize().unwrap(), names::segment_name(7));
+            let recorder = Recorder::start(&root, &[]);
+            let (site, outcome) = (Site { call, kind }, Outcome::Error(libc::EIO));
+            let injector = Injector::start(&root, Some(Injection { site, nth: 0, outcome, lasts: false }));
+            let fetches = Fetches::new(&root, true);
+            fetches.register(&name, LONG);
+            let (mut failed, mut asked) = (0, 0);
+            for _ in 0..20 {
+                for request in fetches.poll(9) {
+                    asked += request.len as u64;
+                    let brought = fetches.complete(request.id, &content(request.offset, request.len));
+                    failed += usize::from(brought.is_err());
+                }
+            }
+            assert_eq!((failed, injector.struck(), asked), (1, 1, 2 * LONG), "{site:?}: all of it is brought again");
+            assert_eq!(fetches.absent(&name), None);
+            assert!(std::fs::read(root.join(&name)).unwrap() == content(0, LONG as usize));
+            assert_eq!(std::fs::read_dir(&root).unwrap().count(), 1, "{site:?}");
+            let ops = recorder.finish();
+            let named = ops.iter().rev().find_map(|op| match op {
+                Op::Named { names, .. } => names.iter().find(|(to, entry)| *to == name && entry.is_some()),
+                _ => None,
+            });
+            let Some((_, Some(Entry::File(file)))) = named else { panic!("{site:?}: {named:?}") };
+            assert!(ops.contains(&Op::Synced { file: *file }) && !ops.contains(&Op::SyncFailed { file: *file }));
+        }
     }
 
     #[test]

@@ -333,6 +333,12 @@ impl Partial {
         Ok(())
     }
 
+    /// Takes both of its names away; where that fails the next file takes them over.
+    pub fn discard(&self, name: &str) {
+        drop(remove_file(&self.path));
+        drop(remove_file(&self.root.join(name)));
+    }
+
     /// Removes the beginnings of a file.
     pub fn remove(root: &Path, name: &str) -> std::io::Result<()> {
         remove_file(&root.join(names::temporary_name(name)))
