@@ -95,11 +95,6 @@ impl Shared {
         state.published.is_some()
     }
 
-    /// Whether its manifest is there for good.
-    pub fn is_for_good(&self) -> bool {
-        self.state.lock().published.is_some()
-    }
-
     /// Gives it up; the number of the checkpoint if it is complete already.
     pub fn abort(&self, label: u64) -> Option<u64> {
         let mut state = self.state.lock();
@@ -188,7 +183,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     let started = Instant::now();
     let sealing = lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
     let mark = store.mark_work();
-    let (shards, purge_clock_ms) = seal_all(store, &mut own)?;
+    let (shards, mut purge_clock_ms) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
     let (label, mut barrier) = (barrier.label, barrier);
     let (mut epoch, mut position, mut has_rollbacks) = (crate::store::epoch_of(store), store.log.position(), false);
@@ -196,6 +191,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         let last = store.last_commit.lock();
         (barrier.offsets, barrier.metadata) = (last.offsets.clone(), last.metadata.clone());
         (epoch, position) = (last.epoch, last.position);
+        purge_clock_ms = store.purge_clock.committed_ms();
         // They count at once.
         has_rollbacks = store.log.trace().rolled_back().last().is_some_and(|last| last.position > position);
     }

@@ -23,6 +23,7 @@ use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
 use crate::write::{self, Halt};
 use crate::writer::Writer;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How many values are looked for on disk together: at the end of each lot the device has less and less to do.
@@ -161,11 +162,15 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
     let mut changed: Option<Option<V>> = None;
     // Values that were changed already when making room for them drove their old ones from memory.
     let mut kept: Vec<Kept<V>> = Vec::new();
+    // The keys of the misses, and where they come up again: that is later, also where memory has got them meanwhile, by warming up.
+    let (mut missed, mut repeats) = (HashSet::new(), Vec::new());
     let aborts = token.enter().hot.aborts();
     while at < keys.len() {
         if misses.len() >= COLD_AT_ONCE {
             let cold = (std::mem::take(&mut misses), std::mem::take(&mut kept));
             update_cold(store, shard, token, def, keys, cold, aborts, &mut change)?;
+            update_repeats(store, shard, token, def, keys, std::mem::take(&mut repeats), aborts, &mut change)?;
+            missed.clear();
         }
         let start = at;
         let group = &keys[start..keys.len().min(start + GROUP)];
@@ -175,7 +180,10 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             let done = at - start;
             let quick = if changed.is_none() {
                 let change = |index, old: &[u8; 8]| change(start + done + index, Some(old));
-                update_quickly(core, shard, def, &group[done..], change, &mut changed)
+                let rest = &group[done..];
+                let up_to_missed = || rest.iter().take_while(|key| !missed.contains(*key)).count();
+                let len = if missed.is_empty() { rest.len() } else { up_to_missed() };
+                update_quickly(core, shard, def, &rest[..len], change, &mut changed)
             } else {
                 0
             };
@@ -184,9 +192,12 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             let done = done + quick;
             with_probes(core, shard, def, &group[done..], |core, index, probe| {
                 let index = start + done + index;
-                if !update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
+                if !missed.is_empty() && missed.contains(&keys[index]) {
+                    repeats.push(index);
+                } else if !update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
                     let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
                     misses.push((index, lookup));
+                    missed.insert(keys[index]);
                     let undone = core.hot.undone(probe.state, probe.group);
                     kept.extend(changed.take().map(|value| (index, value, undone)));
                 }
@@ -195,7 +206,39 @@ pub(crate) fn update_many<V: AsRef<[u8]>>(
             })
         })?;
     }
-    update_cold(store, shard, token, def, keys, (misses, kept), aborts, &mut change)
+    update_cold(store, shard, token, def, keys, (misses, kept), aborts, &mut change)?;
+    update_repeats(store, shard, token, def, keys, repeats, aborts, &mut change)
+}
+
+/// Changes the values of keys again, one after the other, that memory didn't know when they came up first and that were changed since.
+#[expect(clippy::too_many_arguments, reason = "the last part of one function")]
+fn update_repeats<V: AsRef<[u8]>>(
+    store: &Arc<StoreInner>,
+    shard: &Arc<Shard>,
+    token: &mut OwnerToken<Core>,
+    def: &StateDef,
+    keys: &[Key<'_>],
+    repeats: Vec<usize>,
+    aborts: u64,
+    change: &mut impl FnMut(usize, Option<&[u8]>) -> Option<V>,
+) -> Result<()> {
+    for index in repeats {
+        let (mut changed, mut misses, mut kept) = (None, Vec::new(), Vec::new());
+        write::run(store, shard, token, OperationKind::Batch, |core| {
+            write::check_aborts(core, aborts)?;
+            with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
+                if !update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
+                    // It has left memory again.
+                    misses.push((index, read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms)));
+                    let undone = core.hot.undone(probe.state, probe.group);
+                    kept.extend(changed.take().map(|value| (index, value, undone)));
+                }
+                Ok(())
+            })
+        })?;
+        update_cold(store, shard, token, def, keys, (misses, kept), aborts, change)?;
+    }
+    Ok(())
 }
 
 /// The place of a key, what its value was changed to, and how often its table had been undone then.
@@ -228,8 +271,7 @@ fn update_cold<V: AsRef<[u8]>>(
                     if update_known(core, def, keys[index], probe, &mut |old| change(index, old), &mut changed)? {
                         return Ok(());
                     }
-                    // The same key may have come up twice, and what it was changed to may have been flushed and have left
-                    // memory since: then the segments are others than those that were read.
+                    // What warming up brought may have left memory again: then the segments are others than those that were read.
                     if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
                         let lookup = read::cell_lookup(&core.view, def, keys[index], core.hot.now_ms);
                         found = read::finish(lookup, &mut core.counts)?;

@@ -7,7 +7,7 @@ use crate::convert::{Conversions, Older};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::SortKey;
-use crate::manifest::{self, Manifest, Marks, Parent, StackEntry, StateMap};
+use crate::manifest::{self, Manifest, Marks, Parent, StackEntry, StateInfo, StateMap};
 use crate::merged::{Base, Bounds, Merged};
 use crate::options::Durability;
 use crate::platform::storage::{Storage, names};
@@ -139,6 +139,8 @@ pub struct Catalogue {
     pub(crate) next_number: u64,
     /// The manifest that a store begins with whose changelog is to be found before there is a checkpoint.
     pub(crate) birth: Option<u64>,
+    /// The checkpoint that the store was opened at, until it has one of its own: until then nothing goes that the host didn't name.
+    pub(crate) opened: Option<u64>,
     /// Segments that may be needed no more, held weakly: a file goes when nobody holds its segment.
     pub(crate) garbage: HashMap<SegmentId, Weak<LazySegment>>,
     /// Checkpoints that are gone, but that somebody may still be reading: whoever does holds the manifest.
@@ -203,8 +205,9 @@ impl Catalogue {
         read.chain(kept).chain(pinned).fold(covered, u64::min)
     }
 
-    /// Lets go of the manifest that the store began with, if it is still there: a checkpoint takes its place.
+    /// Lets go of the manifest that the store began with, if it is still there: a checkpoint of its own takes its place.
     fn doom_birth(&mut self) {
+        self.opened = None;
         self.doomed.extend(self.birth.take());
     }
 
@@ -274,26 +277,26 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request, rollback: u64)
     }
     let outcome = publish(store, &request, rollback);
     match outcome {
-        Ok(info) => {
+        Ok(Some(info)) => {
             let elapsed = u64::try_from(request.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             store.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
             store.counts.checkpoint_ns.record(elapsed);
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
-            let number = info.number;
-            if request.shared.is_published(number) {
-                // Not before: what it makes superfluous is needed again where it is taken back.
-                store.catalogue.lock().doom_birth();
-                store.catalogue.lock().unpin(request.log_position);
-                log_is_covered(store, request.log_position);
-                store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
-                request.shared.finish(Ok(info));
-                warm::checkpointed(store);
-            } else {
-                // The host was told that it is aborted while it was being published: it goes before the one before it
-                // could.
-                tracing::info!(label, number, "taken back");
-                take_back(store, number)?;
+            {
+                let mut catalogue = store.catalogue.lock();
+                catalogue.doom_birth();
+                catalogue.unpin(request.log_position);
             }
+            log_is_covered(store, request.log_position);
+            store.paced.completed(request.paced, &info, Duration::from_nanos(elapsed));
+            request.shared.finish(Ok(info));
+            warm::checkpointed(store);
+            reclaim::run(store);
+            Ok(())
+        }
+        Ok(None) => {
+            tracing::info!(label, "taken back");
+            reclaim::remove_manifests(store)?;
             reclaim::run(store);
             Ok(())
         }
@@ -322,10 +325,13 @@ fn log_is_covered(store: &Arc<StoreInner>, position: u64) {
     }
 }
 
-fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<CheckpointInfo> {
+/// Writes the manifest; `None` where the host gave the checkpoint up meanwhile, and the manifest is to go again.
+fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<Option<CheckpointInfo>> {
     // Not at the cut: a compaction that purged by a later barrier's clock would take from this checkpoint what was
-    // alive then.
-    store.purge_clock_ms.fetch_max(request.purge_clock_ms, Ordering::Relaxed);
+    // alive then. What was cut before a rollback doesn't take back that the clock went back with it.
+    if store.rollbacks.lock().last() == rollback {
+        store.purge_clock.reach(request.purge_clock_ms);
+    }
     let version = store.version_before(rollback);
     // What is staged stays outside.
     let version = if store.options.transactional { Version::up_to(&version, request.epoch.0) } else { version };
@@ -345,6 +351,11 @@ fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<
     let published = manifest::writer::publish(&*store.storage, &manifest, durable)?;
     store.counts.manifest_bytes.fetch_add(published.file_bytes, Ordering::Relaxed);
     let mut catalogue = store.catalogue.lock();
+    // Said before anybody finds it among those that are kept: as soon as it is there, the one before it may go.
+    if !request.shared.is_published(number) {
+        catalogue.doomed.push(number);
+        return Ok(None);
+    }
     let before: HashSet<SegmentId> = parent
         .and_then(|parent| catalogue.kept.get(&parent.number))
         .map(|kept| kept.manifest.segments.iter().map(|meta| meta.id).collect())
@@ -371,7 +382,7 @@ fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<
         left: false,
     };
     catalogue.kept.insert(number, kept);
-    Ok(info)
+    Ok(Some(info))
 }
 
 /// What a manifest says of its checkpoint; `before` are the segments of the one before it.
@@ -427,7 +438,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         label: Some(request.barrier.label),
         created_ms,
         epoch: request.epoch.max(highest),
-        purge_clock_ms: store.purge_clock_ms.load(Ordering::Relaxed),
+        purge_clock_ms: store.purge_clock.now_ms().max(request.purge_clock_ms),
         states,
         offsets: request.barrier.offsets.clone(),
         metadata: request.barrier.metadata.clone(),
@@ -515,13 +526,6 @@ fn older_of(
     (!older.states().is_empty()).then(|| Arc::new(older))
 }
 
-/// Takes back the newest checkpoint, just published. Its segments are in the stacks, or named by the one before it.
-fn take_back(store: &Arc<StoreInner>, number: u64) -> Result<()> {
-    let version = Arc::clone(&store.version.lock());
-    reclaim::drop_checkpoint(&mut store.catalogue.lock(), number, &version);
-    Ok(reclaim::remove_manifests(store)?)
-}
-
 /// Lets go of the checkpoint with a label.
 pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     store.check_open()?;
@@ -537,7 +541,8 @@ pub(crate) fn release_number(store: &Arc<StoreInner>, number: u64) -> Result<()>
         let mut catalogue = store.catalogue.lock();
         // The newest in any case.
         let needed = store.options.history.checkpoints.max(1);
-        let is_needed = catalogue.history(needed).any(|kept| kept.info.number == number);
+        let is_needed =
+            catalogue.opened == Some(number) || catalogue.history(needed).any(|kept| kept.info.number == number);
         let Some(kept) = catalogue.kept.get_mut(&number) else { return Ok(()) };
         kept.give_up();
         if is_needed || kept.exports > 0 || catalogue.is_pinned(number) {
@@ -622,6 +627,13 @@ pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
     store.check_open()?;
     let manifest = Arc::clone(&store.catalogue.lock().find(label)?.manifest);
     let states = store.states.read().clone();
+    for StateInfo { name, kind, id, .. } in &manifest.states {
+        // A younger one than that which the store was opened at.
+        if states.get(usize::from(id.0)).is_none_or(|def| (&def.name, def.kind as u8) != (name, *kind)) {
+            let problem = "the checkpoint has a state that the store has not, or another of its number".into();
+            return Err(Error::State { state: name.clone(), problem });
+        }
+    }
     let version = version_of(&store.storage, &store.engine.inner.cache, &manifest, &states, &store.conversions);
     Ok(Iter::new(manifest, &version, states))
 }
@@ -678,7 +690,13 @@ impl Iterator for Iter {
     type Item = Result<Item>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.advance().transpose()
+        let item = self.advance().transpose();
+        if matches!(item, Some(Err(_))) {
+            // Behind damage there is no telling what is the newest of a key.
+            (self.merged, self.slice, self.slices) = (None, None, Vec::new().into_iter());
+            self.bounds.clear();
+        }
+        item
     }
 }
 

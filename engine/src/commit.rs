@@ -174,11 +174,12 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     store.check()?;
     let epoch = crate::store::epoch_of(store);
     let shards = store.shards.lock().clone();
-    for shard in shards {
-        match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, &shard)) {
-            Some((_, token)) => commit_shard(store, &mut token.enter(), epoch),
-            None => commit_shard(store, &mut shard.cell.borrow(), epoch),
-        }
+    let clocks_ms = shards.iter().map(|shard| match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, shard)) {
+        Some((_, token)) => commit_shard(store, &mut token.enter(), epoch),
+        None => commit_shard(store, &mut shard.cell.borrow(), epoch),
+    });
+    if let Some(lowest_ms) = clocks_ms.min() {
+        store.purge_clock.commit(lowest_ms);
     }
     let (offsets, metadata) = (commit.offsets, commit.metadata);
     let soon = commit.lasting == Lasting::Soon;
@@ -195,14 +196,15 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     Ok(Committed { info, log: Arc::clone(&store.log), store: Arc::downgrade(store) })
 }
 
-/// Commits one shard, and moves to the changelog what it appended.
-fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) {
+/// Commits one shard, and moves to the changelog what it appended; its clock, in ms.
+fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) -> u64 {
     if store.options.transactional {
         core.hot.commit(epoch.0, store.next_epoch());
     }
     if store.log.is_on() {
         store.log.append(|empty| core.take_log(empty));
     }
+    core.hot.now_ms
 }
 
 /// Moves to the changelog what all writers did so far, without a commit; the position behind it.

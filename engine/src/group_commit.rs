@@ -67,6 +67,7 @@ struct Batch<'a> {
 /// Writes what stores have, together.
 fn write(group: &mut LogGroup, stores: &[&Arc<StoreInner>]) {
     let mut batches: Vec<Batch<'_>> = Vec::with_capacity(stores.len());
+    let mut failed = Vec::new();
     for store in stores {
         let mut files = store.log.files();
         if store.log.has_ended() {
@@ -76,7 +77,8 @@ fn write(group: &mut LogGroup, stores: &[&Arc<StoreInner>]) {
         let taken = store.log.take(TAKEN_BYTES);
         match files.prepare(&taken) {
             Ok(()) => batches.push(Batch { store, files, taken }),
-            Err(error) => ended(store, taken, Err(error)),
+            // Told when no lock is held: the host may be called.
+            Err(error) => failed.push((*store, taken, error)),
         }
     }
     let mut outcomes: Vec<Result<(), StorageError>> = batches.iter().map(|_| Ok(())).collect();
@@ -99,6 +101,7 @@ fn write(group: &mut LogGroup, stores: &[&Arc<StoreInner>]) {
         drop(batch.files);
         ended(batch.store, batch.taken, outcome.map_err(Error::from));
     }
+    failed.into_iter().for_each(|(store, taken, error)| ended(store, taken, Err(error)));
 }
 
 fn ended(store: &Arc<StoreInner>, taken: Taken, outcome: Result<()>) {

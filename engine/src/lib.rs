@@ -138,6 +138,7 @@ pub mod multiset;
 pub mod options;
 pub mod pacing;
 pub mod packed;
+mod purge_clock;
 pub mod scope;
 mod spans;
 pub mod states;

@@ -34,7 +34,10 @@ pub(crate) fn superfluous(catalogue: &Catalogue, options: &StoreOptions) -> Vec<
         }
     }
     let is_pinned = |kept: &Kept| kept.exports > 0 || catalogue.is_pinned(kept.info.number);
-    let is_held = |kept: &Kept| kept.retained || (kept.standalone && !kept.given_up) || is_pinned(kept);
+    // A host that has just opened the store says what it retains only now.
+    let is_spared = |kept: &Kept| catalogue.opened.is_some_and(|opened| !kept.given_up || kept.info.number == opened);
+    let is_held =
+        |kept: &Kept| kept.retained || (kept.standalone && !kept.given_up) || is_pinned(kept) || is_spared(kept);
     let rest = catalogue.kept.iter().filter(|(number, kept)| !wanted.contains(number) && !is_held(kept));
     rest.map(|(&number, _)| number).collect()
 }
@@ -79,14 +82,14 @@ pub(crate) fn abort(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     tidy_up(store)
 }
 
-/// The host needs neither this checkpoint nor any that came before it, but for those that stand alone.
+/// The host needs neither this checkpoint nor any that came before it, but for those that stand alone, and what it retains.
 pub(crate) fn subsume(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     store.check_open()?;
     {
         let mut catalogue = store.catalogue.lock();
         let Ok(of) = catalogue.find(label).map(|kept| kept.info.number) else { return Ok(()) };
         let before = catalogue.kept.range_mut(..=of).map(|(_, kept)| kept);
-        before.filter(|kept| kept.info.number == of || !kept.standalone).for_each(Kept::give_up);
+        before.filter(|kept| kept.info.number == of || !kept.standalone).for_each(|kept| kept.given_up = true);
     }
     tidy_up(store)
 }

@@ -83,6 +83,12 @@ impl Source {
         Ok(Self::new(store, manifest, None))
     }
 
+    /// A checkpoint whose manifest the caller holds since it was in the catalogue: so what it names is still there.
+    pub fn of_manifest(store: &Arc<StoreInner>, manifest: &Arc<Manifest>) -> Result<Self> {
+        store.check()?;
+        Ok(Self::new(store, Arc::clone(manifest), None))
+    }
+
     /// A position of the changelog: all changes that end there or before; of a transactional store, all that was committed there or
     /// before.
     pub fn at_position(store: &Arc<StoreInner>, position: u64) -> Result<Self> {

@@ -135,7 +135,8 @@ impl Reader {
 
     /// Puts the next batch of what a cursor goes through into `out`, in the place of what is there; false at the end. See
     /// [`Cursor`] for what it sees of changes meanwhile. Looking at memory holds a writer up between two of its
-    /// operations, for about as long as it takes to copy what goes into `out`, or some thousand keys.
+    /// operations, for about as long as it takes to copy what goes into `out`, or some thousand keys; in a queue, to look at all that was put
+    /// behind its front and isn't flushed.
     pub fn fetch(&self, cursor: &mut Cursor, out: &mut Packed) -> Result<bool> {
         self.inner.store.check()?;
         let all = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Merging];

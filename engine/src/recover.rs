@@ -20,6 +20,7 @@ use crate::options::{Durability, StoreOptions};
 use crate::platform::arena::Share;
 use crate::platform::random::random;
 use crate::platform::storage::{self, DirLock, Fault, Fetches, Hosted, Storage, StorageError, names};
+use crate::purge_clock::PurgeClock;
 use crate::replay::Replay;
 use crate::rescale;
 use crate::stack::Version;
@@ -231,6 +232,7 @@ fn describe(
     };
     let manifest = Arc::clone(&file.manifest);
     let mut catalogue = catalogue_of(storage, &numbers, file, label.is_some())?;
+    catalogue.opened = Some(manifest.number);
     catalogue.birth = catalogue.birth.or(is_birth(&manifest).then_some(manifest.number));
     let restored = catalogue.kept.get(&manifest.number).map(|kept| kept.info.clone());
     let (mut states, conversions) = (state_defs(&manifest)?, Conversions::default());
@@ -427,7 +429,7 @@ fn go_live(
         open_checkpoints: Mutex::default(),
         catalogue: Mutex::new(described.catalogue),
         counts: StoreCounts::default(),
-        purge_clock_ms: AtomicU64::new(described.purge_clock_ms),
+        purge_clock: PurgeClock::new(described.purge_clock_ms),
         failure: Mutex::new(None),
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),

@@ -14,7 +14,7 @@ use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::{Manifest, Marks, Slice, StackEntry, StateInfo, StateMap, StoreInfo};
 use crate::platform::storage::{Fault, StorageError, names};
 use crate::segment::SegmentMeta;
-use crate::states::StateKind;
+use crate::states::{StateKind, decode_expiry};
 use std::sync::Arc;
 
 /// The manifest of a store that holds exactly `range`, made from checkpoints whose ranges are disjoint and together
@@ -163,13 +163,18 @@ fn next_id(count: usize, state: &StateInfo) -> Result<StateId, Error> {
     u16::try_from(count).map(StateId).map_err(|_| Error::State { state: state.name.clone(), problem: problem() })
 }
 
+/// Whether a state's values have times to live, which a list's elements have in their frames; not whether compaction purges them by their own
+/// time.
+fn expires(state: &StateInfo) -> bool {
+    state.ttl.as_deref().and_then(decode_expiry).is_some_and(|(ttl, _)| ttl.is_some())
+}
+
 fn check_agreement(known: &StateInfo, state: &StateInfo, origin: usize) -> Result<(), Error> {
     let problem = if known.kind != state.kind {
         format!("of kind {} in checkpoint {origin}, of kind {} in another", state.kind, known.kind)
     } else if known.merge != state.merge {
         format!("merged by {:?} in checkpoint {origin}, by {:?} in another", state.merge, known.merge)
-    } else if known.ttl.is_some() != state.ttl.is_some()
-        && StateKind::from_u8(state.kind).is_some_and(StateKind::settles_expiry)
+    } else if expires(known) != expires(state) && StateKind::from_u8(state.kind).is_some_and(StateKind::settles_expiry)
     {
         format!("its values expire in checkpoint {origin} or in another, not in both")
     } else if !are_of_one_schema(known, state) {

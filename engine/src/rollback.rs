@@ -283,7 +283,7 @@ impl Aim {
             Target::Label(label) => (label, true),
             Target::Number(_, label) => (label, false),
         };
-        let kept = find(store, catalogue, target)?;
+        let kept = find(catalogue, target)?;
         let manifest = Arc::clone(&kept.manifest);
         // Where changes have to be committed, what is of later epochs counts as staged.
         let is_later = manifest.epoch.0 > crate::store::epoch_of(store).0.min(store.committed_epoch());
@@ -368,6 +368,8 @@ fn attempt(store: &Arc<StoreInner>, scope: &Scope, target: Target<'_>) -> Result
     }
     let before = std::mem::replace(&mut *version, Arc::clone(&next));
     store.rollbacks.lock().note(scope, &before);
+    // What it brings back was alive then. Merges that went by the later time are for nothing, as they see that there was a rollback.
+    store.purge_clock.go_back(aim.manifest.purge_clock_ms);
     for (shard, view) in views {
         match view {
             Some(view) => view.publish(Arc::clone(&next)),
@@ -412,17 +414,13 @@ fn enter<'a>(shards: &'a [Arc<Shard>], scope: &Scope, states: usize) -> Vec<Insi
     shards.iter().filter_map(part).collect()
 }
 
-fn find(store: &StoreInner, catalogue: &Catalogue, target: Target<'_>) -> Result<Kept> {
+fn find(catalogue: &Catalogue, target: Target<'_>) -> Result<Kept> {
     let kept = match target {
         Target::Label(label) => catalogue.find(label).ok(),
         Target::Number(number, _) => catalogue.kept.get(&number),
         Target::Reached(reached, _) => catalogue.kept.get(&reached.base().number),
     };
-    // One that is just being published may still be taken back.
-    let open = store.open_checkpoints.lock();
-    let is_doubtful =
-        |kept: &&Kept| open.iter().any(|open| open.number == Some(kept.info.number) && !open.shared.is_for_good());
-    if let Some(kept) = kept.filter(|kept| !is_doubtful(kept)) {
+    if let Some(kept) = kept {
         return Ok(kept.clone());
     }
     let labels: Vec<String> = catalogue.kept.values().map(|kept| kept.info.label.to_string()).collect();

@@ -77,7 +77,15 @@ impl Snapshot {
 
     /// What a checkpoint has that is kept.
     pub(crate) fn of_checkpoint(store: &Arc<StoreInner>, label: u64) -> Result<Self> {
-        let source = Source::at_label(store, label)?;
+        Self::of_source(store, &Source::at_label(store, label)?)
+    }
+
+    /// The same by its manifest, which the caller holds since it was in the catalogue.
+    pub(crate) fn of_manifest(store: &Arc<StoreInner>, manifest: &Arc<Manifest>) -> Result<Self> {
+        Self::of_source(store, &Source::of_manifest(store, manifest)?)
+    }
+
+    fn of_source(store: &Arc<StoreInner>, source: &Source) -> Result<Self> {
         let taking = Arc::new(Taking::of(Arc::clone(source.version())));
         enlist(store, Some(&taking))?;
         Ok(Self::new(store, taking, Some(Arc::clone(source.manifest()))))

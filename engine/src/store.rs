@@ -29,6 +29,7 @@ use crate::migrate::{self, Migration};
 use crate::options::StoreOptions;
 use crate::platform::arena::Share;
 use crate::platform::storage::{DirLock, Fetches, Storage};
+use crate::purge_clock::PurgeClock;
 use crate::reader::Reader;
 use crate::shard::{Shard, ShardKind};
 use crate::snapshot::Snapshot;
@@ -164,7 +165,7 @@ pub(crate) struct StoreInner {
     /// The checkpoints on their way, oldest first. Locked after the catalogue: a barrier takes this lock alone.
     pub open_checkpoints: Mutex<Vec<crate::checkpoint::Open>>,
     pub counts: StoreCounts,
-    pub purge_clock_ms: AtomicU64,
+    pub purge_clock: PurgeClock,
     pub failure: Mutex<Option<Error>>,
     /// What the flush that is being tried again failed with last; gone when it succeeds.
     pub trouble: Mutex<Option<Error>>,
@@ -482,7 +483,7 @@ impl Store {
     }
 
     /// The host's word that it needs neither this checkpoint nor those before it any more, but for those that stand alone
-    /// ([`Barrier::standalone`]). Where there is none of this label, nothing happens.
+    /// ([`Barrier::standalone`]), and those that it [retains](Store::retain). Where there is none of this label, nothing happens.
     pub fn subsume(&self, label: u64) -> Result<()> {
         life_cycle::subsume(&self.inner, label)
     }
@@ -501,7 +502,8 @@ impl Store {
     }
 
     /// Everything in a checkpoint, in the order of key groups, then states, then keys. [`Error::Checkpoint`] where there is
-    /// none of this label; the iterator gives an [`Error::Storage`] where it comes upon damage, and ends.
+    /// none of this label, [`Error::State`] where it has a state that the store has not, as it is younger than the one that the store was
+    /// opened at; the iterator gives an [`Error::Storage`] where it comes upon damage, and ends.
     pub fn iterate(&self, label: u64) -> Result<checkpoint::Iter> {
         checkpoint::iterate(&self.inner, label)
     }
@@ -756,9 +758,12 @@ impl StoreInner {
 }
 
 impl Drop for StoreInner {
-    /// Whoever waits for a commit must not wait for ever.
+    /// Whoever waits for a commit must not wait for ever; and what a host brings late must not go to a directory that may be another's then.
     fn drop(&mut self) {
         self.log.end(Error::Closed);
+        if let Some(fetches) = &self.fetches {
+            fetches.close();
+        }
     }
 }
 

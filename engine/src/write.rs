@@ -145,7 +145,7 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
     }
 }
 
-/// Fails where more is staged than the store's options allow. One operation may go beyond that.
+/// Fails where more is staged than the store's options allow. One operation may go beyond that, and what is written as a whole is one.
 #[inline]
 pub(crate) fn check_staged(store: &StoreInner, token: &mut OwnerToken<Core>) -> Result<()> {
     let max_bytes = store.options.staged_bytes_max;
@@ -153,8 +153,9 @@ pub(crate) fn check_staged(store: &StoreInner, token: &mut OwnerToken<Core>) -> 
     if max_bytes == usize::MAX || store.replay.is_active() {
         return Ok(());
     }
-    let bytes = token.enter().hot.staged_bytes();
-    if bytes < max_bytes { Ok(()) } else { Err(Error::Staged { bytes, max_bytes }) }
+    let core = token.enter();
+    let bytes = core.hot.staged_bytes();
+    if bytes < max_bytes || core.in_event { Ok(()) } else { Err(Error::Staged { bytes, max_bytes }) }
 }
 
 /// Runs an operation in the shard's gate, making room and trying again when memory is out.
@@ -275,13 +276,23 @@ fn run_again<R>(
     operation: impl FnMut(&mut Core) -> Result<R, Halt>,
     out: (OutOfMemory, u64),
 ) -> Result<R> {
-    let outcome = try_again(store, shard, token, operation, out);
-    let mut core = token.enter();
-    core.hot.close_steps();
-    if outcome.is_err() {
-        core.hot.set_unfinished(false);
+    /// Ends the steps, also where the host's code panics in one.
+    struct Steps<'a> {
+        token: &'a mut OwnerToken<Core>,
+        is_done: bool,
     }
-    drop(core);
+    impl Drop for Steps<'_> {
+        fn drop(&mut self) {
+            let mut core = self.token.enter();
+            core.hot.close_steps();
+            if !self.is_done {
+                core.hot.set_unfinished(false);
+            }
+        }
+    }
+    let mut steps = Steps { token, is_done: false };
+    let outcome = try_again(store, shard, steps.token, operation, out);
+    steps.is_done = outcome.is_ok();
     outcome
 }
 

@@ -427,10 +427,15 @@ impl Writer {
         mut from: Vec<u8>,
         to: Option<&[u8]>,
     ) -> Result<()> {
-        // Nothing is rolled back in between.
-        self.token.enter().hot.open_steps();
+        let aborts = {
+            let mut core = self.token.enter();
+            // Nothing is rolled back in between.
+            core.hot.open_steps();
+            core.hot.aborts()
+        };
         let outcome = loop {
             let more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+                write::check_aborts(core, aborts)?;
                 delete_range::one_by_one(core, def, key, probe, &mut from, to)
             });
             match more {

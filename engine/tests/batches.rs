@@ -213,3 +213,63 @@ fn each_put_of_a_batch_counts() {
     }
     assert_eq!(timed, 100, "one in 64 is looked at");
 }
+
+/// A key that memory didn't know when it came up first was changed the second time before the first, where warming up had brought it in between.
+#[test]
+fn a_key_that_is_brought_in_the_middle_of_a_batch_is_changed_in_order() {
+    const KEYS: u64 = 8_000;
+    let (directory, engine) = (tempfile::tempdir().unwrap(), Engine::open(EngineOptions::default()).unwrap());
+    let create = || Store::open_or_create(&engine, directory.path(), StoreOptions::default()).unwrap();
+    let names: Vec<[u8; 8]> = (0..KEYS).map(u64::to_le_bytes).collect();
+    let store = create();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    for name in &names {
+        writer.put(state, store.key(name), &[0; 8]).unwrap();
+    }
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    drop(writer);
+    store.close().unwrap();
+    let mut brought = 0;
+    for _ in 0..10 {
+        let store = create();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let keys: Vec<Key<'_>> = names.iter().map(|name| store.key(name)).collect();
+        writer.get_many(state, &keys[1..], |_, value| assert_eq!(value, Some(&[0; 8][..]))).unwrap();
+        // The first one is not in memory: at both ends, and twice in a row in the middle.
+        let cold = keys[0];
+        let (left, right) = keys[1..].split_at(keys.len() / 2);
+        let batch = [&[cold][..], left, &[cold, cold], right, &[cold]].concat();
+        let places: Vec<usize> = (0..batch.len()).filter(|at| batch[*at] == cold).collect();
+        let mut warming: Option<alluvium::Warming> = None;
+        let mut seen = Vec::new();
+        writer
+            .update_many(state, &batch, |at, old| {
+                if warming.is_none() {
+                    let mut wanted = Batch::new();
+                    wanted.push(state, cold, Operation::Get);
+                    warming = Some(store.warm(&wanted).unwrap());
+                }
+                if at.is_multiple_of(256) && warming.as_ref().is_some_and(|warming| !warming.is_done()) {
+                    // It comes in when this group of keys is done.
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                if batch[at] == cold {
+                    seen.push(at);
+                    return Some((u64::from_le_bytes(old.unwrap().try_into().unwrap()) * 7 + at as u64).to_le_bytes());
+                }
+                Some([0; 8])
+            })
+            .unwrap();
+        let warming = warming.unwrap();
+        warming.wait();
+        brought += warming.brought();
+        assert_eq!(seen, places);
+        let wanted = places.iter().fold(0_u64, |old, at| old * 7 + *at as u64);
+        assert_eq!(writer.get(state, cold).unwrap().as_deref(), Some(&wanted.to_le_bytes()[..]));
+        drop(writer);
+        store.close().unwrap();
+    }
+    assert!(brought > 0, "it was never brought in the middle of a batch");
+}

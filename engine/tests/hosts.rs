@@ -441,6 +441,32 @@ fn elsewhere(directory: &Path, engine: &Engine, keys: u32) -> (Vec<u8>, Remote) 
     (manifest, remote)
 }
 
+/// The directory may be another store's by then, which is bringing the same files.
+#[test]
+fn what_is_brought_to_a_store_that_was_dropped_is_not_written_down() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine());
+    let (manifest, remote) = elsewhere(&directory.path().join("a"), &engine, 5_000);
+    let path = directory.path().join("b");
+    let store = Store::restore_absent(&engine, &path, &[&manifest], options(None)).unwrap();
+    let late = store.fetches().unwrap();
+    let asked = late.poll(1).remove(0);
+    drop(store);
+    let since = std::time::Instant::now();
+    let store = loop {
+        match Store::open(&engine, &path, options(None)) {
+            // The engine's threads let go of it a little later.
+            Err(error) if error.class() == alluvium::Class::Retry && since.elapsed().as_secs() < 60 => {}
+            opened => break opened.unwrap(),
+        }
+    };
+    let bytes = remote.lock().unwrap()[&asked.file].clone();
+    let at = usize::try_from(asked.offset).unwrap();
+    late.complete(asked.id, &bytes[at..at + asked.len]).unwrap();
+    let partial = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(partial.filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>(), [""; 0]);
+    store.close().unwrap();
+}
+
 #[test]
 fn what_is_needed_comes_first_and_the_rest_after_it() {
     let directory = tempfile::tempdir().unwrap();

@@ -317,3 +317,192 @@ fn open_or_create_opens_what_is_there() {
     let refused = Store::open_or_create(&engine, path.path(), options()).unwrap_err();
     assert_eq!(refused.class(), Class::Corrupt);
 }
+
+/// One that was given up while its manifest was being written was among those that are kept for a moment: whoever let go of the one before it
+/// then was left with none.
+#[test]
+fn a_checkpoint_that_is_given_up_is_never_among_those_that_are_kept() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
+    let (store, state, mut writer) = create(&engine, directory.path(), StateOptions::value("v"));
+    checkpoint(&store, 0);
+    let mut given_up = 0;
+    for round in 1..200_u64 {
+        writer.put(state, store.key(b"k"), &round.to_le_bytes()).unwrap();
+        let pending = store.barrier(Barrier::new(round)).unwrap();
+        let (was_seen, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut is_given_up = false;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    if store.checkpoints().iter().any(|kept| kept.label == round) {
+                        was_seen.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+            std::thread::sleep(Duration::from_micros(round % 50 * 40));
+            let aborted = pending.abort();
+            is_given_up = pending.wait().is_err();
+            // Until it is taken back, mostly.
+            std::thread::sleep(Duration::from_millis(if is_given_up { 2 } else { 0 }));
+            is_over.store(true, Ordering::Relaxed);
+            aborted.unwrap();
+        });
+        assert!(!is_given_up || !was_seen.load(Ordering::Relaxed), "round {round}");
+        given_up += u32::from(is_given_up);
+        assert!(!store.checkpoints().is_empty());
+    }
+    assert!(given_up > 0, "none was given up in time");
+    drop(writer);
+    store.close().unwrap();
+}
+
+fn labels(store: &Store) -> Vec<u64> {
+    store.checkpoints().iter().map(|kept| kept.label).collect()
+}
+
+/// Waits for what is done in the background.
+fn until_kept(store: &Store, wanted: &[u64]) {
+    let since = std::time::Instant::now();
+    while labels(store) != wanted {
+        assert!(since.elapsed() < Duration::from_secs(60), "{:?}, not {wanted:?}", labels(store));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Any word about a checkpoint had all others go that `retained_checkpoints` doesn't count, the one that the store was opened at among them.
+#[test]
+fn what_a_store_was_opened_at_stays_until_it_has_a_checkpoint_of_its_own() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
+    let (store, state, mut writer) = create(&engine, directory.path(), StateOptions::value("v"));
+    for label in 1..=4_u64 {
+        writer.put(state, store.key(b"k"), &label.to_le_bytes()).unwrap();
+        checkpoint(&store, label);
+        store.retain(label).unwrap();
+    }
+    drop(writer);
+    store.close().unwrap();
+
+    let store = Store::open(&engine, directory.path(), options()).unwrap();
+    store.release(1).unwrap();
+    store.confirm(4).unwrap();
+    let pending = store.barrier(Barrier::new(9)).unwrap();
+    pending.abort().unwrap();
+    if pending.wait().is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(labels(&store), [2, 3, 4]);
+        store.retain(2).unwrap();
+    }
+    store.close().unwrap();
+
+    let other = tempfile::tempdir().unwrap();
+    let (store, state, mut writer) = create(&engine, other.path(), StateOptions::value("v"));
+    for label in 1..=4_u64 {
+        writer.put(state, store.key(b"k"), &label.to_le_bytes()).unwrap();
+        checkpoint(&store, label);
+        store.retain(label).unwrap();
+    }
+    drop(writer);
+    store.close().unwrap();
+    for _ in 0..2 {
+        let store = Store::open_checkpoint(&engine, other.path(), 3, options()).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        assert_eq!(store.reader().get(state, store.key(b"k")).unwrap(), Some(3_u64.to_le_bytes().to_vec()));
+        store.subsume(3).unwrap();
+        store.release(3).unwrap();
+        until_kept(&store, &[3, 4]);
+        store.close().unwrap();
+    }
+    let store = Store::open_checkpoint(&engine, other.path(), 3, options()).unwrap();
+    checkpoint(&store, 5);
+    until_kept(&store, &[5]);
+    store.close().unwrap();
+}
+
+/// A remote directory says that it needs old ones no longer, of its own accord.
+#[test]
+fn a_checkpoint_that_is_retained_stays_whoever_needs_it_no_longer() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
+    let (store, state, mut writer) = create(&engine, directory.path(), StateOptions::value("v"));
+    for label in 1..=4_u64 {
+        writer.put(state, store.key(b"k"), &label.to_le_bytes()).unwrap();
+        checkpoint(&store, label);
+        if label == 1 {
+            store.retain(1).unwrap();
+        }
+        store.subsume(label - 1).unwrap();
+    }
+    store.subsume(3).unwrap();
+    until_kept(&store, &[1, 4]);
+    let mut found = store.iterate(1).unwrap();
+    assert_eq!(found.next().unwrap().unwrap().value, 1_u64.to_le_bytes());
+    store.release(1).unwrap();
+    until_kept(&store, &[4]);
+    drop((writer, found));
+    store.close().unwrap();
+}
+
+/// States that came after the checkpoint that the store was opened at were left out, or given under another's name.
+#[test]
+fn a_younger_checkpoint_is_not_read_with_other_states_than_its_own() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
+    let options = StoreOptions { retained_checkpoints: 2, ..options() };
+    let store = Store::create(&engine, directory.path(), options.clone()).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    for (label, name) in [(1, "a"), (2, "b")] {
+        let state = store.state(StateOptions::value(name)).unwrap();
+        writer.put(state, store.key(b"k"), name.as_bytes()).unwrap();
+        checkpoint(&store, label);
+    }
+    drop(writer);
+    store.close().unwrap();
+    let store = Store::open_checkpoint(&engine, directory.path(), 1, options).unwrap();
+    let named = |label| -> Vec<String> { store.iterate(label).unwrap().map(|item| item.unwrap().state).collect() };
+    assert_eq!(named(1), ["a"]);
+    assert!(matches!(store.iterate(2), Err(Error::State { state, .. }) if state == "b"));
+    store.state(StateOptions::value("c")).unwrap();
+    assert!(matches!(store.iterate(2), Err(Error::State { state, .. }) if state == "b"));
+    store.state(StateOptions::value("b")).unwrap();
+    assert_eq!(named(1), ["a"]);
+    store.close().unwrap();
+}
+
+/// Behind damage it gave what older layers have of the keys that the damaged one had overwritten.
+#[test]
+fn who_goes_through_a_checkpoint_gets_nothing_more_behind_damage() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
+    let (store, state, mut writer) = create(&engine, directory.path(), StateOptions::value("v"));
+    let mut segments = Vec::new();
+    for label in 1..=2_u8 {
+        for key in 0..2_000_u32 {
+            writer.put(state, Key::new(KeyGroup(3), &key.to_be_bytes()), &[label; 100]).unwrap();
+        }
+        checkpoint(&store, label.into());
+        let files = store.files(label.into()).unwrap();
+        let named = files.list().iter().map(|file| file.name.clone()).filter(|name| name.ends_with(".segment"));
+        let new: Vec<String> = named.filter(|name| !segments.contains(name)).collect();
+        segments.extend(new);
+    }
+    drop(writer);
+    store.close().unwrap();
+    assert_eq!(segments.len(), 2);
+    let newest = directory.path().join(&segments[1]);
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+
+    let store = Store::open(&engine, directory.path(), options()).unwrap();
+    let mut found = store.iterate(2).unwrap();
+    let mut items = 0;
+    let error = loop {
+        match found.next().unwrap() {
+            Ok(item) => assert_eq!(item.value, [2; 100]),
+            Err(error) => break error,
+        }
+        items += 1;
+    };
+    assert!(items > 100 && error.class() == Class::Corrupt, "{items} before {error}");
+    assert!(found.next().is_none() && found.next().is_none());
+    drop(found);
+    store.close().unwrap();
+}

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use alluvium::{
-    Barrier, CheckpointSource, Engine, EngineOptions, KeyGroup, KeyGroupRange, MapRange, State, StateOptions, Store,
-    StoreOptions,
+    Barrier, CheckpointSource, Engine, EngineOptions, Error, KeyGroup, KeyGroupRange, MapRange, Purge, State,
+    StateOptions, Store, StoreOptions, Ttl,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -85,4 +85,50 @@ fn stores_that_number_states_otherwise_are_read_and_compacted_state_by_state() {
     check(&store, &states);
     store.barrier(Barrier::new(2)).unwrap().wait().unwrap();
     assert_eq!(items(2), before);
+}
+
+/// The elements of a list that expires have their times before them, those of one that is purged by a time of its own have not: both were taken
+/// for lists that expire, and a list that is purged for another than one that isn't.
+#[test]
+fn lists_are_joined_where_their_elements_are_of_one_form() {
+    let ttl = Ttl { duration_ms: 1_000, refresh_on_read: false };
+    let plain = || StateOptions::list("l");
+    let purged = || plain().purge(Purge { duration_ms: 1_000, time_at: 0 });
+    let expiring = || plain().ttl(ttl);
+    let element = b"an element of 23 bytes.";
+    for (parts, is_fine) in [
+        ([plain(), purged()], true),
+        ([purged(), plain()], true),
+        ([expiring(), purged()], false),
+        ([purged(), expiring()], false),
+        ([plain(), expiring()], false),
+    ] {
+        let (root, engine) = (tempfile::tempdir().unwrap(), engine());
+        let mut paths = Vec::new();
+        for (group, of) in parts.into_iter().enumerate() {
+            let (path, range) = (root.path().join(group.to_string()), KeyGroupRange::new(group as u16, group as u16));
+            let store = Store::create(&engine, &path, options(range)).unwrap();
+            let state = store.state(of).unwrap();
+            let mut writer = store.writer(range).unwrap();
+            writer.append(state, key(group as u16, b"k"), element).unwrap();
+            store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+            drop(writer);
+            store.close().unwrap();
+            paths.push(path);
+        }
+        let sources: Vec<_> =
+            paths.iter().map(|path| CheckpointSource { directory: path.clone(), label: None }).collect();
+        let whole = root.path().join("whole");
+        let restored = Store::restore(&engine, &whole, &sources, options(KeyGroupRange::new(0, 1)));
+        let Ok(store) = restored else {
+            assert!(!is_fine && matches!(restored, Err(Error::State { state, .. }) if state == "l"));
+            continue;
+        };
+        assert!(is_fine);
+        let state = store.state(purged()).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        for group in 0..2 {
+            assert_eq!(writer.list(state, key(group, b"k")).unwrap(), [element]);
+        }
+    }
 }

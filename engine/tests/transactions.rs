@@ -8,8 +8,8 @@ mod rng;
 mod world;
 
 use alluvium::{
-    Barrier, Class, Commit, Convert, Cursor, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange, MapRange,
-    MergeOperator, Packed, State, StateOptions, Store, StoreOptions, Writer,
+    Barrier, Class, Commit, Convert, Cursor, Durability, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange,
+    MapRange, MergeOperator, Packed, State, StateOptions, Store, StoreOptions, Ttl, Writer,
 };
 use rng::Rng;
 use std::path::Path;
@@ -515,5 +515,41 @@ fn a_clear_is_committed_whole() {
         });
         writer.commit(Commit::default()).unwrap();
         assert_eq!(entries(), 0);
+    }
+}
+
+/// Compaction went by the clock of the barrier, and removed from the last commit what was alive in it: a read that is staged kept it alive, and a
+/// crash undid that.
+#[test]
+fn what_is_alive_in_the_last_commit_is_not_purged_by_the_clock_of_what_is_staged() {
+    for durability in [Durability::Changelog, Durability::Checkpoint] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { durability, ..transactional() };
+        let (engine, store, _, mut writer) = small(directory.path(), 64 << 20, options.clone());
+        let expires = || StateOptions::value("e").ttl(Ttl { duration_ms: 100, refresh_on_read: true });
+        let (state, key) = (store.state(expires()).unwrap(), Key::new(KeyGroup(0), b"k"));
+        let checkpoint = |label| store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+        writer.set_time_ms(100);
+        writer.put(state, key, b"v").unwrap();
+        writer.commit(Commit::default()).unwrap();
+        checkpoint(1);
+        for now_ms in [190, 250] {
+            writer.set_time_ms(now_ms);
+            assert_eq!(writer.get(state, key).unwrap().unwrap(), b"v");
+        }
+        checkpoint(2);
+        store.compact().unwrap();
+        checkpoint(3);
+        let mut now_ms = 110;
+        if durability == Durability::Changelog {
+            writer.commit(Commit::default()).unwrap().wait().unwrap();
+            now_ms = 340;
+        }
+        drop(writer);
+        store.close().unwrap();
+        let store = Store::open(&engine, directory.path(), options).unwrap();
+        let (state, mut writer) = (store.state(expires()).unwrap(), store.writer(store.range()).unwrap());
+        writer.set_time_ms(now_ms);
+        assert_eq!(writer.get(state, key).unwrap().as_deref(), Some(&b"v"[..]), "{durability:?}");
     }
 }

@@ -390,3 +390,55 @@ fn progress_is_told_of_what_is_replayed() {
 
 #[path = "warm_up/random.rs"]
 mod random;
+
+/// Behind the front of a queue, puts don't look for records: one that warming up brought from the disk hid what was put, before it or after.
+#[test]
+fn what_was_put_behind_the_front_of_a_queue_is_newer_than_what_is_brought() {
+    for is_put_first in [true, false] {
+        let (directory, engine) = (tempfile::tempdir().unwrap(), engine(64));
+        let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let queue = store.state(StateOptions::map("queue")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let name = Key::new(KeyGroup(3), b"queue");
+        let mut model = BTreeMap::new();
+        for n in 0..2_000_u32 {
+            writer.map_put(queue, name, &n.to_be_bytes(), b"old").unwrap();
+            model.insert(n.to_be_bytes().to_vec(), b"old".to_vec());
+        }
+        store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+        drop(writer);
+        store.close().unwrap();
+
+        let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let queue = store.state(StateOptions::map("queue")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        assert_eq!(writer.map_first(queue, name).unwrap(), Some((0_u32.to_be_bytes().to_vec(), b"old".to_vec())));
+        let last = 1_500_u32.to_be_bytes();
+        let put = |writer: &mut Writer| writer.map_put(queue, name, &last, b"new").unwrap();
+        if is_put_first {
+            put(&mut writer);
+        }
+        let mut batch = Batch::new();
+        batch.push(queue, name, Operation::MapGet(&last));
+        let warming = store.warm(&batch).unwrap();
+        warming.wait();
+        assert_eq!(warming.brought(), 0);
+        if !is_put_first {
+            put(&mut writer);
+        }
+        model.insert(last.to_vec(), b"new".to_vec());
+        assert_eq!(writer.map_get(queue, name, &last).unwrap().as_deref(), Some(&b"new"[..]), "{is_put_first}");
+        store.barrier(Barrier::new(2)).unwrap().wait().unwrap();
+        drop(writer);
+        store.close().unwrap();
+
+        let store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let queue = store.state(StateOptions::map("queue")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let mut found = BTreeMap::new();
+        while let Some((user_key, value)) = writer.map_pop_first(queue, name).unwrap() {
+            found.insert(user_key, value);
+        }
+        assert!(found == model, "put first: {is_put_first}");
+    }
+}

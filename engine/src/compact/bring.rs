@@ -24,7 +24,7 @@ pub(crate) fn bring(
     }
     let mut sink = Sink::of_flushes(into, &inputs).of_epoch(epoch);
     for slice in slices.iter().filter(|slice| !slice.layers.is_empty()) {
-        merge_into(of, &mut sink, slice, false, || false)?;
+        merge_into(of, &mut sink, slice, (false, of.purge_clock.now_ms()), || false)?;
     }
     let output = sink.finish()?.into_iter().next();
     Ok(output.map(|output| output.layer(into).segment))

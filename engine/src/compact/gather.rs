@@ -122,11 +122,13 @@ fn merge_all(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<Segmen
     let mut inputs = version.segments();
     inputs.retain(|segment| chosen.contains(&segment.id()));
     let mut sink = Sink::of_flushes(store, &inputs);
+    // Nothing comes on top meanwhile.
+    let now_ms = store.purge_clock.now_ms();
     for slice in &version.slices {
         let top = slice.layers.iter().take_while(|layer| chosen.contains(&layer.segment.id())).cloned();
         let part = Slice { range: slice.range, layers: top.collect() };
         if !part.layers.is_empty() {
-            merge_into(store, &mut sink, &part, false, || false)?;
+            merge_into(store, &mut sink, &part, (false, now_ms), || false)?;
         }
     }
     let mut outputs = sink.finish()?;

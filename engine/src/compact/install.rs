@@ -10,19 +10,17 @@ use crate::stack::{Layer, Slice, Version};
 use crate::store::StoreInner;
 use std::sync::Arc;
 
-/// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile. Where the inputs aren't there
-/// any more, as slices were `rearranged` more often for rollbacks since, the outputs are for nothing.
+/// Puts the outputs where the inputs were, in the version of now. Flushes may have come on top meanwhile. Where slices were `rearranged` more
+/// often for rollbacks since, the outputs are for nothing: the inputs may not be there any more, and the purge clock was set back.
 pub fn install(store: &Arc<StoreInner>, work: &Work, outputs: &[Output], rearranged: u64) -> Result<()> {
     let made: Vec<Layer> = outputs.iter().map(|output| output.layer(store)).collect();
     let mut catalogue = store.catalogue.lock();
     let mut version = store.version.lock();
-    let slices = match replaced(&version, work, outputs, &made) {
-        Err(_) if store.rollbacks.lock().rearranged() != rearranged => {
-            outputs.iter().for_each(|output| merge::remove(store, output));
-            return Ok(());
-        }
-        slices => slices?,
-    };
+    if store.rollbacks.lock().rearranged() != rearranged {
+        outputs.iter().for_each(|output| merge::remove(store, output));
+        return Ok(());
+    }
+    let slices = replaced(&version, work, outputs, &made)?;
     *version = Arc::new(Version { slices: share_segments(slices) });
     for shard in store.shards.lock().iter() {
         shard.publish(Arc::clone(&version), None);

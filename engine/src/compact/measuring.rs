@@ -34,7 +34,7 @@ impl Merge {
 
     /// Merges them, without a rest, and says how many records that left.
     pub fn run(&self) -> Result<u64> {
-        let outputs = merge::run(&self.store, &self.work, || false)?;
+        let outputs = merge::run(&self.store, &self.work, self.store.purge_clock.now_ms(), || false)?;
         outputs.iter().for_each(|output| merge::remove(&self.store, output));
         Ok(outputs.iter().map(|output| output.meta.entries).sum())
     }

@@ -47,11 +47,11 @@ impl Output {
 const KEYS_A_LOOK: u64 = 256;
 
 /// Merges what was picked. It takes its time as long as `may_wait` says so.
-pub fn run(store: &Arc<StoreInner>, work: &Work, may_wait: impl Fn() -> bool) -> Result<Vec<Output>> {
+pub fn run(store: &Arc<StoreInner>, work: &Work, now_ms: u64, may_wait: impl Fn() -> bool) -> Result<Vec<Output>> {
     let inputs = work.inputs();
     let mut sink = Sink::new(store, work.bottom.then(|| cut_bytes(work)), &inputs);
     for part in &work.parts {
-        merge_into(store, &mut sink, &part.inputs(), work.bottom, &may_wait)?;
+        merge_into(store, &mut sink, &part.inputs(), (work.bottom, now_ms), &may_wait)?;
     }
     let mut outputs = sink.finish()?;
     if let (false, Some(output)) = (work.bottom, outputs.first_mut()) {
@@ -71,16 +71,16 @@ fn cut_bytes(work: &Work) -> u64 {
     if parts < 2.0 { work.fragment_bytes * 2 } else { (work.bytes_left() / parts * 1.1) as u64 }
 }
 
-/// Merges all layers of a slice into a sink, behind what it has.
+/// Merges all layers of a slice into a sink, behind what it has. `now_ms` decides what is expired: the purge clock as it was before the slice was
+/// picked, or a value might be judged by a later one without what came on top of it until then.
 pub fn merge_into(
     store: &Arc<StoreInner>,
     sink: &mut Sink<'_>,
     slice: &Slice,
-    bottom: bool,
+    (bottom, now_ms): (bool, u64),
     may_wait: impl Fn() -> bool,
 ) -> Result<()> {
     let states = store.states.read().clone();
-    let now_ms = store.purge_clock_ms.load(Ordering::Relaxed);
     let (mut pace, mut keys) = (Pace::new(&store.engine.inner.workers), 0_u64);
     for bounds in slice_bounds(slice, states.len()).into_iter().rev() {
         let mut merged = Merged::new(&slice.layers, bounds, now_ms)?;

@@ -162,7 +162,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             return Ok(());
         }
         let rearranged = store.rollbacks.lock().rearranged();
-        let Some(work) = begin(store, from, everything, expires) else {
+        let Some((work, now_ms)) = begin(store, from, everything, expires) else {
             if from == 0 || everything {
                 return Ok(());
             }
@@ -170,7 +170,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             continue;
         };
         from = work.next_group;
-        match merge::run(store, &work, || !everything && !is_behind(store, &work)) {
+        match merge::run(store, &work, now_ms, || !everything && !is_behind(store, &work)) {
             // The slices are left alone from now on, until the host brings another conversion.
             Err(error @ Error::Conversion { .. }) if !everything => {
                 tracing::warn!(%error, "values of an older schema can't be converted");
@@ -189,12 +189,13 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
     }
 }
 
-/// Picks what is merged next, and takes it from those who gather.
-fn begin(store: &Arc<StoreInner>, from: u32, everything: bool, expires: bool) -> Option<Work> {
+/// Picks what is merged next, and takes it from those who gather; with the purge clock from before.
+fn begin(store: &Arc<StoreInner>, from: u32, everything: bool, expires: bool) -> Option<(Work, u64)> {
+    let now_ms = store.purge_clock.now_ms();
     let mut inputs = store.compaction.inputs.lock();
     let work = Picker::new(store, &mergeable(store), everything, expires).pick(from)?;
     *inputs = work.inputs().iter().map(|segment| segment.id()).collect();
-    Some(work)
+    Some((work, now_ms))
 }
 
 /// What may be merged: what is staged lies above it, and doesn't become part of it.

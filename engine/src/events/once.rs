@@ -8,7 +8,7 @@
 
 use super::{Applying, Handler, HandlerId};
 use crate::changelog::record::Event;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
 use crate::key::Key;
 use crate::shard::{Core, Shard};
@@ -55,6 +55,10 @@ pub(crate) fn apply_once(
     let Applying { drawn, modes, .. } = applying;
     if outcome.is_err() {
         let taken_back = put_last(writer, applied, (group, id.source), last);
+        if let Err(error) = &taken_back {
+            // It would count as applied: the store recovers from what was committed. To try again is no help, whatever it failed for.
+            writer.store().fail(&Error::Background(format!("an event that failed could not be taken back: {error}")));
+        }
         writer.end_event();
         taken_back?;
     } else if !modes.state || !writer.trace().is_empty() {

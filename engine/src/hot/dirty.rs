@@ -110,15 +110,16 @@ impl DirtyList {
     /// Puts all of another list behind this one's, dead ones too: O(1), whatever they hold.
     #[cfg(not(loom))]
     pub fn join(&mut self, arena: &Arena, other: Self) {
-        if other.head == NONE {
-            return;
+        if other.head != NONE {
+            if self.head == NONE {
+                self.head = other.head;
+            } else {
+                let last = BlockHead::load(arena, self.tail);
+                BlockHead { next: other.head, ..last }.store(arena, self.tail);
+            }
+            self.tail = other.tail;
         }
-        if self.head == NONE {
-            *self = other;
-            return;
-        }
-        let last = BlockHead::load(arena, self.tail);
-        BlockHead { next: other.head, ..last }.store(arena, self.tail);
+        // Records die in a list that has none as well.
         if other.grave != NONE {
             if self.grave == NONE {
                 self.oldest = other.oldest;
@@ -128,7 +129,6 @@ impl DirtyList {
             }
             self.grave = other.grave;
         }
-        self.tail = other.tail;
         self.count += other.count;
         self.dead += other.dead;
     }

@@ -32,6 +32,10 @@ const COUNT_MIN: usize = 32;
 const STEP_SHARE: usize = 256;
 /// So many records before it is its turn, the place of one that leaves is fetched.
 const SHED_AHEAD: usize = 8;
+/// So many far puts become records before the next are looked for, at least: what is copied of them meanwhile isn't charged. Few in tests.
+const SPREAD_MIN: usize = if cfg!(test) { 7 } else { 1 << 12 };
+/// And at least one part in so many of them, as each lot looks at all.
+const SPREAD_LOTS: usize = 16;
 
 /// The far puts of a map in one epoch.
 #[derive(Debug, Default)]
@@ -230,6 +234,16 @@ impl Fars {
     }
 }
 
+/// Leaves the first `count_max`; whether there were more.
+fn cut(found: &mut Vec<Found<'_>>, count_max: usize) -> bool {
+    let is_cut = found.len() > count_max;
+    if is_cut {
+        found.select_nth_unstable_by(count_max, Found::compare);
+        found.truncate(count_max);
+    }
+    is_cut
+}
+
 impl Hot {
     /// Whether a map has far puts, be it that all were taken.
     #[inline]
@@ -317,7 +331,7 @@ impl Hot {
         }
         let marker = self.marker(probe, false);
         let prefixes = prefix_of(from)..=to.map_or(u64::MAX, prefix_of);
-        let mut found: Vec<Found<'_>> = Vec::new();
+        let (mut found, mut is_cut) = (Vec::new(), false);
         for (age, (epoch, map)) in self.far_maps(root.at).enumerate() {
             for (index, prefix) in map.prefixes.iter().enumerate().filter(|&(_, prefix)| prefixes.contains(prefix)) {
                 let entry = map.at(index);
@@ -326,13 +340,13 @@ impl Hot {
                 if is_inside && !is_gone() {
                     found.push(Found { prefix: *prefix, age, index, far: FarEntry { entry, epoch } });
                 }
+                // So that no more is held than twice what is wanted.
+                if found.len() / 2 > count_max {
+                    is_cut |= cut(&mut found, count_max);
+                }
             }
         }
-        let is_cut = found.len() > count_max;
-        if is_cut {
-            found.select_nth_unstable_by(count_max, Found::compare);
-            found.truncate(count_max);
-        }
+        is_cut |= cut(&mut found, count_max);
         found.sort_unstable_by(Found::compare);
         let mut entries: Vec<FarEntry<'_>> = found.into_iter().map(|found| found.far).collect();
         entries.dedup_by(|older, newest| older.entry.user_key == newest.entry.user_key);
@@ -368,14 +382,22 @@ impl Hot {
         if !self.has_far(root) {
             return Ok(());
         }
-        let (entries, _) = self.far_between(probe, root, (&[], None), usize::MAX);
-        let owned = |far: FarEntry<'_>| (far.entry.user_key.to_vec(), far.entry.value.to_vec(), far.epoch);
-        let entries: Vec<(Vec<u8>, Vec<u8>, u32)> = entries.into_iter().map(owned).collect();
-        for (user_key, value, epoch) in entries {
-            // A record is newer.
-            if self.find_entry(probe, root, &user_key).is_none() {
-                self.add_far(probe, root, &user_key, &value, epoch)?;
+        let count: usize = self.far_maps(root.at).map(|(_, map)| map.places.len()).sum();
+        let (mut from, lot) = (Vec::new(), SPREAD_MIN.max(count / SPREAD_LOTS));
+        loop {
+            let (entries, is_cut) = self.far_between(probe, root, (from.as_slice(), None), lot);
+            let owned = |far: FarEntry<'_>| (far.entry.user_key.to_vec(), far.entry.value.to_vec(), far.epoch);
+            let entries: Vec<(Vec<u8>, Vec<u8>, u32)> = entries.into_iter().map(owned).collect();
+            for (user_key, value, epoch) in &entries {
+                // A record is newer.
+                if self.find_entry(probe, root, user_key).is_none() {
+                    self.add_far(probe, root, user_key, value, *epoch)?;
+                }
             }
+            let Some((last, ..)) = entries.last().filter(|_| is_cut) else { break };
+            // Behind it in the order of bytes.
+            from.clone_from(last);
+            from.push(0);
         }
         let epochs: Vec<u32> = self.far_maps(root.at).map(|(epoch, _)| epoch).collect();
         for epoch in epochs {

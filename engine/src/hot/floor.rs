@@ -220,7 +220,7 @@ impl Hot {
 
     /// Whether what is put at a user key is put far; if so, whether memory may have a record there.
     #[inline]
-    pub(super) fn is_far(&self, root: Record, user_key: &[u8]) -> Option<bool> {
+    pub fn is_far(&self, root: Record, user_key: &[u8]) -> Option<bool> {
         let floor = self.floor(root)?;
         floor.far_from.as_ref().filter(|from| user_key >= from.as_slice()).map(|_| floor.has_tail)
     }

@@ -122,6 +122,11 @@ impl Hot {
         self.has_staged() && self.touched().iter().any(|&(state, group)| part.has(state, group))
     }
 
+    /// How often something of this shard was rolled back.
+    pub fn rewinds(&self) -> u32 {
+        self.graves.count
+    }
+
     /// Another number whenever something of a table was undone, by an abort or a rollback: what was read before is not to be written
     /// after. Also where it was rolled back so long ago that it is forgotten.
     pub fn undone(&self, state: u16, group: u16) -> u64 {

@@ -210,7 +210,9 @@ impl Pacer {
         if let Some(input) = rates.input.filter(|input| *input >= 0.0 && input.is_finite()) {
             self.learned.input.learn(elapsed_ns, input);
         }
-        self.rates = rates;
+        // One that is no number says nothing.
+        self.rates =
+            Rates { capacity: rates.capacity.filter(|capacity| *capacity >= 0.0 && capacity.is_finite()), ..rates };
         self.rates_at_ns = self.now_ns;
     }
 

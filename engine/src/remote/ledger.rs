@@ -88,6 +88,9 @@ pub(super) struct Ledger {
     pub checkpoints: BTreeMap<u64, Arc<Checkpoint>>,
     /// What was uploaded and that no checkpoint names yet, with its checksums.
     pub uploaded: HashMap<String, Arc<[u64]>>,
+    /// Segments that this process began to upload, or that checkpoints named which have gone since or are to: what of them nothing names goes,
+    /// with the next retention where this one fails.
+    pub ours: HashSet<String>,
     /// Why one of the checkpoints could not be read: it may name any segment.
     unreadable: Option<RemoteError>,
 }
@@ -135,6 +138,8 @@ impl Ledger {
 
     /// Reads the checkpoints that were not read yet. One that can't be read is remembered: nothing is deleted then.
     pub async fn read(&mut self, access: &Access, listing: &Listing) {
+        let gone = self.checkpoints.iter().filter(|(sequence, _)| !listing.checkpoints.contains_key(sequence));
+        self.ours.extend(gone.flat_map(|(_, checkpoint)| checkpoint.segments().map(|(name, _)| name)));
         self.checkpoints.retain(|sequence, _| listing.checkpoints.contains_key(sequence));
         self.unreadable = None;
         let unread: Vec<(u64, u64)> = listing
@@ -178,6 +183,7 @@ impl Ledger {
 
         let surplus = self.checkpoints.len().saturating_sub(keep.max(1));
         let doomed: Vec<Arc<Checkpoint>> = self.checkpoints.values().take(surplus).cloned().collect();
+        self.ours.extend(doomed.iter().flat_map(|checkpoint| checkpoint.segments().map(|(name, _)| name)));
         let objects: Vec<_> = doomed.iter().map(|checkpoint| access.checkpoint(checkpoint.sequence)).collect();
         access.delete(&objects).await?;
         let mut removed = Removed::default();
@@ -187,12 +193,10 @@ impl Ledger {
         }
 
         let named: HashSet<String> = self.sums().into_keys().collect();
-        let were_named: HashSet<String> =
-            doomed.iter().flat_map(|checkpoint| checkpoint.segments().map(|(name, _)| name)).collect();
         let claimed = self.claim.as_ref().map(|claim| claim.meta.last_modified);
         let is_ours = |name: &str, meta: &ObjectMeta| {
             let before = claimed.is_some_and(|claimed| meta.last_modified < claimed);
-            before || were_named.contains(name) || self.uploaded.contains_key(name)
+            before || self.ours.contains(name)
         };
         let dead = listing.segments.iter().filter(|(name, meta)| !named.contains(*name) && is_ours(name, meta));
         let dead: Vec<(&String, &ObjectMeta)> = dead.collect();
@@ -201,6 +205,7 @@ impl Ledger {
         removed.segments = dead.len();
         removed.segment_bytes = dead.iter().map(|(_, meta)| meta.size).sum();
         self.uploaded.clear();
+        self.ours.clear();
         Ok(removed)
     }
 }

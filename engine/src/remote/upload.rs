@@ -123,6 +123,7 @@ impl Job {
             !sums.contains_key(&file.name) || listing.check_segment(access, &file.name, file.bytes).is_err()
         };
         let lacking: Vec<usize> = (0..segments.len()).filter(|&index| is_lacking(&segments[index])).collect();
+        ledger.ours.extend(lacking.iter().map(|&index| segments[index].name.clone()));
         // After a failure those that are under way are brought to their end, and no others begun.
         let failed = AtomicBool::new(false);
         let put = |index: usize| {

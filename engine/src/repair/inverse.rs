@@ -199,9 +199,9 @@ fn drop_if_nothing(
                 "it can't be told whether nothing is left, as no checkpoint from before it is retained".into()
             ));
         };
-        let was_there = match base.label {
-            Some(label) => {
-                let base = crate::snapshot::Snapshot::of_checkpoint(writer.store(), label)?;
+        let was_there = match &base.checkpoint {
+            Some(manifest) => {
+                let base = crate::snapshot::Snapshot::of_manifest(writer.store(), manifest)?;
                 base.get(State::numbered(state), key)?.is_some()
             }
             None => false,

@@ -127,12 +127,11 @@ impl Writer {
     /// # Errors
     /// [`Error::Event`] where the changelog doesn't have one of the events (any more, or as it was applied in another store, which this one
     /// was restored from), unless it was taken back; where no checkpoint is left from before it, where the way
-    /// that was asked for isn't sure, or where applying the events again doesn't come to what is there: in all of these cases nothing has
-    /// changed. [`Error::Handler`] where a handler isn't there in the version that applied them.
+    /// that was asked for isn't sure, or where applying the events again doesn't come to what is there. [`Error::Handler`] where a handler isn't
+    /// there in the version that applied them. [`Error::Busy`] where another thread rolled something back or undid a transaction meanwhile,
+    /// [`Error::Staged`] where more is staged than may be. In all of these cases nothing has changed.
     pub fn repair(&mut self, bad: &[EventId], way: Way) -> Result<Repaired> {
-        let (repaired, mut records) = prepare(self, bad, &mut How::of(way)?, false)?;
-        write(self, &repaired.retractions, &mut records)?;
-        Ok(repaired)
+        take_back(self, bad, &mut How::of(way)?)
     }
 
     /// Makes up for one event: as [`Writer::repair`] does, in a way that is asked for, or by a function of the host's, for what only the host
@@ -198,9 +197,7 @@ impl Writer {
             Compensation::Reexecute => How::Way(Way::Reexecute),
             Compensation::User(undo, dependents) => How::User(User { undo, dependents }),
         };
-        let (repaired, mut records) = prepare(self, &[event], &mut how, false)?;
-        write(self, &repaired.retractions, &mut records)?;
-        Ok(repaired)
+        take_back(self, &[event], &mut how)
     }
 
     /// What [`Writer::repair`] would do, without doing it: which events depend on the bad ones, and how many would be applied again. What
@@ -225,7 +222,11 @@ impl Writer {
 
     /// Says that the host has the retractions of an event that was taken back in a key group: they aren't kept any longer than until the
     /// next commit or checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Event`] where the event was not taken back; [`Error::Busy`] and [`Error::Staged`] as of [`Writer::repair`].
     pub fn acknowledge(&mut self, group: KeyGroup, event: EventId) -> Result<()> {
+        let undone = self.undone();
         let records = records_of(self, group)?;
         let Some(record) = records.into_iter().find(|record| record.id == event) else {
             return Err(Error::Event { event, problem: "it was not taken back".into() });
@@ -234,7 +235,7 @@ impl Writer {
         let parts = record.parts(&defs);
         let left = Record { retractions: Vec::new(), ..record };
         let kept = left.parts(&defs).len();
-        self.begin_event()?;
+        begin(self, undone)?;
         let state = self.store().repairs_state();
         let written = put_record(self, group, &left).and_then(|()| {
             let state = state?;
@@ -337,15 +338,48 @@ pub(crate) fn amended_by(group: KeyGroup, records: &[Record]) -> Amended {
     }
 }
 
+/// Takes events back: what is to be written is found out first, and written as a whole. Where something was undone meanwhile, what was read may
+/// have been of before, whatever it came to.
+fn take_back(writer: &mut Writer, bad: &[EventId], how: &mut How<'_>) -> Result<Repaired> {
+    let undone = writer.undone();
+    let prepared = prepare(writer, bad, how, false);
+    if prepared.is_err() && writer.undone() != undone {
+        return Err(undone_meanwhile());
+    }
+    let (repaired, mut records) = prepared?;
+    write(writer, undone, &repaired.retractions, &mut records)?;
+    Ok(repaired)
+}
+
+/// Begins with what is written as a whole, unless something was undone since it was `undone`: then it would be what was read before.
+fn begin(writer: &mut Writer, undone: (u32, u64)) -> Result<()> {
+    writer.begin_event()?;
+    // From now on nothing is undone.
+    if writer.undone() == undone {
+        return Ok(());
+    }
+    writer.end_event();
+    Err(undone_meanwhile())
+}
+
+fn undone_meanwhile() -> Error {
+    Error::Busy { problem: "a transaction was undone, or something rolled back, in the middle of the repair" }
+}
+
 /// Writes what a repair comes to, as a whole.
-fn write(writer: &mut Writer, retractions: &[Retraction], records: &mut [(KeyGroup, Record)]) -> Result<()> {
+fn write(
+    writer: &mut Writer,
+    undone: (u32, u64),
+    retractions: &[Retraction],
+    records: &mut [(KeyGroup, Record)],
+) -> Result<()> {
     if records.is_empty() {
         return Ok(());
     }
     // Registered before: nothing else comes between the two.
     writer.store().repairs_state()?;
-    writer.begin_event()?;
-    // No barrier comes from now on: checkpoints up to here have nothing of it, also those of other threads meanwhile.
+    begin(writer, undone)?;
+    // No barrier comes either: checkpoints up to here have nothing of it, also those of other threads meanwhile.
     let at = writer.store().log.position();
     records.iter_mut().for_each(|(_, record)| record.at = at);
     let written = retractions.iter().try_for_each(|retraction| set(writer, retraction));
@@ -357,8 +391,8 @@ fn write(writer: &mut Writer, retractions: &[Retraction], records: &mut [(KeyGro
 /// Ends what is written as a whole.
 fn end(writer: &mut Writer, written: Result<()>) -> Result<()> {
     if let Err(error) = &written {
-        // Half of it is there, and nothing leads back: the store recovers from what was committed.
-        writer.store().fail(error);
+        // Half of it is there, and nothing leads back: the store recovers from what was committed. To try again is no help, whatever it failed for.
+        writer.store().fail(&Error::Background(format!("a repair ended half-way: {error}")));
     }
     writer.end_event();
     written

@@ -7,6 +7,7 @@ use crate::changelog::trace::{Parts, Run};
 use crate::checkpoint::Kept;
 use crate::error::{Error, Result};
 use crate::ids::{EventId, KeyGroup};
+use crate::manifest::Manifest;
 use crate::repair::record::Record;
 use crate::store::StoreInner;
 use crate::writer::Writer;
@@ -79,12 +80,12 @@ impl Scope<'_> {
 }
 
 /// Where applying again begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Base {
     /// The position that it has everything before.
     pub position: u64,
-    /// The label of the checkpoint; `None` where it is the empty store.
-    pub label: Option<u64>,
+    /// The checkpoint, which isn't found by its label alone: a younger one may have the same. `None` where it is the empty store.
+    pub checkpoint: Option<Arc<Manifest>>,
 }
 
 /// The keys that are applied again: all of the key group where there is no set.
@@ -116,17 +117,17 @@ pub fn run(
     let base = base_of(writer.store(), past, scope)?;
     let mut units = Some(taints.units().clone());
     for attempt in 0_usize.. {
-        let again = gather(past, scope, base, &mut units)?;
+        let again = gather(past, scope, &base, &mut units)?;
         let has = |unit: u64| units.as_ref().is_none_or(|units| units.contains(&unit));
         if let Some(reason) = user::obstacle(scope, has, false, |record| record.position >= base.position) {
             return Err(scope.refuse(reason));
         }
-        let from = base.label;
+        let from = base.checkpoint.as_ref().and_then(|manifest| manifest.label);
         let done = GroupRepair { is_whole_group: units.is_none(), from, ..scope.done(Way::Reexecute, &found, again) };
         if dry {
             return Ok((done, found, Outcome::new()));
         }
-        let grown = match reexecute::run(writer, past, (scope, &found), base, &units)? {
+        let grown = match reexecute::run(writer, past, (scope, &found), &base, &units)? {
             Ok(outcome) => return Ok((done, found, outcome)),
             Err(grown) => grown,
         };
@@ -171,9 +172,12 @@ pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> R
                 let at = manifest.log_position;
                 is_before(at) && !(manifest.has_rollbacks && past.was_rolled_back(scope.group, at))
             });
-            newest.map(|kept| Base { position: kept.manifest.log_position, label: kept.manifest.label })
+            newest.map(|Kept { manifest, .. }| Base {
+                position: manifest.log_position,
+                checkpoint: Some(Arc::clone(manifest)),
+            })
         };
-        let nothing = past.begins_with_nothing(scope.group).then_some(Base { position: 0, label: None });
+        let nothing = past.begins_with_nothing(scope.group).then_some(Base { position: 0, checkpoint: None });
         let Some(base) = base.or(nothing).filter(|base| past.has_since(scope.group, base.position)) else {
             let problem = "no checkpoint from before it is retained, with the changelog from there on";
             return Err(scope.refuse(problem));
@@ -190,7 +194,7 @@ pub fn base_of(store: &Arc<StoreInner>, past: &mut Past, scope: &Scope<'_>) -> R
 }
 
 /// Adds to the keys what the events that write them read, until there is nothing more; how many events that are, the bad ones aside.
-fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> Result<usize> {
+fn gather(past: &mut Past, scope: &Scope<'_>, base: &Base, units: &mut Units) -> Result<usize> {
     loop {
         let (mut again, mut grown) = (0, HashSet::new());
         for run in past.runs(base.position) {
@@ -212,7 +216,7 @@ fn gather(past: &mut Past, scope: &Scope<'_>, base: Base, units: &mut Units) -> 
     }
 }
 
-fn gather_of(events: &Events, scope: &Scope<'_>, base: Base, units: &Units, grown: &mut HashSet<u64>) -> usize {
+fn gather_of(events: &Events, scope: &Scope<'_>, base: &Base, units: &Units, grown: &mut HashSet<u64>) -> usize {
     let mut again = 0;
     for event in events.iter() {
         let counts = event.group == scope.group && event.position >= base.position;

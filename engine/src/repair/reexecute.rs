@@ -55,11 +55,11 @@ pub fn run(
     writer: &mut Writer,
     past: &mut Past,
     (scope, closure): (&Scope<'_>, &Closure),
-    base: Base,
+    base: &Base,
     units: &Units,
 ) -> Result<Result<Outcome, Grown>> {
     let store = Arc::clone(writer.store());
-    let snapshot = base.label.map(|label| Snapshot::of_checkpoint(&store, label)).transpose()?;
+    let snapshot = base.checkpoint.as_ref().map(|manifest| Snapshot::of_manifest(&store, manifest)).transpose()?;
     let mut with = Scratch::new(&store, scope, snapshot.clone(), units)?;
     let mut without = Scratch::new(&store, scope, snapshot, units)?;
     let dependents: HashSet<u64> = closure.events.iter().map(|event| event.position).collect();
@@ -125,7 +125,7 @@ impl Scratch {
         &mut self,
         past: &mut Past,
         scope: &Scope<'_>,
-        base: Base,
+        base: &Base,
         (dependents, is_without): (&HashSet<u64>, bool),
     ) -> Result<()> {
         let units = self.watch.units.clone();

@@ -46,6 +46,8 @@ pub const VERSION: u32 = 1;
 pub const MAGIC: [u8; 8] = *b"ALVSEGMT";
 /// The length of a superblock.
 pub const SUPERBLOCK_BYTES: usize = 128;
+/// The longest file that there can be, in bytes (1 TiB); what is said of longer ones is wrong, and nobody takes memory for it.
+pub const FILE_BYTES_MAX: u64 = 1 << 40;
 /// A disk page: the opening page's length, and what blocks are aligned to where it saves reads.
 pub const PAGE_BYTES: u64 = 4096;
 /// What offsets and lengths of blocks, and the sections of the metadata, are multiples of.
@@ -365,7 +367,8 @@ impl SegmentMeta {
         let pages_end = section.end()?.checked_add(pages * 8)?;
         let meta_len = self.encoded_bytes() as u64;
         let closing = pages_end.checked_add(meta_len)?;
-        let fits = section.len == len
+        let fits = self.file_bytes <= FILE_BYTES_MAX
+            && section.len == len
             && section.offset.is_multiple_of(UNIT_BYTES)
             && section.offset >= PAGE_BYTES + UNIT_BYTES
             && self.blocks > 0

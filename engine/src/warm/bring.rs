@@ -54,6 +54,10 @@ pub fn is_unknown(core: &Core, shard: &Shard, state: StateId, at: &SortKey<'_>) 
         None => core.hot.find_cell(&probe).is_none(),
         Some(user_key) => {
             let root = core.hot.find_root(&probe).map(|(root, _)| root);
+            // What was put far is newer; and what will be put there is put without a look at records.
+            if root.is_some_and(|root| core.hot.has_far(root) || core.hot.is_far(root, user_key).is_some()) {
+                return false;
+            }
             let found = root.and_then(|root| core.hot.find_entry(&probe, root, user_key));
             found.is_none() && !core.hot.is_hidden(&probe, user_key)
         }

@@ -487,6 +487,10 @@ fn stack_of(layers: &[Layer]) -> Stack {
         for (state, conversions) in older {
             bytes.extend_from_slice(&state.0.to_le_bytes());
             bytes.extend_from_slice(&(conversions.len() as u32).to_le_bytes());
+            for name in conversions.iter().map(|conversion| conversion.name()) {
+                bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(name.as_bytes());
+            }
         }
     }
     Stack { layers: layers.len() as u32, digest: crate::checksum::digest(&bytes) }

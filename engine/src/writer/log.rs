@@ -14,6 +14,7 @@ use crate::read;
 use crate::shard::{Core, Shard};
 use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
+use crate::write;
 use crate::writer::Writer;
 use std::sync::Arc;
 
@@ -122,9 +123,10 @@ impl Writer {
         self.begin_with(|shard, core| events::note_quickly(shard, core, applied, group, id))
     }
 
-    /// Begins with an event, and does something in the same step.
+    /// Begins with an event, and does something in the same step. [`Error::Staged`](crate::Error::Staged) comes before it or not at all.
     #[inline]
     fn begin_with<R>(&mut self, first: impl FnOnce(&Shard, &mut Core) -> R) -> Result<(LogMark, u64, R)> {
+        write::check_staged(&self.store, &mut self.token)?;
         loop {
             let mut core = self.token.enter();
             // Inside the gate: who holds events off borrows it afterwards, and then sees that there is one.
@@ -143,6 +145,13 @@ impl Writer {
                 self.shard.note_events(&mut self.token.enter());
             }
         }
+    }
+
+    /// Other numbers whenever something of this shard was undone, by a rollback or with a transaction: what was read before isn't to be written
+    /// after. In the middle of an event nothing is.
+    pub(crate) fn undone(&mut self) -> (u32, u64) {
+        let core = self.token.enter();
+        (core.hot.rewinds(), core.hot.aborts())
     }
 
     /// What the event under way reads and writes.
@@ -238,6 +247,7 @@ impl Writer {
         {
             return self.put(state, key, value);
         }
+        write::check_staged(&self.store, &mut self.token)?;
         let done = self.at(OperationKind::Batch, state, &ALL, key, |core, def, probe| {
             change::check_redo(def, change)?;
             change::redo(core, def, key, probe, change, expiry_ms)

@@ -433,3 +433,41 @@ fn what_fails_in_passing_is_tried_again() {
         assert!(inner.to_string().contains("InMemory"));
     }
 }
+
+/// What a failed upload or retention left behind stayed for as long as the process lived.
+#[test]
+fn what_failed_requests_leave_behind_goes_with_the_next_retention() {
+    let (directory, engine, mut rng) = (tempfile::tempdir().unwrap(), engine(), Rng::new(31));
+    let mut job = Job::create(&engine, &directory.path().join("a"), all());
+    for label in 1..4 {
+        // So that each has segments of its own.
+        job.work(&mut rng, 300, 300);
+        job.checkpoint(label);
+        job.store.compact().unwrap();
+    }
+    // One request at a time, so that a number is always the same request.
+    let options = RemoteOptions { keep: 1, confirm: false, concurrency: 1, ..once() };
+    let mut at = 0;
+    loop {
+        let mut is_over = true;
+        for first_is_done in [false, true] {
+            let (inner, faulty) = faulty();
+            let remote = over(&faulty, "p", options.clone());
+            remote.upload(&job.store, 1).unwrap().removed.unwrap();
+            let from = faulty.plan.calls() + at;
+            faulty.plan.set(Settings { dead_from: Some((from, first_is_done)), ..Settings::default() });
+            let _failed = remote.upload(&job.store, 2);
+            is_over &= faulty.plan.calls() <= from;
+            faulty.plan.set(Settings::default());
+            remote.upload(&job.store, 3).unwrap().removed.unwrap();
+            let (named, there) = named_and_there(&engine, &*inner, &remote, "p");
+            assert_eq!(named, there, "request {at}, done: {first_is_done}");
+        }
+        if is_over {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at > 8, "{at} requests are too few to say anything");
+    job.close();
+}

@@ -12,3 +12,4 @@ mod moved;
 mod oracle;
 mod stories;
 mod transactional;
+mod undone;

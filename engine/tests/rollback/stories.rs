@@ -147,6 +147,37 @@ fn what_expires_is_there_again_until_it_does() {
     assert_eq!(writer.get(state, at).unwrap(), None, "by the time that it was written at first");
 }
 
+/// Compaction went on by the time from before the rollback: it removed what the rollback had brought back, and what was written since.
+#[test]
+fn what_a_rollback_brings_back_is_not_purged_by_the_time_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::create(&engine(), directory.path(), options()).unwrap();
+    let ttl = Ttl { duration_ms: 100, refresh_on_read: false };
+    let state = store.state(StateOptions::value("expires").ttl(ttl)).unwrap();
+    let other = store.state(StateOptions::value("other")).unwrap();
+    let [first, second] = [b"k", b"l"].map(|key| Key::new(KeyGroup(1), key));
+    let mut writer = store.writer(range()).unwrap();
+    writer.set_time_ms(100);
+    writer.put(state, first, b"old").unwrap();
+    checkpoint(&store, 1);
+    store.retain(1).unwrap();
+    writer.set_time_ms(1_000);
+    writer.put(other, first, b"value").unwrap();
+    checkpoint(&store, 2);
+    store.rollback(&group(1), 1).unwrap();
+    writer.set_time_ms(120);
+    writer.put(state, second, b"new").unwrap();
+    for label in 3..5 {
+        checkpoint(&store, label);
+        store.compact().unwrap();
+        assert_eq!(writer.get(state, first).unwrap().unwrap(), b"old");
+        assert_eq!(writer.get(state, second).unwrap().unwrap(), b"new");
+    }
+    writer.set_time_ms(210);
+    assert_eq!(writer.get(state, first).unwrap(), None);
+    assert_eq!(writer.get(state, second).unwrap().unwrap(), b"new");
+}
+
 /// What was cut before has what it had, however late it becomes complete, and what is cut afterwards has the rollback.
 #[test]
 fn what_is_on_its_way_has_what_was_there_when_it_was_cut() {

@@ -2085,7 +2085,7 @@ alluvium_status alluvium_store_confirm(alluvium_store store,
 alluvium_status alluvium_store_abort(alluvium_store store, uint64_t label, alluvium_error *error);
 
 /**
- * The host's word that it needs neither this checkpoint nor those before it any more.
+ * The host's word that it needs neither this checkpoint nor those before it any more, but for those that it retains.
  */
 alluvium_status alluvium_store_subsume(alluvium_store store, uint64_t label, alluvium_error *error);
 

@@ -511,7 +511,7 @@ pub unsafe extern "C" fn alluvium_store_abort(
     unsafe { said(store, error, |store| store.abort(label)) }
 }
 
-/// The host's word that it needs neither this checkpoint nor those before it any more.
+/// The host's word that it needs neither this checkpoint nor those before it any more, but for those that it retains.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_subsume(
     store: alluvium_store,

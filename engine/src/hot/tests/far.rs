@@ -109,3 +109,21 @@ fn who_asks_for_more_than_the_front_has_them_made_records() {
     world.hot.evict(usize::MAX);
     assert!(world.hot.find_entry(&probe, root, b"q").is_none() && world.hot.find_entry(&probe, root, b"p").is_some());
 }
+
+#[test]
+fn many_become_records_lot_by_lot() {
+    let (mut world, map) = world();
+    let name = |n: usize| format!("p{n:02}");
+    (0..20).for_each(|n| assert!(put(&mut world, &map, &name(n), "1")));
+    let sealed = world.hot.seal(world.hot.current + 1).unwrap();
+    (5..30).for_each(|n| assert!(put(&mut world, &map, &name(n), "2")));
+    let probe = world.hot.probe(MAPS, map.0, &map.1, map.2);
+    world.hot.spread(&probe).unwrap();
+    let root = root(&world, &map);
+    assert!(!world.hot.has_far(root));
+    for n in 0..30 {
+        let (record, _) = world.hot.find_entry(&probe, root, name(n).as_bytes()).unwrap();
+        let wanted = if n < 5 { (&b"1"[..], sealed.epoch) } else { (&b"2"[..], world.hot.current) };
+        assert_eq!((world.hot.value_of(record), record.stamp(world.hot.arena())), wanted, "{n}");
+    }
+}

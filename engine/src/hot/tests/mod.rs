@@ -2,6 +2,7 @@
 //!
 //! A run that failed is repeated alone with `HOT_SEED=<seed> cargo test -p alluvium hot::tests`.
 
+mod dirty;
 mod disk;
 mod far;
 mod model;

@@ -72,6 +72,8 @@ struct State {
     next_id: u64,
     /// How often waits were called off.
     cancelled: u64,
+    /// How many answers are just being written down.
+    putting: usize,
     closed: bool,
 }
 
@@ -196,11 +198,12 @@ impl Fetches {
     /// [`Fault::Length`] where these are not as many bytes as were asked for, and what writing them down failed with; then
     /// they are asked for again when they are needed.
     pub fn complete(&self, id: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        let Some(request) = self.answered(id) else { return Ok(()) };
+        let Some(request) = self.answered(id, 1) else { return Ok(()) };
         let outcome = self.put(&request, bytes);
         if let Err(error) = &outcome {
             self.give_up(&request, Fault::Absent, &error.detail);
         }
+        self.state.lock().putting -= 1;
         self.landed.notify_all();
         outcome
     }
@@ -244,7 +247,7 @@ impl Fetches {
     /// As [`Fetches::fail`], where the host knows that it will never have it as it was: whoever waits fails with this fault
     /// ([`Fault::Missing`], [`Fault::Length`], [`Fault::Corrupt`]).
     pub fn refuse(&self, id: u64, fault: Fault, problem: &str) {
-        if let Some(request) = self.answered(id) {
+        if let Some(request) = self.answered(id, 0) {
             self.give_up(&request, fault, problem);
         }
     }
@@ -255,13 +258,15 @@ impl Fetches {
         self.landed.notify_all();
     }
 
-    /// Nobody will answer any more.
+    /// Nobody will answer any more: waits for those who are at it, as the directory may be another's from then on.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        drop(state);
         self.landed.notify_all();
         self.wanted.notify_all();
+        while state.putting > 0 {
+            self.landed.wait(&mut state);
+        }
     }
 
     /// Waits until these bytes of a file are here: the file that they are in, or `None` where it is whole by now.
@@ -302,10 +307,13 @@ impl Fetches {
         }
     }
 
-    fn answered(&self, id: u64) -> Option<FetchRequest> {
+    /// The request of an id, if the answer is wanted; `putting` is 1 where it is about to be written down.
+    fn answered(&self, id: u64, putting: usize) -> Option<FetchRequest> {
         let mut state = self.state.lock();
         let request = state.asked.remove(&id)?;
-        (!state.closed && state.files.contains_key(&request.file)).then_some(request)
+        let is_wanted = !state.closed && state.files.contains_key(&request.file);
+        state.putting += if is_wanted { putting } else { 0 };
+        is_wanted.then_some(request)
     }
 
     fn partial(&self, state: &mut State, name: &str) -> Result<Arc<Partial>, StorageError> {
@@ -447,6 +455,18 @@ mod tests {
 
     fn content(offset: u64, len: usize) -> Vec<u8> {
         (offset..offset + len as u64).map(|at| (at / 7) as u8).collect()
+    }
+
+    /// The directory may be another store's by then.
+    #[test]
+    fn what_comes_after_the_end_is_not_written_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let fetches = Fetches::new(directory.path(), true);
+        fetches.register("a.segment", LEN);
+        let request = &fetches.poll(1)[0];
+        fetches.close();
+        fetches.complete(request.id, &content(0, request.len)).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -231,3 +231,19 @@ fn decoders_stand_any_bytes() {
         fuzzing::index_node(&node, &random.bytes(9));
     }
 }
+
+/// A host that brings a segment later keeps an account of its pieces: for a length that no file has that was all memory.
+#[test]
+fn no_segment_is_said_to_be_longer_than_any_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (meta, ..) = small(&mut Random::new(17), directory.path(), true);
+    let longer_by = |bytes: u64| {
+        let mut meta = meta.clone();
+        meta.metadata.offset += bytes;
+        meta.file_bytes += bytes;
+        meta
+    };
+    for (bytes, is_fine) in [(0, true), (1 << 39, true), (1 << 40, false), (1 << 60, false)] {
+        assert_eq!(longer_by(bytes).layout().is_some(), is_fine, "{bytes}");
+    }
+}

@@ -587,7 +587,7 @@ public final class Store extends NativeObject {
         say(3, label);
     }
 
-    /** The host's word that it needs neither this checkpoint nor those before it any more. */
+    /** The host's word that it needs neither this checkpoint nor those before it any more, but for those that it retains. */
     public void subsume(long label) {
         say(4, label);
     }
