@@ -96,7 +96,7 @@ fn nothing_is_closed_that_has_children_or_is_in_use() {
 fn a_parent_stays_open_until_its_child_is_dropped() {
     let parent = shop(1);
     let removed = remove::<Till>(insert(Till(2), parent).unwrap()).unwrap();
-    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE.with(Kind::Cursor))));
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE)));
     let (till, keeps) = removed.into_parts();
     assert_eq!(till.0, 2);
     assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE)), "taken out, not dropped");
