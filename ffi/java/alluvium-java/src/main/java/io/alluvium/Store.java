@@ -4,6 +4,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -25,9 +26,12 @@ public final class Store extends NativeObject {
 
     private final int keyGroups;
     private final KeyGroupRange range;
-    /** Kept here: the native side refers to them only as long as somebody else does. */
-    private final Map<Long, HandlerCall> handlers = new ConcurrentHashMap<>();
-    /** The same, by their triggers. */
+    /**
+     * By their names' numbers and their versions, as the native side has them, which refers to them only as long as somebody else does. Whoever
+     * registers one holds its lock, so that both sides have the same of two that are registered at once.
+     */
+    private final Map<List<Long>, HandlerCall> handlers = new HashMap<>();
+    /** Kept for the same reason, by their triggers. */
     private final Map<Long, HandlerCall> invariants = new ConcurrentHashMap<>();
 
     private Store(long handle, Engine engine) {
@@ -257,19 +261,21 @@ public final class Store extends NativeObject {
     }
 
     /**
-     * Registers what the host does with events ({@link Writer#applyEvent}); one of the same name, of 1 to 1,024 bytes, takes the place of the earlier. Its
-     * version moves on with every change that makes it do something else for some event. Where the changelog has events, their handlers have to
-     * be registered, in the version that applied them, before the first writer is made or the first reader read from ({@link
-     * Status#EVENT_HANDLER} there).
+     * Registers what the host does with events ({@link Writer#applyEvent}); one of the same name, of 1 to 1,024 bytes, takes the place of the earlier, which
+     * is kept for the events of its version. The version moves on with every change that makes it do something else for some event. Where the changelog
+     * has events, their handlers have to be registered, in the version that applied them, before the first writer is made or the first reader read
+     * from ({@link Status#EVENT_HANDLER} there).
      */
     public HandlerId handler(String name, int version, Handler handler) {
         HandlerCall call = new HandlerCall(this, Objects.requireNonNull(handler));
         Scratch scratch = Scratch.take();
         try {
             scratch.putText(name).putInt(version);
-            long number = Failures.check(Native.storeHandler(handle(), call, scratch.in.address, scratch.end));
-            handlers.put(number, call);
-            return new HandlerId(this, (int) number);
+            synchronized (handlers) {
+                long number = Failures.check(Native.storeHandler(handle(), call, scratch.in.address, scratch.end));
+                handlers.put(List.of(number, (long) version), call);
+                return new HandlerId(this, (int) number);
+            }
         } finally {
             scratch.give();
         }

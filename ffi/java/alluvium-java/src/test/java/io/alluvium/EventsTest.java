@@ -127,6 +127,45 @@ class EventsTest {
         }
     }
 
+    private HandlerId note(int version) {
+        lists = fixture.store.state(StateOptions.list("lists").logMode(LogMode.EVENT).traced());
+        return fixture.store.handler(
+                "note", version, (event, applying) -> applying.append(lists, key("JFK"), bytes(text(event) + " by " + version)));
+    }
+
+    private List<String> noted(Writer writer) {
+        return writer.list(lists, key("JFK")).stream().map(Fixture::text).collect(Collectors.toList());
+    }
+
+    /** The older version was collected when the newer one had been registered, and there was nobody to call for its events. */
+    @Test
+    void anEventIsAppliedAgainByTheVersionThatAppliedIt() throws Exception {
+        fixture.close();
+        fixture = new Fixture(options.historyCheckpoints(2));
+        HandlerId first = note(1);
+        fixture.checkpoint(1);
+        try (Writer writer = fixture.store.writer()) {
+            writer.applyEventOnce(first, GROUP, EventId.of(1, 1), bytes("a"));
+            writer.applyEventOnce(first, GROUP, EventId.of(1, 2), bytes("b"));
+            try (Committed committed = writer.commit(new Commit(), Lasting.SOON)) {
+                committed.await();
+            }
+        }
+        fixture.reopen(options);
+        note(1);
+        HandlerId second = note(2);
+        for (int time = 0; time < 3; time++) {
+            System.gc();
+            Thread.sleep(10);
+        }
+        try (Writer writer = fixture.store.writer()) {
+            assertEquals(List.of("a by 1", "b by 1"), noted(writer));
+            writer.applyEventOnce(second, GROUP, EventId.of(1, 3), bytes("c"));
+            writer.repair(List.of(EventId.of(1, 1)), RepairWay.REEXECUTE);
+            assertEquals(List.of("b by 1", "c by 2"), noted(writer));
+        }
+    }
+
     private static AlluviumException assertThrowsStatus(Status status, org.junit.jupiter.api.function.Executable call) {
         AlluviumException thrown = assertThrows(AlluviumException.class, call);
         assertEquals(status, thrown.status(), thrown.getMessage());
