@@ -143,7 +143,14 @@ pub fn insert<T: Object>(object: T, parent: Handle) -> Result<Handle, Misuse> {
     };
     // SAFETY: it was taken off the free ones by this call.
     let name = unsafe { slot.fill(T::KIND as u8, Boxed::new(object), threads::token(), parent) };
-    Ok(name | u64::from(index))
+    let handle = name | u64::from(index);
+    // What the thread keeps may be of the object that had this handle four million objects ago.
+    threads::with_caller(|caller| {
+        if caller.kept(handle).is_some() {
+            caller.forget();
+        }
+    });
+    Ok(handle)
 }
 
 fn disown(parent: Handle) {
@@ -404,6 +411,7 @@ pub fn give_away<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
 /// Makes an object the calling thread's that was given away, or whose owner has ended. [`Misuse::WrongThread`] while it belongs to
 /// another.
 pub fn adopt<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
+    threads::with_caller(Caller::forget);
     slot_for(handle, T::KIND as u8)?.adopt(handle, threads::token(), threads::is_alive)
 }
 

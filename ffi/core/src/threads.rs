@@ -33,6 +33,8 @@ pub(crate) struct Caller {
     place: Cell<(*const (), *mut ())>,
     /// Its token; 0 before it was asked for one.
     token: Cell<u64>,
+    /// Whether its end will be heard of. If not, others may take over what it has at any time, so nothing is kept for it.
+    armed: Cell<bool>,
     rounds: Cell<u32>,
 }
 
@@ -44,9 +46,9 @@ impl Caller {
         (self.own.get() == handle).then(|| self.place.get())
     }
 
-    /// Keeps where an object is that is the thread's own, until it is [forgotten](Caller::forget).
+    /// Keeps where an object is that is the thread's own, until it is [forgotten](Caller::forget). For a thread that has a token.
     pub(crate) fn keep(&self, handle: u64, slot: *const (), object: *mut ()) {
-        if self.own.get() != INSIDE_CALLBACK {
+        if self.own.get() != INSIDE_CALLBACK && self.armed.get() {
             self.own.set(handle);
             self.place.set((slot, object));
         }
@@ -67,6 +69,7 @@ thread_local! {
             own: Cell::new(NONE),
             place: Cell::new((std::ptr::null(), std::ptr::null_mut())),
             token: Cell::new(0),
+            armed: Cell::new(false),
             rounds: Cell::new(0),
         }
     };
@@ -125,6 +128,7 @@ unsafe extern "C" fn ended(token: *mut c_void) {
         }
         // A call that comes yet gets a new token.
         caller.token.set(0);
+        caller.armed.set(false);
         caller.own.set(NONE);
         true
     });
@@ -155,7 +159,8 @@ fn new_token(caller: &Caller) {
     let token = NEXT.fetch_add(1, Ordering::Relaxed);
     ALIVE.lock().get_or_insert_with(HashSet::new).insert(token);
     caller.token.set(token);
-    if !arm(token) {
+    caller.armed.set(arm(token));
+    if !caller.armed.get() {
         // Nobody will hear of its end: so it counts as one that has ended already, and others can take over what it leaves.
         strike(token);
     }
@@ -215,6 +220,7 @@ mod tests {
     /// What a thread keeps is found outside of callbacks alone, again after them, and nothing changes it inside.
     #[test]
     fn what_a_thread_keeps_is_hidden_inside_callbacks() {
+        token();
         let kept = |handle| with_caller(|caller| caller.kept(handle)).map(|(_, object)| object.addr());
         let place = |number: usize| std::ptr::without_provenance_mut(number);
         let keep = |handle, number| with_caller(|caller| caller.keep(handle, std::ptr::null(), place(number)));
