@@ -10,6 +10,7 @@ import java.util.Arrays;
 public final class Keys {
     private static final int GROUP_SHIFT = 31;
     private static final int NAMESPACE_SHIFT = 48;
+    private static final int GROUPS = (1 << 17) - 1;
     private static final int PART_MAX = 65_535;
 
     /**
@@ -133,16 +134,47 @@ public final class Keys {
         return (int) index[place] & Integer.MAX_VALUE;
     }
 
-    int hash(int place) {
-        int hash = (int) (index[place] >>> GROUP_SHIFT);
+    private int givenGroup(int place) {
+        return (int) (index[place] >>> GROUP_SHIFT & GROUPS) - 1;
+    }
+
+    private int namespaceLen(int place) {
+        return (int) (index[place] >>> NAMESPACE_SHIFT);
+    }
+
+    /** Whether the groups of some are given, and those of others their hashes'. */
+    boolean isMixed() {
+        boolean given = false;
+        boolean hashed = false;
+        for (int place = 0; place < size; place++) {
+            given |= givenGroup(place) >= 0;
+            hashed |= givenGroup(place) < 0;
+        }
+        return given && hashed;
+    }
+
+    /** The key group, to be compared: with a store that of the hash where none was given, without one -1 there. */
+    private int group(int place, Store store) {
+        int given = givenGroup(place);
+        if (given >= 0 || store == null) {
+            return given;
+        }
+        return store.groupOf(Arrays.copyOfRange(data, begin(place), end(place) - namespaceLen(place)));
+    }
+
+    /** Of a key; with the keys' store where they are {@linkplain #isMixed mixed}, else without. */
+    int hash(int place, Store store) {
+        int hash = 31 * group(place, store) + namespaceLen(place);
         for (int at = begin(place); at < end(place); at++) {
             hash = 31 * hash + data[at];
         }
         return (int) ((hash * 0x9E3779B97F4A7C15L) >>> 32);
     }
 
-    boolean isSame(int one, int other) {
-        return index[one] >>> GROUP_SHIFT == index[other] >>> GROUP_SHIFT
-                && Arrays.equals(data, begin(one), end(one), data, begin(other), end(other));
+    /** Whether two are the same key, likewise. */
+    boolean isSame(int one, int other, Store store) {
+        return namespaceLen(one) == namespaceLen(other)
+                && Arrays.equals(data, begin(one), end(one), data, begin(other), end(other))
+                && group(one, store) == group(other, store);
     }
 }

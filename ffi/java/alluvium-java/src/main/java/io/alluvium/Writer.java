@@ -686,7 +686,7 @@ public final class Writer extends EventsObject {
                 updates = new Updates();
             }
             getMany(state, keys, updates.old);
-            updates.run(keys, change);
+            updates.run(keys, store, change);
             putMany(state, keys, updates.now);
         } finally {
             leave(locked);

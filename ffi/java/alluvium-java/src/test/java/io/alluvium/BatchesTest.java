@@ -158,6 +158,31 @@ class BatchesTest {
         }
     }
 
+    /** A key whose group was given was another than that by its hash, and the first of their changes was lost. */
+    @Test
+    void aKeyIsTheSameByItsHashAndByItsGroup() {
+        Keys keys = new Keys();
+        int[] counts = new int[20];
+        for (int place = 0; place < 200; place++) {
+            int number = place % counts.length;
+            Key key = Key.of(bytes("k" + number));
+            // Of the same bytes as one without a namespace.
+            keys.add(Key.of(bytes("k")).namespace(bytes(String.valueOf(number))));
+            keys.add(place / counts.length % 3 == 0 ? key : key.group(fixture.store.groupOf(key.key())));
+            counts[number]++;
+        }
+        // The same bytes in a key group of its own are another key.
+        int elsewhere = (fixture.store.groupOf(bytes("k0")) + 1) % fixture.store.keyGroups();
+        keys.add(Key.of(bytes("k0")).group(elsewhere));
+        writer.updateMany(values, keys, (index, old) -> bytes((old == null ? "" : text(old)) + "."));
+        for (int number = 0; number < counts.length; number++) {
+            assertEquals(counts[number], writer.get(values, bytes("k" + number)).length, "k" + number);
+            Key namespaced = Key.of(bytes("k")).namespace(bytes(String.valueOf(number)));
+            assertEquals(counts[number], writer.get(values, namespaced).length, "k/" + number);
+        }
+        assertEquals(".", text(writer.get(values, Key.of(bytes("k0")).group(elsewhere))));
+    }
+
     @Test
     void listsAndDeletionsOfMany() {
         State lists = fixture.store.state(StateOptions.list("lists"));
