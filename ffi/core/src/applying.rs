@@ -7,7 +7,7 @@
 use crate::status::{Failure, Misuse, status_of};
 use crate::threads::callback;
 use alluvium::{Applying, Error};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Clone, Copy)]
@@ -23,10 +23,19 @@ struct Lent {
 thread_local! {
     static LENT: Cell<Option<Lent>> = const { Cell::new(None) };
     static PANICKED: Cell<bool> = const { Cell::new(false) };
-    static FAILED: RefCell<Option<Error>> = const { RefCell::new(None) };
+    /// A box's, or null: without anything to be dropped, so that it is there until the very end of a thread.
+    static FAILED: Cell<*mut Error> = const { Cell::new(std::ptr::null_mut()) };
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Takes what the last operation failed with, and notes another.
+fn replace_failed(error: Option<Error>) -> Option<Box<Error>> {
+    let new = error.map_or(std::ptr::null_mut(), |error| Box::into_raw(Box::new(error)));
+    let old = FAILED.replace(new);
+    // SAFETY: of `Box::into_raw`, and taken out just now.
+    (!old.is_null()).then(|| unsafe { Box::from_raw(old) })
+}
 
 /// Puts back what was lent before.
 struct Before(Option<Lent>);
@@ -78,19 +87,19 @@ fn lend_for<R>(
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let lent = Lent { id, applying: std::ptr::from_mut(applying).cast(), key_groups, spoiled: false };
     let before = Before(LENT.replace(Some(lent)));
-    FAILED.take();
+    replace_failed(None);
     let number = callback(|| function(id));
     let spoiled = LENT.get().is_some_and(|lent| lent.spoiled);
     drop(before);
+    let failed = replace_failed(None);
     assert!(!PANICKED.replace(false), "an operation of the handler {name:?} panicked");
-    let failed = FAILED.take();
     if spoiled {
         let problem = "what was drawn is no bytes, or longer than 1 GiB".to_owned();
         return Err(Error::Handler { handler: name.to_owned(), problem });
     }
     match (answer(number), failed) {
         (Some(answer), _) => Ok(answer),
-        (None, Some(error)) if status_of(&error).code() == number => Err(error),
+        (None, Some(error)) if status_of(&error).code() == number => Err(*error),
         (None, _) => Err(Error::Handler { handler: name.to_owned(), problem: format!("it came to {number}") }),
     }
 }
@@ -119,7 +128,7 @@ pub fn with<R>(id: u64, operation: impl FnOnce(&mut Applying<'_>, u32) -> Result
     // SAFETY: `lend` has it, on this thread, until the handler returns, and nobody else reaches it until `_back` goes.
     let done = operation(unsafe { &mut *lent.applying }, lent.key_groups);
     if let Err(Failure::Engine(error)) = &done {
-        FAILED.set(Some(error.clone()));
+        replace_failed(Some(error.clone()));
     }
     done
 }

@@ -4,9 +4,27 @@
 #include <stdatomic.h>
 
 static fixture made;
-static uint16_t values;
+static uint16_t values, noted;
+static uint32_t handler;
 static alluvium_reader reader;
 static atomic_int stop;
+
+/* Puts its event, after it failed at something. */
+static int32_t note(void *context, alluvium_slice event, alluvium_applying applying) {
+    (void)context;
+    alluvium_key key = {3, text("event"), {NULL, 0}}, elsewhere = {4, text("event"), {NULL, 0}};
+    IS(ALLUVIUM_OUTSIDE_RANGE, alluvium_applying_put(applying, noted, &elsewhere, event, ERROR));
+    return alluvium_applying_put(applying, noted, &key, event, NULL);
+}
+
+static void apply(const char *event) {
+    alluvium_key key = {3, text("event"), {NULL, 0}};
+    uint8_t memory[32];
+    size_t len = 0;
+    OK(alluvium_writer_apply_event(made.writer, handler, 3, text(event), ERROR));
+    OK(alluvium_writer_get(made.writer, noted, &key, memory, sizeof memory, &len, ERROR));
+    CHECK(same(bytes(memory, len), event));
+}
 
 static void *wrong_thread(void *unused) {
     (void)unused;
@@ -36,12 +54,20 @@ static void at_end(void *unused) {
     (void)unused;
     OK(alluvium_writer_adopt(made.writer, ERROR));
     CHECK(has(made.writer, values, "k", "theirs"));
+    apply("at the end");
 }
 
 static void *end(void *unused) {
     (void)unused;
     CHECK(pthread_setspecific(ending, &ending) == 0);
     return NULL;
+}
+
+/* The same of one that has used it before. */
+static void *use_and_end(void *unused) {
+    OK(alluvium_writer_adopt(made.writer, ERROR));
+    apply("before the end");
+    return end(unused);
 }
 
 static void *count(void *unused) {
@@ -73,6 +99,7 @@ static void in_thread(void *(*body)(void *)) {
 /* At the process's end the main thread still has its writer. */
 static void at_exit(void) {
     put(made.writer, values, "k", "at exit");
+    apply("at exit");
     tear_down(&made);
 }
 
@@ -81,6 +108,9 @@ int main(int argc, char **argv) {
     CHECK(atexit(at_exit) == 0);
     made = set_up(argv[1], NULL);
     values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    noted = state_of(made.store, "noted", ALLUVIUM_KIND_VALUE, NULL);
+    alluvium_handler notes = {.name = "notes", .version = 1, .apply = note};
+    OK(alluvium_store_handler(made.store, &notes, &handler, ERROR));
     in_thread(wrong_thread);
     OK(alluvium_writer_give_away(made.writer, ERROR));
     alluvium_key key = by_hash("k");
@@ -94,6 +124,10 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_give_away(made.writer, ERROR));
     in_thread(end);
     OK(alluvium_writer_adopt(made.writer, ERROR));
+    OK(alluvium_writer_give_away(made.writer, ERROR));
+    in_thread(use_and_end);
+    OK(alluvium_writer_adopt(made.writer, ERROR));
+    apply("before exit");
 
     /* Readers are closed and opened again while four threads read through them. */
     OK(alluvium_reader_open(made.store, 0, &reader, ERROR));
