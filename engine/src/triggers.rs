@@ -71,8 +71,8 @@ pub(crate) struct Triggers {
 struct Set {
     next: u64,
     set: Vec<(TriggerId, Trigger)>,
-    /// The latest time of each key group, in ms.
-    latest_ms: HashMap<KeyGroup, u64>,
+    /// For each trigger of stragglers the latest time of each key group since it was set, in ms.
+    latest_ms: HashMap<TriggerId, HashMap<KeyGroup, u64>>,
     fired: Vec<Fired>,
     lost: u64,
 }
@@ -82,6 +82,9 @@ impl Triggers {
         let mut all = self.all.lock();
         let id = TriggerId(all.next);
         all.next += 1;
+        if matches!(trigger, Trigger::Straggler) {
+            all.latest_ms.insert(id, HashMap::new());
+        }
         all.set.push((id, trigger));
         // Relaxed: whoever misses it applied its event before.
         self.any.store(true, Ordering::Relaxed);
@@ -92,6 +95,7 @@ impl Triggers {
         let mut all = self.all.lock();
         let found = all.set.iter().position(|(known, _)| *known == id);
         let gone = found.map(|at| all.set.remove(at));
+        all.latest_ms.remove(&id);
         self.any.store(!all.set.is_empty(), Ordering::Relaxed);
         drop(all);
         // Not under the lock: what goes with it may be the host's code.
@@ -105,6 +109,17 @@ impl Triggers {
     }
 }
 
+impl Set {
+    /// Whether an event of this time is a straggler to a trigger, which knows of that time from now on.
+    fn is_late(&mut self, trigger: TriggerId, group: KeyGroup, now_ms: u64) -> bool {
+        // It may be cleared by now.
+        let Some(groups) = self.latest_ms.get_mut(&trigger) else { return false };
+        let latest = groups.entry(group).or_default();
+        let before = std::mem::replace(latest, now_ms.max(*latest));
+        now_ms < before
+    }
+}
+
 /// Looks at the triggers after an event.
 pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, event): (EventId, &[u8])) -> Result<()> {
     if !writer.store().triggers.any.load(Ordering::Relaxed) {
@@ -115,9 +130,7 @@ pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, e
     let (mut fired, mut outcome) = (Vec::new(), Ok(()));
     for (trigger, what) in set {
         let fires = match what {
-            Trigger::Straggler => {
-                store.triggers.all.lock().latest_ms.get(&group).is_some_and(|&latest| now_ms < latest)
-            }
+            Trigger::Straggler => store.triggers.all.lock().is_late(trigger, group, now_ms),
             Trigger::Event(wanted) => wanted == id,
             // Not under the lock: it is the host's code.
             Trigger::Invariant(invariant) => {
@@ -134,8 +147,6 @@ pub(crate) fn look(writer: &mut Writer, (group, now_ms): (KeyGroup, u64), (id, e
         }
     }
     let mut all = store.triggers.all.lock();
-    let latest = all.latest_ms.entry(group).or_default();
-    *latest = now_ms.max(*latest);
     let room = FIRED_MAX.saturating_sub(all.fired.len());
     all.lost += fired.len().saturating_sub(room) as u64;
     all.fired.extend(fired.into_iter().take(room));

@@ -184,6 +184,36 @@ fn triggers_fire_and_lead_to_repairs() {
     assert_eq!(world.store.fired().0, []);
 }
 
+/// A trigger fired at events that are late by what came before it was set, where another trigger had been set by then.
+#[test]
+fn a_straggler_is_late_by_what_came_since_its_trigger_was_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_engine, mut world) = world(&directory);
+    let watch = |world: &World| world.store.watch(alluvium::Trigger::Straggler);
+    let mut offset = 0;
+    let mut fired_at = |world: &mut World, now_ms: u64| {
+        world.writer.set_time_ms(now_ms);
+        world.apply(&mut event(offset, &[Step::Put(1, 1)]));
+        offset += 1;
+        world.store.fired().0.into_iter().map(|fired| fired.trigger).collect::<Vec<_>>()
+    };
+    let other = world.store.watch(alluvium::Trigger::Event(id(99)));
+    assert_eq!(fired_at(&mut world, 1_000), []);
+    let first = watch(&world);
+    assert_eq!(fired_at(&mut world, 500), [], "it is the first since");
+    assert_eq!(fired_at(&mut world, 600), []);
+    let second = watch(&world);
+    assert_eq!(fired_at(&mut world, 550), [first]);
+    assert_eq!(fired_at(&mut world, 540), [first, second]);
+    world.store.unwatch(first);
+    assert_eq!(fired_at(&mut world, 545), [second]);
+    world.store.unwatch(second);
+    let third = watch(&world);
+    assert_eq!(fired_at(&mut world, 400), []);
+    assert_eq!(fired_at(&mut world, 399), [third]);
+    world.store.unwatch(other);
+}
+
 #[test]
 fn a_scratch_store_that_a_crash_left_goes_when_the_store_is_opened() {
     let directory = tempfile::tempdir().unwrap();
