@@ -10,6 +10,7 @@ use crate::hot::record::{ENTRY, Record};
 use crate::hot::{FarEntry, Front, FrontEntry, Loaded, Probe};
 use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
 use crate::merged::{Base, Bounds, Merged};
+use crate::packed;
 use crate::read::{self, is_expired};
 use crate::scan;
 use crate::shard::Core;
@@ -77,14 +78,18 @@ fn find_first(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
     }
 }
 
-/// Takes the entry with the smallest user key out.
+/// The entry with the smallest user key, which is taken out if it is as `takes` says.
 pub(crate) fn take_first(
     core: &mut Core,
     def: &StateDef,
     key: Key<'_>,
     probe: &Probe<'_>,
+    mut takes: impl FnMut(&[u8], &[u8]) -> bool,
 ) -> Result<Option<Pair>, Halt> {
     let Some(((user_key, value), is_kept)) = find_first(core, def, key, probe)? else { return Ok(None) };
+    if !takes(&user_key, &value) {
+        return Ok(Some((user_key, value)));
+    }
     // A tombstone would take what was put far to be made records.
     if is_kept && has_far(core, probe) {
         let behind = [&user_key[..], &[0]].concat();
@@ -98,14 +103,15 @@ pub(crate) fn take_first(
     Ok(Some((user_key, value)))
 }
 
-/// Takes the next entries below `to` out of a map, in order, as many as memory has of its front; false where there are no more behind
-/// them. They are hidden on disk as a range: none leaves a tombstone.
+/// Takes the next entries below `to` out of a map, in order, as many as memory has of its front and as are not longer than `bytes_max`
+/// together, each [as it is packed](packed_bytes); false where there are no more behind them. They are hidden on disk as a range: none
+/// leaves a tombstone.
 pub(crate) fn below(
     core: &mut Core,
     def: &StateDef,
     key: Key<'_>,
     probe: &Probe<'_>,
-    to: &[u8],
+    (to, bytes_max): (&[u8], usize),
     popped: &mut Front,
 ) -> Result<bool, Halt> {
     popped.clear();
@@ -113,15 +119,25 @@ pub(crate) fn below(
     let Some((head, is_kept)) = first.filter(|((user_key, _), _)| user_key.as_slice() < to) else {
         return Ok(false);
     };
+    if packed_bytes(&head.0, &head.1) > bytes_max {
+        return Ok(true);
+    }
     let end = if is_kept { known_up_to(core, probe, to) } else { None };
     if let Some(end) = end {
+        let (mut bytes, mut cut) = (0, None);
         ascend(core, probe, |entry| {
-            let inside = entry.user_key < end.as_slice();
-            if inside {
-                popped.push(FrontEntry { expiry_ms: None, ..entry });
+            if entry.user_key >= end.as_slice() {
+                return false;
             }
-            inside
+            bytes += packed_bytes(entry.user_key, entry.value);
+            if bytes > bytes_max {
+                cut = Some(entry.user_key.to_vec());
+                return false;
+            }
+            popped.push(FrontEntry { expiry_ms: None, ..entry });
+            true
         });
+        let end = cut.unwrap_or(end);
         // All that lies below: so the ranges of many calls are one.
         if delete_range::front(core, def, key, probe, &end)? {
             raise(core, probe, &end);
@@ -134,6 +150,11 @@ pub(crate) fn below(
     raise(core, probe, &head.0);
     popped.push(FrontEntry { user_key: &head.0, value: &head.1, expiry_ms: None });
     Ok(true)
+}
+
+/// How long an entry is as bindings have it.
+pub(crate) const fn packed_bytes(user_key: &[u8], value: &[u8]) -> usize {
+    packed::HEADER_BYTES + user_key.len() + value.len()
 }
 
 /// Whether memory has a record of everything in a map.

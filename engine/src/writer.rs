@@ -510,8 +510,19 @@ impl Writer {
 
     /// Takes the entry with the smallest user key out of a map.
     pub fn map_pop_first(&mut self, state: State, key: Key<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.map_pop_first_if(state, key, |_, _| true)
+    }
+
+    /// The same, but leaves the entry where it is unless `takes` says so of its user key and value, which may be asked more than once; returned
+    /// is it in any case.
+    pub fn map_pop_first_if(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        mut takes: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-            crate::pop::take_first(core, def, key, probe)
+            crate::pop::take_first(core, def, key, probe, &mut takes)
         })
     }
 
@@ -527,14 +538,33 @@ impl Writer {
         below: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]),
     ) -> Result<()> {
-        let (mut popped, mut goes_on) = (Front::default(), true);
-        while goes_on {
-            goes_on = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
-                crate::pop::below(core, def, key, probe, below, &mut popped)
-            })?;
-            popped.iter().for_each(|entry| visit(entry.user_key, entry.value));
-        }
+        while self.map_pop_below_up_to(state, key, below, usize::MAX, &mut visit)? {}
         Ok(())
+    }
+
+    /// The same, but takes no more out than `bytes_max`, counted as [packed](crate::packed) records without key and namespace; true where there
+    /// is more. Where the first entry alone is longer, nothing is taken: for callers that may have no room for what is out of the map.
+    pub fn map_pop_below_up_to(
+        &mut self,
+        state: State,
+        key: Key<'_>,
+        below: &[u8],
+        mut bytes_max: usize,
+        mut visit: impl FnMut(&[u8], &[u8]),
+    ) -> Result<bool> {
+        let mut popped = Front::default();
+        loop {
+            let more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
+                crate::pop::below(core, def, key, probe, (below, bytes_max), &mut popped)
+            })?;
+            for entry in popped.iter() {
+                bytes_max -= crate::pop::packed_bytes(entry.user_key, entry.value);
+                visit(entry.user_key, entry.value);
+            }
+            if !more || popped.is_empty() {
+                return Ok(more);
+            }
+        }
     }
 
     /// Reads many keys of a value state: all are hashed and fetched first, and what memory doesn't have is read from

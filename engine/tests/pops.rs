@@ -276,6 +276,66 @@ fn what_is_popped_is_given_though_memory_runs_out_half_way() {
     assert!(left == rest, "{} entries are left of {}", left.len(), rest.len());
 }
 
+/// Pops some of a map, as many as may be, and the same of a model.
+fn pop_below(
+    writer: &mut Writer,
+    (state, key): (State, Key<'_>),
+    below: &[u8],
+    bytes_max: usize,
+    model: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+) {
+    let mut popped = Vec::new();
+    let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
+    let more = writer.map_pop_below_up_to(state, key, below, bytes_max, take).unwrap();
+    let (mut due, mut bytes) = (Vec::new(), 0);
+    while let Some(first) = model.first_entry().filter(|first| first.key().as_slice() < below) {
+        bytes += 12 + first.key().len() + first.get().len();
+        if bytes > bytes_max {
+            break;
+        }
+        due.push(first.remove_entry());
+    }
+    let left = model.first_key_value().is_some_and(|(user_key, _)| user_key.as_slice() < below);
+    assert!(popped == due, "{} were popped of {} with {bytes_max} bytes", popped.len(), due.len());
+    assert_eq!(more, left, "whether there is more");
+}
+
+/// 2,000 entries of 100 bytes, but for one in between.
+fn fill(writer: &mut Writer, state: State, key: Key<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut model = BTreeMap::new();
+    for n in 0..2_000_u32 {
+        let value = vec![n as u8; if n == 700 { 9_000 } else { 84 }];
+        writer.map_put(state, key, &n.to_be_bytes(), &value).unwrap();
+        model.insert(n.to_be_bytes().to_vec(), value);
+    }
+    model
+}
+
+/// Who has room for so many bytes is given no more, and loses nothing of what there is no room for.
+#[test]
+fn no_more_is_popped_than_there_is_room_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(4);
+    let (store, mut writer, state) = create(&engine, directory.path());
+    let key = Key::new(KeyGroup(0), b"");
+    let mut model = fill(&mut writer, state, key);
+    let mut left = Vec::new();
+    // Of all; not even one fits; one; nine; one that alone is due.
+    for (below, bytes_max) in [(2_000_u32, 99), (2_000, 100), (2_000, 999), (11, 1_000)] {
+        pop_below(&mut writer, (state, key), &below.to_be_bytes(), bytes_max, &mut model);
+        left.push(model.len());
+    }
+    assert_eq!(left, [2_000, 1_999, 1_990, 1_989]);
+    checkpoint(&store, 1);
+    let (_store, mut writer, state) = again(&engine, directory.path(), store, writer);
+    left.clear();
+    for bytes_max in [99, 100, 30_000, 38_800, 5_000, 5_000, 9_016, 50_000, 1 << 20] {
+        pop_below(&mut writer, (state, key), &1_900_u32.to_be_bytes(), bytes_max, &mut model);
+        left.push(model.len());
+    }
+    assert_eq!(left, [1_989, 1_988, 1_688, 1_300, 1_300, 1_300, 1_299, 799, 100]);
+}
+
 /// Floors come and go with memory; whatever is known of a map's front, the answers are those of a model.
 #[test]
 fn fronts_of_maps_are_those_of_a_model() {
@@ -299,16 +359,20 @@ fn fronts_of_maps_are_those_of_a_model() {
                 writer.map_put(state, key, &user_key, &value).unwrap();
                 entries.insert(user_key.to_vec(), value);
             }
-            50..70 => assert_eq!(writer.map_pop_first(state, key).unwrap(), entries.pop_first()),
+            50..67 => assert_eq!(writer.map_pop_first(state, key).unwrap(), entries.pop_first()),
+            67..70 => {
+                let short = |_: &[u8], value: &[u8]| value.len() < 200;
+                let popped = writer.map_pop_first_if(state, key, short).unwrap();
+                assert_eq!(popped, owned(entries.first_key_value()), "round {round}");
+                if popped.is_some_and(|(user_key, value)| short(&user_key, &value)) {
+                    entries.pop_first();
+                }
+            }
             70..75 => {
                 // Some of them, or all where it lies behind.
                 let below = (random.below(400) as u16).to_be_bytes();
-                let mut popped = Vec::new();
-                let take = |user_key: &[u8], value: &[u8]| popped.push((user_key.to_vec(), value.to_vec()));
-                writer.map_pop_below(state, key, &below, take).unwrap();
-                let rest = entries.split_off(&below[..]);
-                let due = std::mem::replace(entries, rest);
-                assert!(popped.into_iter().eq(due), "round {round}: not what was due");
+                let bytes_max = [usize::MAX, random.below(2_000), random.below(100_000)][random.below(3)];
+                pop_below(&mut writer, (state, key), &below, bytes_max, entries);
             }
             75..85 => assert_eq!(writer.map_first(state, key).unwrap(), owned(entries.first_key_value())),
             85..93 => assert_eq!(writer.map_get(state, key, &user_key).unwrap().as_ref(), entries.get(&user_key[..])),
