@@ -4,7 +4,7 @@
 //! (31 bits; it begins where the one before ends), its group and one, or 0 for that of its hash (17), and the length of its
 //! namespace, which is its last part (16). A value's has where it begins (32), and its length as an i32, -1 where there is none.
 
-use crate::entry::{Place, answer, bytes, copied_bytes, key_of, memory, natives, state};
+use crate::entry::{Place, bytes, copied_bytes, keep, key_of, memory, natives, state};
 use crate::ticket::TicketObject;
 use crate::writer::{WriterObject, of};
 use alluvium::{Batch, Key, Operation};
@@ -119,10 +119,10 @@ natives! {
         if i32::try_from(found.used).is_err() {
             return Err(Misuse::Argument("the values of a batch have more than 2 GiB").into());
         }
-        match found.overflow {
-            Some(all) => answer(all, 0, 0),
-            None => Ok(found.used as jlong),
+        if let Some(all) = found.overflow {
+            keep(all, found.data);
         }
+        Ok(found.used as jlong)
     }
 
     /// Writes many keys: puts (an operation's number, as in packed batches), appends, merges or deletes.

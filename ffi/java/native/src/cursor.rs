@@ -1,6 +1,6 @@
 //! Cursors: going through the keys of a state or the entries of a map, a batch of them a call.
 
-use crate::entry::{Outcome, Place, answer, bytes, count, natives, state};
+use crate::entry::{Outcome, Place, bytes, count, keep, natives, state};
 use crate::reader::{ReaderObject, SnapshotObject};
 use crate::store::StoreObject;
 use crate::wire::Request;
@@ -32,15 +32,15 @@ fn fetch(
 ) -> Outcome {
     let mut object = handles::get::<CursorObject>(cursor as Handle)?;
     let CursorObject { cursor, packed } = object.as_mut();
+    let memory = crate::entry::memory(into, capacity)?;
     let more = fetch(cursor, packed)?;
     let len = packed.as_bytes().len();
-    match crate::entry::memory(into, capacity)?.get_mut(..len) {
-        Some(place) => place.copy_from_slice(packed.as_bytes()),
-        None => {
-            let mut bytes = Vec::new();
-            packed.swap_out(&mut bytes);
-            answer(bytes, 0, 0)?;
-        }
+    if let Some(place) = memory.get_mut(..len) {
+        place.copy_from_slice(packed.as_bytes());
+    } else {
+        let mut bytes = Vec::new();
+        packed.swap_out(&mut bytes);
+        keep(bytes, memory);
     }
     Ok(2 * len as jlong + jlong::from(more))
 }

@@ -8,6 +8,7 @@ use jni::sys::{jint, jlong};
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// There is no such value, or no more of them. Apart from all statuses, which are failures.
 pub const NOT_FOUND: jlong = -1_000;
@@ -36,9 +37,12 @@ pub(crate) use natives;
 thread_local! {
     /// The last failure of this thread, until Java asks for it.
     static FAILURE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// An answer of this thread that was too long for the memory that it was to go to.
-    static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// An answer of this thread that was too long for the memory that it was to go to, and its number.
+    static ANSWER: RefCell<(jlong, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
 }
+
+/// How many answers were kept. A virtual thread may have another carrier when it comes for its answer: the numbers are the process's.
+static KEPT: AtomicI64 = AtomicI64::new(0);
 
 /// Runs a function's body.
 #[inline]
@@ -88,24 +92,36 @@ pub fn failure(into: jlong, capacity: jint) -> Outcome {
     FAILURE.with_borrow(|kept| value(Some(kept), into, capacity))
 }
 
-/// Leaves bytes in memory of the caller's and says how many there are. Those that don't fit are kept for [`kept_answer`].
+/// Leaves bytes in memory of the caller's and says how many there are. Those that don't fit are [kept](keep).
 pub fn answer(bytes: Vec<u8>, into: jlong, capacity: jint) -> Outcome {
     let memory = memory(into, capacity)?;
     let len = bytes.len();
     match memory.get_mut(..len) {
         Some(place) => place.copy_from_slice(&bytes),
-        None => ANSWER.set(bytes),
+        None => keep(bytes, memory),
     }
     Ok(len as jlong)
 }
 
-/// Leaves an answer that didn't fit before.
-pub fn kept_answer(into: jlong, capacity: jint) -> Outcome {
-    let kept = ANSWER.take();
-    if kept.len() > memory(into, capacity)?.len() {
-        return Err(Misuse::Argument("too little memory for an answer that was kept").into());
+/// Keeps an answer for [`kept_answer`], and leaves its number where the caller's memory begins, which has room for that.
+pub fn keep(bytes: Vec<u8>, memory: &mut [u8]) {
+    let number = KEPT.fetch_add(1, Ordering::Relaxed) + 1;
+    if let Some(place) = memory.first_chunk_mut() {
+        *place = number.to_le_bytes();
     }
-    answer(kept, into, capacity)
+    ANSWER.set((number, bytes));
+}
+
+/// Leaves the answer of this number, which didn't fit before. There is none where this thread has kept another since, or none at all; and it
+/// stays where there is too little memory for it.
+pub fn kept_answer(number: jlong, into: jlong, capacity: jint) -> Outcome {
+    let memory = memory(into, capacity)?;
+    ANSWER.with_borrow_mut(|(kept, bytes)| {
+        let Some(place) = memory.get_mut(..bytes.len()).filter(|_| *kept == number) else { return Ok(NOT_FOUND) };
+        place.copy_from_slice(bytes);
+        *kept = 0;
+        Ok(std::mem::take(bytes).len() as jlong)
+    })
 }
 
 /// Leaves a value in memory of the caller's, if it fits, and says its length.

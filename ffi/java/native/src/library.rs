@@ -21,7 +21,7 @@ use jni::{EnvUnowned, Outcome as EnvOutcome};
 use std::ffi::c_void;
 
 /// Goes up whenever a native's arguments or answers change: a library of another version is refused.
-pub const INTERFACE_VERSION: jlong = 7;
+pub const INTERFACE_VERSION: jlong = 8;
 
 /// Where a direct buffer's memory begins; 0 where it is none. The only native that touches an object of Java's.
 #[unsafe(export_name = "Java_io_alluvium_Native_address")]
@@ -53,9 +53,9 @@ natives! {
         entry::failure(into, capacity)
     }
 
-    /// The answer of the calling thread's last call that didn't fit in the memory that it brought.
-    fn keptAnswer(into: jlong, capacity: jint) {
-        entry::kept_answer(into, capacity)
+    /// An answer of the calling thread's that didn't fit in the memory that its call brought, which has its number.
+    fn keptAnswer(number: jlong, into: jlong, capacity: jint) {
+        entry::kept_answer(number, into, capacity)
     }
 
     /// How many objects are open.

@@ -13,6 +13,8 @@ public final class CheckpointIterator extends NativeObject implements Iterator<C
     private final List<State> states;
     private final Scratch scratch = new Scratch();
     private final ArrayDeque<Item> items = new ArrayDeque<>();
+    /** Whether items are gone that the library's iterator is behind. */
+    private boolean lost;
 
     /** A record of a checkpoint. */
     public static final class Item {
@@ -87,13 +89,21 @@ public final class CheckpointIterator extends NativeObject implements Iterator<C
         if (!items.isEmpty()) {
             return true;
         }
+        if (lost) {
+            throw new AlluviumException(Status.OTHER, ErrorClass.FAIL, "the iterator has lost items that there was no memory for");
+        }
         long result = Native.iteratorNext(handle(), BATCH_BYTES, scratch.out.address, scratch.out.capacity);
-        if (!scratch.answered(result)) {
+        if (result == Native.NOT_FOUND) {
             return false;
         }
+        Failures.check(result);
+        // Unless they get here: the library's iterator is behind them.
+        lost = true;
+        scratch.answered(result);
         while (!scratch.isAtEnd()) {
             items.add(new Item(states.get(scratch.takeInt()), scratch));
         }
+        lost = false;
         return true;
     }
 

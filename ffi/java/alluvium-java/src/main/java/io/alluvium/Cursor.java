@@ -36,6 +36,8 @@ public final class Cursor extends NativeObject {
     private boolean isShown;
     private int bytes;
     private boolean more = true;
+    /** Whether a batch is gone that the library's cursor is behind. */
+    private boolean lost;
     /** Where the record's parts begin, each of which ends where the next begins. */
     private int keyAt;
 
@@ -160,15 +162,20 @@ public final class Cursor extends NativeObject {
         if (memory == null) {
             throw new ClosedException(Status.HANDLE, "the cursor is closed");
         }
+        if (lost) {
+            throw new AlluviumException(Status.OTHER, ErrorClass.FAIL, "the cursor has lost a batch that there was no memory for");
+        }
         long result = Failures.check(view.fetch.fetch(handle(), memory.address, memory.capacity));
-        int len = (int) (result >>> 1);
+        long len = result >>> 1;
         if (len > memory.capacity) {
-            memory = memory.grown(0, len);
-            Failures.kept(memory, len);
+            // Unless it gets here: the library's cursor is behind it.
+            lost = true;
+            memory = Failures.kept(memory, len);
             batch = memory;
+            lost = false;
         }
         memory.keep();
-        bytes = len;
+        bytes = (int) len;
         more = (result & 1) != 0;
         return true;
     }

@@ -3,7 +3,7 @@ package io.alluvium;
 import java.util.List;
 import java.util.Objects;
 
-/** What a writer does with events: having handlers apply them, and taking them back. */
+/** What a writer does with events and with the past: having handlers apply events, taking them back, and bringing keys back. */
 abstract class EventsObject extends CuttingObject {
     EventsObject(long handle, Store store) {
         super(handle, store);
@@ -17,8 +17,8 @@ abstract class EventsObject extends CuttingObject {
      *     something, which is the cause
      */
     public void applyEvent(HandlerId handler, int group, byte[] event) {
-        boolean locked = enter();
         Scratch own = Scratch.take();
+        boolean locked = enter();
         try {
             own.putBytes(event);
             HandlerCall.begin();
@@ -38,8 +38,8 @@ abstract class EventsObject extends CuttingObject {
      * @throws AlluviumException as {@link #applyEvent}; with {@link Status#OPTIONS} where the store has no changelog
      */
     public boolean applyEventOnce(HandlerId handler, int group, EventId id, byte[] event) {
-        boolean locked = enter();
         Scratch own = Scratch.take();
+        boolean locked = enter();
         try {
             own.putBytes(event);
             HandlerCall.begin();
@@ -70,8 +70,8 @@ abstract class EventsObject extends CuttingObject {
     }
 
     private Repaired repair(List<EventId> bad, RepairWay way, int dry) {
-        boolean locked = enter();
         Scratch own = Scratch.take();
+        boolean locked = enter();
         try {
             EventId.write(own, bad);
             HandlerCall.begin();
@@ -108,8 +108,8 @@ abstract class EventsObject extends CuttingObject {
 
     private Repaired compensate(EventId event, Compensation undo, int known) {
         HandlerCall call = new HandlerCall(store, Objects.requireNonNull(undo));
-        boolean locked = enter();
         Scratch own = Scratch.take();
+        boolean locked = enter();
         try {
             HandlerCall.begin();
             own.answered(HandlerCall.check(Native.writerCompensate(
@@ -123,8 +123,8 @@ abstract class EventsObject extends CuttingObject {
 
     /** What changed by repairs whose retractions the host hasn't {@linkplain #acknowledge acknowledged}: of this writer's key groups. */
     public List<Retraction> retractions() {
-        boolean locked = enter();
         Scratch own = Scratch.take();
+        boolean locked = enter();
         try {
             own.answered(Native.writerRetractions(handle(), own.out.address, own.out.capacity));
             return own.takeList(Retraction::read);
@@ -143,6 +143,42 @@ abstract class EventsObject extends CuttingObject {
         try {
             Failures.check(Native.writerAcknowledge(handle(), group, event.source(), event.offset()));
         } finally {
+            leave(locked);
+        }
+    }
+
+    /**
+     * Brings keys of a state back to what they were at a moment: values, lists, merged values and whole maps, with the times at which they
+     * expire. What wasn't there then is deleted, what is equal isn't written. These are changes as any others. Where it fails, keys before
+     * the one that it failed at are brought back, and the same call goes on. {@link Status#CHECKPOINT}, {@link Status#POSITION} and {@link
+     * Status#STATE} where it can't be told what they were.
+     */
+    public RolledBack rollbackKeys(State state, List<Key> keys, AsOf to) {
+        Scratch own = Scratch.take();
+        boolean locked = enter();
+        try {
+            to.write(own).putInt(keys.size());
+            keys.forEach(own::putKey);
+            own.answered(Native.writerRollbackKeys(
+                    handle(), state.in(store), own.in.address, own.end, own.out.address, own.out.capacity));
+            return RolledBack.read(own);
+        } finally {
+            own.give();
+            leave(locked);
+        }
+    }
+
+    /** As {@link #rollbackKeys}, the keys of a state in a range of the writer's key groups that begin with a prefix, in all namespaces. */
+    public RolledBack rollbackPrefix(State state, KeyGroupRange groups, byte[] prefix, AsOf to) {
+        Scratch own = Scratch.take();
+        boolean locked = enter();
+        try {
+            to.write(own).putRange(groups).putBytes(prefix);
+            own.answered(Native.writerRollbackPrefix(
+                    handle(), state.in(store), own.in.address, own.end, own.out.address, own.out.capacity));
+            return RolledBack.read(own);
+        } finally {
+            own.give();
             leave(locked);
         }
     }

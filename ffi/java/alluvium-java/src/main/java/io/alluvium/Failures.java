@@ -15,13 +15,16 @@ final class Failures {
     }
 
     /**
-     * Fetches an answer of so many bytes that the thread's last call kept, as it was too long for the memory that it was to go to. A virtual thread
-     * that had to wait for memory may have another carrier since, which has another answer or none: that is told, not taken for this one.
+     * Fetches an answer of so many bytes that the thread's last call kept, as it was too long for the memory that it was to go to, where its number is
+     * now. A virtual thread that had to wait for memory may have another carrier since, which doesn't have it: that is told.
      */
-    static void kept(Memory into, long bytes) {
-        if (check(Native.keptAnswer(into.address, into.capacity)) != bytes) {
+    static Memory kept(Memory small, long bytes) {
+        long number = small.buffer.getLong(0);
+        Memory into = small.grown(0, bytes);
+        if (Native.keptAnswer(number, into.address, into.capacity) != bytes) {
             throw new AlluviumException(Status.OTHER, ErrorClass.FAIL, "an answer was lost");
         }
+        return into;
     }
 
     /** Whether a call was refused for how it was called: then nothing happened. */

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 7;
+    static final int INTERFACE_VERSION = 8;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -25,7 +25,7 @@ final class Native {
 
     static native long failure(long into, int capacity);
 
-    static native long keptAnswer(long into, int capacity);
+    static native long keptAnswer(long number, long into, int capacity);
 
     static native long openObjects();
 

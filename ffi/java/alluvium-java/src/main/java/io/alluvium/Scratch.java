@@ -121,11 +121,11 @@ final class Scratch {
         }
         Failures.check(result);
         at = 0;
-        limit = (int) result;
-        if (limit > out.capacity) {
-            out = out.grown(0, limit);
-            Failures.kept(out, limit);
+        limit = 0;
+        if (result > out.capacity) {
+            out = Failures.kept(out, result);
         }
+        limit = (int) result;
         return true;
     }
 

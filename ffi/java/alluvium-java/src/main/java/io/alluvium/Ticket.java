@@ -11,6 +11,8 @@ import java.util.List;
  */
 public final class Ticket extends NativeObject {
     private volatile boolean done;
+    /** Whether answers are gone that were taken. */
+    private boolean lost;
 
     Ticket(long handle, Store store) {
         super(TICKET, handle, store);
@@ -27,12 +29,19 @@ public final class Ticket extends NativeObject {
     }
 
     List<Answer> taken(Scratch scratch, long result) {
+        Failures.check(result);
+        if (lost) {
+            throw new AlluviumException(Status.OTHER, ErrorClass.FAIL, "the ticket has lost answers that there was no memory for");
+        }
+        // Unless they get here: the library has given them.
+        lost = true;
         scratch.answered(result);
         done = scratch.takeFlag();
         List<Answer> answers = new ArrayList<>();
         while (!scratch.isAtEnd()) {
             answers.add(new Answer(scratch));
         }
+        lost = false;
         return answers;
     }
 

@@ -198,8 +198,7 @@ public final class Values {
     void filled(Memory found, int count, long bytes) {
         Memory memory = dataMemory;
         if (bytes > memory.capacity) {
-            memory = memory.grown(0, bytes);
-            Failures.kept(memory, bytes);
+            memory = Failures.kept(memory, bytes);
             dataMemory = memory;
         }
         found.copyOut(0, index, count);

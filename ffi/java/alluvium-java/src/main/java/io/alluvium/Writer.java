@@ -1,6 +1,7 @@
 package io.alluvium;
 
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
 
@@ -28,6 +29,8 @@ public final class Writer extends EventsObject {
     private static final int LAST = 1;
     private static final int POP_FIRST = 2;
     private static final int NONE = -1;
+    /** What is popped is taken out so much at a time. */
+    private static final int POP_BYTES = 1 << 20;
 
     private final Key own = new Key();
     private final Cursor.View view = new Cursor.View(this::fetch);
@@ -543,6 +546,11 @@ public final class Writer extends EventsObject {
                     handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), which,
                     scratch.out.address, scratch.out.capacity);
             keys.keep();
+            if (which == POP_FIRST && result > scratch.out.capacity) {
+                // It is still there: nothing is taken out that there is no room for.
+                scratch.out = scratch.out.grown(0, result);
+                return edge(state, key, which);
+            }
             return scratch.answered(result) ? Packing.entries(scratch.takeAll()).get(0) : null;
         } finally {
             leave(locked);
@@ -554,56 +562,52 @@ public final class Writer extends EventsObject {
      * some out, it returns those, and the next call fails.
      */
     public List<Entry> mapPopBelow(State state, Key key, byte[] below) {
+        List<Entry> due = new ArrayList<>();
         boolean locked = enter();
         try {
-            Memory keys = key.withUserKey(below);
-            long result = Native.writerMapPopBelow(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    keys.part(below.length),
-                    scratch.out.address, scratch.out.capacity);
-            keys.keep();
-            scratch.answered(result);
-            return Packing.entries(scratch.takeAll());
+            boolean more = popBelow(state, key, below, due);
+            if (more) {
+                makeRoom();
+            }
+            while (more) {
+                more = popBelow(state, key, below, due);
+            }
+        } catch (AlluviumException | OutOfMemoryError failed) {
+            if (due.isEmpty()) {
+                throw failed;
+            }
         } finally {
             leave(locked);
         }
+        return due;
     }
 
-    // The past.
-
-    /**
-     * Brings keys of a state back to what they were at a moment: values, lists, merged values and whole maps, with the times at which they
-     * expire. What wasn't there then is deleted, what is equal isn't written. These are changes as any others. Where it fails, keys before
-     * the one that it failed at are brought back, and the same call goes on. {@link Status#CHECKPOINT}, {@link Status#POSITION} and {@link
-     * Status#STATE} where it can't be told what they were.
-     */
-    public RolledBack rollbackKeys(State state, List<Key> keys, AsOf to) {
-        boolean locked = enter();
-        Scratch own = Scratch.take();
-        try {
-            to.write(own).putInt(keys.size());
-            keys.forEach(own::putKey);
-            own.answered(Native.writerRollbackKeys(
-                    handle(), state.in(store), own.in.address, own.end, own.out.address, own.out.capacity));
-            return RolledBack.read(own);
-        } finally {
-            own.give();
-            leave(locked);
+    /** Takes out as much as this writer's memory has room for: what is out of the map while there is none would be lost. Says whether there is more. */
+    private boolean popBelow(State state, Key key, byte[] below, List<Entry> due) {
+        Memory keys = key.withUserKey(below);
+        Memory out = scratch.out;
+        long result = Failures.check(Native.writerMapPopBelow(
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                keys.part(below.length), out.address, out.capacity));
+        keys.keep();
+        boolean more = (result & 1) != 0;
+        long len = result >>> 1;
+        if (len > out.capacity) {
+            // The first one alone, which is still there.
+            scratch.out = out.grown(0, len);
+            return true;
         }
+        due.addAll(Packing.entries(out.bytes(0, (int) len)));
+        return more;
     }
 
-    /** As {@link #rollbackKeys}, the keys of a state in a range of the writer's key groups that begin with a prefix, in all namespaces. */
-    public RolledBack rollbackPrefix(State state, KeyGroupRange groups, byte[] prefix, AsOf to) {
-        boolean locked = enter();
-        Scratch own = Scratch.take();
-        try {
-            to.write(own).putRange(groups).putBytes(prefix);
-            own.answered(Native.writerRollbackPrefix(
-                    handle(), state.in(store), own.in.address, own.end, own.out.address, own.out.capacity));
-            return RolledBack.read(own);
-        } finally {
-            own.give();
-            leave(locked);
+    private void makeRoom() {
+        if (scratch.out.capacity < POP_BYTES) {
+            try {
+                scratch.out = scratch.out.grown(0, POP_BYTES);
+            } catch (OutOfMemoryError none) {
+                // What there is has to do.
+            }
         }
     }
 

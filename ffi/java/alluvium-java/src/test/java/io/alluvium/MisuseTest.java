@@ -2,6 +2,7 @@ package io.alluvium;
 
 import static io.alluvium.Fixture.bytes;
 import static io.alluvium.Fixture.text;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -274,6 +275,32 @@ class MisuseTest {
             }
             memory.keep();
         }
+    }
+
+    /** An answer of the same length was taken for one that another thread's call had kept. */
+    @Test
+    void anAnswerThatWasKeptIsAskedForByItsNumber() {
+        Memory request = Memory.allocate(64);
+        Memory[] small = {Memory.allocate(8), Memory.allocate(8)};
+        Memory large = Memory.allocate(64);
+        long[] numbers = new long[2];
+        long len = 0;
+        for (int one = 0; one < 2; one++) {
+            request.buffer.putLong(0, 1).putInt(8, 16).putLong(12, one).putLong(20, one);
+            len = Native.multisetOperand(request.address, 28, small[one].address, 8);
+            assertTrue(16 < len && len <= 64, "the length is " + len);
+            numbers[one] = small[one].buffer.getLong(0);
+        }
+        assertEquals(Native.NOT_FOUND, Native.keptAnswer(numbers[0], large.address, 64), "the last one is kept");
+        assertEquals(Native.NOT_FOUND, Native.keptAnswer(numbers[1], large.address, 8), "too little memory");
+        assertEquals(len, Native.keptAnswer(numbers[1], large.address, 64));
+        byte[] element = new byte[16];
+        element[0] = 1;
+        element[8] = 1;
+        assertArrayEquals(Multiset.operand(element, 1), large.bytes(0, (int) len));
+        assertEquals(Native.NOT_FOUND, Native.keptAnswer(numbers[1], large.address, 64), "once");
+        request.keep();
+        large.keep();
     }
 
     @Test
