@@ -93,7 +93,9 @@ final class Transfer implements AutoCloseable {
             Failing failing)
             throws IOException {
         CheckpointStateOutputStream out = factory.createCheckpointStateOutputStream(scope);
-        try (InputStream in = file.open()) {
+        // Both: either end may be what a copy is stuck at.
+        try (InputStream in = file.open();
+                Closeable ignored = registry.registerCloseableTemporarily(in)) {
             registry.registerCloseable(out);
             failing.copy(in, out);
             if (!registry.unregisterCloseable(out)) {
