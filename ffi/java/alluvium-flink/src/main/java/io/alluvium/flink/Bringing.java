@@ -5,10 +5,16 @@ import io.alluvium.Fetches;
 import java.io.Closeable;
 import java.io.EOFException;
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.runtime.state.StreamStateHandle;
@@ -25,19 +31,30 @@ import org.slf4j.LoggerFactory;
 final class Bringing implements Closeable {
     private static final Logger LOG = LoggerFactory.getLogger(Bringing.class);
     private static final Duration PATIENCE = Duration.ofMillis(50);
+    /** After so many waits what could not be brought is asked for again. */
+    private static final int WAITS = 20;
 
     private final Fetches fetches;
+    private final Path directory;
     private final Map<String, StreamStateHandle> elsewhere;
+    private final Set<String> local;
     private final List<Thread> threads = new ArrayList<>();
     /** The streams that are read from; closed, none is opened any more. */
     private final CloseableRegistry streams = new CloseableRegistry();
 
     private volatile boolean closed;
 
-    /** Takes over the fetches. */
-    Bringing(Fetches fetches, Map<String, StreamStateHandle> elsewhere, int threads) {
+    /** Takes over the fetches, of files that come into this directory. The {@code local} ones are elsewhere on this machine. */
+    Bringing(
+            Fetches fetches,
+            Path directory,
+            Map<String, StreamStateHandle> elsewhere,
+            Set<String> local,
+            int threads) {
         this.fetches = fetches;
+        this.directory = directory;
         this.elsewhere = elsewhere;
+        this.local = local;
         for (int number = 0; number < threads; number++) {
             Thread thread = new Thread(this::serve, "alluvium-restore-" + number);
             thread.setDaemon(true);
@@ -54,6 +71,37 @@ final class Bringing implements Closeable {
     /** Whether all files are here. */
     boolean isDone() {
         return fetches.absentFiles() == 0;
+    }
+
+    /** Whether a file is, or was, in a copy on this machine, which Flink deletes as soon as any later checkpoint is complete. */
+    boolean isLocal(String file) {
+        return local.contains(file);
+    }
+
+    /**
+     * Waits until these files are here, whatever it takes; they come before others that nobody waits for. Fails where nothing comes any more, and
+     * where the registry is closed.
+     */
+    void await(Collection<String> files, CloseableRegistry registry) throws IOException, InterruptedException {
+        CountDownLatch cancelled = new CountDownLatch(1);
+        List<String> absent = new ArrayList<>(files);
+        try (Closeable ignored = registry.registerCloseableTemporarily(cancelled::countDown)) {
+            for (int wait = 0; !isDone(); wait++) {
+                absent.removeIf(file -> Files.exists(directory.resolve(file)));
+                if (absent.isEmpty()) {
+                    return;
+                }
+                if (wait % WAITS == 0) {
+                    absent.forEach(file -> fetches.prefer(file, 0, Long.MAX_VALUE));
+                }
+                if (streams.isClosed()) {
+                    throw new IOException("Files that are elsewhere are not brought any more: " + absent);
+                }
+                if (cancelled.await(PATIENCE.toMillis(), TimeUnit.MILLISECONDS)) {
+                    throw new IOException("The wait for files that are elsewhere was cancelled.");
+                }
+            }
+        }
     }
 
     private void serve() {

@@ -20,9 +20,11 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.LongConsumer;
 import org.apache.flink.core.fs.CloseableRegistry;
 import org.apache.flink.core.memory.DataInputViewStreamWrapper;
@@ -50,6 +52,8 @@ final class NativeRestore<K> {
     private final CloseableRegistry registry;
     private final List<byte[]> manifests = new ArrayList<>();
     private final Map<String, StreamStateHandle> elsewhere = new HashMap<>();
+    /** The files whose place elsewhere is on this machine. */
+    private final Set<String> local = new HashSet<>();
     private final List<CheckpointSource> sources = new ArrayList<>();
     private final List<StateMetaInfoSnapshot> states = new ArrayList<>();
     private final List<Transfer.Download> downloads = new ArrayList<>();
@@ -110,7 +114,7 @@ final class NativeRestore<K> {
             restored.store = new OpenStore(store, path, restored.directory, restored.engine);
             Optional<Fetches> fetches = store.fetches();
             if (fetches.isPresent()) {
-                Bringing bringing = new Bringing(fetches.get(), elsewhere, onDemandThreads);
+                Bringing bringing = new Bringing(fetches.get(), path, elsewhere, local, onDemandThreads);
                 restored.store.bringing(bringing);
             }
             states.forEach(restored::register);
@@ -140,9 +144,9 @@ final class NativeRestore<K> {
         Path directory = handle.getDirectoryStateHandle().getDirectory();
         sources.add(CheckpointSource.newest(directory));
         for (Path file : FileUtils.listDirectory(directory)) {
-            elsewhere.put(
-                    file.getFileName().toString(),
-                    new FileStateHandle(new org.apache.flink.core.fs.Path(file.toUri()), Files.size(file)));
+            String name = file.getFileName().toString();
+            local.add(name);
+            elsewhere.put(name, new FileStateHandle(new org.apache.flink.core.fs.Path(file.toUri()), Files.size(file)));
         }
         remember(handle, handle.getSharedStateHandles());
     }
@@ -154,6 +158,7 @@ final class NativeRestore<K> {
         List<HandleAndLocalPath> files = new ArrayList<>(handle.getSharedState());
         files.addAll(handle.getPrivateState());
         for (HandleAndLocalPath file : files) {
+            local.remove(file.getLocalPath());
             elsewhere.put(file.getLocalPath(), file.getHandle());
             downloads.add(new Transfer.Download(file.getHandle(), directory.resolve(file.getLocalPath())));
         }

@@ -232,16 +232,24 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
         /** Uploads what isn't there; says how many bytes. */
         private long upload(List<CheckpointFiles.File> segments) throws Exception {
             List<Transfer.Upload> missing = new ArrayList<>();
+            List<String> passing = new ArrayList<>();
             Bringing bringing = shared.store.bringing();
             for (CheckpointFiles.File segment : segments) {
                 StreamStateHandle known = prepared.base.get(segment.name());
-                if (known != null && factory.couldReuseStateHandle(known)) {
+                boolean reuses = known != null && factory.couldReuseStateHandle(known);
+                if (reuses) {
                     reused.add(known);
                     files.add(HandleAndLocalPath.of(known, segment.name()));
                 } else {
                     StreamStateHandle elsewhere = bringing == null ? null : bringing.elsewhere(segment.name());
                     missing.add(new Transfer.Upload(shared.store.directory(), segment.name(), elsewhere));
                 }
+                if (bringing != null && passes(segment.name(), reuses, bringing)) {
+                    passing.add(segment.name());
+                }
+            }
+            if (!passing.isEmpty()) {
+                bringing.await(passing, registry);
             }
             CheckpointedStateScope scope = isShared() ? CheckpointedStateScope.SHARED : CheckpointedStateScope.EXCLUSIVE;
             uploaded.addAll(shared.transfer.upload(missing, factory, scope, registry));
@@ -252,6 +260,14 @@ final class SnapshotOperation<K> implements SnapshotStrategy<KeyedStateHandle, S
                 files.add(HandleAndLocalPath.of(handle, missing.get(place).name));
             }
             return size;
+        }
+
+        /**
+         * Whether a file may be gone from where it was restored from once this checkpoint is complete: what it doesn't name, and local copies
+         * of earlier ones. Nothing goes because of a savepoint but local copies.
+         */
+        private boolean passes(String file, boolean reuses, Bringing bringing) {
+            return bringing.isLocal(file) || (!reuses && sharing != SharingFilesStrategy.NO_SHARING);
         }
 
         private SnapshotResult<StreamStateHandle> writeMeta(String manifestName, byte[] manifest) throws IOException {
