@@ -120,12 +120,21 @@ abstract class AbstractAlluviumState<K, N, V> implements InternalKvState<K, N, V
             if (len < 0) {
                 return null;
             }
+            // What doesn't fit is read once more, and compaction may have removed it meanwhile, if it is expired.
             if (len > KEPT_BYTES_MAX) {
-                in.setBuffer(writer.get(state, key));
-            } else if (len > buffer.length) {
-                buffer = new byte[Math.max(len, 2 * buffer.length)];
-                in.setBuffer(buffer, 0, writer.get(state, key, buffer));
+                byte[] value = writer.get(state, key);
+                if (value == null) {
+                    return null;
+                }
+                in.setBuffer(value);
             } else {
+                if (len > buffer.length) {
+                    buffer = new byte[Math.max(len, 2 * buffer.length)];
+                    len = writer.get(state, key, buffer);
+                    if (len < 0) {
+                        return null;
+                    }
+                }
                 in.setBuffer(buffer, 0, len);
             }
         } catch (AlluviumException e) {

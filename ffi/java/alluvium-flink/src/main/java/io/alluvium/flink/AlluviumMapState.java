@@ -73,7 +73,12 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
                 return null;
             }
             if (len > entry.length) {
-                in.setBuffer(writer.mapGet(state, key, userKeyBytes));
+                byte[] value = writer.mapGet(state, key, userKeyBytes);
+                if (value == null) {
+                    // Compaction removed it meanwhile, as it is expired.
+                    return null;
+                }
+                in.setBuffer(value);
                 entry = new byte[Math.max(entry.length, Math.min(2 * len, 1 << 20))];
             } else {
                 in.setBuffer(entry, 0, len);
