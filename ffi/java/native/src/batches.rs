@@ -173,7 +173,7 @@ natives! {
         let place = Place::at(out)?;
         let mut object = of(writer)?;
         let ticket = with_batch(&mut object, address, len, |object, batch| Ok(object.writer.submit(batch)?))?;
-        place.insert(TicketObject { ticket }, object.store)
+        place.insert(TicketObject::new(ticket), object.store)
     }
 
     /// Whether so many reads are in flight that no batch is submitted for now: 0 or 1.

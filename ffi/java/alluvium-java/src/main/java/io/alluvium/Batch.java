@@ -2,11 +2,16 @@ package io.alluvium;
 
 /**
  * Operations on any states and keys of a store, packed into memory outside of Java's heap, to be {@linkplain Writer#apply applied} or
- * {@linkplain Writer#submit submitted} together. It is cleared and filled again without allocating, and belongs to one thread at a time.
+ * {@linkplain Writer#submit submitted} together. It is cleared and filled again without allocating, unless it was larger than 1 MiB, and
+ * belongs to one thread at a time.
  */
 public final class Batch {
     private static final int HEADER = 16;
     private static final int PART_MAX = 65_535;
+    private static final int CAPACITY = 4_096;
+    /** Memory that grew beyond this is not kept. */
+    private static final int KEPT_BYTES_MAX = 1 << 20;
+
     private static final byte[] NONE = {};
     private static final byte HASHED = 1;
     private static final byte UNBOUNDED = 2;
@@ -25,7 +30,7 @@ public final class Batch {
     private static final byte MAP_GET = 11;
 
     private final Store store;
-    private Memory memory = Memory.allocate(4_096);
+    private Memory memory = Memory.allocate(CAPACITY);
     private int end;
     private int size;
 
@@ -38,12 +43,20 @@ public final class Batch {
     public Batch clear() {
         end = 0;
         size = 0;
+        if (memory.capacity > KEPT_BYTES_MAX) {
+            memory = Memory.allocate(CAPACITY);
+        }
         return this;
     }
 
     /** How many operations there are. */
     public int size() {
         return size;
+    }
+
+    /** How many bytes the operations have, with their keys and values. */
+    public int bytes() {
+        return end;
     }
 
     private Batch add(byte code, int flags, State state, Key key, byte[] userKey, byte[] value) {

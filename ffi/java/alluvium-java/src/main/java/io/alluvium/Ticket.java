@@ -10,6 +10,11 @@ import java.util.List;
  * #await wait}.
  */
 public final class Ticket extends NativeObject {
+    /** Memory for answers that grew beyond this is not kept. */
+    private static final int KEPT_BYTES_MAX = 1 << 20;
+
+    private static final int CAPACITY = 512;
+
     private volatile boolean done;
     /** Whether answers are gone that were taken. */
     private boolean lost;
@@ -18,7 +23,10 @@ public final class Ticket extends NativeObject {
         super(TICKET, handle, store);
     }
 
-    /** The answers that came since it was last asked, in no particular order. What was read from disk is not kept in memory. */
+    /**
+     * Answers that came since it was last asked, in no particular order: all of them, or, where they have more than half a MiB, some, at least one.
+     * The others come when it is asked again. What was read from disk is not kept in memory.
+     */
     public List<Answer> poll() {
         Scratch scratch = Scratch.take();
         try {
@@ -35,13 +43,21 @@ public final class Ticket extends NativeObject {
         }
         // Unless they get here: the library has given them.
         lost = true;
+        if (result > Integer.MAX_VALUE - 8) {
+            throw new AlluviumException(Status.TOO_LONG, ErrorClass.USAGE, "an answer of more than 2 GiB");
+        }
         scratch.answered(result);
-        done = scratch.takeFlag();
+        boolean last = scratch.takeFlag();
         List<Answer> answers = new ArrayList<>();
         while (!scratch.isAtEnd()) {
             answers.add(new Answer(scratch));
         }
+        if (scratch.out.capacity > KEPT_BYTES_MAX) {
+            scratch.out = Memory.allocate(CAPACITY);
+        }
+        // Last: who was not given the answers, because of memory that was short, has not taken them.
         lost = false;
+        done = last;
         return answers;
     }
 

@@ -271,4 +271,102 @@ class BatchesTest {
             assertEquals("value " + number, text(answers.get(number + 4).value()));
         }
     }
+
+    /** Of values of 100 KB, but for one that is larger than what comes at once. */
+    private Map<Integer, byte[]> large() {
+        Random random = new Random(5);
+        Map<Integer, byte[]> model = new HashMap<>();
+        for (int number = 0; number < 40; number++) {
+            byte[] value = new byte[number == 17 ? 3 << 20 : 100_000];
+            random.nextBytes(value);
+            writer.put(values, bytes("large " + number), value);
+            model.put(number, value);
+        }
+        return model;
+    }
+
+    private Ticket submitLarge() {
+        Batch batch = new Batch(fixture.store);
+        for (int number = 0; number < 40; number++) {
+            batch.get(values, Key.of(bytes("large " + number)));
+        }
+        return writer.submit(batch);
+    }
+
+    @Test
+    void largeAnswersComeInSeveralPolls() {
+        Map<Integer, byte[]> model = large();
+        for (boolean byWriter : new boolean[] {true, false}) {
+            int next = 0;
+            int polls = 0;
+            try (Ticket ticket = submitLarge()) {
+                ticket.await();
+                while (!ticket.isDone()) {
+                    polls++;
+                    int bytes = 0;
+                    List<Answer> answers = byWriter ? writer.poll(ticket) : ticket.poll();
+                    assertFalse(answers.isEmpty());
+                    for (Answer answer : answers) {
+                        // All of them were in memory: they come in order.
+                        assertEquals(next, answer.index());
+                        assertArrayEquals(model.get(next), answer.value());
+                        bytes += answer.value().length;
+                        next++;
+                    }
+                    assertTrue(bytes <= 512 << 10 || answers.size() == 1, bytes + " bytes at once");
+                    assertEquals(next == 40, ticket.isDone());
+                }
+                assertEquals(List.of(), ticket.poll());
+            }
+            assertEquals(40, next);
+            assertTrue(polls > 8, "in " + polls + " polls");
+            assertTrue(writer.scratch.out.capacity <= 1 << 20, "the writer keeps " + writer.scratch.out.capacity);
+        }
+    }
+
+    @Test
+    void largeAnswersFromDiskComeInSeveralPolls() {
+        Map<Integer, byte[]> model = large();
+        fixture.checkpoint(1);
+        writer.close();
+        fixture.reopen(new StoreOptions());
+        writer = fixture.store.writer();
+        values = fixture.store.state(StateOptions.value("values"));
+        Map<Integer, byte[]> found = new HashMap<>();
+        try (Ticket ticket = submitLarge()) {
+            ticket.await();
+            for (boolean byWriter = true; !ticket.isDone(); byWriter = !byWriter) {
+                List<Answer> answers = byWriter ? writer.poll(ticket) : ticket.poll();
+                assertFalse(answers.isEmpty());
+                answers.forEach(answer -> assertNull(found.put(answer.index(), answer.value())));
+            }
+        }
+        assertEquals(model.keySet(), found.keySet());
+        model.forEach((number, value) -> assertArrayEquals(value, found.get(number)));
+    }
+
+    @Test
+    void aTicketMayBeClosedBeforeAllAnswersWereTaken() {
+        large();
+        Ticket ticket = submitLarge();
+        assertEquals(0, writer.poll(ticket).get(0).index());
+        assertFalse(ticket.isDone());
+        ticket.close();
+        assertThrows(ClosedException.class, ticket::poll);
+    }
+
+    @Test
+    void aBatchDoesNotKeepWhatWasLarge() {
+        Batch batch = new Batch(fixture.store);
+        byte[] value = new byte[3 << 20];
+        batch.put(values, Key.of(bytes("k")), value);
+        assertEquals(16 + 1 + value.length, batch.bytes());
+        writer.apply(batch);
+        assertArrayEquals(value, writer.get(values, bytes("k")));
+        batch.clear();
+        assertEquals(0, batch.bytes());
+        assertTrue(batch.memory(fixture.store).capacity <= 1 << 20);
+        writer.apply(batch.put(values, Key.of(bytes("k")), bytes("v")));
+        assertEquals("v", text(writer.get(values, bytes("k"))));
+    }
 }

@@ -17,9 +17,16 @@ import org.apache.flink.runtime.asyncprocessing.StateRequest;
  * Executes requests of the asynchronous state API, in the order in which they come: as batches of the store, which write at once, answer at once
  * what memory has, and read the rest from disk together, while the task goes on. What no batch does (going through maps) is done in between.
  *
+ * <p>What Flink has executed together may be several batches: each is in no budget of memory, nor is what it is answered from the store's.
+ *
  * <p>The task's thread alone uses it.
  */
 final class BatchExecutor<K> implements StateExecutor {
+    /** A batch with so many reads is submitted. */
+    private static final int READS_MAX = 64;
+    /** One with so many bytes, too. */
+    private static final int BYTES_MAX = 512 << 10;
+
     private static final CompletableFuture<Void> DONE = CompletableFuture.completedFuture(null);
 
     private final AlluviumKeyedStateBackend<K> backend;
@@ -67,6 +74,8 @@ final class BatchExecutor<K> implements StateExecutor {
                 // What comes before it in the order is done before it.
                 parts.add(submit());
                 run(request);
+            } else if (reads.size() >= READS_MAX || batch.bytes() >= BYTES_MAX) {
+                parts.add(submit());
             }
         }
         parts.add(submit());
@@ -141,17 +150,28 @@ final class BatchExecutor<K> implements StateExecutor {
             Ticket ticket = writer.submit(batch);
             submitted = new Submitted(ticket, reads);
         } catch (Throwable e) {
-            return fail(written, e);
-        } finally {
-            batch.clear();
-            writes.clear();
+            CompletableFuture<Void> failed = fail(written, e);
+            clear();
+            return failed;
         }
-        reads.clear();
-        written.forEach(request -> Submitted.complete(request, null));
-        if (!submitted.take(writer)) {
-            answers.take(submitted);
+        try {
+            clear();
+            written.forEach(request -> Submitted.complete(request, null));
+            if (!submitted.take(writer)) {
+                answers.take(submitted);
+            }
+        } catch (Throwable e) {
+            // Nobody else knows of the ticket, which would keep the store open.
+            submitted.fail(e);
+            throw e;
         }
         return submitted.future;
+    }
+
+    private void clear() {
+        batch.clear();
+        writes.clear();
+        reads.clear();
     }
 
     /** Part of the batch may be done: the task has to fail. */
@@ -161,7 +181,6 @@ final class BatchExecutor<K> implements StateExecutor {
         }
         written.forEach(request -> Submitted.fail(request, cause));
         reads.values().forEach(read -> read.fail(cause));
-        reads.clear();
         CompletableFuture<Void> failed = new CompletableFuture<>();
         failed.completeExceptionally(cause);
         return failed;

@@ -45,11 +45,14 @@ final class Submitted {
      */
     boolean take(Writer writer) {
         try {
-            List<Answer> answers = writer == null ? ticket.poll() : writer.poll(ticket);
-            for (Answer answer : answers) {
-                Read read = reads.remove(answer.index());
-                complete(read, answer);
-            }
+            List<Answer> answers;
+            do {
+                answers = writer == null ? ticket.poll() : writer.poll(ticket);
+                for (Answer answer : answers) {
+                    Read read = reads.remove(answer.index());
+                    complete(read, answer);
+                }
+            } while (!ticket.isDone() && !answers.isEmpty());
             if (!ticket.isDone()) {
                 return false;
             }
@@ -57,6 +60,10 @@ final class Submitted {
             future.complete(null);
         } catch (AlluviumException e) {
             fail(e);
+        } catch (Throwable e) {
+            // Memory that is short, mostly. Nobody comes back for the ticket, which would keep the store open.
+            fail(e);
+            throw e;
         }
         return true;
     }
@@ -74,10 +81,14 @@ final class Submitted {
 
     /** No answers come any more. */
     void fail(Throwable cause) {
-        reads.values().forEach(read -> read.fail(cause));
-        reads.clear();
-        close();
-        future.completeExceptionally(cause);
+        try {
+            reads.values().forEach(read -> read.fail(cause));
+        } finally {
+            // Also where the task is over, and refuses to hear of it.
+            reads.clear();
+            close();
+            future.completeExceptionally(cause);
+        }
     }
 
     void close() {

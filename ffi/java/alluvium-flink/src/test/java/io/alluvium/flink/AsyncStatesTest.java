@@ -1,6 +1,8 @@
 package io.alluvium.flink;
 
 import io.alluvium.Engine;
+import java.lang.management.BufferPoolMXBean;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -26,10 +28,14 @@ import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.base.IntSerializer;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.configuration.MemorySize;
+import org.apache.flink.core.asyncprocessing.InternalAsyncFuture;
+import org.apache.flink.runtime.asyncprocessing.AsyncRequestContainer;
 import org.apache.flink.runtime.asyncprocessing.EpochManager;
 import org.apache.flink.runtime.asyncprocessing.RecordContext;
 import org.apache.flink.runtime.asyncprocessing.StateExecutionController;
 import org.apache.flink.runtime.asyncprocessing.StateExecutor;
+import org.apache.flink.runtime.asyncprocessing.StateRequest;
+import org.apache.flink.runtime.asyncprocessing.StateRequestType;
 import org.apache.flink.runtime.asyncprocessing.declare.DeclarationManager;
 import org.apache.flink.runtime.checkpoint.CheckpointType;
 import org.apache.flink.runtime.state.AbstractKeyedStateBackend;
@@ -48,8 +54,11 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.mockito.ArgumentMatchers;
+import org.mockito.Mockito;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 /** The asynchronous state API: all kinds of state, in memory and on disk, in Flink's own controller. */
 @Timeout(120)
@@ -440,6 +449,68 @@ class AsyncStatesTest {
             // Has them asked for. Nobody waits for the answers.
         }
         close();
+    }
+
+    /** What Java's direct buffers have, in bytes. */
+    private static long direct() {
+        return ManagementFactory.getPlatformMXBeans(BufferPoolMXBean.class).stream()
+                .filter(pool -> pool.getName().equals("direct"))
+                .mapToLong(BufferPoolMXBean::getMemoryUsed)
+                .sum();
+    }
+
+    /** They went through one buffer, as large as all of them, which stayed. */
+    @Test
+    void largeValuesThatAreWrittenAndReadTogetherLeaveNoMemoryBehind() throws Exception {
+        open(options());
+        ValueState<String> values = values();
+        long kept = direct() + (8 << 20);
+        String filler = "x".repeat(1 << 20);
+        for (int key = 0; key < BATCH; key++) {
+            String value = filler + key;
+            process(key, () -> values.asyncUpdate(value));
+        }
+        drain();
+        AtomicInteger right = new AtomicInteger();
+        for (int key = 0; key < BATCH; key++) {
+            String value = filler + key;
+            process(key, () -> values.asyncValue().thenAccept(found -> {
+                if (value.equals(found)) {
+                    right.incrementAndGet();
+                }
+            }));
+        }
+        drain();
+        assertThat(right).hasValue(BATCH);
+        // Buffers go when they are collected.
+        for (int tries = 0; direct() > kept && tries < 100; tries++) {
+            System.gc();
+            Thread.sleep(10);
+        }
+        assertThat(direct()).isLessThanOrEqualTo(kept);
+    }
+
+    /** Its ticket stayed open, and with it the store and the slot's engine: nothing may be open after the test. */
+    @Test
+    @SuppressWarnings("unchecked")
+    void aBatchWhoseAnswersFindNoMemoryIsGivenUp() throws Exception {
+        open(options());
+        ValueState<String> values = values();
+        process(1, () -> values.asyncUpdate("v"));
+        drain();
+        RecordContext<Integer> context = controller.buildContext(new Object(), 1);
+        AsyncRequestContainer<StateRequest<?, ?, ?, ?>> requests = executor.createRequestContainer();
+        List<InternalAsyncFuture<Object>> futures = new ArrayList<>();
+        for (int read = 0; read < 2; read++) {
+            InternalAsyncFuture<Object> future = Mockito.mock(InternalAsyncFuture.class);
+            Mockito.doThrow(new OutOfMemoryError("as if")).when(future).complete(ArgumentMatchers.any());
+            futures.add(future);
+            requests.offer(new StateRequest<>(values, StateRequestType.VALUE_GET, false, null, future, context));
+        }
+        assertThatThrownBy(() -> executor.executeBatchRequests(requests)).isInstanceOf(OutOfMemoryError.class);
+        Mockito.verify(futures.get(0)).complete("v");
+        Mockito.verify(futures.get(1))
+                .completeExceptionally(ArgumentMatchers.anyString(), ArgumentMatchers.any(OutOfMemoryError.class));
     }
 
     /** Flink hears of it, whose task fails. */
