@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::SortKey;
 use crate::manifest::{self, Manifest, Marks, Parent, StackEntry, StateInfo, StateMap};
-use crate::merged::{Base, Bounds, Merged};
+use crate::merged::{Base, Merged, SliceBounds};
 use crate::options::Durability;
 use crate::platform::storage::{Storage, names};
 use crate::reclaim;
@@ -616,8 +616,8 @@ pub struct Iter {
     slices: std::vec::IntoIter<Arc<Slice>>,
     states: Vec<Arc<StateDef>>,
     now_ms: u64,
-    /// What is still to be gone through in the slice: bounds, in reverse order.
-    bounds: Vec<Bounds>,
+    /// What is still to be gone through in the slice.
+    bounds: Option<SliceBounds>,
     slice: Option<Arc<Slice>>,
     merged: Option<Merged>,
 }
@@ -641,7 +641,7 @@ pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
 impl Iter {
     fn new(manifest: Arc<Manifest>, version: &Version, states: Vec<Arc<StateDef>>) -> Self {
         let (slices, now_ms) = (version.slices.clone().into_iter(), manifest.purge_clock_ms);
-        Self { _pinned: manifest, slices, states, now_ms, bounds: Vec::new(), slice: None, merged: None }
+        Self { _pinned: manifest, slices, states, now_ms, bounds: None, slice: None, merged: None }
     }
 
     fn advance(&mut self) -> Result<Option<Item>> {
@@ -675,12 +675,13 @@ impl Iter {
                 }
                 self.merged = None;
             }
-            if let (Some(bounds), Some(slice)) = (self.bounds.pop(), &self.slice) {
+            let bounds = self.bounds.as_mut().and_then(Iterator::next).transpose()?;
+            if let (Some(bounds), Some(slice)) = (bounds, &self.slice) {
                 self.merged = Some(Merged::new(&slice.layers, bounds, self.now_ms)?);
                 continue;
             }
             let Some(slice) = self.slices.next() else { return Ok(None) };
-            self.bounds = slice_bounds(&slice, self.states.len());
+            self.bounds = Some(SliceBounds::of(&slice, self.states.len())?);
             self.slice = Some(slice);
         }
     }
@@ -694,24 +695,8 @@ impl Iterator for Iter {
         if matches!(item, Some(Err(_))) {
             // Behind damage there is no telling what is the newest of a key.
             (self.merged, self.slice, self.slices) = (None, None, Vec::new().into_iter());
-            self.bounds.clear();
+            self.bounds = None;
         }
         item
     }
-}
-
-/// The ranges to go through a slice by, last first: one where its layers number states alike, else one for each (key
-/// group, state).
-pub(crate) fn slice_bounds(slice: &Slice, states: usize) -> Vec<Bounds> {
-    if slice.layers.iter().all(|layer| matches!(*layer.map, StateMap::Identity)) {
-        let to = slice.range.last().checked_add(1).map(|end| end.to_be_bytes().to_vec());
-        return vec![Bounds { from: slice.range.first().to_be_bytes().to_vec(), to, reverse: false }];
-    }
-    let mut bounds = Vec::with_capacity(slice.range.count() * states);
-    for group in slice.range.iter().rev() {
-        for state in (0..states as u16).rev() {
-            bounds.push(Bounds::prefix(&[group.0.to_be_bytes(), state.to_be_bytes()].concat()));
-        }
-    }
-    bounds
 }

@@ -15,6 +15,10 @@ use crate::spans::{SpanRef, Spans};
 use crate::stack::Layer;
 use std::sync::Arc;
 
+mod bounds;
+
+pub use bounds::SliceBounds;
+
 /// Which sort keys, in the store's numbering of states, and in which direction.
 #[derive(Clone, Debug, Default)]
 pub struct Bounds {

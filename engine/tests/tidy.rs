@@ -172,7 +172,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("reclaim", "life_cycle", "which checkpoints nothing needs"),
     ("checkpoint", "reclaim", "a new checkpoint subsumes old ones"),
     ("compact", "reclaim", "inputs of a merge become garbage"),
-    ("compact", "checkpoint", "a merge goes through a slice in the same ranges as an iterator"),
     ("past", "checkpoint", "the arrangement that a kept checkpoint describes"),
     ("past", "commit", "what writers hold goes to the changelog before it is read back"),
     ("past", "read", "lookups of single keys, and the one test of expiry"),

@@ -3,11 +3,10 @@
 use super::hidden::carried;
 use super::pick::{BOTTOM, TIER};
 use super::work::Work;
-use crate::checkpoint::slice_bounds;
 use crate::error::Result;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId};
 use crate::key::SortKey;
-use crate::merged::{Base, Merged, Resolved};
+use crate::merged::{Base, Merged, Resolved, SliceBounds};
 use crate::options::Durability;
 use crate::platform::storage::names;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
@@ -82,8 +81,8 @@ pub fn merge_into(
 ) -> Result<()> {
     let states = store.states.read().clone();
     let (mut pace, mut keys) = (Pace::new(&store.engine.inner.workers), 0_u64);
-    for bounds in slice_bounds(slice, states.len()).into_iter().rev() {
-        let mut merged = Merged::new(&slice.layers, bounds, now_ms)?;
+    for bounds in SliceBounds::of(slice, states.len())? {
+        let mut merged = Merged::new(&slice.layers, bounds?, now_ms)?;
         while let Some(resolved) = merged.next()? {
             let Some(def) = state_of(&states, resolved) else { continue };
             write(sink, def, resolved, bottom, now_ms)?;

@@ -672,3 +672,40 @@ fn what_was_replayed_once_is_not_replayed_again_with_a_larger_range() {
         assert_eq!(writer.get(state, key(&at)).unwrap().unwrap(), 7_u64.to_le_bytes(), "key group {number}");
     }
 }
+
+/// What is gone through after some states were rolled back is what is there: most key groups have nothing of most states.
+#[test]
+fn many_key_groups_and_states_take_no_longer_for_what_they_do_not_have() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let whole = KeyGroupRange::new(0, u16::MAX);
+    let kept = StoreOptions { retained_checkpoints: 3, ..StoreOptions::default() };
+    let options = StoreOptions { key_groups: 65_536, range: whole, ..kept };
+    let store = open(&engine, directory.path(), &options);
+    let names: Vec<String> = (0..300).map(|number| format!("state {number:03}")).collect();
+    let states: Vec<State> = names.iter().map(|name| store.state(StateOptions::value(name)).unwrap()).collect();
+    let mut writer = store.writer(KeyGroupRange::new(7, 9)).unwrap();
+    let mut put = |group: u16, value: &[u8]| {
+        states.iter().for_each(|&state| writer.put(state, Key::new(KeyGroup(group), b"k"), value).unwrap());
+    };
+    put(7, b"before");
+    checkpoint(&store, 1);
+    put(7, b"after");
+    put(9, b"after");
+    checkpoint(&store, 2);
+    store.rollback(&Scope::groups(whole).states(&states[..2]), 1).unwrap();
+    checkpoint(&store, 3);
+    let all = |label: u64| {
+        let items = store.iterate(label).unwrap().map(Result::unwrap);
+        items.map(|item| (item.group.0, item.state, item.value)).collect::<Vec<_>>()
+    };
+    let rolled_back = |name: &str| names[..2].iter().any(|of| of == name);
+    let mut wanted: Vec<(u16, String, Vec<u8>)> = Vec::new();
+    for name in &names {
+        wanted.push((7, name.clone(), if rolled_back(name) { b"before".to_vec() } else { b"after".to_vec() }));
+    }
+    wanted.extend(names[2..].iter().map(|name| (9, name.clone(), b"after".to_vec())));
+    assert_eq!(all(3), wanted);
+    store.compact().unwrap();
+    checkpoint(&store, 4);
+    assert_eq!(all(4), wanted);
+}
