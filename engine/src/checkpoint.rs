@@ -444,6 +444,8 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         metadata: request.barrier.metadata.clone(),
         log_position: request.log_position,
         has_rollbacks: request.has_rollbacks,
+        // What comes from elsewhere may yet be brought for a store that syncs nothing.
+        is_synced: store.options.durability != Durability::Host && segments.iter().all(|segment| segment.is_here()),
         parent,
         segments: segments.iter().map(|segment| Arc::clone(segment.meta())).collect(),
         maps,

@@ -325,10 +325,20 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
         }
     }
     if let Some(request) = job.request.take() {
-        checkpoint::complete(store, request, job.rollback)?;
+        complete(store, request, job.rollback)?;
     }
     crate::compact::consider(store);
     Ok(())
+}
+
+/// Completes a checkpoint, which may build on one that nobody has synced yet.
+fn complete(store: &Arc<StoreInner>, request: Request, rollback: u64) -> Result<()> {
+    if let Err(error) = store.unsynced.sync(&*store.storage) {
+        let error = Error::from(error);
+        request.fail(&error);
+        return if error.class() == Class::Retry { Ok(()) } else { Err(error) };
+    }
+    checkpoint::complete(store, request, rollback)
 }
 
 /// Writes everything that the job names into one segment. `None` where all of it died before it was cut off.

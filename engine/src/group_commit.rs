@@ -75,7 +75,9 @@ fn write(group: &mut LogGroup, stores: &[&Arc<StoreInner>]) {
             continue;
         }
         let taken = store.log.take(TAKEN_BYTES);
-        match files.prepare(&taken) {
+        // The checkpoint that it goes on from has to last as well.
+        let is_founded = store.unsynced.sync(&*store.storage).map_err(Error::from);
+        match is_founded.and_then(|()| files.prepare(&taken)) {
             Ok(()) => batches.push(Batch { store, files, taken }),
             // Told when no lock is held: the host may be called.
             Err(error) => failed.push((*store, taken, error)),

@@ -14,7 +14,7 @@ use crate::convert::Conversions;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange, SegmentId};
-use crate::manifest::{self, Manifest, ManifestFile, StoreInfo};
+use crate::manifest::{self, Manifest, ManifestFile, StoreInfo, Unsynced};
 use crate::metrics::StoreCounts;
 use crate::options::{Durability, StoreOptions};
 use crate::platform::arena::Share;
@@ -376,6 +376,14 @@ fn files_of(described: &Described, file_bytes: u64) -> Files {
     Files::new(&described.located.storage, described.info.uuid, file_bytes, there, ended, void)
 }
 
+/// What of its checkpoints is to be synced before anything lasts that builds on them.
+fn unsynced_of(described: &Described, durability: Durability) -> Unsynced {
+    match durability {
+        Durability::Host => Unsynced::default(),
+        _ => Unsynced::of(described.catalogue.kept.values().map(|kept| &*kept.manifest)),
+    }
+}
+
 /// The store, which began to be opened at `started`; the segments among the files `found` are to be deleted unless a manifest
 /// names them.
 fn go_live(
@@ -396,6 +404,7 @@ fn go_live(
     let files = files_of(&described, options.changelog.file_bytes);
     let log = Changelog::new(logs.then(|| options.changelog.clone()), position, files);
     let last_commit = CommitInfo::restored(described.restored.as_ref(), tail.as_ref(), described.epoch, position);
+    let unsynced = unsynced_of(&described, options.durability);
     let inner = Arc::new(StoreInner {
         log: Arc::new(log),
         handlers: RwLock::default(),
@@ -428,6 +437,7 @@ fn go_live(
         snapshots: Mutex::default(),
         open_checkpoints: Mutex::default(),
         catalogue: Mutex::new(described.catalogue),
+        unsynced,
         counts: StoreCounts::default(),
         purge_clock: PurgeClock::new(described.purge_clock_ms),
         failure: Mutex::new(None),
@@ -498,8 +508,9 @@ pub(crate) fn restore(
     for (origin, source) in sources.iter().enumerate() {
         inputs.push((read_source(engine, source)?, origin));
     }
-    restore_combined(engine, path, &inputs, options, |storage, segment, origin| {
-        Ok(storage.link_from(&names::segment_name(segment.0), &sources[origin].directory)?)
+    let durable = options.durability != Durability::Host;
+    restore_combined(engine, path, (&inputs, durable), options, |storage, segment, origin| {
+        Ok(storage.link_from(&names::segment_name(segment.0), &sources[origin].directory, durable)?)
     })
 }
 
@@ -518,14 +529,16 @@ pub(crate) fn restore_absent(
     for (origin, bytes) in manifests.iter().enumerate() {
         inputs.push((manifest::format::decode(bytes, &path.join(format!("manifest {origin}")))?, origin));
     }
-    restore_combined(engine, path, &inputs, options, |_, _, _| Ok(()))
+    // Who opens the store later may not have synced what came of them.
+    restore_combined(engine, path, (&inputs, false), options, |_, _, _| Ok(()))
 }
 
-/// A new store from manifests; `bring` puts a segment of one of them into its directory, or leaves it where it is.
+/// A new store from manifests; `bring` puts a segment of one of them into its directory, and `is_synced` says that it is durable there, or
+/// leaves it where it is.
 fn restore_combined(
     engine: &Engine,
     path: &Path,
-    inputs: &[(Manifest, usize)],
+    (inputs, is_synced): (&[(Manifest, usize)], bool),
     options: StoreOptions,
     bring: impl Fn(&dyn Storage, SegmentId, usize) -> Result<()>,
 ) -> Result<Store> {
@@ -552,7 +565,7 @@ fn restore_combined(
     for (segment, origin) in rescale::segment_origins(inputs, &combined) {
         bring(&*located.storage, segment, origin)?;
     }
-    let manifest = Manifest { number: 1, label, ..combined };
+    let manifest = Manifest { number: 1, label, is_synced, ..combined };
     let durable = options.durability != Durability::Host;
     let (storage, _held) = (Arc::clone(&located.storage), Arc::clone(&located.lock));
     manifest::writer::publish(&*storage, &manifest, durable)?;

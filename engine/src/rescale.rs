@@ -54,6 +54,7 @@ pub fn combine(inputs: &[(Manifest, usize)], range: KeyGroupRange, store: StoreI
         log_position: inputs.iter().map(|(manifest, _)| manifest.log_position).max().unwrap_or(0),
         // Its own changelog begins there.
         has_rollbacks: false,
+        is_synced: false,
         parent: None,
         segments: parts.segments,
         maps: parts.maps,

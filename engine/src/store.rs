@@ -23,7 +23,7 @@ use crate::ids::{Epoch, KeyGroupRange, SegmentId, StateId};
 use crate::key::Key;
 use crate::life_cycle::{self, CheckpointFiles};
 use crate::manifest::format::encode_state;
-use crate::manifest::{StateInfo, StoreInfo};
+use crate::manifest::{StateInfo, StoreInfo, Unsynced};
 use crate::metrics::{Metrics, StoreCounts};
 use crate::migrate::{self, Migration};
 use crate::options::StoreOptions;
@@ -162,6 +162,8 @@ pub(crate) struct StoreInner {
     /// The snapshots that live.
     pub snapshots: Mutex<Vec<std::sync::Weak<crate::flush::Taking>>>,
     pub catalogue: Mutex<Catalogue>,
+    /// What of them may not be durable.
+    pub unsynced: Unsynced,
     /// The checkpoints on their way, oldest first. Locked after the catalogue: a barrier takes this lock alone.
     pub open_checkpoints: Mutex<Vec<crate::checkpoint::Open>>,
     pub counts: StoreCounts,

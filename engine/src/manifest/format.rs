@@ -37,6 +37,7 @@ const FLAG_LABEL: u32 = 1;
 const FLAG_PARENT: u32 = 2;
 const FLAG_MARKS: u32 = 4;
 const FLAG_ROLLBACKS: u32 = 8;
+const FLAG_SYNCED: u32 = 16;
 /// Where the head's checksum lies, which covers everything before it.
 const HEAD_CHECKSUM_AT: usize = HEAD_BYTES - 8;
 const FILE_BYTES_AT: usize = 16;
@@ -75,6 +76,8 @@ pub struct Head {
     pub has_marks: bool,
     /// See [`Manifest::has_rollbacks`].
     pub has_rollbacks: bool,
+    /// See [`Manifest::is_synced`].
+    pub is_synced: bool,
     /// The length of the whole file.
     pub file_bytes: u64,
 }
@@ -219,8 +222,7 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
     starts.set(Section::Slices, &reader);
     let slices = take_slices(&mut reader, &numbered)?;
     reader.finish()?;
-    let Head { number, store, label, created_ms, epoch, purge_clock_ms, log_position, has_rollbacks, parent, .. } =
-        head;
+    let Head { number, store, label, created_ms, epoch, purge_clock_ms, log_position, parent, .. } = head;
     let manifest = Manifest {
         number,
         store,
@@ -232,7 +234,8 @@ fn take_body(head: Head, body: &[u8]) -> Result<(Manifest, Starts), DecodeError>
         offsets,
         metadata,
         log_position,
-        has_rollbacks,
+        has_rollbacks: head.has_rollbacks,
+        is_synced: head.is_synced,
         parent,
         segments,
         maps,
@@ -255,6 +258,9 @@ fn push_head(out: &mut Vec<u8>, manifest: &Manifest) {
     }
     if manifest.has_rollbacks {
         flags |= FLAG_ROLLBACKS;
+    }
+    if manifest.is_synced {
+        flags |= FLAG_SYNCED;
     }
     let parent = manifest.parent.unwrap_or(Parent { number: 0, digest: 0 });
     out.extend_from_slice(&MAGIC);
@@ -288,7 +294,7 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
     reader.bytes(MAGIC.len() + 4)?;
     let flags_at = reader.at();
     let flags = reader.u32()?;
-    if flags & !(FLAG_LABEL | FLAG_PARENT | FLAG_MARKS | FLAG_ROLLBACKS) != 0 {
+    if flags & !(FLAG_LABEL | FLAG_PARENT | FLAG_MARKS | FLAG_ROLLBACKS | FLAG_SYNCED) != 0 {
         return Err(DecodeError::new(flags_at, "unknown flags"));
     }
     let file_bytes = reader.u64()?;
@@ -324,6 +330,7 @@ fn take_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         parent: has_parent.then_some(parent),
         has_marks: flags & FLAG_MARKS != 0,
         has_rollbacks: flags & FLAG_ROLLBACKS != 0,
+        is_synced: flags & FLAG_SYNCED != 0,
         file_bytes,
     })
 }

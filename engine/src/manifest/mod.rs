@@ -12,7 +12,8 @@
 //! - map 0 is the identity, and no map sends two states to one;
 //! - marks 0 are none, and none have a state's values go through more conversions than the state lists.
 //!
-//! [`mod@format`] is the bytes, [`writer`] publishes, [`reader`] finds and reads.
+//! [`mod@format`] is the bytes, [`writer`] publishes, [`reader`] finds and reads, [`Unsynced`] is what of those that were read may
+//! not be durable.
 
 mod check;
 pub mod format;
@@ -24,12 +25,14 @@ pub mod reader;
 pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 pub mod writer;
 
 pub use check::{Invalid, Section, check_host};
 pub use format::Head;
 pub use marks::Marks;
 pub use reader::ManifestFile;
+pub use unsynced::Unsynced;
 
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, StateId};
 use crate::segment::SegmentMeta;
@@ -169,6 +172,8 @@ pub struct Manifest {
     pub log_position: u64,
     /// Whether it has what was rolled back behind that position, too: of a transactional store, since the commit that it is of.
     pub has_rollbacks: bool,
+    /// Whether it was published durably, and all that it names was synced before. Where it isn't said that may be so, too.
+    pub is_synced: bool,
     /// The manifest that this one was made from, in the same directory.
     pub parent: Option<Parent>,
     /// The segments, each once.
@@ -196,6 +201,7 @@ impl Manifest {
             metadata: Vec::new(),
             log_position: 0,
             has_rollbacks: false,
+            is_synced: false,
             parent: None,
             segments: Vec::new(),
             maps: vec![StateMap::Identity],

@@ -102,8 +102,12 @@ impl Storage for Scripted {
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.inner.link_to(name, directory)
     }
-    fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
-        self.inner.link_from(name, directory)
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.script.step("sync", name)?;
+        self.inner.sync_file(name)
+    }
+    fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError> {
+        self.inner.link_from(name, directory, durable)
     }
     fn read_batch(&self, batch: &mut [ReadRequest]) {
         self.inner.read_batch(batch);

@@ -166,6 +166,7 @@ pub(crate) fn manifest(random: &mut Random, size: Size) -> Manifest {
         metadata: random.bytes(100),
         log_position: random.next() >> 2,
         has_rollbacks: random.chance(4),
+        is_synced: random.chance(2),
         parent: random.chance(2).then(|| Parent { number: random.next(), digest: random.next() }),
         segments,
         maps,

@@ -55,6 +55,7 @@ impl World {
             metadata: b"job".to_vec(),
             log_position: 9,
             has_rollbacks: false,
+            is_synced: false,
             parent: None,
             segments: Vec::new(),
             maps: vec![StateMap::Identity],

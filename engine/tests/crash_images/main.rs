@@ -13,6 +13,7 @@ mod reopened;
 #[path = "../durability/support/runs.rs"]
 mod runs;
 mod safeguards;
+mod unsynced;
 #[path = "../durability/support/workload.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod workload;

@@ -255,13 +255,35 @@ impl Directory {
         })
     }
 
-    /// Puts a file of this directory into another.
+    /// Makes a complete file durable, which may have been finished without.
+    pub fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        let path = self.path(name)?;
+        self.writable(&path, 0)?;
+        self.sync_at(&path)
+    }
+
+    fn sync_at(&self, path: &Path) -> Result<(), StorageError> {
+        let failed = |error: std::io::Error| StorageError::from_io(&error, path, 0);
+        faults::at(Call::Open, path).map_err(failed)?;
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(failed)?;
+        self.counters.count_fsync();
+        sys::sync_data(file.as_fd()).map_err(|error| {
+            self.poison();
+            failed_sync(&error, path)
+        })
+    }
+
+    /// Puts a file of this directory into another, durably but for the name.
     pub fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         let from = self.path(name)?;
         self.writable(&from, 0)?;
+        let to = directory.join(name);
         match link(&from, directory, name) {
-            Err(error) if error.fault == Fault::Exists && is_same_file(&from, &directory.join(name)) => Ok(()),
-            outcome => outcome,
+            // Neither the file that is linked nor one that was there before need have been synced.
+            Ok(Put::Linked) => self.sync_at(&to),
+            Ok(Put::Copied) => Ok(()),
+            Err(error) if error.fault == Fault::Exists && is_same_file(&from, &to) => self.sync_at(&to),
+            Err(error) => Err(error),
         }
     }
 
@@ -271,11 +293,14 @@ impl Directory {
         sync_directory(&handle, directory).map_err(|error| failed_sync(&error, directory))
     }
 
-    /// Takes a file of another directory into this.
-    pub fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
+    /// Takes a file of another directory into this; with `durable` as it does so but for the name.
+    pub fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError> {
         let to = self.path(name)?;
         self.writable(&to, 0)?;
-        link(&directory.join(name), &self.root, name)
+        match link(&directory.join(name), &self.root, name)? {
+            Put::Linked if durable => self.sync_at(&to),
+            _ => Ok(()),
+        }
     }
 
     /// How many bytes can still be written.
@@ -482,18 +507,26 @@ fn has_same_bytes(a: &Path, b: &Path) -> std::io::Result<bool> {
     }
 }
 
+/// How a file came into another directory.
+enum Put {
+    /// By a hard link: it is as durable as it was.
+    Linked,
+    /// As a copy, synced.
+    Copied,
+}
+
 /// Hard-links `from` as `directory/name`, or copies it where that can't be.
-fn link(from: &Path, directory: &Path, name: &str) -> Result<(), StorageError> {
+fn link(from: &Path, directory: &Path, name: &str) -> Result<Put, StorageError> {
     let to = directory.join(name);
     let error =
         match recorder::linked(from, &to, || faults::at(Call::Link, from).and_then(|()| fs::hard_link(from, &to))) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Put::Linked),
             Err(error) => error,
         };
     match error.raw_os_error() {
         // Another file system, one without links, a foreign owner (`protected_hardlinks`), or too many links.
         Some(libc::EXDEV | libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK) => {
-            copy(from, directory, name)
+            copy(from, directory, name).map(|()| Put::Copied)
         }
         Some(libc::EEXIST) => Err(StorageError::from_io(&error, to, 0)),
         _ => Err(StorageError::from_io(&error, from, 0)),

@@ -126,6 +126,10 @@ impl Storage for Hosted {
         self.inner.sync_dir()
     }
 
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.inner.sync_file(name)
+    }
+
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         if let Some(fetches) = &self.fetches
             && let Some(len) = fetches.absent(name)
@@ -139,8 +143,8 @@ impl Storage for Hosted {
         self.inner.sync_other(directory)
     }
 
-    fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
-        self.inner.link_from(name, directory)
+    fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError> {
+        self.inner.link_from(name, directory, durable)
     }
 
     fn read_batch(&self, batch: &mut [ReadRequest]) {

@@ -183,17 +183,20 @@ pub trait Storage: Send + Sync + Debug {
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> Result<(), StorageError>;
 
-    /// Puts `name` into another directory under the same name: a hard link, or a synced copy where links can't be.
+    /// Makes a complete file durable that may have been finished without. Not to be repeated when it failed.
+    fn sync_file(&self, name: &str) -> Result<(), StorageError>;
+
+    /// Puts `name` into another directory under the same name: a hard link, or a copy where links can't be; either is synced.
     /// One that is there and has the same bytes counts as done; [`Fault::Exists`] where there is another.
-    /// [`Storage::sync_other`] makes it durable.
+    /// [`Storage::sync_other`] makes the name durable.
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError>;
 
     /// Makes another directory's entries durable.
     fn sync_other(&self, directory: &Path) -> Result<(), StorageError>;
 
-    /// Takes a file of another directory into this one under the same name: a hard link, or a synced copy.
-    /// [`Fault::Exists`] where there is one. [`Storage::sync_dir`] makes it durable.
-    fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError>;
+    /// Takes a file of another directory into this one under the same name: a hard link, synced if `durable`, or a synced copy.
+    /// [`Fault::Exists`] where there is one. [`Storage::sync_dir`] makes the name durable.
+    fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError>;
 
     /// Does all reads, submitted together, and leaves each one's outcome in it. Returns when all are done.
     fn read_batch(&self, batch: &mut [ReadRequest]);

@@ -88,12 +88,16 @@ impl Storage for Posix {
         self.directory.sync_other(directory)
     }
 
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.directory.sync_file(name)
+    }
+
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.directory.link_to(name, directory)
     }
 
-    fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
-        self.directory.link_from(name, directory)
+    fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError> {
+        self.directory.link_from(name, directory, durable)
     }
 
     fn read_batch(&self, batch: &mut [ReadRequest]) {

@@ -272,7 +272,7 @@ fn a_name_never_leads_out_of_the_directory() {
             assert_eq!(fault(storage.rename("a", name)), Fault::Name);
             assert_eq!(fault(storage.remove(name)), Fault::Name);
             assert_eq!(fault(storage.link_to(name, elsewhere.path())), Fault::Name);
-            assert_eq!(fault(storage.link_from(name, elsewhere.path())), Fault::Name);
+            assert_eq!(fault(storage.link_from(name, elsewhere.path(), true)), Fault::Name);
         }
         std::os::unix::fs::symlink("/etc/passwd", storage.root().join("link")).unwrap();
         assert_eq!(fault(storage.open("link")), Fault::Io);
@@ -298,11 +298,11 @@ fn links_go_both_ways_and_fall_back_to_copies() {
                 assert_eq!(fault(storage.link_to("other", elsewhere.path())), Fault::Exists);
             }
             std::fs::remove_file(&foreign).unwrap();
-            assert_eq!(fault(storage.link_from("a", elsewhere.path())), Fault::Exists);
-            assert_eq!(fault(storage.link_from("b", elsewhere.path())), Fault::Missing);
+            assert_eq!(fault(storage.link_from("a", elsewhere.path(), true)), Fault::Exists);
+            assert_eq!(fault(storage.link_from("b", elsewhere.path(), false)), Fault::Missing);
             assert_eq!(fault(storage.link_to("b", elsewhere.path())), Fault::Missing);
             storage.remove("a").unwrap();
-            storage.link_from("a", elsewhere.path()).unwrap();
+            storage.link_from("a", elsewhere.path(), true).unwrap();
             assert_eq!(storage.read_all("a", 70_001).unwrap(), content);
             assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1);
         }
@@ -396,7 +396,7 @@ fn a_failed_write_poisons_the_storage() {
     assert_eq!(fault(storage.rename("a", "c")), Fault::Poisoned);
     assert_eq!(fault(storage.remove("a")), Fault::Poisoned);
     assert_eq!(fault(storage.sync_dir()), Fault::Poisoned);
-    assert_eq!(fault(storage.link_from("c", Path::new("/"))), Fault::Poisoned);
+    assert_eq!(fault(storage.link_from("c", Path::new("/"), true)), Fault::Poisoned);
     // Reads go on, and nothing was taken away.
     assert_eq!(storage.read_all("a", 9).unwrap(), b"before");
     assert_eq!(&*storage.open("a").unwrap().read_at(2, 3).unwrap(), b"for");

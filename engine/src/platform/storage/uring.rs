@@ -219,12 +219,16 @@ impl Storage for Uring {
         self.posix.sync_other(directory)
     }
 
+    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
+        self.posix.sync_file(name)
+    }
+
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.posix.link_to(name, directory)
     }
 
-    fn link_from(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
-        self.posix.link_from(name, directory)
+    fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError> {
+        self.posix.link_from(name, directory, durable)
     }
 
     fn read_batch(&self, batch: &mut [ReadRequest]) {
