@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::flush::{self, HeldOff, Job, Taking};
 use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
-use crate::manifest::check_host;
+use crate::manifest::check_given;
 use crate::platform::sync::gate::OwnerToken;
 use crate::replay;
 use crate::shard::{Core, Shard};
@@ -26,7 +26,7 @@ pub struct Barrier {
     /// Where the sources stand, for each range of key groups, which lie in the store's; at most 256 MiB for each. Empty in a
     /// transactional store, and so is the metadata: its checkpoints have the last commit's.
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
-    /// The host's metadata, opaque; at most 256 MiB.
+    /// The host's metadata, opaque; at most 256 MiB, and with all offsets, 8 bytes more for each, 512 MiB.
     pub metadata: Vec<u8>,
     /// What becomes of reads in flight.
     pub reads: ReadsInFlight,
@@ -171,7 +171,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         let problem = "a transactional store's checkpoint has the offsets and metadata of the last commit".into();
         return Err(Error::Checkpoint { label: barrier.label, problem });
     }
-    if let Err(invalid) = check_host(store.info.range, &barrier.offsets, &barrier.metadata) {
+    if let Err(invalid) = check_given(store.info.range, &barrier.offsets, &barrier.metadata) {
         return Err(Error::Checkpoint { label: barrier.label, problem: invalid.to_string() });
     }
     if !store.reads.is_idle() {
@@ -358,4 +358,72 @@ fn seal_core(store: &StoreInner, shard: &Arc<Shard>, core: &mut Core, cut: &mut 
         store.log.append(|empty| core.take_log(empty));
     }
     is_cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::{Commit, CommitInfo};
+    use crate::engine::Engine;
+    use crate::options::{EngineOptions, StoreOptions};
+    use crate::states::StateOptions;
+    use crate::store::Store;
+
+    fn engine() -> Engine {
+        Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap()
+    }
+
+    /// Each may be that long, all of them together may not: a manifest has no room for them.
+    #[test]
+    fn more_than_a_manifest_has_room_for_is_refused_and_changes_nothing() {
+        // Zeroed memory that nobody touches takes none.
+        let offsets = |count: usize| -> Vec<(KeyGroupRange, Vec<u8>)> {
+            (0..count).map(|_| (KeyGroupRange::new(0, 9), vec![0; 250 << 20])).collect()
+        };
+        for transactional in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let options = StoreOptions { transactional, ..Default::default() };
+            let store = Store::create(&engine(), directory.path(), options).unwrap();
+            let state = store.state(StateOptions::value("v")).unwrap();
+            let mut writer = store.writer(store.range()).unwrap();
+            writer.put(state, store.key(b"k"), b"v").unwrap();
+            let refused = match transactional {
+                false => writer.barrier(Barrier { offsets: offsets(5), ..Barrier::new(1) }).map(drop),
+                true => writer.commit(Commit { offsets: offsets(5), ..Commit::default() }).map(drop),
+            };
+            assert!(matches!(refused, Err(Error::Checkpoint { .. } | Error::Options { .. })), "{refused:?}");
+            if transactional {
+                assert!(store.last_commit().offsets.is_empty());
+                writer.commit(Commit { metadata: b"m".to_vec(), ..Commit::default() }).unwrap();
+            }
+            let metadata = if transactional { Vec::new() } else { b"m".to_vec() };
+            let info = writer.barrier(Barrier { metadata, ..Barrier::new(2) }).unwrap().wait().unwrap();
+            assert_eq!(info.metadata, b"m");
+            assert_eq!(writer.get(state, store.key(b"k")).unwrap().unwrap(), b"v");
+        }
+    }
+
+    /// As offsets that were let in once may be. Only the checkpoint that was to carry it can't be complete.
+    #[test]
+    fn what_no_manifest_takes_fails_the_checkpoint_and_not_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { transactional: true, ..Default::default() };
+        let store = Store::create(&engine(), directory.path(), options).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        writer.put(state, store.key(b"k"), b"v").unwrap();
+        writer.commit(Commit::default()).unwrap();
+        let outside = KeyGroupRange::new(store.range().last() + 1, store.range().last() + 1);
+        {
+            let mut last = store.inner.last_commit.lock();
+            *last = Arc::new(CommitInfo { offsets: vec![(outside, Vec::new())], ..(**last).clone() });
+        }
+        let refused = writer.barrier(Barrier::new(1)).unwrap().wait();
+        assert!(matches!(refused, Err(Error::Checkpoint { label: 1, .. })), "{refused:?}");
+        writer.put(state, store.key(b"k"), b"w").unwrap();
+        writer.commit(Commit::default()).unwrap();
+        assert_eq!(writer.barrier(Barrier::new(2)).unwrap().wait().unwrap().label, 2);
+        let all: Vec<_> = store.iterate(2).unwrap().map(|item| item.unwrap().value).collect();
+        assert_eq!(all, [b"w"]);
+    }
 }

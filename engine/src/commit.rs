@@ -11,7 +11,7 @@ use crate::changelog::{Changelog, Tail};
 use crate::checkpoint::CheckpointInfo;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange};
-use crate::manifest::check_host;
+use crate::manifest::check_given;
 use crate::platform::sync::gate::{CellBorrow, CellGuard};
 use crate::reclaim;
 use crate::replay;
@@ -39,7 +39,7 @@ pub enum Lasting {
 pub struct Commit {
     /// Where the sources stand, for each range of key groups, which lie in the store's; at most 256 MiB for each.
     pub offsets: Vec<(KeyGroupRange, Vec<u8>)>,
-    /// The host's metadata, opaque; at most 256 MiB.
+    /// The host's metadata, opaque; at most 256 MiB, and with all offsets, 8 bytes more for each, 512 MiB.
     pub metadata: Vec<u8>,
     /// When it lasts.
     pub lasting: Lasting,
@@ -160,7 +160,7 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
         // What is replayed is committed before.
         replay::all(store)?;
     }
-    if let Err(invalid) = check_host(store.info.range, &commit.offsets, &commit.metadata) {
+    if let Err(invalid) = check_given(store.info.range, &commit.offsets, &commit.metadata) {
         return Err(Error::Options { option: "commit", problem: invalid.to_string() });
     }
     if store.log.is_behind() {

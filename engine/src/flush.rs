@@ -338,7 +338,11 @@ fn complete(store: &Arc<StoreInner>, request: Request, rollback: u64) -> Result<
         request.fail(&error);
         return if error.class() == Class::Retry { Ok(()) } else { Err(error) };
     }
-    checkpoint::complete(store, request, rollback)
+    match checkpoint::complete(store, request, rollback) {
+        // Nothing was written: it is what the checkpoint was to carry, and the next one may carry something else.
+        Err(Error::Checkpoint { .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Writes everything that the job names into one segment. `None` where all of it died before it was cut off.

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{KEY_GROUPS_MAX, Manifest, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, StateMap, StoreInfo};
+use super::format::OFFSET_BYTES_MIN;
+use super::{HOST_BYTES_MAX, KEY_GROUPS_MAX, Manifest, NAME_BYTES_MAX, OPAQUE_BYTES_MAX, StateMap, StoreInfo};
 use crate::ids::{KeyGroupRange, POSITION_END, SegmentId};
 use crate::platform::storage::names::NUMBER_END;
 use crate::states::{STATE_NAME_BYTES_MAX, STATES_BYTES_MAX};
@@ -70,8 +71,17 @@ impl StoreInfo {
     }
 }
 
-/// Whether what a host gives with a barrier can stand in a manifest of a store of these key groups.
-pub fn check_host(store: KeyGroupRange, offsets: &[(KeyGroupRange, Vec<u8>)], metadata: &[u8]) -> Result<(), Invalid> {
+/// Whether what a host gives with a barrier or a commit can stand in a manifest of a store of these key groups, and leaves room for all
+/// else that does. Files are not held to the latter: what they have was let in.
+pub fn check_given(store: KeyGroupRange, offsets: &[(KeyGroupRange, Vec<u8>)], metadata: &[u8]) -> Result<(), Invalid> {
+    check_host(store, offsets, metadata)?;
+    let of_offsets = offsets.iter().map(|(_, bytes)| (OFFSET_BYTES_MIN + bytes.len()) as u64);
+    let bytes = of_offsets.sum::<u64>() + metadata.len() as u64;
+    require!(bytes <= HOST_BYTES_MAX, Offsets, "{bytes} bytes, with the metadata, are more than {HOST_BYTES_MAX}");
+    Ok(())
+}
+
+fn check_host(store: KeyGroupRange, offsets: &[(KeyGroupRange, Vec<u8>)], metadata: &[u8]) -> Result<(), Invalid> {
     let count = offsets.len();
     require!(u32::try_from(count).is_ok(), Offsets, "{count} offsets");
     for (range, bytes) in offsets {

@@ -46,7 +46,7 @@ pub(super) const NUMBER_AT: usize = 24;
 
 // No item takes fewer bytes: what bounds a count by the bytes left.
 const STATE_BYTES_MIN: usize = 10;
-const OFFSET_BYTES_MIN: usize = 8;
+pub(super) const OFFSET_BYTES_MIN: usize = 8;
 const SEGMENT_BYTES_MIN: usize = 128;
 const MAP_BYTES_MIN: usize = 4;
 const PAIR_BYTES: usize = 4;

@@ -28,7 +28,7 @@ mod tests;
 mod unsynced;
 pub mod writer;
 
-pub use check::{Invalid, Section, check_host};
+pub use check::{Invalid, Section, check_given};
 pub use format::Head;
 pub use marks::Marks;
 pub use reader::ManifestFile;
@@ -44,6 +44,8 @@ pub const NAME_BYTES_MAX: usize = u16::MAX as usize;
 pub const OPAQUE_BYTES_MAX: usize = 1 << 28;
 /// The longest manifest file, in bytes (1 GiB).
 pub const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+/// The most that offsets and metadata may take together where a host gives them, in bytes (512 MiB): all else has room beside them.
+pub const HOST_BYTES_MAX: u64 = MANIFEST_BYTES_MAX / 2;
 /// The most key groups that a job can have.
 pub const KEY_GROUPS_MAX: u32 = 1 << 16;
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::sample::{Random, Size, manifest};
 use super::writer::publish;
 use super::{Manifest, Parent, reader};
+use crate::error::Error;
 use crate::platform::storage::{
     AppendFile, Backend, Fault, FileEntry, IoCounters, LogFile, PageCache, ReadFile, ReadRequest, Storage,
     StorageChoice, StorageError, names, open,
@@ -133,6 +134,10 @@ impl AppendFile for ScriptedFile {
     }
 }
 
+fn fault(error: Error) -> Option<Fault> {
+    if let Error::Storage(error) = error { Some(error.fault) } else { None }
+}
+
 fn storage(directory: &Path) -> Arc<dyn Storage> {
     open(directory, StorageChoice::Posix, PageCache::Everything, false).unwrap()
 }
@@ -223,8 +228,8 @@ fn death_between_any_two_steps_leaves_a_whole_manifest() {
         let newest = reader::newest(&*storage).unwrap().unwrap().manifest;
         let renamed = steps >= 6;
         assert_eq!(*newest, if renamed { new.clone() } else { old.clone() }, "after {steps} steps");
-        let again = publish(&*storage, &new, true).map_err(|error| error.fault);
-        assert_eq!(again.err(), renamed.then_some(Fault::Exists), "after {steps} steps");
+        let again = publish(&*storage, &new, true).map_err(fault);
+        assert_eq!(again.err(), renamed.then_some(Some(Fault::Exists)), "after {steps} steps");
         assert_eq!(*reader::newest(&*storage).unwrap().unwrap().manifest, new);
     }
 }
@@ -245,11 +250,12 @@ fn a_manifest_is_never_replaced_and_an_inconsistent_one_never_written() {
     let directory = tempfile::tempdir().unwrap();
     let storage = storage(directory.path());
     publish(&*storage, &sample(1, None), true).unwrap();
-    assert_eq!(publish(&*storage, &sample(1, Some(9)), true).unwrap_err().fault, Fault::Exists);
+    assert_eq!(fault(publish(&*storage, &sample(1, Some(9)), true).unwrap_err()), Some(Fault::Exists));
     assert_eq!(*reader::newest(&*storage).unwrap().unwrap().manifest, sample(1, None));
     let mut broken = sample(2, None);
     broken.slices.pop();
-    assert_eq!(publish(&*storage, &broken, true).unwrap_err().fault, Fault::Corrupt);
+    let refused = publish(&*storage, &broken, true).unwrap_err();
+    assert!(matches!(refused, Error::Checkpoint { label: 0, .. }), "{refused}");
     assert_eq!(storage.list().unwrap().len(), 1);
 }
 

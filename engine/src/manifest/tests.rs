@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::format::{DIGEST_BYTES, HEAD_BYTES, MAGIC, VERSION, decode, decode_head, digest_of, encode};
 use super::sample::{Random, Size, manifest};
-use super::{Manifest, Section, Slice, StateMap};
+use super::{Manifest, Section, Slice, StateMap, StoreInfo, check_given};
 use crate::checksum;
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, StateId};
 use crate::platform::storage::{Fault, StorageError};
@@ -217,6 +217,22 @@ fn an_inconsistent_manifest_is_not_written() {
     repeated.slices[0].stack.push(entry);
     let invalid = encode(&repeated).unwrap_err();
     assert!(invalid.detail.ends_with("twice"), "{invalid}");
+}
+
+#[test]
+fn what_a_host_gives_leaves_room_for_the_rest_and_a_file_may_have_more() {
+    // Zeroed memory that nobody touches takes none.
+    let range = KeyGroupRange::new(3, 9);
+    let offsets = |count: usize| (0..count).map(|_| (range, vec![0_u8; 250 << 20])).collect::<Vec<_>>();
+    let section = |count, metadata: &[u8]| check_given(range, &offsets(count), metadata).map_err(|error| error.section);
+    assert_eq!(section(2, &[]), Ok(()));
+    assert_eq!(section(2, &vec![0; 11 << 20]), Ok(()));
+    assert_eq!(section(2, &vec![0; 12 << 20]), Err(Section::Offsets));
+    assert_eq!(section(3, &[]), Err(Section::Offsets));
+    assert_eq!(section(0, &vec![0; (256 << 20) + 1]), Err(Section::Metadata));
+    let mut written = Manifest::of_nothing(1, StoreInfo { uuid: 1, hash_seed: 1, key_groups: 16, range });
+    written.offsets = offsets(3);
+    assert_eq!(written.check(), Ok(()));
 }
 
 /// The same checks on reading: here the stack of the only slice names a segment that isn't listed.

@@ -1,6 +1,7 @@
 //! Publishing a manifest: it is there whole and for good, or not at all.
 
 use super::{Manifest, format};
+use crate::error::{Error, Result};
 use crate::platform::storage::{Fault, Storage, StorageError, names};
 
 /// A manifest that was published.
@@ -18,17 +19,22 @@ pub struct Published {
 /// rename too, so that a manifest never outlives a crash that lost the directory entry of one of its segments.
 /// Without `durable` nothing is synced; the file still appears whole or not at all, to everyone but a power cut.
 ///
-/// [`Fault::Exists`] where the directory has a manifest of this number: one is never replaced. After any other error
+/// [`Error::Checkpoint`] where it is no manifest, or too long for one: nothing was done then. [`Fault::Exists`] where the directory has a
+/// manifest of this number: one is never replaced. After any other error
 /// the manifest may or may not be there (the last sync can fail after the rename); its number isn't to be used again.
-pub fn publish(storage: &dyn Storage, manifest: &Manifest, durable: bool) -> Result<Published, StorageError> {
+pub fn publish(storage: &dyn Storage, manifest: &Manifest, durable: bool) -> Result<Published> {
     let name = names::manifest_name(manifest.number);
-    let path = storage.root().join(&name);
-    let bytes = format::encode(manifest)
-        .map_err(|invalid| StorageError::new(Fault::Corrupt, &path, 0, format!("not written: {invalid}")))?;
+    let bytes = format::encode(manifest).map_err(|invalid| Error::Checkpoint {
+        label: manifest.label.unwrap_or(0),
+        problem: format!("its manifest can't be written: {invalid}"),
+    })?;
     match storage.open(&name) {
         Err(error) if error.fault == Fault::Missing => {}
-        Err(error) => return Err(error),
-        Ok(_) => return Err(StorageError::new(Fault::Exists, path, 0, "there is a manifest of this number")),
+        Err(error) => return Err(error.into()),
+        Ok(_) => {
+            let path = storage.root().join(&name);
+            return Err(StorageError::new(Fault::Exists, path, 0, "there is a manifest of this number").into());
+        }
     }
 
     let temporary = names::temporary_manifest_name(manifest.number);
