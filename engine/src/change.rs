@@ -3,11 +3,11 @@
 
 use crate::changelog::record::Change;
 use crate::error::{Error, Result};
-use crate::hot::Probe;
 use crate::hot::cell::Below;
 use crate::hot::chain::Chunks;
 use crate::hot::record::{Record, VALUE};
 use crate::hot::table::Place;
+use crate::hot::{OutOfMemory, Probe};
 use crate::key::{Key, VALUE_BYTES_MAX};
 use crate::read::{self, Known};
 use crate::shard::Core;
@@ -21,6 +21,12 @@ pub(crate) fn check_value(value: &[u8]) -> Result<()> {
         return Err(Error::TooLong { what: "value", bytes, max_bytes: VALUE_BYTES_MAX });
     }
     Ok(())
+}
+
+/// Fails where what comes of a change is longer than a value may be.
+fn check_result(core: &Core, bytes: usize) -> Result<()> {
+    let max_bytes = core.hot.value_bytes_max;
+    if bytes > max_bytes { Err(Error::TooLong { what: "value", bytes, max_bytes }) } else { Ok(()) }
 }
 
 /// Puts a full value.
@@ -39,6 +45,7 @@ pub(crate) fn put_until(
     value: &[u8],
     expiry_ms: Option<u64>,
 ) -> Result<(), Halt> {
+    check_result(core, value.len())?;
     let found = core.hot.find_cell(probe);
     let below = match found {
         Some(_) => Below::Perhaps,
@@ -150,7 +157,7 @@ pub(crate) fn append(
     append_frames(core, def, key, probe, [frame.as_bytes(), element])
 }
 
-/// Appends elements in their frames, which come in two parts.
+/// Appends elements in their frames, which come in two parts. What is on disk of the list isn't asked for how long it is.
 pub(crate) fn append_frames(
     core: &mut Core,
     def: &StateDef,
@@ -159,6 +166,7 @@ pub(crate) fn append_frames(
     frames: [&[u8]; 2],
 ) -> Result<(), Halt> {
     let found = core.hot.find_cell(probe);
+    check_result(core, core.hot.chain_bytes_with(found, frames[0].len() + frames[1].len()))?;
     let below = match found {
         Some(_) => Below::Perhaps,
         None => read::below_cell(core, def, key, probe)?,
@@ -227,14 +235,18 @@ fn add_operand(
         VALUE if !expired => {
             let mut merged = Vec::with_capacity(operand.len());
             operator.merge(core.hot.value_of(head), operand, &mut merged);
+            check_result(core, merged.len())?;
             Ok(core.hot.put_cell(probe, found, &merged, None, Below::Perhaps)?)
         }
         crate::hot::record::CHAIN if current && !expired => {
             let mut merged = Vec::with_capacity(operand.len());
             operator.merge(core.hot.value_of(head), operand, &mut merged);
+            let longer = merged.len().saturating_sub(head.value_len());
+            check_result(core, core.hot.chain_bytes_with(found, longer).max(merged.len()))?;
             Ok(core.hot.replace_chunk(probe, found, &merged, None)?)
         }
         crate::hot::record::CHAIN if !expired => {
+            check_result(core, core.hot.chain_bytes_with(found, operand.len()))?;
             Ok(core.hot.append_chain(probe, found, [operand, &[]], None, Below::Perhaps)?)
         }
         // Deleted or expired: what is below is masked, so the operand is the value.
@@ -371,8 +383,8 @@ pub(crate) fn redo(
     match change {
         Change::Put(value) => put_until(core, def, key, probe, value, expiry_ms)?,
         Change::Delete => delete(core, def, key, probe)?,
-        Change::Append(frames) => append_frames(core, def, key, probe, [frames, &[]])?,
-        Change::Merge(operand) => merge(core, def, key, probe, operand)?,
+        Change::Append(frames) => append_frames(core, def, key, probe, [frames, &[]]).map_err(cut_before)?,
+        Change::Merge(operand) => merge(core, def, key, probe, operand).map_err(cut_before)?,
         Change::Touch => touch(core, def, key, probe, expiry_ms)?,
         Change::MapPut(user_key, value) => map_put_until(core, def, key, probe, (user_key, value), expiry_ms)?,
         Change::MapDelete(user_key) => map_delete(core, def, key, probe, user_key)?,
@@ -381,6 +393,14 @@ pub(crate) fn redo(
         Change::MapTouch(user_key) => map_touch(core, def, key, probe, user_key, expiry_ms)?,
     }
     Ok(true)
+}
+
+/// What was added in several epochs may be too long for one: what makes room cuts one off, too.
+fn cut_before(halt: Halt) -> Halt {
+    match halt {
+        Halt::Error(Error::TooLong { .. }) => Halt::Memory(OutOfMemory { bytes: 0 }),
+        other => other,
+    }
 }
 
 /// Has a value expire at another time; nothing where there is none.
@@ -404,3 +424,6 @@ fn map_touch(
     let value = read::entry(core, def, key, probe, user_key, |value| value.map(<[u8]>::to_vec))?;
     value.map_or(Ok(()), |value| map_put_until(core, def, key, probe, (user_key, &value), expiry_ms))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::hot::dirty::DirtyList;
 use crate::hot::record::{BASE, CHAIN, DEAD, ENTRY, ENTRY_TOMBSTONE, EXPIRY, Record, TOMBSTONE, VALUE};
 use crate::hot::{FarMap, FarWalk, Sealed, compare_containers};
 use crate::ids::{Epoch, KeyGroup, StateId};
-use crate::key::{Key, prefix_of, push_entry_key, push_sort_key, sort_prefix};
+use crate::key::{Key, VALUE_BYTES_MAX, prefix_of, push_entry_key, push_sort_key, sort_prefix};
 use crate::options::Durability;
 use crate::platform::arena::{Arena, Ref};
 use crate::reclaim;
@@ -615,7 +615,7 @@ impl Emitter<'_> {
             break;
         }
         // At time 0, when nothing has expired.
-        let value = def.fold(base, parts.into_iter().rev(), 0);
+        let value = def.fold_within(base, parts.into_iter().rev(), 0, VALUE_BYTES_MAX)?;
         let (key, namespace) = newest.key_parts(self.arena);
         self.key.clear();
         push_sort_key(&mut self.key, def.id, Key { group, key, namespace });

@@ -4,7 +4,7 @@
 use crate::cold::{self, ColdKey, Lookups};
 use crate::error::{Error, Result};
 use crate::ids::{KeyGroupRange, StateId};
-use crate::key::in_range;
+use crate::key::{VALUE_BYTES_MAX, in_range};
 use crate::stack::{Found, Lookup, Slice};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
@@ -312,7 +312,7 @@ impl Lookups for Turn<'_> {
         let answer = match outcome {
             Err(error) => failed(miss, &error),
             // The operator is the host's code, and may panic.
-            Ok(lookup) => match crate::error::catch(|| Ok(answer(&miss, lookup))) {
+            Ok(lookup) => match crate::error::catch(|| answer(&miss, lookup)) {
                 Ok((value, cold)) => Answered { index: miss.index, value: Ok(value), def: miss.def, cold },
                 Err(error) => failed(miss, &error),
             },
@@ -322,20 +322,20 @@ impl Lookups for Turn<'_> {
 }
 
 /// What a lookup came to, with what memory had on top.
-fn answer(miss: &Pending, lookup: Lookup) -> (Option<Vec<u8>>, Option<Cold>) {
+fn answer(miss: &Pending, lookup: Lookup) -> Result<(Option<Vec<u8>>, Option<Cold>)> {
     let Pending { def, above, now_ms, .. } = miss;
     let (slice, sort_key, found) = lookup.into_parts();
     let Found { base, operands, expiry_ms, epoch } = found;
     let is_whole = def.kind == StateKind::Merging && operands.is_empty() && above.is_empty();
     if matches!(def.kind, StateKind::List | StateKind::Merging) && !is_whole {
         if base.is_none() && operands.is_empty() && above.is_empty() {
-            return (None, None);
+            return Ok((None, None));
         }
         let operands = operands.iter().rev().chain(above).map(Vec::as_slice);
-        let value = def.fold(base.as_deref(), operands, *now_ms);
+        let value = def.fold_within(base.as_deref(), operands, *now_ms, VALUE_BYTES_MAX)?;
         let gone = def.kind == StateKind::List && value.is_empty();
-        return ((!gone).then_some(value), None);
+        return Ok(((!gone).then_some(value), None));
     }
     let cold = base.is_some().then(|| Cold { state: def.id, sort_key, slice, expiry_ms, epoch: epoch.0 });
-    (base, cold)
+    Ok((base, cold))
 }

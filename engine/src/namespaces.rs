@@ -70,8 +70,7 @@ fn add(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>, values:
     if values.is_empty() {
         return Ok(());
     }
-    let all = def.fold(None, values.iter().map(Vec::as_slice), core.hot.now_ms);
-    change::check_value(&all)?;
+    let all = def.fold_within(None, values.iter().map(Vec::as_slice), core.hot.now_ms, core.hot.value_bytes_max)?;
     if def.kind == StateKind::Merging {
         return change::merge(core, def, key, probe, &all);
     }

@@ -13,7 +13,7 @@ use crate::commit;
 use crate::error::{Error, Result};
 use crate::hot::Probe;
 use crate::ids::{KeyGroup, StateId};
-use crate::key::{ENTRY_MARK, Key, SortKey, prefix_end, push_sort_key};
+use crate::key::{ENTRY_MARK, Key, SortKey, VALUE_BYTES_MAX, prefix_end, push_sort_key};
 use crate::manifest::Manifest;
 use crate::manifest::format::decode_state;
 use crate::merged::{Base, Bounds, Merged};
@@ -187,7 +187,7 @@ impl Source {
             return Ok(Cell::default());
         }
         let operands = found.operands.iter().rev().map(Vec::as_slice);
-        let value = Some(def.fold(found.base.as_deref(), operands, 0));
+        let value = Some(def.fold_within(found.base.as_deref(), operands, 0, VALUE_BYTES_MAX)?);
         Ok(Cell { value, expiry_ms: found.expiry_ms.filter(|_| def.kind != StateKind::List) })
     }
 

@@ -281,9 +281,10 @@ pub fn merged(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
     Ok(value)
 }
 
-/// Reads a list's or merging state's cell: its folded value, `None` where there is nothing.
+/// Reads a list's or merging state's cell: its folded value, `None` where there is nothing. [`Error::TooLong`] where it has become longer
+/// than a value may be.
 pub fn folded(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<Option<Vec<u8>>, Halt> {
-    let now_ms = core.hot.now_ms;
+    let (now_ms, max_bytes) = (core.hot.now_ms, core.hot.value_bytes_max);
     let found = core.hot.find_cell(probe);
     let chunks = match found {
         None if !core.hot.head(probe).is_spilled() => return Ok(None),
@@ -305,7 +306,7 @@ pub fn folded(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
         let cold = finish(lookup, &mut core.counts)?;
         if !cold.is_absent() {
             let operands = cold.operands.iter().rev().map(Vec::as_slice);
-            let value = def.fold(cold.base.as_deref(), operands, now_ms);
+            let value = def.fold_within(cold.base.as_deref(), operands, now_ms, max_bytes)?;
             let expiry_ms = if def.kind == StateKind::List { None } else { cold.expiry_ms };
             if found.is_none() {
                 make_way(core, probe.area.len() + value.len());
@@ -321,7 +322,7 @@ pub fn folded(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) 
         return Ok(None);
     }
     let operands = parts.iter().map(|&record| core.hot.value_of(record));
-    let value = def.fold(base.as_deref(), operands, now_ms);
+    let value = def.fold_within(base.as_deref(), operands, now_ms, max_bytes)?;
     Ok(if def.kind == StateKind::List && value.is_empty() { None } else { Some(value) })
 }
 

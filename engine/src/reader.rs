@@ -3,6 +3,7 @@
 //! A read looks at the hot tables without a lock, then at the segments. In between a record may be flushed and evicted;
 //! so the view of the segments is noted first, and where it has changed in the end the read starts again.
 
+use crate::change::check_value;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::hot::commits::CommitView;
@@ -203,7 +204,9 @@ impl Reader {
             let found = read::finish(read::cell_lookup(view, def, key, now_ms), &mut OwnerCounts::default())?;
             Ok(above.fold(def, found, Some(view.flushed), now_ms))
         };
-        self.look(def, key, attempts, hot, cold)
+        let folded = self.look(def, key, attempts, hot, cold)?;
+        folded.as_deref().map_or(Ok(()), check_value)?;
+        Ok(folded)
     }
 
     /// What memory has of a list or a merging state.

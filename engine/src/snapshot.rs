@@ -6,7 +6,7 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::flush::Taking;
 use crate::ids::KeyGroup;
-use crate::key::Key;
+use crate::key::{Key, VALUE_BYTES_MAX};
 use crate::manifest::Manifest;
 use crate::metrics::OwnerCounts;
 use crate::packed::Packed;
@@ -159,7 +159,8 @@ impl Snapshot {
         if found.is_absent() {
             return Ok(None);
         }
-        Ok(Some(def.fold(found.base.as_deref(), found.operands.iter().rev().map(Vec::as_slice), now_ms)))
+        let operands = found.operands.iter().rev().map(Vec::as_slice);
+        def.fold_within(found.base.as_deref(), operands, now_ms, VALUE_BYTES_MAX).map(Some)
     }
 }
 

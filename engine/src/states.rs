@@ -542,6 +542,29 @@ impl StateDef {
             _ => joined(parts),
         }
     }
+
+    /// As [`StateDef::fold`], where what comes of it may not be longer than so many bytes: its parts are added without reading the others.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] where it would be.
+    pub fn fold_within<'a>(
+        &self,
+        base: Option<&'a [u8]>,
+        operands: impl Iterator<Item = &'a [u8]> + Clone,
+        now_ms: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        let check = |bytes: usize| {
+            if bytes > max_bytes { Err(Error::TooLong { what: "value", bytes, max_bytes }) } else { Ok(()) }
+        };
+        if self.merge.is_none() && self.ttl.is_none() {
+            // Before there is one more copy of all of it.
+            check(base.into_iter().chain(operands.clone()).map(<[u8]>::len).sum())?;
+        }
+        let folded = self.fold(base, operands, now_ms);
+        check(folded.len())?;
+        Ok(folded)
+    }
 }
 
 /// Byte strings, one after another.

@@ -516,7 +516,8 @@ impl Store {
     }
 
     /// Merges all that can be merged now, and waits for it. Not needed for correctness; useful before measuring space. Where
-    /// a state's values expire or are purged, what is due goes. Fails while the operator of a merging state was not registered since the store was opened.
+    /// a state's values expire or are purged, what is due goes. Fails while the operator of a merging state was not registered since the store was opened;
+    /// with [`Error::TooLong`], all else being merged, where a list has become longer than a value may be, flush by flush.
     pub fn compact(&self) -> Result<()> {
         crate::compact::all(&self.inner)
     }

@@ -268,7 +268,8 @@ impl Writer {
         })
     }
 
-    /// Appends an element to a list, without reading what is there.
+    /// Appends an element to a list, without reading what is there. [`Error::TooLong`] where the list, with the elements' frames, would have more
+    /// than 1 GiB in memory; one that comes to that on disk can't be read as a whole any more, but deleted or replaced.
     pub fn append(&mut self, state: State, key: Key<'_>, element: &[u8]) -> Result<()> {
         change::check_value(element)?;
         self.at(OperationKind::Append, state, &[StateKind::List], key, |core, def, probe| {

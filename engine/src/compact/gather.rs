@@ -47,7 +47,9 @@ pub(crate) fn gather(store: &Arc<StoreInner>, rollback: u64) -> Result<()> {
         store.compaction.end_within(store, PATIENCE);
         (merging, version, chosen) = look();
     }
-    if chosen.len() < 2 {
+    let has_chosen = |slice: &Slice| slice.layers.iter().any(|layer| chosen.contains(&layer.segment.id()));
+    let is_left = |slice: &Arc<Slice>| store.compaction.is_put_off(slice) && has_chosen(slice);
+    if chosen.len() < 2 || version.slices.iter().any(is_left) {
         return Ok(());
     }
     // A merging state whose operator the host has not brought yet can't be folded.
@@ -57,6 +59,8 @@ pub(crate) fn gather(store: &Arc<StoreInner>, rollback: u64) -> Result<()> {
     let outputs = match merge_all(store, &version, &chosen) {
         // They are left alone until the host brings another conversion.
         Err(Error::Conversion { .. }) => return Ok(()),
+        // It would not even fit into one record; the checkpoint has more files.
+        Err(Error::TooLong { .. }) => return Ok(()),
         outputs => outputs?,
     };
     if !install(store, &version, &chosen, &outputs, rollback) {
@@ -128,7 +132,8 @@ fn merge_all(store: &Arc<StoreInner>, version: &Version, chosen: &HashSet<Segmen
         let top = slice.layers.iter().take_while(|layer| chosen.contains(&layer.segment.id())).cloned();
         let part = Slice { range: slice.range, layers: top.collect() };
         if !part.layers.is_empty() {
-            merge_into(store, &mut sink, &part, (false, now_ms), || false)?;
+            merge_into(store, &mut sink, &part, (false, now_ms), || false)
+                .inspect_err(|error| store.compaction.put_off(slice, error))?;
         }
     }
     let mut outputs = sink.finish()?;

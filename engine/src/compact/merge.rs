@@ -49,8 +49,10 @@ const KEYS_A_LOOK: u64 = 256;
 pub fn run(store: &Arc<StoreInner>, work: &Work, now_ms: u64, may_wait: impl Fn() -> bool) -> Result<Vec<Output>> {
     let inputs = work.inputs();
     let mut sink = Sink::new(store, work.bottom.then(|| cut_bytes(work)), &inputs);
+    store.compaction.take_up(work.parts.iter().map(|part| &*part.slice));
     for part in &work.parts {
-        merge_into(store, &mut sink, &part.inputs(), (work.bottom, now_ms), &may_wait)?;
+        merge_into(store, &mut sink, &part.inputs(), (work.bottom, now_ms), &may_wait)
+            .inspect_err(|error| store.compaction.put_off(&part.slice, error))?;
     }
     let mut outputs = sink.finish()?;
     if let (false, Some(output)) = (work.bottom, outputs.first_mut()) {
@@ -100,8 +102,9 @@ fn state_of<'a>(states: &'a [Arc<StateDef>], resolved: &Resolved) -> Option<&'a 
     states.get(usize::from(state.0)).map(|def| &**def)
 }
 
-/// Writes what the layers say of a key: one record, or none.
+/// Writes what the layers say of a key: one record, or none. [`Error::TooLong`](crate::Error) where that would be longer than a record may be.
 fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool, now_ms: u64) -> Result<()> {
+    let max_bytes = sink.value_bytes_max;
     let operands = || resolved.operands.iter().rev().map(Vec::as_slice);
     let plain = resolved.operands.is_empty();
     let mut folded;
@@ -111,7 +114,7 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
             (Kind::Put, &resolved.value)
         }
         Base::Value => {
-            folded = def.fold(Some(&resolved.value), operands(), now_ms);
+            folded = def.fold_within(Some(&resolved.value), operands(), now_ms, max_bytes)?;
             (Kind::Put, &folded)
         }
         Base::Cleared => (Kind::Clear, &resolved.value),
@@ -121,14 +124,14 @@ fn write(sink: &mut Sink<'_>, def: &StateDef, resolved: &Resolved, bottom: bool,
             if plain {
                 return Ok(());
             }
-            folded = def.fold(None, operands(), now_ms);
+            folded = def.fold_within(None, operands(), now_ms, max_bytes)?;
             (Kind::Merge, &folded)
         }
         Base::Deleted | Base::Unknown => {
             if plain {
                 return Ok(());
             }
-            folded = def.fold(None, operands(), now_ms);
+            folded = def.fold_within(None, operands(), now_ms, max_bytes)?;
             (Kind::Put, &folded)
         }
     };
@@ -162,6 +165,8 @@ pub struct Sink<'a> {
     writer: Option<SegmentWriter<'a>>,
     group: KeyGroup,
     outputs: Vec<Output>,
+    /// How long a value may become.
+    value_bytes_max: usize,
 }
 
 impl std::fmt::Debug for Sink<'_> {
@@ -194,7 +199,12 @@ impl<'a> Sink<'a> {
             expected_entries: expected + 16,
             ..SegmentOptions::default()
         };
-        Self { store, options, cut_bytes, writer: None, group: KeyGroup(0), outputs: Vec::new() }
+        Self::with(store, options, cut_bytes)
+    }
+
+    fn with(store: &'a Arc<StoreInner>, options: SegmentOptions, cut_bytes: Option<u64>) -> Self {
+        let value_bytes_max = store.compaction.value_bytes_max.load(Ordering::Relaxed);
+        Self { store, options, cut_bytes, writer: None, group: KeyGroup(0), outputs: Vec::new(), value_bytes_max }
     }
 
     /// The same into one segment, for what counts as flushed.
@@ -224,7 +234,7 @@ impl<'a> Sink<'a> {
             expected_entries: keys.min(FRAGMENT_BYTES / RECORD_BYTES) + 16,
             ..SegmentOptions::default()
         };
-        Self { store, options, cut_bytes: Some(FRAGMENT_BYTES), writer: None, group: KeyGroup(0), outputs: Vec::new() }
+        Self::with(store, options, Some(FRAGMENT_BYTES))
     }
 
     /// Adds a record, whose key lies behind the last one's.

@@ -24,12 +24,13 @@ pub use merge::Sink;
 
 use crate::error::{Class, Error, Result};
 use crate::ids::{KeyGroup, SegmentId};
+use crate::key::VALUE_BYTES_MAX;
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::store::StoreInner;
 use crate::worker::Task;
 use parking_lot::{Condvar, Mutex};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,8 +47,13 @@ pub struct Schedule {
     urged: AtomicUsize,
     /// Whether the stacks stay as they are, but for what is asked for.
     left: AtomicBool,
+    /// The slices that could not be merged, as a value would have become too long for one record: by their first key groups, how many layers
+    /// each had then.
+    put_off: Mutex<HashMap<u16, usize>>,
     /// How long a segment of a bottom becomes at least where there is more than one; smaller in tests.
     pub fragment_bytes: AtomicU64,
+    /// How long a value may become that is merged; smaller in tests.
+    pub value_bytes_max: AtomicUsize,
 }
 
 impl Default for Schedule {
@@ -59,7 +65,9 @@ impl Default for Schedule {
             inputs: Mutex::default(),
             urged: AtomicUsize::new(0),
             left: AtomicBool::new(false),
+            put_off: Mutex::default(),
             fragment_bytes,
+            value_bytes_max: AtomicUsize::new(VALUE_BYTES_MAX),
         }
     }
 }
@@ -91,6 +99,28 @@ impl Schedule {
             while *running && !self.idle.wait_until(&mut running, deadline).timed_out() {}
         });
         self.urged.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes why a slice could not be merged, if that is a value that would be too long: it is left as it is until there are twice as many
+    /// layers. The next time the value may have been deleted.
+    fn put_off(&self, slice: &Slice, error: &Error) {
+        if matches!(error, Error::TooLong { .. }) {
+            self.put_off.lock().insert(slice.range.first(), slice.layers.len());
+        }
+    }
+
+    /// Whether it is left as it is for now.
+    fn is_put_off(&self, slice: &Slice) -> bool {
+        let of_slice = |&(&first, _): &(&u16, &usize)| slice.range.contains(KeyGroup(first));
+        self.put_off.lock().iter().filter(of_slice).any(|(_, &layers)| slice.layers.len() < layers * 2)
+    }
+
+    /// These slices are about to be merged.
+    fn take_up<'a>(&self, slices: impl Iterator<Item = &'a Slice>) {
+        let mut put_off = self.put_off.lock();
+        if !put_off.is_empty() {
+            slices.for_each(|slice| put_off.retain(|&first, _| !slice.range.contains(KeyGroup(first))));
+        }
     }
 
     /// From now on nothing is merged but what is asked for. Relaxed: whoever opens a store says so before it is used.
@@ -156,7 +186,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
     }
     // What was merged before may have expired since.
     let expires = everything && store.states.read().iter().any(|def| def.ttl.is_some() || def.purge.is_some());
-    let mut from = 0;
+    let (mut from, mut refused) = (0, None);
     loop {
         if store.closed.load(Ordering::Acquire) && !everything {
             return Ok(());
@@ -164,7 +194,7 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
         let rearranged = store.rollbacks.lock().rearranged();
         let Some((work, now_ms)) = begin(store, from, everything, expires) else {
             if from == 0 || everything {
-                return Ok(());
+                return refused.filter(|_| everything).map_or(Ok(()), Err);
             }
             from = 0;
             continue;
@@ -174,6 +204,12 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             // The slices are left alone from now on, until the host brings another conversion.
             Err(error @ Error::Conversion { .. }) if !everything => {
                 tracing::warn!(%error, "values of an older schema can't be converted");
+                continue;
+            }
+            // So is a slice with a value that would be too long for one record; whoever reads it learns of it.
+            Err(error @ Error::TooLong { .. }) => {
+                tracing::warn!(%error, "a slice can't be merged");
+                refused.get_or_insert(error);
                 continue;
             }
             outputs => install::install(store, &work, &outputs?, rearranged)?,
@@ -219,8 +255,7 @@ fn check_conversions(store: &StoreInner) -> Result<()> {
 
 /// Makes slices that name the same new segment share one open segment.
 fn share_segments(mut slices: Vec<Arc<Slice>>) -> Vec<Arc<Slice>> {
-    let mut known: std::collections::HashMap<crate::ids::SegmentId, Arc<LazySegment>> =
-        std::collections::HashMap::new();
+    let mut known: HashMap<SegmentId, Arc<LazySegment>> = HashMap::new();
     for slice in &mut slices {
         for layer in &mut Arc::make_mut(slice).layers {
             let shared = known.entry(layer.segment.id()).or_insert_with(|| Arc::clone(&layer.segment));

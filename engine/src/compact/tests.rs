@@ -352,3 +352,40 @@ fn slices_are_not_joined_under_what_is_staged() {
     store.compact().unwrap();
     assert_eq!(sums(), [11; 3]);
 }
+
+/// A list that has become too long for one record failed the store when it was merged. Its slice is left as it is, and merged when the list
+/// was deleted.
+#[test]
+fn a_slice_with_a_list_that_is_too_long_is_left_until_that_is_gone() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let mut job = create(&engine, directory.path(), whole());
+    job.store.inner.compaction.value_bytes_max.store(1_000, Ordering::Relaxed);
+    let list = job.store.state(StateOptions::list("list")).unwrap();
+    let mut elements: Vec<Vec<u8>> = Vec::new();
+    let layers =
+        |job: &Job| job.store.inner.version.lock().slices.iter().map(|slice| slice.layers.len()).max().unwrap();
+    for round in 0..20_u8 {
+        elements.push(vec![round; 150]);
+        job.writer.append(list, job.store.key(b"long"), &[round; 150]).unwrap();
+        (0..50).for_each(|key| job.put(u32::from(round) * 10 + key));
+        job.checkpoint();
+        job.settle();
+        assert!(job.store.inner.failure.lock().is_none(), "round {round}");
+        assert_eq!(job.writer.list(list, job.store.key(b"long")).unwrap(), elements, "round {round}");
+        job.check();
+    }
+    assert!(layers(&job) > 6, "{} layers: too long for one record", layers(&job));
+    let refused = job.store.compact().unwrap_err();
+    assert!(matches!(refused, crate::Error::TooLong { max_bytes: 1_000, .. }), "{refused}");
+
+    job.writer.delete(list, job.store.key(b"long")).unwrap();
+    for round in 0..40 {
+        (0..50).for_each(|key| job.put(round * 10 + key));
+        job.checkpoint();
+        job.settle();
+    }
+    assert!(layers(&job) <= 14, "{} layers", layers(&job));
+    job.store.compact().unwrap();
+    assert_eq!(job.writer.list(list, job.store.key(b"long")).unwrap(), Vec::<Vec<u8>>::new());
+    job.check();
+}

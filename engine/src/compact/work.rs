@@ -4,6 +4,7 @@
 //! the store, up to a bound; neighbours that are small are merged into one; runs are merged for all slices that have too
 //! many; and where many files are new since the last checkpoint, what is not pressing waits for the next.
 
+use super::Schedule;
 use super::pick::{self, BOTTOM, Choice, bytes_in};
 use crate::ids::SegmentId;
 use crate::stack::{LazySegment, Slice, Version};
@@ -102,6 +103,7 @@ fn has_many_new(store: &StoreInner, version: &Version) -> bool {
 /// Picks what is to be merged, from a key group on.
 pub struct Picker<'a> {
     version: &'a Version,
+    schedule: &'a Schedule,
     everything: bool,
     /// Whether whole slices are merged for what has expired in them alone.
     expires: bool,
@@ -112,13 +114,14 @@ pub struct Picker<'a> {
 
 impl<'a> Picker<'a> {
     /// For an arrangement; `everything`: all that can be merged, wherever it is and however many files it makes.
-    pub fn new(store: &StoreInner, version: &'a Version, everything: bool, expires: bool) -> Self {
-        let least = store.compaction.fragment_bytes.load(Ordering::Relaxed);
+    pub fn new(store: &'a StoreInner, version: &'a Version, everything: bool, expires: bool) -> Self {
+        let schedule = &store.compaction;
+        let least = schedule.fragment_bytes.load(Ordering::Relaxed);
         let all = |slice: &Arc<Slice>| slice.layers.iter().map(|layer| bytes_in(slice, layer)).sum::<f64>();
         let bytes: f64 = version.slices.iter().map(all).sum();
         let fragment_bytes = ((bytes / FRAGMENTS) as u64).clamp(least, least * FRAGMENT_BOUND);
         let waits = !everything && has_many_new(store, version);
-        Self { version, everything, expires, waits, fragment_bytes }
+        Self { version, schedule, everything, expires, waits, fragment_bytes }
     }
 
     /// Slices are gone through in turn, so that one that is always full doesn't keep the others waiting.
@@ -146,7 +149,7 @@ impl<'a> Picker<'a> {
 
     fn available(&self, slice: &Arc<Slice>, choice: Option<Choice>) -> Option<Part> {
         let part = Part { slice: Arc::clone(slice), choice: choice? };
-        (self.everything || part.is_here()).then_some(part)
+        (self.everything || part.is_here() && !self.schedule.is_put_off(slice)).then_some(part)
     }
 
     /// A slice, and the neighbours behind it as long as all fits into about one segment: those that are to be merged as well, and

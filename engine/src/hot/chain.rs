@@ -13,6 +13,7 @@ use crate::hot::cell::Below;
 use crate::hot::record::{self, BASE, CHAIN, EXPIRY, FRESH, NAMESPACE, Parts, Record, TOMBSTONE, USED, VALUE};
 use crate::hot::table::Place;
 use crate::hot::{Hot, OutOfMemory, Probe};
+use crate::key::VALUE_BYTES_MAX;
 use crate::platform::arena::{NONE, Ref};
 use crate::states;
 
@@ -65,7 +66,31 @@ impl Hot {
         head.kind() == VALUE || head.kind() == CHAIN && head.has(BASE)
     }
 
-    /// Appends an element (`parts`, put one after another) to the chain's chunk of the current epoch.
+    /// How long the record becomes that the next flush makes of a chain if its chunk of the current epoch becomes longer by `bytes`. What was
+    /// committed since the last cut goes into the same record.
+    pub fn chain_bytes_with(&self, found: Option<(Record, Place)>, bytes: usize) -> usize {
+        // All that is here is mostly shorter than a value may be.
+        if self.memory.used_bytes() + bytes <= self.value_bytes_max {
+            return bytes;
+        }
+        let arena = self.memory.arena();
+        let above = match self.transaction {
+            Some(_) => self.last_sealed().unwrap_or(self.flushed),
+            None => self.current - 1,
+        };
+        let mut sum = bytes;
+        let mut next = found.map(|(head, _)| head);
+        while let Some(chunk) = next.filter(|chunk| matches!(chunk.kind(), CHAIN | VALUE) && chunk.stamp(arena) > above)
+        {
+            sum += chunk.value_len();
+            let below = if Self::is_whole(chunk) { NONE } else { chunk.link(arena) as Ref };
+            next = (below != NONE).then(|| Record::load(arena, below));
+        }
+        sum
+    }
+
+    /// Appends an element (`parts`, put one after another) to the chain's chunk of the current epoch, which has room for it by
+    /// [`Hot::chain_bytes_with`].
     ///
     /// Also begins a chunk of operands, but neither in a complete chain nor where there is a chunk of the current epoch:
     /// what is joined here is put one after another, which only lists take.
@@ -85,6 +110,7 @@ impl Hot {
         };
         let is_current = head.stamp(self.arena()) == self.current;
         if matches!(head.kind(), CHAIN | VALUE) && is_current {
+            debug_assert!(head.value_len() + bytes <= VALUE_BYTES_MAX);
             let fits = head.value_len() + bytes <= head.capacity(&self.memory);
             if fits && head.has(EXPIRY) == expiry_ms.is_some() {
                 head.extend(self.memory.arena(), parts, expiry_ms);
@@ -184,7 +210,7 @@ impl Hot {
     }
 
     /// Keeps what is on disk of a chain, which was just read, as a clean base below its unflushed chunks. Nothing
-    /// happens where memory is out: it can be read again.
+    /// happens where memory is out, or where it is longer than a value may be: it can be read again.
     pub fn complete_chain(
         &mut self,
         probe: &Probe<'_>,
@@ -193,6 +219,9 @@ impl Hot {
         expiry_ms: Option<u64>,
         epoch: u32,
     ) {
+        if value.len() > self.value_bytes_max {
+            return;
+        }
         let Some((head, place)) = found else {
             self.promote_cell(probe, value, expiry_ms, epoch);
             return;
@@ -226,7 +255,7 @@ impl Hot {
     }
 
     /// Joins the flushed chunks at the end of a complete chain into one clean chunk, where the chain is long, and drops
-    /// those below an incomplete one's. Returns the chain's head. Joins nothing where memory is out.
+    /// those below an incomplete one's. Returns the chain's head. Joins nothing where memory is out, or they are too long for one.
     fn join_flushed(&mut self, probe: &Probe<'_>, place: Place, head: Record) -> Record {
         let chunks = self.chunks(head);
         let arena = self.memory.arena();
@@ -244,6 +273,9 @@ impl Hot {
         }
         let first = chunks.records.len() - clean;
         let joined = &chunks.records[first..];
+        if joined.iter().map(|chunk| chunk.value_len()).sum::<usize>() > self.value_bytes_max {
+            return head;
+        }
         let value = states::joined(joined.iter().rev().map(|&record| self.value_of(record)));
         let newest = joined[0];
         let parts = Parts {
@@ -288,7 +320,7 @@ impl Hot {
         let (mut run, mut bytes, mut last) = (vec![head], head.value_len(), head);
         while !last.has(BASE) && last.link(arena) as Ref != NONE {
             let below = Record::load(arena, last.link(arena) as Ref);
-            if !is_of_run(below) || below.value_len() > bytes * 2 {
+            if !is_of_run(below) || below.value_len() > bytes * 2 || bytes + below.value_len() > self.value_bytes_max {
                 break;
             }
             bytes += below.value_len();

@@ -10,6 +10,7 @@ use crate::hot::rewind::Graves;
 use crate::hot::table::{Head, Place};
 use crate::hot::transaction::{Departing, Transaction};
 use crate::hot::{Memory, OutOfMemory, Probe};
+use crate::key::VALUE_BYTES_MAX;
 use crate::platform::arena::{Arena, Ref};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -126,6 +127,8 @@ pub struct Hot {
     pub copies: u64,
     /// How often something was deleted.
     pub deletions: u64,
+    /// The longest value, in bytes; smaller in tests.
+    pub value_bytes_max: usize,
 }
 
 impl Hot {
@@ -160,6 +163,7 @@ impl Hot {
             now_ms: 0,
             copies: 0,
             deletions: 0,
+            value_bytes_max: VALUE_BYTES_MAX,
         }
     }
 

@@ -76,7 +76,9 @@ fn keep(core: &mut Core, shard: &Shard, value: &Value<'_>, makes_way: bool) -> b
     let Value { state, at, slice, expiry_ms, epoch, .. } = *value;
     // What was written since and has left memory is in another segment.
     let is_current = Arc::ptr_eq(slice, core.view.version.slice_of(at.key.group));
-    if !is_current || read::is_expired(expiry_ms, core.hot.now_ms) || !is_unknown(core, shard, state, &at) {
+    // Nobody is told of a list that has become too long to be one value.
+    let is_wanted = is_current && value.value.len() <= core.hot.value_bytes_max;
+    if !is_wanted || read::is_expired(expiry_ms, core.hot.now_ms) || !is_unknown(core, shard, state, &at) {
         return false;
     }
     if makes_way {
