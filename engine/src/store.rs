@@ -504,8 +504,7 @@ impl Store {
     }
 
     /// Everything in a checkpoint, in the order of key groups, then states, then keys. [`Error::Checkpoint`] where there is
-    /// none of this label, [`Error::State`] where it has a state that the store has not, as it is younger than the one that the store was
-    /// opened at; the iterator gives an [`Error::Storage`] where it comes upon damage, and ends.
+    /// none of this label, [`Error::State`] where it has a state that the store has not; the iterator gives an [`Error::Storage`] at damage, and ends.
     pub fn iterate(&self, label: u64) -> Result<checkpoint::Iter> {
         checkpoint::iterate(&self.inner, label)
     }
@@ -764,9 +763,7 @@ impl Drop for StoreInner {
     /// Whoever waits for a commit must not wait for ever; and what a host brings late must not go to a directory that may be another's then.
     fn drop(&mut self) {
         self.log.end(Error::Closed);
-        if let Some(fetches) = &self.fetches {
-            fetches.close();
-        }
+        self.fetches.iter().for_each(|fetches| fetches.close());
     }
 }
 

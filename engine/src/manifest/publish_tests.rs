@@ -103,10 +103,6 @@ impl Storage for Scripted {
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.inner.link_to(name, directory)
     }
-    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
-        self.script.step("sync", name)?;
-        self.inner.sync_file(name)
-    }
     fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError> {
         self.inner.link_from(name, directory, durable)
     }

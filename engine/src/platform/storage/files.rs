@@ -234,17 +234,6 @@ impl Directory {
         remove_file(&path).map_err(|error| StorageError::from_io(&error, path, 0))
     }
 
-    /// Makes a complete file's bytes durable.
-    pub fn sync_file(&self, name: &str) -> Result<(), StorageError> {
-        let (path, opened) = self.open_file(name)?;
-        self.writable(&path, 0)?;
-        self.counters.count_fsync();
-        sys::sync_data(opened.file.as_fd()).map_err(|error| {
-            self.poison();
-            failed_sync(&error, &path)
-        })
-    }
-
     /// Makes the directory's entries durable.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.writable(&self.root, 0)?;
@@ -255,7 +244,7 @@ impl Directory {
         })
     }
 
-    /// Makes a complete file durable, which may have been finished without.
+    /// Makes durable what a file has that is there.
     pub fn sync_file(&self, name: &str) -> Result<(), StorageError> {
         let path = self.path(name)?;
         self.writable(&path, 0)?;

@@ -126,10 +126,6 @@ impl Storage for Hosted {
         self.inner.sync_dir()
     }
 
-    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
-        self.inner.sync_file(name)
-    }
-
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         if let Some(fetches) = &self.fetches
             && let Some(len) = fetches.absent(name)

@@ -177,14 +177,12 @@ pub trait Storage: Send + Sync + Debug {
     /// Unlinks a file; one that is not there counts as done.
     fn remove(&self, name: &str) -> Result<(), StorageError>;
 
-    /// Makes durable what a file has that is there: of a process that died it may be in the page cache alone.
+    /// Makes durable what a file has that is there: of a process that died, or that finished it without, it may be in the page cache alone. Not to
+    /// be repeated when it failed.
     fn sync_file(&self, name: &str) -> Result<(), StorageError>;
 
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> Result<(), StorageError>;
-
-    /// Makes a complete file durable that may have been finished without. Not to be repeated when it failed.
-    fn sync_file(&self, name: &str) -> Result<(), StorageError>;
 
     /// Puts `name` into another directory under the same name: a hard link, or a copy where links can't be; either is synced.
     /// One that is there and has the same bytes counts as done; [`Fault::Exists`] where there is another.

@@ -88,10 +88,6 @@ impl Storage for Posix {
         self.directory.sync_other(directory)
     }
 
-    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
-        self.directory.sync_file(name)
-    }
-
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.directory.link_to(name, directory)
     }

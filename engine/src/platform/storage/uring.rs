@@ -219,10 +219,6 @@ impl Storage for Uring {
         self.posix.sync_other(directory)
     }
 
-    fn sync_file(&self, name: &str) -> Result<(), StorageError> {
-        self.posix.sync_file(name)
-    }
-
     fn link_to(&self, name: &str, directory: &Path) -> Result<(), StorageError> {
         self.posix.link_to(name, directory)
     }
