@@ -36,7 +36,7 @@ fn shop(number: u64) -> Handle {
 fn what_is_no_handle_is_told_from_what_is_one() {
     let good = shop(7);
     assert_eq!(get::<Shop>(good).unwrap().1, 7);
-    for bad in [0, 1, u64::MAX, good + 1, good ^ (1 << 63), good ^ (1 << 37), u64::from(u32::MAX), good | (1 << 31)] {
+    for bad in [0, 1, u64::MAX, good ^ (1 << 63), good ^ (1 << 37), u64::from(u32::MAX), good | (1 << 31)] {
         assert_eq!(get::<Shop>(bad).err(), Some(Misuse::Handle), "{bad:x}");
         assert_eq!(remove::<Shop>(bad).err(), Some(Misuse::Handle), "{bad:x}");
     }
