@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 mod bounds;
 
+#[cfg(not(loom))]
 pub use bounds::SliceBounds;
 
 /// Which sort keys, in the store's numbering of states, and in which direction.

@@ -369,11 +369,9 @@ fn until_kept(store: &Store, wanted: &[u64]) {
     }
 }
 
-/// Any word about a checkpoint had all others go that `retained_checkpoints` doesn't count, the one that the store was opened at among them.
-#[test]
-fn what_a_store_was_opened_at_stays_until_it_has_a_checkpoint_of_its_own() {
-    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
-    let (store, state, mut writer) = create(&engine, directory.path(), StateOptions::value("v"));
+/// Leaves a store with four checkpoints that were retained, each with its label at a key.
+fn four_retained(engine: &Engine, path: &Path) {
+    let (store, state, mut writer) = create(engine, path, StateOptions::value("v"));
     for label in 1..=4_u64 {
         writer.put(state, store.key(b"k"), &label.to_le_bytes()).unwrap();
         checkpoint(&store, label);
@@ -381,7 +379,13 @@ fn what_a_store_was_opened_at_stays_until_it_has_a_checkpoint_of_its_own() {
     }
     drop(writer);
     store.close().unwrap();
+}
 
+/// Any word about a checkpoint had all others go that `retained_checkpoints` doesn't count, the one that the store was opened at among them.
+#[test]
+fn what_a_store_was_opened_at_stays_until_it_has_a_checkpoint_of_its_own() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine(16));
+    four_retained(&engine, directory.path());
     let store = Store::open(&engine, directory.path(), options()).unwrap();
     store.release(1).unwrap();
     store.confirm(4).unwrap();
@@ -395,14 +399,7 @@ fn what_a_store_was_opened_at_stays_until_it_has_a_checkpoint_of_its_own() {
     store.close().unwrap();
 
     let other = tempfile::tempdir().unwrap();
-    let (store, state, mut writer) = create(&engine, other.path(), StateOptions::value("v"));
-    for label in 1..=4_u64 {
-        writer.put(state, store.key(b"k"), &label.to_le_bytes()).unwrap();
-        checkpoint(&store, label);
-        store.retain(label).unwrap();
-    }
-    drop(writer);
-    store.close().unwrap();
+    four_retained(&engine, other.path());
     for _ in 0..2 {
         let store = Store::open_checkpoint(&engine, other.path(), 3, options()).unwrap();
         let state = store.state(StateOptions::value("v")).unwrap();

@@ -8,17 +8,17 @@ use alluvium::{
 };
 use std::path::Path;
 
-const GROUP: u16 = 1;
+pub const GROUP: u16 = 1;
 
-fn id(offset: u64) -> EventId {
+pub fn id(offset: u64) -> EventId {
     EventId { source: 0, offset }
 }
 
-fn event(offset: u64, steps: &[Step]) -> Event {
+pub fn event(offset: u64, steps: &[Step]) -> Event {
     Event { group: GROUP, id: id(offset), steps: steps.to_vec(), drawn: Vec::new() }
 }
 
-fn transactional() -> StoreOptions {
+pub fn transactional() -> StoreOptions {
     StoreOptions { transactional: true, ..options(4) }
 }
 
@@ -28,15 +28,15 @@ fn world(path: &Path) -> (Engine, World) {
     (engine, World::over(store, 0))
 }
 
-fn commit(world: &mut World) {
+pub fn commit(world: &mut World) {
     world.writer.commit(Commit::default()).unwrap().wait().unwrap();
 }
 
-fn checkpoint(world: &mut World, label: u64) {
+pub fn checkpoint(world: &mut World, label: u64) {
     world.writer.barrier(Barrier::new(label)).unwrap().wait().unwrap();
 }
 
-fn scope() -> Scope {
+pub fn scope() -> Scope {
     Scope::groups(KeyGroupRange::new(GROUP, GROUP))
 }
 

@@ -1,33 +1,11 @@
 //! Repairs and events where other things come in between: too much is staged, another thread rolls back or aborts, two checkpoints have one label.
 
-use crate::model::{Event, Step, World, engine, options};
+use crate::model::{Step, World, engine, options};
 use crate::oracle::part::directory;
+use crate::transactional::{GROUP, checkpoint, commit, event, id, scope, transactional};
 use alluvium::{
-    Applying, BadEvent, Barrier, Commit, Compensation, Dependents, Error, EventId, Key, KeyGroup, KeyGroupRange,
-    Result, Scope, State, Store, StoreOptions, Way,
+    Applying, BadEvent, Compensation, Dependents, Error, Key, KeyGroup, Result, State, Store, StoreOptions, Way,
 };
-
-const GROUP: u16 = 1;
-
-fn id(offset: u64) -> EventId {
-    EventId { source: 0, offset }
-}
-
-fn event(offset: u64, steps: &[Step]) -> Event {
-    Event { group: GROUP, id: id(offset), steps: steps.to_vec(), drawn: Vec::new() }
-}
-
-fn transactional() -> StoreOptions {
-    StoreOptions { transactional: true, ..options(4) }
-}
-
-fn commit(world: &mut World) {
-    world.writer.commit(Commit::default()).unwrap().wait().unwrap();
-}
-
-fn checkpoint(world: &mut World, label: u64) {
-    world.writer.barrier(Barrier::new(label)).unwrap().wait().unwrap();
-}
 
 /// An event that failed as too much was staged counted as applied, as its note couldn't be taken back for the same reason; and a repair failed
 /// the store.
@@ -96,8 +74,7 @@ fn a_rollback_in_the_middle_of_a_repair_has_it_done_again() {
     world.apply(&mut event(0, &[Step::Merge(1, 5)]));
     world.apply(&mut event(1, &[Step::Merge(1, 7)]));
     let store = world.store.clone();
-    let scope = Scope::groups(KeyGroupRange::new(GROUP, GROUP));
-    let outcome = compensate_after(&mut world, sums, &|| store.rollback(&scope, 1).map(drop));
+    let outcome = compensate_after(&mut world, sums, &|| store.rollback(&scope(), 1).map(drop));
     assert!(matches!(outcome, Err(Error::Busy { .. })), "{outcome:?}");
     assert!(world.content(GROUP).sums.is_empty());
     // The event never came: so it is applied when it comes.
