@@ -27,14 +27,16 @@ pub trait Lookups {
     fn done(&mut self, name: usize, outcome: Result<Lookup>);
 }
 
-/// Runs lookups to their ends, until there are no more; how many blocks they looked into.
-pub fn run(storage: &dyn Storage, lookups: &mut impl Lookups) -> u64 {
+/// Runs lookups to their ends, until there are no more; how many blocks they looked into. Those that are `few` read as single
+/// ones do, through the page cache where that is so.
+pub fn run(storage: &dyn Storage, lookups: &mut impl Lookups, few: bool) -> u64 {
     let mut together = Together {
         lookups,
         active: Slab::default(),
         ready: Vec::new(),
         flights: Slab::default(),
         on_the_way: HashMap::new(),
+        few,
         blocks_read: 0,
     };
     storage.read_stream(&mut together);
@@ -47,8 +49,9 @@ pub fn finish_together(storage: &dyn Storage, lookups: &mut Vec<ColdKey>) -> Res
     if lookups.len() >= MANY {
         expect_many(lookups);
     }
+    let few = lookups.len() < MANY;
     let mut some = Few { waiting: std::mem::take(lookups).into_iter(), done: Vec::new(), held_bytes: 0, failed: None };
-    let blocks_read = run(storage, &mut some);
+    let blocks_read = run(storage, &mut some, few);
     *lookups = some.waiting.collect();
     some.done.sort_unstable_by_key(|(index, _)| *index);
     some.failed.map_or(Ok((some.done, blocks_read)), Err)
@@ -158,6 +161,8 @@ struct Together<'a, S> {
     flights: Slab<Flight>,
     /// Where in `flights` a block is: neighbours in one block read it once.
     on_the_way: HashMap<(*const Segment, u32), usize>,
+    /// Whether what is read had better be in the page cache afterwards.
+    few: bool,
     blocks_read: u64,
 }
 
@@ -184,7 +189,7 @@ impl<S: Lookups> Together<'_, S> {
             let request = segment.read_request(block);
             let flight = self.flights.add(Flight { segment, block, waiting: vec![at] });
             self.on_the_way.insert(place, flight);
-            return Some(ReadRequest { tag: flight, ..request });
+            return Some(ReadRequest { tag: flight, cached: self.few, ..request });
         };
         self.end(at, outcome);
         None

@@ -254,7 +254,7 @@ impl Reads {
 pub fn run(store: &Arc<StoreInner>) {
     let mut turn = Turn { store, under_way: HashMap::new(), next: 0 };
     let outcome = crate::error::catch(|| {
-        let blocks_read = cold::run(&*store.storage, &mut turn);
+        let blocks_read = cold::run(&*store.storage, &mut turn, false);
         store.counts.blocks_read.fetch_add(blocks_read, Ordering::Relaxed);
         Ok(())
     });

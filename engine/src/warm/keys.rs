@@ -132,7 +132,7 @@ impl<'a> Turn<'a> {
 
     fn run(&mut self) {
         let storage = Arc::clone(&self.store.storage);
-        let blocks_read = cold::run(&*storage, self);
+        let blocks_read = cold::run(&*storage, self, false);
         self.store.counts.blocks_read.fetch_add(blocks_read, Ordering::Relaxed);
         self.keep();
     }

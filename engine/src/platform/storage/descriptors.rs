@@ -151,13 +151,16 @@ mod tests {
             let files: Vec<_> = (0..60_u8).map(|n| storage.open(&name(n)).unwrap()).collect();
             for round in 0..5 {
                 close_all_but(round);
-                let request = |file| super::super::ReadRequest::new(file, 100, 3_000);
-                let mut batch: Vec<_> = files.iter().cloned().map(request).collect();
-                storage.read_batch(&mut batch);
-                for (n, read) in (0..60_u8).zip(batch) {
-                    assert_eq!(&*read.outcome.unwrap().unwrap(), &[n; 3_000]);
+                for cached in [false, true] {
+                    let new = |file| super::super::ReadRequest::new(file, 100, 3_000);
+                    let request = |file| super::super::ReadRequest { cached, ..new(file) };
+                    let mut batch: Vec<_> = files.iter().cloned().map(request).collect();
+                    storage.read_batch(&mut batch);
+                    for (n, read) in (0..60_u8).zip(batch) {
+                        assert_eq!(&*read.outcome.unwrap().unwrap(), &[n; 3_000]);
+                    }
+                    close_all_but(round);
                 }
-                close_all_but(round);
                 for (n, file) in (0..60_u8).zip(&files) {
                     assert_eq!(&*file.read_at(4_000, 1_000).unwrap(), &[n; 1_000]);
                     assert_eq!(&*file.read_single(4_000, 1_000).unwrap(), &[n; 1_000]);

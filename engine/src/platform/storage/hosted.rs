@@ -275,4 +275,8 @@ impl ReadFile for Absent {
         }
         self.here().ok()?.descriptor()
     }
+
+    fn descriptor_for_single(&self) -> Option<(Arc<OwnedFd>, bool)> {
+        self.here.get().map_or_else(|| self.descriptor(), |here| here.descriptor_for_single())
+    }
 }

@@ -74,8 +74,8 @@ pub enum StorageChoice {
 pub enum PageCache {
     /// Nothing: what the engine takes is what its budget says.
     Nothing,
-    /// Reads of a block that somebody waits for: where the state is a little larger than the budget, memory that nobody else
-    /// needs answers them. Writes, batches of reads, scans and merges don't pass through it.
+    /// Reads of a block that somebody waits for, and of a few together: where the state is a little larger than the budget,
+    /// memory that nobody else needs answers them. Writes, large batches of reads, scans and merges don't pass through it.
     #[default]
     SingleReads,
     /// Everything.
@@ -301,6 +301,11 @@ pub trait ReadFile: Send + Sync + Debug {
     /// The file descriptor for the back end that opened it, held open, and whether it is opened with `O_DIRECT`. `None`
     /// where there is none to be had: [`ReadFile::read_at`] says why.
     fn descriptor(&self) -> Option<(Arc<std::os::fd::OwnedFd>, bool)>;
+
+    /// The same for reads like [`ReadFile::read_single`].
+    fn descriptor_for_single(&self) -> Option<(Arc<std::os::fd::OwnedFd>, bool)> {
+        self.descriptor()
+    }
 }
 
 /// One read of a batch.
@@ -314,6 +319,8 @@ pub struct ReadRequest {
     pub len: usize,
     /// What the one who asks knows it by.
     pub tag: usize,
+    /// Whether it goes through the page cache where single reads do ([`PageCache::SingleReads`]): one of a few that are waited for.
+    pub cached: bool,
     /// What came of it; `None` before.
     pub outcome: Option<Result<Buffer, StorageError>>,
 }
@@ -321,6 +328,18 @@ pub struct ReadRequest {
 impl ReadRequest {
     /// A read that has not been done yet.
     pub fn new(file: Arc<dyn ReadFile>, offset: u64, len: usize) -> Self {
-        Self { file, offset, len, tag: 0, outcome: None }
+        Self { file, offset, len, tag: 0, cached: false, outcome: None }
+    }
+
+    /// The same read, not done yet.
+    pub fn again(&self) -> Self {
+        let Self { file, offset, len, tag, cached, .. } = self;
+        Self { tag: *tag, cached: *cached, ..Self::new(Arc::clone(file), *offset, *len) }
+    }
+
+    /// Does the read by itself.
+    pub fn read(&self) -> Result<Buffer, StorageError> {
+        let Self { file, offset, len, .. } = self;
+        if self.cached { file.read_single(*offset, *len) } else { file.read_at(*offset, *len) }
     }
 }

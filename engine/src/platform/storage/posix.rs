@@ -101,7 +101,7 @@ impl Storage for Posix {
             single.outcome = Some(single.file.read_single(single.offset, single.len));
         } else if batch.len() < SHARED_MIN_READS {
             for request in batch {
-                request.outcome = Some(request.file.read_at(request.offset, request.len));
+                request.outcome = Some(request.read());
             }
         } else {
             self.threads.read_batch(batch);

@@ -9,7 +9,7 @@ use std::thread;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use super::{Buffer, ReadFile, ReadRequest, StorageError};
+use super::{Buffer, ReadRequest, StorageError};
 
 /// How many threads read beside the calling ones.
 const THREADS: usize = 8;
@@ -34,9 +34,7 @@ struct Job {
 /// One read of a batch, by its index.
 struct Read {
     index: usize,
-    file: Arc<dyn ReadFile>,
-    offset: u64,
-    len: usize,
+    request: ReadRequest,
 }
 
 type Done = (usize, Result<Buffer, StorageError>);
@@ -48,9 +46,8 @@ impl ReadThreads {
         let (done, results) = bounded(batch.len());
         for (index, request) in batch.iter_mut().enumerate() {
             request.outcome = None;
-            let read = Read { index, file: Arc::clone(&request.file), offset: request.offset, len: request.len };
             // The channel holds the whole batch, and its receiver is at hand: sending can't fail.
-            drop(todo.try_send(read));
+            drop(todo.try_send(Read { index, request: request.again() }));
         }
         drop(todo);
         let threads = self.threads();
@@ -64,7 +61,7 @@ impl ReadThreads {
         }
         // The channel closes early where a thread died with its read: that one is done here.
         for request in batch.iter_mut().filter(|request| request.outcome.is_none()) {
-            request.outcome = Some(request.file.read_at(request.offset, request.len));
+            request.outcome = Some(request.read());
         }
     }
 
@@ -96,9 +93,9 @@ impl Threads {
 
 fn help(job: &Job) {
     for read in job.reads.try_iter() {
-        let outcome = read.file.read_at(read.offset, read.len);
+        let outcome = read.request.read();
         // The file is let go of before its result is known, so that the batch's end is the end of its use.
-        drop(read.file);
+        drop(read.request);
         drop(job.done.send((read.index, outcome)));
     }
 }

@@ -94,6 +94,14 @@ impl Reading {
         }
     }
 
+    /// The same where single reads go through it and others don't. `None` also where there is no further descriptor to be had: the one that
+    /// there is serves.
+    fn file_for_single(&self) -> Option<Arc<OwnedFd>> {
+        // Relaxed: as in `read_at`.
+        let other = self.directory.caches_single_reads() && self.direct.load(Ordering::Relaxed);
+        other.then(|| self.cached_file().ok()).flatten()
+    }
+
     /// Reads until the bytes asked for are there. `Ok(None)` where the file turned out not to do direct reads.
     fn read(&self, file: &OwnedFd, offset: u64, len: usize, direct: bool) -> Result<Option<Buffer>, StorageError> {
         let plan = Plan::new(self, offset, len, direct)?;
@@ -157,14 +165,10 @@ impl ReadFile for Reading {
     }
 
     fn read_single(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
-        if self.directory.caches_single_reads()
-            && self.direct.load(Ordering::Relaxed)
-            // Else there is no further descriptor to be had, and the one that there is serves.
-            && let Ok(file) = self.cached_file()
-        {
-            return self.read_cached(&file, offset, len);
+        match self.file_for_single() {
+            Some(file) => self.read_cached(&file, offset, len),
+            None => self.read_at(offset, len),
         }
-        self.read_at(offset, len)
     }
 
     fn map(&self, offset: u64, len: usize) -> Result<Mapping, StorageError> {
@@ -180,6 +184,10 @@ impl ReadFile for Reading {
 
     fn descriptor(&self) -> Option<(Arc<OwnedFd>, bool)> {
         Some((self.file().ok()?, self.direct.load(Ordering::Relaxed)))
+    }
+
+    fn descriptor_for_single(&self) -> Option<(Arc<OwnedFd>, bool)> {
+        self.file_for_single().map_or_else(|| self.descriptor(), |file| Some((file, false)))
     }
 }
 

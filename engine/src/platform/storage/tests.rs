@@ -94,7 +94,9 @@ fn a_batch_brings_every_read_its_own_bytes() {
             let mut batch: Vec<ReadRequest> = (0..count)
                 .map(|index| {
                     let (file, offset, len) = place(index);
-                    ReadRequest::new(Arc::clone(&files[file]), offset as u64, len)
+                    // Through the page cache, where single reads go through it, and past it.
+                    let cached = index % 2 == 1;
+                    ReadRequest { cached, ..ReadRequest::new(Arc::clone(&files[file]), offset as u64, len) }
                 })
                 .collect();
             storage.read_batch(&mut batch);

@@ -114,7 +114,7 @@ impl Uring {
             }
             // Short, interrupted or refused: a plain read goes on to the end, does without `O_DIRECT` if it must, and
             // tells what is wrong with the file.
-            _ => request.file.read_at(request.offset, request.len),
+            _ => request.read(),
         });
         request
     }
@@ -124,7 +124,8 @@ impl Uring {
 fn push(ring: &mut Ring, mut request: ReadRequest) -> Result<(), ReadRequest> {
     let (offset, len) = (request.offset, request.len);
     request.outcome = None;
-    match request.file.descriptor() {
+    let file = &request.file;
+    match if request.cached { file.descriptor_for_single() } else { file.descriptor() } {
         Some((file, direct)) if (1..MAX_READ_BYTES / 2).contains(&len) => {
             match prepare(&*request.file, offset, len, direct) {
                 Ok((plan, buffer)) => match ring.push(request, file, plan, buffer) {
@@ -139,7 +140,7 @@ fn push(ring: &mut Ring, mut request: ReadRequest) -> Result<(), ReadRequest> {
         }
         _ => {}
     }
-    request.outcome = Some(request.file.read_at(offset, len));
+    request.outcome = Some(request.read());
     Err(request)
 }
 
@@ -252,7 +253,7 @@ impl Storage for Uring {
             Err(_) => {
                 self.deny();
                 for mut request in ring.abandon() {
-                    request.outcome = Some(request.file.read_at(request.offset, request.len));
+                    request.outcome = Some(request.read());
                     stream.landed(request);
                 }
                 self.posix.read_stream(stream);
@@ -272,7 +273,7 @@ impl ReadStream for Whole<'_> {
         let request = self.batch.get(self.next)?;
         let tag = self.next;
         self.next += 1;
-        Some(ReadRequest { tag, ..ReadRequest::new(Arc::clone(&request.file), request.offset, request.len) })
+        Some(ReadRequest { tag, ..request.again() })
     }
 
     fn landed(&mut self, request: ReadRequest) {
