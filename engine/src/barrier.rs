@@ -12,7 +12,7 @@ use crate::manifest::check_given;
 use crate::platform::sync::gate::OwnerToken;
 use crate::replay;
 use crate::shard::{Core, Shard};
-use crate::store::StoreInner;
+use crate::store::{Mark, StoreInner};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Instant;
@@ -181,9 +181,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         store.reads.wait_idle();
     }
     let started = Instant::now();
-    let sealing = lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
-    let mark = store.mark_work();
-    let (shards, mut purge_clock_ms) = seal_all(store, &mut own)?;
+    let (sealing, mark, (shards, mut purge_clock_ms)) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
     let (label, mut barrier) = (barrier.label, barrier);
     let (mut epoch, mut position, mut has_rollbacks) = (crate::store::epoch_of(store), store.log.position(), false);
@@ -287,52 +285,75 @@ type Cut = Vec<(Arc<Shard>, Sealed)>;
 pub(crate) fn cut_snapshot(store: &Arc<StoreInner>) -> Result<Arc<Taking>> {
     store.check_cut()?;
     replay::all(store)?;
-    let _sealing = lock_sealing(store, None, Whole::Events);
-    let (shards, _) = seal_all(store, &mut None)?;
+    let (_sealing, _, (shards, _)) = seal_all(store, &mut None)?;
     let taking = Arc::new(Taking::up_to(store.committed_epoch()));
     let snapshot = Some(Arc::clone(&taking));
     store.queue.push(store, Job { snapshot, _cut: flush::Cut::new(store), ..Job::spill(shards) });
     Ok(taking)
 }
 
-/// Cuts all shards of a store, under [`Queue::sealing`](crate::flush::Queue::sealing): what is to be flushed of them, and
-/// the lowest time that their writers had set, in ms.
-fn seal_all(store: &Arc<StoreInner>, own: &mut Option<Own<'_>>) -> Result<(Cut, u64)> {
+/// Cuts all shards of a store when none is in the middle of an event or of an operation, and keeps its sealing locked: what was asked for
+/// until then, what is to be flushed of the shards, and the lowest time that their writers had set, in ms.
+fn seal_all<'a>(store: &'a Arc<StoreInner>, own: &mut Option<Own<'_>>) -> Result<(Sealing<'a>, Mark, (Cut, u64))> {
+    // An operation is seldom left in its middle, and each gate is borrowed to find out: first that is left to the cut itself.
+    let mut whole = Whole::Events;
+    loop {
+        let sealing = lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), whole);
+        let mark = store.mark_work();
+        if let Some(cut) = try_seal_all(store, own)? {
+            return Ok((sealing, mark, cut));
+        }
+        whole = Whole::Operations;
+    }
+}
+
+/// The same under [`Queue::sealing`](crate::flush::Queue::sealing); `None` where another's shard is in the middle of an operation.
+fn try_seal_all(store: &Arc<StoreInner>, own: &mut Option<Own<'_>>) -> Result<Option<(Cut, u64)>> {
     store.check_open()?;
     let mut shards = Vec::new();
     let mut lowest_ms = u64::MAX;
     let all = store.shards.lock().clone();
-    let outcome = all.iter().try_for_each(|shard| {
+    let mut is_whole = Ok(true);
+    for shard in &all {
         let token = own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, shard)).map(|(_, token)| &mut **token);
-        seal(store, shard, token, &mut shards, &mut lowest_ms)
-    });
-    if let Err(error) = outcome {
-        // What was cut off before it failed is flushed all the same: nothing else leads to it any more.
-        if !shards.is_empty() {
-            store.queue.push(store, Job::spill(shards));
+        is_whole = seal(store, shard, token, &mut shards, &mut lowest_ms);
+        if !matches!(is_whole, Ok(true)) {
+            break;
         }
-        return Err(error);
     }
-    Ok((shards, if all.is_empty() { 0 } else { lowest_ms }))
+    if matches!(is_whole, Ok(true)) {
+        return Ok(Some((shards, if all.is_empty() { 0 } else { lowest_ms })));
+    }
+    // What was cut off before is flushed all the same: nothing else leads to it any more.
+    if !shards.is_empty() {
+        store.queue.push(store, Job::spill(shards));
+    }
+    is_whole.map(|_| None)
 }
 
 /// Cuts one shard, and waits for room where two of its epochs are in flight: checkpoints come faster than the disk
-/// takes them.
+/// takes them. False where another's is in the middle of an operation.
 fn seal(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
     mut token: Option<&mut OwnerToken<Core>>,
     cut: &mut Cut,
     lowest_ms: &mut u64,
-) -> Result<()> {
+) -> Result<bool> {
     loop {
         let seen = shard.progress();
         let is_cut = match &mut token {
             Some(token) => seal_core(store, shard, &mut token.enter(), cut, lowest_ms),
-            None => seal_core(store, shard, &mut shard.cell.borrow(), cut, lowest_ms),
+            None => {
+                let core = &mut shard.cell.borrow();
+                if core.hot.is_unfinished() {
+                    return Ok(false);
+                }
+                seal_core(store, shard, core, cut, lowest_ms)
+            }
         };
         if is_cut {
-            return Ok(());
+            return Ok(true);
         }
         store.engine.hurry(|| shard.wait(seen));
         store.check()?;
@@ -400,6 +421,32 @@ mod tests {
             let info = writer.barrier(Barrier { metadata, ..Barrier::new(2) }).unwrap().wait().unwrap();
             assert_eq!(info.metadata, b"m");
             assert_eq!(writer.get(state, store.key(b"k")).unwrap().unwrap(), b"v");
+        }
+    }
+
+    /// An operation that waits for memory between two of its steps is out of its gate meanwhile, and yet in no checkpoint or snapshot by half.
+    #[test]
+    fn nothing_is_cut_off_in_the_middle_of_an_operation() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(&engine(), directory.path(), StoreOptions::default()).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let shard = store.inner.shards.lock()[0].clone();
+        for label in 1..20 {
+            writer.put(state, store.key(b"first"), &[label]).unwrap();
+            shard.cell.borrow().hot.set_unfinished(true);
+            let (cut, taken) = std::thread::scope(|scope| {
+                let cut = scope.spawn(|| store.barrier(Barrier::new(label.into())).unwrap().wait().unwrap());
+                let taken = scope.spawn(|| store.snapshot().unwrap());
+                // Both would be through by now.
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                writer.put(state, store.key(b"second"), &[label]).unwrap();
+                shard.cell.borrow().hot.set_unfinished(false);
+                (cut.join().unwrap(), taken.join().unwrap())
+            });
+            let all: Vec<_> = store.iterate(cut.label).unwrap().map(|item| item.unwrap().value).collect();
+            assert_eq!(all, [[label], [label]]);
+            assert_eq!(taken.get(state, store.key(b"second")).unwrap().unwrap(), [label]);
         }
     }
 

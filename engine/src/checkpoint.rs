@@ -329,9 +329,12 @@ fn log_is_covered(store: &Arc<StoreInner>, position: u64) {
 fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<Option<CheckpointInfo>> {
     // Not at the cut: a compaction that purged by a later barrier's clock would take from this checkpoint what was
     // alive then. What was cut before a rollback doesn't take back that the clock went back with it.
-    if store.rollbacks.lock().last() == rollback {
+    let rollbacks = store.rollbacks.lock();
+    if rollbacks.last() == rollback {
+        // Under the lock, so that one that comes now has the clock go back after it.
         store.purge_clock.reach(request.purge_clock_ms);
     }
+    drop(rollbacks);
     let version = store.version_before(rollback);
     // What is staged stays outside.
     let version = if store.options.transactional { Version::up_to(&version, request.epoch.0) } else { version };

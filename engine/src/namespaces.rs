@@ -58,7 +58,7 @@ pub fn merge(
     for source in sources().skip(progress.deleted) {
         let key = target.in_namespace(source);
         let deleted = at(core, def, group, key, |core, probe| change::delete(core, def, key, probe));
-        core.hot.set_unfinished(deleted.is_err());
+        core.hot.set_unfinished(matches!(deleted, Err(Halt::Memory(_))));
         deleted?;
         progress.deleted += 1;
     }
