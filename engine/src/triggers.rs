@@ -8,7 +8,7 @@ use crate::events::Applying;
 use crate::ids::{EventId, KeyGroup};
 use crate::writer::Writer;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +73,7 @@ struct Set {
     set: Vec<(TriggerId, Trigger)>,
     /// For each trigger of stragglers the latest time of each key group since it was set, in ms.
     latest_ms: HashMap<TriggerId, HashMap<KeyGroup, u64>>,
-    fired: Vec<Fired>,
+    fired: VecDeque<Fired>,
     lost: u64,
 }
 
@@ -102,10 +102,11 @@ impl Triggers {
         drop(gone);
     }
 
-    /// What fired since it was last asked, and how much more did.
-    pub fn take(&self) -> (Vec<Fired>, u64) {
+    /// The first `count_max` of what fired since it was last asked, and how much more did than was kept.
+    pub fn take(&self, count_max: usize) -> (Vec<Fired>, u64) {
         let mut all = self.all.lock();
-        (std::mem::take(&mut all.fired), std::mem::take(&mut all.lost))
+        let count = count_max.min(all.fired.len());
+        (all.fired.drain(..count).collect(), std::mem::take(&mut all.lost))
     }
 }
 

@@ -30,7 +30,12 @@ impl Store {
     /// What fired since this was last asked, in the order in which each writer's events came; and how much more did than was kept
     /// ([`FIRED_MAX`](crate::triggers::FIRED_MAX)).
     pub fn fired(&self) -> (Vec<Fired>, u64) {
-        self.inner.triggers.take()
+        self.fired_up_to(usize::MAX)
+    }
+
+    /// As [`Store::fired`], but the first `count_max` of it alone, for a host that has room for so many; the rest stays.
+    pub fn fired_up_to(&self, count_max: usize) -> (Vec<Fired>, u64) {
+        self.inner.triggers.take(count_max)
     }
 
     /// Whether an event, or one of its source behind it, was applied to a key group

@@ -21,7 +21,10 @@ unsafe impl Object for FetchesObject {
     type Mode = Many;
 }
 
-/// Asks what is wanted: `id i64 | file | offset i64 | len i64 | on demand i32` each.
+/// No request takes more, in bytes: a segment's name is one of 40.
+const REQUEST_BYTES_MAX: usize = 128;
+
+/// Asks what is wanted: `id i64 | file | offset i64 | len i64 | on demand i32` each. Each is given out once, so there are no more than there is room for.
 fn wanted(
     fetches: jlong,
     max: jint,
@@ -29,7 +32,7 @@ fn wanted(
     into: jlong,
     capacity: jint,
 ) -> Outcome {
-    let max = count(max.into())?;
+    let max = count(max.into())?.min(count(capacity.into())? / REQUEST_BYTES_MAX);
     let mut out = Response::default();
     for request in &ask(&handles::get::<FetchesObject>(fetches as Handle)?.0, max) {
         out.long(request.id).bytes(request.file.as_bytes()).long(request.offset).long(request.len as u64);

@@ -1,6 +1,6 @@
 //! Triggers: what a host is told of, its own conditions among them.
 
-use crate::entry::{self, Outcome, answer, natives};
+use crate::entry::{self, Outcome, answer, count, natives};
 use crate::events::NOT_CALLED;
 use crate::repair::{event, put_event};
 use crate::store::StoreObject;
@@ -20,6 +20,10 @@ use std::sync::Arc;
 const NAME: &str = "an invariant";
 /// What an invariant comes to that holds.
 const HOLDS: jint = 1;
+/// How much an answer of what fired takes, in bytes: before them all,
+const HEAD_BYTES: usize = 16;
+/// and for each.
+const FIRED_BYTES: usize = 24;
 
 /// A host's invariant. Java's store keeps the object that is called, as of handlers, until it is told of it no more.
 struct HostInvariant {
@@ -90,11 +94,13 @@ natives! {
         Ok(0)
     }
 
-    /// What fired, and how much more.
+    /// What fired, as much as there is room for, as nobody is told of it twice: `lost i64 | whether there is no room for more i32 | count i32`, and
+    /// `trigger i64 | group i32 | source i32 | offset i64` each.
     fn storeFired(store: jlong, into: jlong, capacity: jint) {
-        let (fired, lost) = handles::get::<StoreObject>(store as Handle)?.store.fired();
+        let room = count(capacity.into())?.saturating_sub(HEAD_BYTES) / FIRED_BYTES;
+        let (fired, lost) = handles::get::<StoreObject>(store as Handle)?.store.fired_up_to(room);
         let mut out = Response::default();
-        out.long(lost).int(fired.len() as i32);
+        out.long(lost).int((fired.len() == room).into()).int(fired.len() as i32);
         for one in &fired {
             out.long(one.trigger.number()).int(one.group.0.into());
             put_event(&mut out, one.event);

@@ -9,6 +9,14 @@ import java.util.concurrent.atomic.AtomicReference;
 public final class Fetches extends NativeObject {
     private static final int IDLE_BYTES_MAX = 1 << 20;
 
+    /** Nobody has room for more requests at once, */
+    private static final int REQUESTS_MAX = 8_192;
+    /** each of which takes so many bytes at most. */
+    private static final int REQUEST_BYTES_MAX = 128;
+
+    /** Memory for requests that nobody uses. */
+    private final AtomicReference<Scratch> answers = new AtomicReference<>();
+
     /** Memory that nobody uses: bytes that are brought go through it. */
     private final AtomicReference<Memory> idle = new AtomicReference<>();
 
@@ -73,7 +81,7 @@ public final class Fetches extends NativeObject {
     }
 
     /**
-     * What is wanted now, at most so many requests, what somebody waits for first; waits up to {@code patience} until there is anything.
+     * What is wanted now, at most so many requests and 8,192, what somebody waits for first; waits up to {@code patience} until there is anything.
      * Each request is given once, and answered with {@link #complete} or {@link #fail}, in any order.
      */
     public List<Request> await(int max, Duration patience) {
@@ -86,13 +94,19 @@ public final class Fetches extends NativeObject {
     }
 
     private List<Request> await(Wait wait, int max, Duration patience) {
-        Scratch scratch = new Scratch();
-        scratch.answered(wait.run(handle(), patience.toMillis(), max, scratch.out.address, scratch.out.capacity));
-        List<Request> requests = new ArrayList<>();
-        while (!scratch.isAtEnd()) {
-            requests.add(new Request(scratch));
+        Scratch scratch = Scratch.take(answers);
+        try {
+            // Before any are given out: what there is no room for afterwards would be lost.
+            scratch.room(Math.min(max, REQUESTS_MAX) * REQUEST_BYTES_MAX);
+            scratch.answered(wait.run(handle(), patience.toMillis(), max, scratch.out.address, scratch.out.capacity));
+            List<Request> requests = new ArrayList<>();
+            while (!scratch.isAtEnd()) {
+                requests.add(new Request(scratch));
+            }
+            return requests;
+        } finally {
+            answers.set(scratch);
         }
-        return requests;
     }
 
     /** Has the threads that wait in {@link #await} or {@link #awaitDemanded} return now, with or without anything. */

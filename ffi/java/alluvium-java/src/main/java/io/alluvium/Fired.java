@@ -1,7 +1,13 @@
 package io.alluvium;
 
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+
 /** A trigger that fired ({@link Store#fired}). */
 public final class Fired {
+    private static final int BYTES = 1 << 15;
+
     private final long trigger;
     private final int group;
     private final EventId event;
@@ -12,8 +18,32 @@ public final class Fired {
         event = EventId.read(scratch);
     }
 
-    static Fired read(Scratch scratch) {
-        return new Fired(scratch);
+    /** What fired in a store. It is taken as there is memory for it, as what is taken beyond would be lost. */
+    static List<Fired> all(long store) {
+        List<Fired> all = new ArrayList<>();
+        Scratch scratch = Scratch.take();
+        try {
+            while (take(store, scratch, all)) {
+                scratch.widen(BYTES);
+            }
+        } catch (AlluviumException failed) {
+            // It was closed meanwhile; the caller gets what was taken before.
+            if (all.isEmpty()) {
+                throw failed;
+            }
+        } finally {
+            scratch.give();
+        }
+        return Collections.unmodifiableList(all);
+    }
+
+    /** Adds what there is room for. Says whether there may be more. */
+    private static boolean take(long store, Scratch scratch, List<Fired> all) {
+        scratch.answered(Native.storeFired(store, scratch.out.address, scratch.out.capacity));
+        scratch.takeLong();
+        boolean more = scratch.takeFlag();
+        all.addAll(scratch.takeList(Fired::new));
+        return more;
     }
 
     /** The trigger's number. */

@@ -108,6 +108,22 @@ final class Scratch {
         return begin;
     }
 
+    /** Makes room for an answer of so many bytes. */
+    void room(int bytes) {
+        if (out.capacity < bytes) {
+            out = out.grown(0, bytes);
+        }
+    }
+
+    /** Makes room for an answer of so many bytes, if there is memory for it; else what there is has to do. */
+    void widen(int bytes) {
+        try {
+            room(bytes);
+        } catch (OutOfMemoryError none) {
+            // Whoever calls goes on in smaller steps.
+        }
+    }
+
     /** A handle that a call left at the beginning of {@link #out}. */
     long handle(long result) {
         Failures.check(result);

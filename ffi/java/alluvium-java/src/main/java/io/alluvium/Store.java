@@ -394,14 +394,7 @@ public final class Store extends NativeObject {
 
     /** What fired since this was last asked, in the order in which each writer's events came. What fired beyond the first 65,536 isn't kept. */
     public List<Fired> fired() {
-        Scratch scratch = Scratch.take();
-        try {
-            scratch.answered(Native.storeFired(handle(), scratch.out.address, scratch.out.capacity));
-            scratch.takeLong();
-            return scratch.takeList(Fired::read);
-        } finally {
-            scratch.give();
-        }
+        return Fired.all(handle());
     }
 
     /** Begins a load of about so many sorted records. */

@@ -567,7 +567,7 @@ public final class Writer extends EventsObject {
         try {
             boolean more = popBelow(state, key, below, due);
             if (more) {
-                makeRoom();
+                scratch.widen(POP_BYTES);
             }
             while (more) {
                 more = popBelow(state, key, below, due);
@@ -599,16 +599,6 @@ public final class Writer extends EventsObject {
         }
         due.addAll(Packing.entries(out.bytes(0, (int) len)));
         return more;
-    }
-
-    private void makeRoom() {
-        if (scratch.out.capacity < POP_BYTES) {
-            try {
-                scratch.out = scratch.out.grown(0, POP_BYTES);
-            } catch (OutOfMemoryError none) {
-                // What there is has to do.
-            }
-        }
     }
 
     // Many keys a call.

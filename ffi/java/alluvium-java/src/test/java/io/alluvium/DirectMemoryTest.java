@@ -4,8 +4,14 @@ import static io.alluvium.Fixture.bytes;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 /** Memory outside of Java's heap, where answers go, may run out: nothing is lost then without a word, and nothing stays locked. */
@@ -14,6 +20,8 @@ class DirectMemoryTest {
     public static final class Scarce {
         private static final int ENTRIES = 3_000;
         private static final int LONG = 200_000;
+        private static final int CHUNKS = 10;
+        private static final int CHUNK_BYTES = 256 << 10;
 
         private final Fixture fixture = new Fixture();
         private final State maps = fixture.store.state(StateOptions.map("maps"));
@@ -28,6 +36,8 @@ class DirectMemoryTest {
             scarce.pop();
             scarce.go();
             scarce.ask();
+            scarce.bring();
+            scarce.fire();
             scarce.share();
             scarce.writer.close();
             scarce.fixture.close();
@@ -55,6 +65,13 @@ class DirectMemoryTest {
                     // So it should be.
                 }
             }
+        }
+
+        /** Leaves about so many bytes, less than what a longer answer takes. */
+        private void takeAllBut(int bytes) {
+            ByteBuffer spare = ByteBuffer.allocateDirect(bytes);
+            take();
+            spare.put(0, (byte) 1);
         }
 
         private static void has(boolean isSo, String what) {
@@ -140,6 +157,71 @@ class DirectMemoryTest {
                 finds(AlluviumException.class, () -> writer.poll(ticket));
                 finds(AlluviumException.class, ticket::poll);
             }
+        }
+
+        /** What is wanted of the host is given out when there is room for it. */
+        private void bring() throws Exception {
+            byte[] value = new byte[CHUNK_BYTES];
+            Random random = new Random(1);
+            for (int number = 0; number < CHUNKS; number++) {
+                random.nextBytes(value);
+                writer.put(values, Key.of(name(number)), value);
+            }
+            fixture.checkpoint(2);
+            byte[] manifest;
+            Map<String, byte[]> elsewhere = new HashMap<>();
+            try (CheckpointFiles files = fixture.store.files(2)) {
+                manifest = files.manifest();
+                List<CheckpointFiles.File> list = files.list();
+                for (int place = 0; place < list.size(); place++) {
+                    elsewhere.put(list.get(place).name(), files.read(place, 0, (int) list.get(place).bytes()));
+                }
+            }
+            Path path = fixture.directory.resolve("absent");
+            StoreOptions options = new StoreOptions().fetch(true);
+            try (Store store = Store.restoreAbsent(fixture.engine, path, List.of(manifest), options);
+                    Fetches fetches = store.fetches().orElseThrow()) {
+                // So that they are wanted one by one.
+                for (String file : elsewhere.keySet()) {
+                    for (int number = 0; number < CHUNKS; number++) {
+                        fetches.prefer(file, (long) number * CHUNK_BYTES, 1);
+                    }
+                }
+                takeAllBut(1_200);
+                finds(OutOfMemoryError.class, () -> fetches.await(1_000, Duration.ZERO));
+                taken.clear();
+                List<Fetches.Request> given = fetches.await(1_000, Duration.ZERO);
+                has(given.size() >= CHUNKS, given.size() + " requests");
+                for (Fetches.Request request : given) {
+                    int begin = (int) request.offset();
+                    byte[] file = elsewhere.get(request.file());
+                    fetches.complete(request, Arrays.copyOfRange(file, begin, begin + request.len()));
+                }
+                has(fetches.absentFiles() == 0, "all was asked for");
+            }
+        }
+
+        /** What fired is told, though there is room for little at once. */
+        private void fire() {
+            Fixture traced = new Fixture(new StoreOptions().durability(Durability.CHANGELOG));
+            HandlerId handler = traced.store.handler("nothing", 1, (event, applying) -> {});
+            for (int number = 0; number < ENTRIES; number++) {
+                traced.store.watch(EventId.of(1, 1));
+            }
+            try (Writer events = traced.store.writer()) {
+                events.applyEventOnce(handler, 3, EventId.of(1, 1), bytes("event"));
+            }
+            // The one that the call finds.
+            Scratch.take().give();
+            take();
+            List<Fired> fired = traced.store.fired();
+            taken.clear();
+            has(fired.size() == ENTRIES, fired.size() + " fired");
+            for (int number = 1; number < ENTRIES; number++) {
+                has(fired.get(number).trigger() > fired.get(number - 1).trigger(), "each of them once");
+            }
+            has(traced.store.fired().isEmpty(), "no more fired");
+            traced.close();
         }
 
         /** A call that fails leaves a shared writer to the others. */
