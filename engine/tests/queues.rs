@@ -327,3 +327,46 @@ fn what_was_put_before_a_queue_was_popped_leaves_memory() {
     assert!(left > 256 << 10, "{left} bytes left memory");
     world.empty();
 }
+
+/// A walk looked at all that was put far for each of its batches. It looks at as much as a batch takes, and misses nothing where timers were set
+/// several times, in one epoch or in several, and where some lie in memory as records and others on disk.
+#[test]
+fn walks_in_small_batches_find_what_was_put_far() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new(directory.path(), 0xFA6);
+    for n in 0..40_000 {
+        world.put(n % QUEUES);
+    }
+    for round in 0..2 {
+        world.barrier();
+        (0..4 * QUEUES).for_each(|n| world.pop_below(n % QUEUES));
+        for n in 0..3_000 {
+            let (queue, due) = (n % QUEUES, 15_000 + world.random.below(1_000));
+            let (state, timer, value) = (world.state, world.timer(due), vec![round, n as u8, (n >> 8) as u8]);
+            world.writer().map_put(state, key(queue), &timer, &value).unwrap();
+            world.model[queue].insert(timer, value);
+        }
+    }
+    let ways = [(1, false), (1, true), (7, false), (7, true), (100, false), (100, true)];
+    for (turn, (records_max, reverse)) in ways.into_iter().cycle().take(QUEUES * ways.len()).enumerate() {
+        let (queue, as_writer) = (turn / ways.len(), turn % 3 == 0);
+        let range = if reverse { MapRange::all().reversed() } else { MapRange::all() };
+        let (reader, mut cursor) = (world.store().reader(), Cursor::entries(world.state, key(queue), &range));
+        let (mut out, mut seen) = (Packed::new(records_max, 1 << 20), Vec::new());
+        loop {
+            let more = match as_writer {
+                true => world.writer().fetch(&mut cursor, &mut out).unwrap(),
+                false => reader.fetch(&mut cursor, &mut out).unwrap(),
+            };
+            seen.extend(out.iter().map(|record| (record.user_key.to_vec(), record.value.to_vec())));
+            if !more {
+                break;
+            }
+        }
+        let all = world.model[queue].iter().map(owned);
+        let wanted: Vec<Pair> = if reverse { all.rev().collect() } else { all.collect() };
+        assert!(seen == wanted, "queue {queue}: {} entries, not {}", seen.len(), wanted.len());
+    }
+    world.complete();
+    world.empty();
+}

@@ -208,9 +208,10 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// By user key, and the newest first.
-    fn compare(a: &Self, b: &Self) -> Ordering {
+    /// By user key, the last one first if `reverse`, and of one the newest first.
+    fn compare(a: &Self, b: &Self, reverse: bool) -> Ordering {
         let by_key = a.prefix.cmp(&b.prefix).then_with(|| a.far.entry.user_key.cmp(b.far.entry.user_key));
+        let by_key = if reverse { by_key.reverse() } else { by_key };
         by_key.then(a.age.cmp(&b.age)).then(b.index.cmp(&a.index))
     }
 }
@@ -235,10 +236,10 @@ impl Fars {
 }
 
 /// Leaves the first `count_max`; whether there were more.
-fn cut(found: &mut Vec<Found<'_>>, count_max: usize) -> bool {
+fn cut(found: &mut Vec<Found<'_>>, count_max: usize, reverse: bool) -> bool {
     let is_cut = found.len() > count_max;
     if is_cut {
-        found.select_nth_unstable_by(count_max, Found::compare);
+        found.select_nth_unstable_by(count_max, |a, b| Found::compare(a, b, reverse));
         found.truncate(count_max);
     }
     is_cut
@@ -318,22 +319,37 @@ impl Hot {
     }
 
     /// The newest far put of each user key in a range, in order, as far as they weren't taken, and whether there are more than
-    /// `count_max`.
+    /// `count_max`, older ones of the same user keys included: then fewer may be left.
     pub fn far_between(
+        &self,
+        probe: &Probe<'_>,
+        root: Record,
+        range: (&[u8], Option<&[u8]>),
+        count_max: usize,
+    ) -> (Vec<FarEntry<'_>>, bool) {
+        self.far_from(probe, root, range, count_max, false)
+    }
+
+    /// As [`Hot::far_between`]; from the range's end on, if `reverse`.
+    pub fn far_from(
         &self,
         probe: &Probe<'_>,
         root: Record,
         (from, to): (&[u8], Option<&[u8]>),
         count_max: usize,
+        reverse: bool,
     ) -> (Vec<FarEntry<'_>>, bool) {
         if !self.has_far(root) {
             return (Vec::new(), false);
         }
         let marker = self.marker(probe, false);
-        let prefixes = prefix_of(from)..=to.map_or(u64::MAX, prefix_of);
+        let (mut first, mut last) = (prefix_of(from), to.map_or(u64::MAX, prefix_of));
         let (mut found, mut is_cut) = (Vec::new(), false);
         for (age, (epoch, map)) in self.far_maps(root.at).enumerate() {
-            for (index, prefix) in map.prefixes.iter().enumerate().filter(|&(_, prefix)| prefixes.contains(prefix)) {
+            for (index, prefix) in map.prefixes.iter().enumerate() {
+                if *prefix < first || *prefix > last {
+                    continue;
+                }
                 let entry = map.at(index);
                 let is_inside = entry.user_key >= from && to.is_none_or(|to| entry.user_key < to);
                 let is_gone = || entry.user_key < map.popped.as_slice() || spans::hides(marker, epoch, entry.user_key);
@@ -342,12 +358,19 @@ impl Hot {
                 }
                 // So that no more is held than twice what is wanted.
                 if found.len() / 2 > count_max {
-                    is_cut |= cut(&mut found, count_max);
+                    is_cut |= cut(&mut found, count_max, reverse);
+                    // Whatever lies behind what is left isn't wanted, and isn't looked at.
+                    let left = found.iter().map(|found| found.prefix);
+                    if reverse {
+                        first = left.min().unwrap_or(first);
+                    } else {
+                        last = left.max().unwrap_or(last);
+                    }
                 }
             }
         }
-        is_cut |= cut(&mut found, count_max);
-        found.sort_unstable_by(Found::compare);
+        is_cut |= cut(&mut found, count_max, reverse);
+        found.sort_unstable_by(|a, b| Found::compare(a, b, reverse));
         let mut entries: Vec<FarEntry<'_>> = found.into_iter().map(|found| found.far).collect();
         entries.dedup_by(|older, newest| older.entry.user_key == newest.entry.user_key);
         (entries, is_cut)

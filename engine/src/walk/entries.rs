@@ -170,32 +170,33 @@ impl Entries {
             }
             !stopped
         };
-        if let Some(root) = root {
-            self.visit(&core.hot, &probe, root, (now_ms, committed), &mut take);
-        }
-        if !below {
-            if stopped { self.pass(&last) } else { self.done = true }
+        let limit =
+            root.and_then(|root| self.visit(&core.hot, &probe, root, (now_ms, committed, records_max), &mut take));
+        match (below, limit) {
+            (true, limit) => window.truncated |= limit.is_some(),
+            (false, _) if stopped => self.pass(&last),
+            (false, Some(limit)) => self.pass(&limit),
+            (false, None) => self.done = true,
         }
         core.scratch = scratch;
         Ok(Seen { view: view_of(core, committed), below, hidden })
     }
 
     /// Calls `take` with what memory has of the rest, in its order: a user key's value, or none where it masks one on disk; until it says
-    /// false.
+    /// false, which it does after `count_max` at the latest. Says up to which user key it went at most, where that isn't the end: no more
+    /// of what was put far is looked for.
     fn visit(
         &self,
         hot: &Hot,
         probe: &Probe<'_>,
         root: Record,
-        (now_ms, committed): (u64, bool),
+        (now_ms, committed, count_max): (u64, bool, usize),
         take: &mut impl FnMut(&[u8], Option<&[u8]>) -> bool,
-    ) {
+    ) -> Option<Vec<u8>> {
         let arena = hot.arena();
         let range = (self.from.as_slice(), self.to.as_deref());
-        let mut far = hot.far_between(probe, root, range, usize::MAX).0;
-        if self.reverse {
-            far.reverse();
-        }
+        let (far, is_cut) = hot.far_from(probe, root, range, count_max, self.reverse);
+        let limit = far.last().filter(|_| is_cut).map(|last| last.entry.user_key);
         let mut far = far.into_iter().map(|far| far.entry).peekable();
         let mut goes_on = true;
         let mut visit = |at| {
@@ -205,10 +206,10 @@ impl Entries {
                 true => user_key < self.from.as_slice(),
                 false => self.to.as_deref().is_some_and(|to| user_key >= to),
             };
-            if outside {
+            let comes_before = |of: &[u8]| if self.reverse { of > user_key } else { of < user_key };
+            if outside || limit.is_some_and(comes_before) {
                 return false;
             }
-            let comes_before = |of: &[u8]| if self.reverse { of > user_key } else { of < user_key };
             while goes_on && let Some(entry) = far.next_if(|entry| comes_before(entry.user_key)) {
                 goes_on = take(entry.user_key, Some(entry.value));
             }
@@ -231,6 +232,7 @@ impl Entries {
         while goes_on && let Some(entry) = far.next() {
             goes_on = take(entry.user_key, Some(entry.value));
         }
+        limit.map(<[u8]>::to_vec)
     }
 
     /// Leaves everything up to a user key behind.

@@ -5,6 +5,7 @@ use super::world::World;
 use crate::hot::far::FarWalk;
 use crate::hot::record::Record;
 use crate::hot::{Front, Loaded, Sealed};
+use std::collections::BTreeMap;
 
 /// A map whose front was loaded up to "m", over a disk.
 fn world() -> (World, Address) {
@@ -125,5 +126,43 @@ fn many_become_records_lot_by_lot() {
         let (record, _) = world.hot.find_entry(&probe, root, name(n).as_bytes()).unwrap();
         let wanted = if n < 5 { (&b"1"[..], sealed.epoch) } else { (&b"2"[..], world.hot.current) };
         assert_eq!((world.hot.value_of(record), record.stamp(world.hot.arena())), wanted, "{n}");
+    }
+}
+
+/// A part of what was put far, from either end, is the beginning of all of it; of what comes several times the last one counts.
+#[test]
+fn a_part_of_them_is_the_beginning_of_all() {
+    let (mut world, map) = world();
+    let mut model = BTreeMap::new();
+    let mut random = 0x5EED_u64;
+    for n in 0..600 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // Prefixes of eight bytes that many share.
+        let (user_key, value) = (format!("prefix{}", random % 250), n.to_string());
+        assert!(put(&mut world, &map, &user_key, &value));
+        model.insert(user_key, value);
+        if n == 300 {
+            world.hot.seal(world.hot.current + 1).unwrap();
+        }
+    }
+    let (probe, root) = (world.hot.probe(MAPS, map.0, &map.1, map.2), root(&world, &map));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    for count_max in [1, 2, 10, 100, 1_000] {
+        for (from, to, reverse) in [("", None, false), ("", None, true), ("prefix3", Some("prefix71"), true)] {
+            let range = (from.as_bytes(), to.map(str::as_bytes));
+            let (found, is_cut) = world.hot.far_from(&probe, root, range, count_max, reverse);
+            let found: Vec<_> = found.iter().map(|far| (text(far.entry.user_key), text(far.entry.value))).collect();
+            let inside = |user_key: &String| user_key.as_str() >= from && to.is_none_or(|to| user_key.as_str() < to);
+            let all = model.iter().filter(|(user_key, _)| inside(user_key));
+            let mut wanted: Vec<_> = all.map(|(user_key, value)| (user_key.clone(), value.clone())).collect();
+            if reverse {
+                wanted.reverse();
+            }
+            assert!(is_cut || found.len() == wanted.len(), "{count_max} of {range:?}");
+            assert!(!found.is_empty() && found.len() <= count_max, "{} for {count_max}", found.len());
+            assert_eq!(found, wanted[..found.len()], "{count_max} of {range:?}");
+        }
     }
 }
