@@ -3,8 +3,9 @@
 
 use alluvium::{
     Barrier, CheckpointSource, Class, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange, Merge, MergeOperator,
-    State, StateOptions, Store, StoreOptions, Writer,
+    Scope, State, StateOptions, Store, StoreOptions, Writer,
 };
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -176,6 +177,76 @@ fn a_panic_in_a_compaction_that_was_asked_for_leaves_the_store_in_order() {
     assert_eq!(writer.get(state, low_key(&store)).unwrap().unwrap(), b"boomboom");
     drop(writer);
     store.close().unwrap();
+}
+
+thread_local! {
+    /// How often this thread was asked to join operands since it began with the operation that it is at.
+    static JOINED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Joins operands, and panics where an operation comes to it for a second time: that has waited for memory in between.
+#[derive(Debug)]
+struct PanicsAgain;
+
+impl Merge for PanicsAgain {
+    fn name(&self) -> &str {
+        "panics again"
+    }
+
+    fn merge(&self, older: &[u8], newer: &[u8], out: &mut Vec<u8>) {
+        JOINED.set(JOINED.get() + 1);
+        assert!(JOINED.get() < 2, "a fault of the host");
+        out.extend(older);
+        out.extend(newer);
+    }
+}
+
+/// An operation that waits for memory is between two of its steps, and rollbacks wait for its end. One in which the host's code panicked
+/// never ended, and rollbacks failed for good.
+#[test]
+fn an_operation_that_panics_after_it_waited_for_memory_has_ended() {
+    let path = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let operator = MergeOperator::User(Arc::new(PanicsAgain));
+    let store = Store::create(&engine, path.path(), StoreOptions { retained_checkpoints: 4, ..options() }).unwrap();
+    let [state, other] =
+        [StateOptions::merging("m", operator), StateOptions::value("v")].map(|of| store.state(of).unwrap());
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.put(other, store.key(b"k"), b"before").unwrap();
+    checkpoint(&store, 1);
+    writer.put(other, store.key(b"k"), b"after").unwrap();
+
+    let (mut joined, mut panicked) = (Vec::new(), Vec::new());
+    for i in 0..100_000_u32 {
+        let name = i.to_be_bytes();
+        writer.merge(state, store.key(&name), &[1; 1_000]).unwrap();
+        JOINED.set(0);
+        match catch_unwind(AssertUnwindSafe(|| writer.merge(state, store.key(&name), &[2; 1_000]))) {
+            Ok(outcome) => outcome.map(|()| joined.push(name)).unwrap(),
+            Err(_) => panicked.push(name),
+        }
+        if panicked.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(panicked.len(), 3, "after {} that did not", joined.len());
+    // It hadn't changed anything, and what comes after it is done.
+    checkpoint(&store, 2);
+    for (names, wanted) in [(&panicked, vec![1; 1_000]), (&joined, [[1; 1_000], [2; 1_000]].concat())] {
+        for name in names {
+            JOINED.set(0);
+            assert_eq!(writer.get(state, store.key(name)).unwrap().unwrap(), wanted);
+        }
+    }
+    // The host's function of an update, which is called once.
+    let update = || writer.update(other, store.key(b"k"), |_| -> Option<Vec<u8>> { panic!("a fault of the host") });
+    assert!(catch_unwind(AssertUnwindSafe(update)).is_err());
+    assert_eq!(writer.get(other, store.key(b"k")).unwrap().unwrap(), b"after");
+    checkpoint(&store, 3);
+    store.rollback(&Scope::groups(store.range()), 1).unwrap();
+    assert_eq!(writer.get(other, store.key(b"k")).unwrap().unwrap(), b"before");
+    assert_eq!(writer.get(state, store.key(&joined[0])).unwrap(), None);
+    checkpoint(&store, 4);
 }
 
 #[test]

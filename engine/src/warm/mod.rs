@@ -495,3 +495,6 @@ fn stack_of(layers: &[Layer]) -> Stack {
     }
     Stack { layers: layers.len() as u32, digest: crate::checksum::digest(&bytes) }
 }
+
+#[cfg(test)]
+mod tests;
