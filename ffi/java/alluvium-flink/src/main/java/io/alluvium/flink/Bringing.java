@@ -191,7 +191,7 @@ final class Bringing implements Closeable {
         }
     }
 
-    /** Ends the threads, and waits for them. */
+    /** Ends the threads, and waits for them. Whoever waits for a file fails, as nobody brings it any more. */
     @Override
     public void close() {
         closed = true;
@@ -207,7 +207,11 @@ final class Bringing implements Closeable {
                 }
             }
         }
-        fetches.close();
+        try {
+            fetches.cancelWaits();
+        } finally {
+            fetches.close();
+        }
         if (interrupted) {
             Thread.currentThread().interrupt();
         }

@@ -3,6 +3,8 @@ package io.alluvium.flink;
 import io.alluvium.Cursor;
 import io.alluvium.KeyGroupRange;
 import io.alluvium.Reader;
+import io.alluvium.RetryException;
+import io.alluvium.Status;
 import io.alluvium.Store;
 import io.alluvium.Writer;
 import java.io.IOException;
@@ -25,6 +27,8 @@ import org.slf4j.LoggerFactory;
  */
 final class OpenStore implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(OpenStore.class);
+    /** So long a query is waited for, about, when everything is closed. */
+    private static final int QUERY_MS_MAX = 10_000;
 
     final Store store;
     final Writer writer;
@@ -135,9 +139,35 @@ final class OpenStore implements AutoCloseable {
     /** The task is over whatever comes of it, and its directory goes; so a problem is told to nobody but the log. */
     private void quietly(String what, AutoCloseable closeable) {
         try {
-            closeable.close();
+            closePatiently(closeable);
         } catch (Exception e) {
             LOG.warn("The {} of {} was not closed well", what, storeDirectory, e);
+        }
+    }
+
+    /** A query of another thread may just be under way: were the reader left open for it, store and engine would be too, with the slot's memory. */
+    private static void closePatiently(AutoCloseable closeable) throws Exception {
+        boolean interrupted = false;
+        try {
+            for (int left = QUERY_MS_MAX; ; left--) {
+                try {
+                    closeable.close();
+                    return;
+                } catch (RetryException e) {
+                    if (left == 0 || e.status() != Status.IN_USE) {
+                        throw e;
+                    }
+                }
+                try {
+                    Thread.sleep(1);
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
         }
     }
 
