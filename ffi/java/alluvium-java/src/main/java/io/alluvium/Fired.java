@@ -23,8 +23,13 @@ public final class Fired {
         List<Fired> all = new ArrayList<>();
         Scratch scratch = Scratch.take();
         try {
-            while (take(store, scratch, all)) {
+            boolean more = take(store, scratch, all);
+            if (more) {
+                // Once: to be told that there is no memory takes long.
                 scratch.widen(BYTES);
+            }
+            while (more) {
+                more = take(store, scratch, all);
             }
         } catch (AlluviumException failed) {
             // It was closed meanwhile; the caller gets what was taken before.
