@@ -1,7 +1,7 @@
 //! The engines that `compare` compares, each behind the same few operations of keyed state.
 //!
 //! A workload is written once, for any [`Backend`], and so is the check of its answers. What an engine does better in its own way
-//! it does in its own way: [`ours`] has states, [`hash`] has one map for each; the rest are ordered key-value stores ([`kv`]),
+//! it does in its own way: [`ours`] has states, [`hash`] has one map for each, [`heap`] has timers only; the rest are ordered key-value stores ([`kv`]),
 //! which keep state as Flink keeps it in RocksDB.
 
 mod btree;
@@ -10,6 +10,7 @@ pub mod faulty;
 #[cfg(feature = "peers")]
 mod fjall;
 mod hash;
+mod heap;
 mod kv;
 #[cfg(feature = "peers")]
 mod lmdb;
@@ -25,6 +26,7 @@ use alluvium::{KeyGroup, KeyGroupRange};
 use std::path::PathBuf;
 
 pub use hash::Hash;
+pub use heap::Heap;
 pub use ours::Ours;
 /// All by a `BTreeMap`.
 pub type BTree = kv::Keyed<btree::BTree>;

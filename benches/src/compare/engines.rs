@@ -1,6 +1,6 @@
 //! The engines by name.
 
-use crate::backends::{BTree, Backend, Hash, Ours};
+use crate::backends::{BTree, Backend, Hash, Heap, Ours};
 #[cfg(feature = "peers")]
 use crate::backends::{Fjall, Lmdb, Redb, RocksFlink, RocksTuned};
 use crate::harness::{Outcome, wrong};
@@ -32,6 +32,8 @@ pub enum Engine {
     Hashmap,
     /// `BTreeMap<Box<[u8]>, Vec<u8>>`: nothing of it is durable.
     Btreemap,
+    /// A `BinaryHeap` of timers with a set of them: nothing of it is durable.
+    Heap,
 }
 
 /// What can be done with any engine.
@@ -73,7 +75,7 @@ impl Engine {
 
     /// Whether it has anything after a crash.
     pub fn is_durable(self) -> bool {
-        !matches!(self, Self::Hashmap | Self::Btreemap)
+        !matches!(self, Self::Hashmap | Self::Btreemap | Self::Heap)
     }
 }
 
@@ -94,6 +96,7 @@ impl Runner for Engine {
             Self::Faster => wrong("FASTER is run by alluvium-bench-faster"),
             Self::Hashmap => job.run::<Hash>(),
             Self::Btreemap => job.run::<BTree>(),
+            Self::Heap => job.run::<Heap>(),
         }
     }
 }

@@ -156,7 +156,7 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
         // Who comes first has an idle disk: each in turn.
         let (first, others) = engines.split_at(repeat as usize % engines.len().max(1));
         for engine in others.iter().chain(first) {
-            if cases::is_about_disk(case) && !engine.is_durable() {
+            if !cases::is_for(case, *engine) {
                 continue;
             }
             let cap = cap.filter(|_| !cases::is_in_memory(case));

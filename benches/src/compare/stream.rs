@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Parts that the events come in: a run ends with one of them, and answers are compared at their ends.
 pub const SEGMENTS: usize = 480;
+/// As many times does [`Pace::Between`] have a checkpoint's place, in all events.
+pub const PLACES: usize = SEGMENTS / CHECKPOINT_SEGMENTS;
 /// The closed loop leaves the rest to the open one.
 const CLOSED_SEGMENTS: usize = 320;
 /// Between checkpoints, where all engines have the same time.
@@ -26,15 +28,26 @@ const OPEN_LOAD: f64 = 0.7;
 /// Events of that long come together in the open loop.
 const GROUP: Duration = Duration::from_micros(20);
 
+/// What ends the closed loop, and where checkpoints are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// All engines have the same time, and checkpoints by the clock.
+    Time,
+    /// They have the same events, and checkpoints at the same places: where state grows with every event, engines that are faster would
+    /// have more of it.
+    Events,
+    /// As that, but no checkpoint is anywhere else, so there is no open loop: what is written is what the state between two
+    /// of these places costs.
+    Between,
+}
+
 /// A workload to be measured with some engine.
 #[derive(Debug)]
 pub struct Stream<'a, W> {
     pub workload: W,
     pub place: Place,
     pub sizes: &'a Sizes,
-    /// Whether the closed loop is over after so many events, and not after so long: where state grows with every event, engines
-    /// that are faster would have more of it.
-    pub is_fixed: bool,
+    pub pace: Pace,
 }
 
 /// A run in progress.
@@ -42,7 +55,7 @@ struct Running<'a, B, W: Workload> {
     backend: B,
     workload: W,
     sizes: &'a Sizes,
-    is_fixed: bool,
+    pace: Pace,
     answers: Answers,
     events: Vec<W::Event>,
     digests: Vec<u64>,
@@ -60,7 +73,7 @@ impl<W: Workload> Job for Stream<'_, W> {
             backend: B::open(&Place { tables: self.workload.tables(), ..self.place })?,
             workload: self.workload,
             sizes: self.sizes,
-            is_fixed: self.is_fixed,
+            pace: self.pace,
             answers: Answers::default(),
             events: Vec::new(),
             digests: Vec::new(),
@@ -71,7 +84,9 @@ impl<W: Workload> Job for Stream<'_, W> {
         run.backend.checkpoint()?;
         figures.load_s = started.elapsed().as_secs_f64();
         run.closed(&mut figures)?;
-        run.open(&mut figures)?;
+        if self.pace != Pace::Between {
+            run.open(&mut figures)?;
+        }
         run.finish(&mut figures, &path, before_bytes)?;
         Ok(figures)
     }
@@ -94,11 +109,30 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
 
     /// Whether a checkpoint is to begin, in the closed loop.
     fn is_checkpoint_due(&mut self, is_first_of_segment: bool) -> bool {
-        if self.is_fixed {
-            let made = self.digests.len();
-            return is_first_of_segment && made > 0 && made.is_multiple_of(CHECKPOINT_SEGMENTS);
+        match self.pace {
+            Pace::Time => self.checkpoints.is_due(),
+            Pace::Events => is_first_of_segment && self.is_at_place(),
+            Pace::Between => false,
         }
-        self.checkpoints.is_due()
+    }
+
+    /// Whether all segments before one of the places where checkpoints are were done, and no other.
+    fn is_at_place(&self) -> bool {
+        let made = self.digests.len();
+        made > 0 && made.is_multiple_of(CHECKPOINT_SEGMENTS)
+    }
+
+    /// [`Pace::Between`]: a checkpoint of what is there between two segments.
+    fn checkpoint_between(&mut self, figures: &mut Figures) -> Outcome {
+        if self.workload.live_bytes() > 0 {
+            return wrong("something is left where a checkpoint is");
+        }
+        while !self.backend.checkpoint_is_complete()? {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        self.backend.begin_checkpoint()?;
+        figures.checkpoints += 1;
+        Ok(())
     }
 
     /// As fast as it goes.
@@ -108,9 +142,10 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         let batch = self.workload.batch();
         let (operations, cpu) = (self.answers.operations, usage::cpu());
         let (mut generating, mut index) = (Duration::ZERO, 0);
-        let limit = self.sizes.closed * if self.is_fixed { FIXED_TIMES } else { 1 };
+        let limit = self.sizes.closed * if self.pace == Pace::Time { 1 } else { FIXED_TIMES };
         self.checkpoints = Every::new(CHECKPOINT_EVERY);
-        while self.digests.len() < CLOSED_SEGMENTS && time < limit {
+        let is_over = |run: &Self, time| time >= limit && (run.pace != Pace::Between || run.is_at_place());
+        while self.digests.len() < CLOSED_SEGMENTS && !is_over(self, time) {
             let making = usage::thread_cpu();
             self.next_segment();
             generating += usage::thread_cpu() - making;
@@ -128,10 +163,13 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
                     figures.checkpoints += 1;
                 }
             }
+            self.digests.push(self.answers.digest());
+            if self.pace == Pace::Between && self.is_at_place() {
+                self.checkpoint_between(figures)?;
+            }
             time += started.elapsed();
             self.events = segment;
             events += self.events.len() as u64;
-            self.digests.push(self.answers.digest());
         }
         let cpu = usage::cpu() - cpu - generating;
         (figures.events, figures.closed_s) = (events, time.as_secs_f64());
@@ -184,7 +222,10 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         std::thread::sleep(self.sizes.settle);
         figures.written_bytes = usage::written_bytes() - before_bytes;
         figures.write_amplification = figures.written_bytes as f64 / (self.answers.logical_bytes as f64).max(1.0);
-        figures.space_amplification = tree_bytes(path)? as f64 / (self.workload.live_bytes() as f64).max(1.0);
+        // Where nothing lives there is no ratio.
+        if self.workload.live_bytes() > 0 {
+            figures.space_amplification = tree_bytes(path)? as f64 / self.workload.live_bytes() as f64;
+        }
         let mut seen = Answers::default();
         self.workload.check(&mut self.backend, &mut seen)?;
         figures.checks = vec![seen.digest()];
@@ -221,7 +262,7 @@ impl<W: Workload> Job for Oracle<W> {
             backend: B::open(&Place { tables, ..self.place })?,
             workload: self.workload,
             sizes: &Sizes::QUICK,
-            is_fixed: false,
+            pace: Pace::Time,
             answers: Answers::default(),
             events: Vec::new(),
             digests: Vec::new(),

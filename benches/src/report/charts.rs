@@ -22,6 +22,7 @@ const fn colour(engine: &str) -> RGBColor {
         b"faster" => RGBColor(200, 80, 130),
         b"hashmap" => RGBColor(110, 110, 110),
         b"btreemap" => RGBColor(170, 170, 170),
+        b"heap" => RGBColor(140, 140, 140),
         _ => BLACK,
     }
 }

@@ -121,7 +121,7 @@ pub const OURS: &str = "alluvium";
 
 /// Whether an engine is there to show what memory alone could do.
 pub fn is_ceiling(engine: &str) -> bool {
-    engine == "hashmap" || engine == "btreemap"
+    matches!(engine, "hashmap" | "btreemap" | "heap")
 }
 
 /// Writes the table and the charts.

@@ -26,6 +26,8 @@ pub struct Timed {
     random: Random,
     late: Late,
     made: u64,
+    /// How long nothing came, in all.
+    rested_ms: u64,
 }
 
 /// Which events are late.
@@ -39,7 +41,7 @@ pub struct Late {
 
 impl Timed {
     pub fn new(draw: Draw, late: Late, seed: u64) -> Self {
-        Self { draw, random: Random::new(seed), late, made: 0 }
+        Self { draw, random: Random::new(seed), late, made: 0, rested_ms: 0 }
     }
 
     /// The next event.
@@ -48,7 +50,13 @@ impl Timed {
         let late_ms = if is_late { self.random.below(self.late.ms) } else { 0 };
         let (number, op) = (self.made, Op::of(self.draw.next(&mut self.random)));
         self.made += 1;
-        Event { number, op, time_ms: START_MS + number * 1000 / EVENTS_PER_S - late_ms }
+        let time_ms = START_MS + self.rested_ms + number * 1000 / EVENTS_PER_S - late_ms;
+        Event { number, op, time_ms }
+    }
+
+    /// Nothing comes for so long.
+    pub fn rest(&mut self, ms: u64) {
+        self.rested_ms += ms;
     }
 
     /// One of two, by chance.

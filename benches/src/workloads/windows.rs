@@ -1,4 +1,4 @@
-//! Windows in event time: `tumble-inc`, `tumble-list` and `slide-inc` (Gadget's recipes, EuroSys 2022: an aggregate is read and
+//! Windows in event time: `tumble-inc`, `tumble-list`, `tumble-between` and `slide-inc` (Gadget's recipes, EuroSys 2022: an aggregate is read and
 //! written for each window of an event, a list is appended to; a window that ends is read and removed).
 
 use super::removed::Removed;
@@ -24,6 +24,8 @@ pub struct Shape {
     pub list: bool,
     /// Events.
     pub events: u64,
+    /// After each so many of them nothing comes until all windows have ended; 0: that never is.
+    pub rest_every: u64,
 }
 
 const LATE: Late = Late { one_in: 50, ms: 3_000 };
@@ -64,6 +66,11 @@ impl Windows {
             fired: 0,
             removed: Removed::default(),
         }
+    }
+
+    /// Whether nothing comes after an event until all windows have ended.
+    fn rests_behind(&self, event: &Event) -> bool {
+        self.shape.rest_every > 0 && (event.number + 1).is_multiple_of(self.shape.rest_every)
     }
 
     /// Ends windows whose end the watermark has passed.
@@ -179,7 +186,14 @@ impl Workload for Windows {
     }
 
     fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
-        out.extend((0..count).map(|_| self.timed.next()));
+        for _ in 0..count {
+            let event = self.timed.next();
+            if self.rests_behind(&event) {
+                // The next event, late as it may be, is in no window that ended.
+                self.timed.rest(self.shape.size_ms + LATE.ms);
+            }
+            out.push(event);
+        }
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
@@ -195,6 +209,9 @@ impl Workload for Windows {
             }
             if let Some(now_ms) = self.watermark.follow(event.time_ms) {
                 self.fire(backend, now_ms, answers)?;
+            }
+            if self.rests_behind(event) {
+                self.fire(backend, u64::MAX, answers)?;
             }
         }
         Ok(())
