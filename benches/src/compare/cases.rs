@@ -249,6 +249,9 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
     if let Some((_, what)) = STATE_OPS.iter().find(|(name, _)| *name == case) {
         return with.workload(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000), seed));
     }
+    if let Some(shape) = windows_of(case, quick) {
+        return with.workload(Windows::new(shape, seed));
+    }
     match case {
         "rmw-hot" | "rmw-hot-memory" => with.workload(rmw(hot(true, 1))),
         "rmw-hot-uniform" => with.workload(rmw(hot(false, 1))),
@@ -257,10 +260,6 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "rmw-cold-zipf" => with.workload(rmw(cold(true, 1))),
         "rmw-cold-uniform-batched" => with.workload(rmw(cold(false, 256))),
         "rmw-cold-zipf-batched" => with.workload(rmw(cold(true, 256))),
-        "tumble-inc" => with.workload(Windows::new(window(5, 5, 256, false, quick(960_000, 38_400_000)), seed)),
-        "tumble-list" => with.workload(Windows::new(window(5, 5, 100, true, quick(960_000, 28_800_000)), seed)),
-        "tumble-between" => with.workload(Windows::new(between(quick(480_000, 9_600_000)), seed)),
-        "slide-inc" => with.workload(Windows::new(window(60, 10, 64, false, quick(480_000, 9_600_000)), seed)),
         "session" => with.workload(Sessions::new(200_000, quick(480_000, 14_400_000), seed)),
         "interval-join" => with.workload(join(1)),
         "interval-join-batched" => with.workload(join(32)),
@@ -268,9 +267,7 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "nexmark-batched" => with.workload(nexmark(false, 32)),
         "nexmark-cold" => with.workload(nexmark(true, 1)),
         "nexmark-cold-batched" => with.workload(nexmark(true, 64)),
-        "timers" | "timers-memory" => {
-            with.workload(Timers::new(quick(1_000_000, TIMERS), quick(960_000, 9_600_000), seed))
-        }
+        "timers" | "timers-memory" => with.workload(timers(quick, seed)),
         "real-replay" => with.workload(Flights::years(years, sizes.part)?),
         "real-replay-killed" => with.killed(Flights::years(years, sizes.part)?, seed),
         "rmw-hot-two-threads" => with.job(TwoThreads { place: with.place.clone(), sizes, seed }),
@@ -279,6 +276,21 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
         "rescale" => with.job(Rescale { place: with.place.clone(), sizes, seed }),
         _ => wrong(format!("no case is called {case}; there are {}", names().join(", "))),
     }
+}
+
+/// The windows of a case; `quick` chooses how many events there are.
+fn windows_of(case: &str, quick: impl Fn(u64, u64) -> u64) -> Option<windows::Shape> {
+    Some(match case {
+        "tumble-inc" => window(5, 5, 256, false, quick(960_000, 38_400_000)),
+        "tumble-list" => window(5, 5, 100, true, quick(960_000, 28_800_000)),
+        "tumble-between" => between(quick(480_000, 9_600_000)),
+        "slide-inc" => window(60, 10, 64, false, quick(480_000, 9_600_000)),
+        _ => return None,
+    })
+}
+
+fn timers(quick: impl Fn(u64, u64) -> u64, seed: u64) -> Timers {
+    Timers::new(quick(1_000_000, TIMERS), quick(960_000, 9_600_000), seed)
 }
 
 /// Windows over 100,000 keys.
