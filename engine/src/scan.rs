@@ -110,7 +110,8 @@ pub(crate) fn map(
             tree.ascend(arena, Some(&from), |at| {
                 let record = Record::load(arena, at);
                 let user_key = record.area(arena);
-                end.is_none_or(|end| (prefix_of(user_key), user_key) < end) && scan.hot(record)
+                end.is_none_or(|end| (prefix_of(user_key), user_key) < end)
+                    && if scan.cold.is_none() { scan.take(record, user_key) } else { scan.hot(record) }
             });
         }
     }
@@ -254,9 +255,16 @@ impl Scan<'_> {
                 std::cmp::Ordering::Greater => break,
             }
         }
+        self.take(record, user_key)
+    }
+
+    /// Takes an entry of memory that nothing comes before; false to stop.
+    #[inline]
+    fn take(&mut self, record: Record, user_key: &[u8]) -> bool {
         if self.stopped {
             return false;
         }
+        let arena = self.core.hot.arena();
         let live = record.kind() == ENTRY && !is_expired(record.expiry_ms(arena), self.core.hot.now_ms);
         if live {
             self.stopped = (self.visit)(user_key, self.core.hot.value_of(record)).is_break();
