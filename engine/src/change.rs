@@ -309,7 +309,7 @@ pub(crate) fn map_put_until(
         core.log(def.id, key, Change::MapPut(user_key, value), None);
         return Ok(());
     }
-    let found = core.hot.find_entry(probe, root, user_key);
+    let found = core.hot.find_entry_by_order(probe, root, user_key);
     let below = match found {
         Some(_) => Below::Perhaps,
         // One that was put far may be on its way to the disk.

@@ -3,7 +3,6 @@
 //! prefetching).
 
 use crate::hot::Hot;
-use crate::hot::order::fetch_node;
 use crate::hot::record::{ROOT, Record};
 use crate::hot::table::Head;
 use crate::platform::arena::{Arena, Ref};
@@ -43,7 +42,7 @@ impl Hot {
         for (head, hash) in heads() {
             let Some(record) = head.first_alike(arena, hash).map(|at| Record::load(arena, at)) else { continue };
             if record.kind() == ROOT {
-                fetch_node(arena, self.tree(record).root);
+                self.tree(record).fetch_root(arena);
             } else {
                 fetch_value(arena, record, 0..BEGINNING_BYTES);
             }

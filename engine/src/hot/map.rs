@@ -47,6 +47,17 @@ impl Hot {
         Some((Record::load(arena, at), place))
     }
 
+    /// As [`Hot::find_entry`], for who is about to put: what a map of few entries doesn't have, its order says as well, which is looked into
+    /// anyway. Meanwhile the bucket is fetched.
+    #[inline]
+    pub fn find_entry_by_order(&self, probe: &Probe<'_>, root: Record, user_key: &[u8]) -> Option<(Record, Place)> {
+        if self.tree(root).lacks(self.arena(), user_key) {
+            debug_assert!(self.find_entry(probe, root, user_key).is_none(), "an entry was missing from its order");
+            return None;
+        }
+        self.find_entry(probe, root, user_key)
+    }
+
     /// The map's container, made where there is none.
     pub fn root_or_new(&mut self, probe: &Probe<'_>) -> Result<Record, OutOfMemory> {
         if let Some((root, _)) = self.find_root(probe) {
@@ -71,7 +82,8 @@ impl Hot {
 
     /// The order of a map's entries.
     pub fn tree(&self, root: Record) -> Tree {
-        Tree { root: self.arena().word(root.value_at()).load(Ordering::Relaxed) as Ref }
+        let at = self.arena().word(root.value_at()).load(Ordering::Relaxed) as Ref;
+        Tree { root: at, entries: self.entries(root) as usize }
     }
 
     pub(super) fn set_tree(&self, root: Record, tree: Tree) {

@@ -33,10 +33,12 @@ const MERGED_MAX: usize = CAPACITY_MAX * 3 / 4;
 const AHEAD: usize = 12;
 
 /// The tree's root, as a map's container keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Tree {
     /// The root node; [`NONE`] while the tree is empty.
     pub root: Ref,
+    /// How many entries there are, about; 0 where that isn't known. By it the root is fetched: no more of it than is likely used.
+    pub entries: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +166,24 @@ impl Node {
         })
     }
 
+    /// Calls `visit` with the entries of a leaf from the `first`-th on until it says false.
+    fn ascend(self, arena: &Arena, first: usize, mut visit: impl FnMut(Ref) -> bool) {
+        (first..self.count.min(first + AHEAD)).for_each(|ahead| arena.prefetch(self.child(arena, ahead)));
+        for index in first..self.count {
+            if index + AHEAD < self.count {
+                arena.prefetch(self.child(arena, index + AHEAD));
+            }
+            if !visit(self.child(arena, index)) {
+                return;
+            }
+        }
+    }
+
+    /// Whether the `index`-th child of a leaf is the entry with this key.
+    fn has(self, arena: &Arena, index: usize, key: &[u8]) -> bool {
+        index < self.count && self.compare(arena, index, prefix_of(key), key) == Order::Equal
+    }
+
     /// How many children compare below `key` (`or_equal`: below or equal).
     fn rank(self, arena: &Arena, key: &[u8], or_equal: bool) -> usize {
         let prefix = prefix_of(key);
@@ -181,10 +201,10 @@ impl Node {
     }
 }
 
-/// Fetches a whole node into the cache: a search in it would wait for several of its lines, one after the other.
-pub(super) fn fetch_node(arena: &Arena, at: Ref) {
+/// Fetches a node of a capacity into the cache: a search in it would wait for several of its lines, one after the other.
+fn fetch_node(arena: &Arena, at: Ref, capacity: usize) {
     const LINE_WORDS: usize = 8;
-    (0..node_bytes(CAPACITY_MAX) / 8).step_by(LINE_WORDS).for_each(|line| arena.prefetch(at + line as Ref));
+    (0..node_bytes(capacity) / 8).step_by(LINE_WORDS).for_each(|line| arena.prefetch(at + line as Ref));
 }
 
 /// Fetches a node's head and the first of its references into the cache.
@@ -205,12 +225,40 @@ fn compare_entry(arena: &Arena, entry: Ref, key: &[u8]) -> Order {
 type Path = Vec<(Node, usize)>;
 
 impl Tree {
+    /// Fetches the root into the cache.
+    #[inline]
+    pub fn fetch_root(self, arena: &Arena) {
+        fetch_node(arena, self.root, self.root_capacity());
+    }
+
+    /// For how many entries there is room in the root, most likely: leaves grow by twice.
+    const fn root_capacity(self) -> usize {
+        if self.entries == 0 || self.entries > CAPACITY_MAX / 2 { CAPACITY_MAX } else { self.entries * 2 }
+    }
+
+    /// The leaf that is all of the tree; `None` where there are more nodes, or none.
+    #[inline]
+    fn only_leaf(self, arena: &Arena) -> Option<Node> {
+        if self.root == NONE {
+            return None;
+        }
+        self.fetch_root(arena);
+        Some(Node::load(arena, self.root)).filter(|node| node.leaf)
+    }
+
+    /// Whether there is no entry with this key, where one leaf tells; false also where more would have to be looked at.
+    #[inline]
+    pub fn lacks(self, arena: &Arena, key: &[u8]) -> bool {
+        let lacks = |leaf: Node| !leaf.has(arena, leaf.rank(arena, key, false), key);
+        self.root == NONE || self.only_leaf(arena).is_some_and(lacks)
+    }
+
     /// The way to the leaf that a key is in or would be; empty where there is none, which only an empty tree has.
     fn descend(self, arena: &Arena, key: &[u8]) -> Path {
         let mut path = Vec::with_capacity(6);
         let mut at = self.root;
         while at != NONE {
-            fetch_node(arena, at);
+            fetch_node(arena, at, if at == self.root { self.root_capacity() } else { CAPACITY_MAX });
             let node = Node::load(arena, at);
             if node.leaf {
                 path.push((node, node.rank(arena, key, false)));
@@ -232,6 +280,11 @@ impl Tree {
             let mut leaf = Node::new(memory, CAPACITIES[0], true)?;
             leaf.insert_at(memory.arena(), 0, prefix_of(key), entry);
             self.root = leaf.at;
+            return Ok(());
+        }
+        if let Some(mut leaf) = self.only_leaf(memory.arena()).filter(|leaf| leaf.count < leaf.capacity) {
+            let index = leaf.rank(memory.arena(), key, false);
+            leaf.insert_at(memory.arena(), index, prefix_of(key), entry);
             return Ok(());
         }
         let mut path = self.descend(memory.arena(), key);
@@ -331,10 +384,18 @@ impl Tree {
 
     /// Takes the entry with this key out; false where there is none.
     pub fn remove(&mut self, memory: &mut Memory, key: &[u8]) -> bool {
+        if let Some(mut leaf) = self.only_leaf(memory.arena()).filter(|leaf| leaf.count > 1) {
+            let index = leaf.rank(memory.arena(), key, false);
+            let is_there = leaf.has(memory.arena(), index, key);
+            if is_there {
+                leaf.remove_at(memory.arena(), index);
+            }
+            return is_there;
+        }
         let mut path = self.descend(memory.arena(), key);
         let Some((mut leaf, index)) = path.pop() else { return false };
         let arena = memory.arena();
-        if index >= leaf.count || leaf.compare(arena, index, prefix_of(key), key) != Order::Equal {
+        if !leaf.has(arena, index, key) {
             return false;
         }
         leaf.remove_at(arena, index);
@@ -361,9 +422,7 @@ impl Tree {
     /// Makes the entry with this key refer to another record of the same key; false where there is none.
     pub fn swing(&self, arena: &Arena, key: &[u8], to: Ref) -> bool {
         match self.descend(arena, key).last() {
-            Some(&(leaf, index))
-                if index < leaf.count && leaf.compare(arena, index, prefix_of(key), key) == Order::Equal =>
-            {
+            Some(&(leaf, index)) if leaf.has(arena, index, key) => {
                 leaf.set_child(arena, index, to);
                 true
             }
@@ -373,6 +432,9 @@ impl Tree {
 
     /// Calls `visit` with the entries from `from` upwards (`None`: from the first) until it says false.
     pub fn ascend(&self, arena: &Arena, from: Option<&[u8]>, mut visit: impl FnMut(Ref) -> bool) {
+        if let Some(leaf) = self.only_leaf(arena) {
+            return leaf.ascend(arena, from.map_or(0, |from| leaf.rank(arena, from, false)), visit);
+        }
         let mut path = match from {
             Some(from) => self.descend(arena, from),
             None => self.edge(arena, false),

@@ -4,7 +4,7 @@ use super::{Random, memory, with_seeds};
 use crate::hot::Memory;
 use crate::hot::order::Tree;
 use crate::hot::record::{ENTRY, Parts, Record};
-use crate::platform::arena::Ref;
+use crate::platform::arena::{NONE, Ref};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
@@ -100,7 +100,7 @@ impl Pair {
 
     fn take_apart(mut self) {
         self.cut(&[], None, 100);
-        assert_eq!(self.tree, Tree::default());
+        assert_eq!(self.tree.root, NONE);
         assert_eq!(self.memory.used_bytes(), 0, "nodes were left over");
     }
 }
@@ -195,7 +195,7 @@ fn loads_in_order_and_pops_from_the_ends() {
         while let Some(last) = pair.model.keys().next_back().cloned() {
             pair.remove(&last);
         }
-        assert_eq!(pair.tree, Tree::default());
+        assert_eq!(pair.tree.root, NONE);
         pair.take_apart();
     }
 }
@@ -253,7 +253,7 @@ fn a_way_that_leads_nowhere_ends() {
         let (at, _) = memory.allocate_index(8 + 40 * 12).unwrap();
         // An inner node whose children are none: new memory is of zeros.
         memory.arena().word(at).store(count | CAPACITY << 16, Ordering::Relaxed);
-        let mut tree = Tree { root: at };
+        let mut tree = Tree { root: at, ..Tree::default() };
         for key in [&b""[..], b"\0\0\0\0\0\0\0\0", b"a key that is longer"] {
             assert!(!tree.swing(memory.arena(), key, 8));
             assert!(!tree.remove(&mut memory, key));
