@@ -31,6 +31,14 @@ const RUN_BYTES_MIN: usize = 1 << 10;
 /// With each run so many records leave memory that lie behind it, at most: some milliseconds.
 const SHED_MAX: usize = 8_192;
 
+/// What was taken out of a map, by an operation that may find no memory in its middle and go on.
+#[derive(Default)]
+pub(crate) struct Popped {
+    pub entries: Front,
+    /// Up to where what was taken is being deleted.
+    begun: Option<Vec<u8>>,
+}
+
 /// User key and value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
@@ -112,8 +120,16 @@ pub(crate) fn below(
     key: Key<'_>,
     probe: &Probe<'_>,
     (to, bytes_max): (&[u8], usize),
-    popped: &mut Front,
+    Popped { entries: popped, begun }: &mut Popped,
 ) -> Result<bool, Halt> {
+    // What is staged is deleted entry by entry: some of these are gone, and out of what is loaded.
+    if core.hot.is_unfinished()
+        && let Some(end) = begun
+        && delete_range::front(core, def, key, probe, end)?
+    {
+        raise(core, probe, end);
+        return Ok(end != to);
+    }
     popped.clear();
     let first = find_first(core, def, key, probe)?;
     let Some((head, is_kept)) = first.filter(|((user_key, _), _)| user_key.as_slice() < to) else {
@@ -137,10 +153,10 @@ pub(crate) fn below(
             popped.push(FrontEntry { expiry_ms: None, ..entry });
             true
         });
-        let end = cut.unwrap_or(end);
+        let end = begun.insert(cut.unwrap_or(end));
         // All that lies below: so the ranges of many calls are one.
-        if delete_range::front(core, def, key, probe, &end)? {
-            raise(core, probe, &end);
+        if delete_range::front(core, def, key, probe, end)? {
+            raise(core, probe, end);
             return Ok(end != to);
         }
         popped.clear();

@@ -9,7 +9,7 @@ use crate::delete_range;
 use crate::error::{Error, Result};
 use crate::hot::fetch::{SPOTS, Spot};
 use crate::hot::record::hash_area;
-use crate::hot::{Front, Probe};
+use crate::hot::Probe;
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::inflight::{Answered, Shared};
 use crate::key::{KEY_BYTES_MAX, Key};
@@ -553,16 +553,16 @@ impl Writer {
         mut bytes_max: usize,
         mut visit: impl FnMut(&[u8], &[u8]),
     ) -> Result<bool> {
-        let mut popped = Front::default();
+        let mut popped = crate::pop::Popped::default();
         loop {
             let more = self.at(OperationKind::MapWrite, state, &[StateKind::Map], key, |core, def, probe| {
                 crate::pop::below(core, def, key, probe, (below, bytes_max), &mut popped)
             })?;
-            for entry in popped.iter() {
+            for entry in popped.entries.iter() {
                 bytes_max -= crate::pop::packed_bytes(entry.user_key, entry.value);
                 visit(entry.user_key, entry.value);
             }
-            if !more || popped.is_empty() {
+            if !more || popped.entries.is_empty() {
                 return Ok(more);
             }
         }

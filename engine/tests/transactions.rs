@@ -553,3 +553,37 @@ fn what_is_alive_in_the_last_commit_is_not_purged_by_the_clock_of_what_is_staged
         assert_eq!(writer.get(state, key).unwrap().as_deref(), Some(&b"v"[..]), "{durability:?}");
     }
 }
+
+/// What was popped is deleted entry by entry, as it is staged: where memory runs out in the middle of that, all of it is given all the same.
+#[test]
+fn what_is_popped_is_given_however_short_memory_is() {
+    for (count, on_disk) in [(15_000_u64, false), (20_000, false), (30_000, false), (30_000, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let store = Store::create(&engine, directory.path(), transactional()).unwrap();
+        let timers = store.state(StateOptions::map("timers")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let key = store.key(b"queue");
+        for n in 0..count {
+            writer.map_put(timers, key, &n.to_be_bytes(), &[n as u8; 64]).unwrap();
+        }
+        writer.commit(Commit::default()).unwrap();
+        store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+        if on_disk {
+            store.compact().unwrap();
+        }
+        let mut popped = Vec::new();
+        for to in [count / 3, count / 2, count] {
+            let take = |user_key: &[u8], value: &[u8]| {
+                let n = u64::from_be_bytes(user_key.try_into().unwrap());
+                assert_eq!(value, [n as u8; 64]);
+                popped.push(n);
+            };
+            writer.map_pop_below(timers, key, &to.to_be_bytes(), take).unwrap();
+            assert!(popped.iter().copied().eq(0..to), "{} of {to}", popped.len());
+        }
+        assert!(writer.map_is_empty(timers, key).unwrap());
+        writer.abort_transaction().unwrap();
+        assert_eq!(writer.map_first(timers, key).unwrap().unwrap().0, 0_u64.to_be_bytes());
+    }
+}
