@@ -507,4 +507,33 @@ mod tests {
             store = Store::open(&engine, directory.path(), StoreOptions::default()).unwrap();
         }
     }
+
+    /// A reader that has lost its processor in the middle of a read holds what is freed meanwhile, which may be all that there is.
+    #[test]
+    fn a_writer_out_of_memory_waits_for_a_reader_that_is_inside() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let store = Store::create(&engine, directory.path(), StoreOptions::default()).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let written = std::sync::atomic::AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let slot = Domain::register(&engine.inner.domain);
+                while !written.load(Ordering::Relaxed) {
+                    let pin = slot.pin();
+                    // Longer than it takes to try all that there is.
+                    std::thread::sleep(std::time::Duration::from_millis(40));
+                    drop(pin);
+                }
+            });
+            let outcome = (0..60_000_u32).try_for_each(|n| {
+                writer.put(state, store.key(&(n % 6_000).to_le_bytes()), &[(n / 6_000) as u8; 1_000])
+            });
+            written.store(true, Ordering::Relaxed);
+            outcome
+        });
+        outcome.unwrap();
+        assert_eq!(writer.get(state, store.key(&7_u32.to_le_bytes())).unwrap().unwrap(), [9; 1_000]);
+    }
 }

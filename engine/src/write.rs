@@ -19,7 +19,7 @@ use crate::writer::Writer;
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why an operation stopped half-way, having changed nothing.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ impl<E: Into<Error>> From<E> for Halt {
 const ATTEMPTS: u32 = 200;
 /// From this attempt on whole chunks are emptied.
 const CHUNKS_AT: u32 = 4;
+/// How long to wait for readers before looking again.
+const READERS_PAUSE: Duration = Duration::from_millis(1);
 /// From this attempt on everything that is on disk leaves memory.
 const EVERYTHING_AT: u32 = 7;
 /// Operations between two looks at how much memory is left.
@@ -425,6 +427,13 @@ fn await_room(
             drop(store.queue.sealing.lock());
             Ok(())
         }
+        Room::Readers => {
+            // One that another thread has the processor of holds what was freed since, so all that there is before long.
+            if !reclaim_elsewhere(store, shard, out.bytes) {
+                store.engine.hurry(|| std::thread::sleep(READERS_PAUSE));
+            }
+            Ok(())
+        }
         Room::Elsewhere => {
             // Until everything was asked of this shard, it may have more to give than it gave.
             if reclaim_elsewhere(store, shard, out.bytes) || attempt <= EVERYTHING_AT {
@@ -444,6 +453,8 @@ enum Room {
     Wait,
     /// A barrier is being cut: nothing can be spilled meanwhile.
     Barrier,
+    /// This shard has nothing left to give but what readers may be looking at.
+    Readers,
     /// This shard has nothing left to give.
     Elsewhere,
 }
@@ -571,6 +582,7 @@ fn make_room(store: &Arc<StoreInner>, shard: &Arc<Shard>, core: &mut Core, out: 
         Spill::Barrier => Room::Barrier,
         Spill::Nothing if freed && attempt < 2 * EVERYTHING_AT => Room::Made,
         Spill::Nothing if evicted > 0 && attempt <= EVERYTHING_AT => Room::Made,
+        Spill::Nothing if core.hot.memory.awaits_readers() => Room::Readers,
         Spill::Nothing => Room::Elsewhere,
     }
 }

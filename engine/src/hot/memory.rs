@@ -182,6 +182,12 @@ impl Memory {
         self.take_back();
     }
 
+    /// Takes back what it can; whether there is more, which readers may be looking at.
+    pub fn awaits_readers(&mut self) -> bool {
+        self.collect();
+        !self.limbo.is_empty()
+    }
+
     fn take_back(&mut self) {
         let Self { records, index, limbo, .. } = self;
         limbo.collect(|item| {

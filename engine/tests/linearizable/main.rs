@@ -116,6 +116,8 @@ struct Author<'a> {
     versions: Versions,
     /// What is committed, of a transactional store.
     committed: Option<Versions>,
+    /// When what was staged was undone: entry by entry, so that plain readers beside it see maps undone in part.
+    aborts: Vec<Span>,
     number: u64,
     label: u64,
     pending: Option<(u64, Pending, Vec<Contents>)>,
@@ -129,7 +131,8 @@ impl<'a> Author<'a> {
         let versions: Versions = (0..OBJECTS).map(first).collect();
         let committed = transactional.then(|| versions.clone());
         let (pending, complete) = Default::default();
-        Self { scene, writer, random: Random(seed), versions, committed, number: 0, label: 0, pending, complete }
+        let random = Random(seed);
+        Self { scene, writer, random, versions, committed, aborts: Vec::new(), number: 0, label: 0, pending, complete }
     }
 
     fn now(&self, object: usize) -> Contents {
