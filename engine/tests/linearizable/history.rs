@@ -46,6 +46,12 @@ pub struct Span {
     pub done: u64,
 }
 
+impl Span {
+    pub const fn overlaps(&self, other: &Self) -> bool {
+        self.begun < other.done && other.begun < self.done
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Version {
     pub span: Span,
