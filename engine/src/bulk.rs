@@ -2,7 +2,7 @@
 
 use crate::change;
 use crate::compact::{Sink, install_loaded};
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::ids::{KeyGroup, StateId};
 use crate::key::{Key, push_entry_key, push_sort_key};
 use crate::read;
@@ -20,6 +20,10 @@ use std::sync::Arc;
 /// namespaces by length first ([`crate::key::push_sort_key`] makes one, whose bytes compare). No key comes twice. The
 /// (key group, state)s that are loaded must be empty: nothing was ever put there, or all of it has left the disk. Nothing is
 /// there to be read before [`BulkLoad::finish`], and the next checkpoint makes it last. Dropping a load forgets it.
+///
+/// A load of which something could not be written has failed as a whole: it takes no more records and doesn't end well, and says so with
+/// [`Error::Options`] where the first error was of [`Class::Retry`]. When there is room again, begin a new one. What was refused as wrong
+/// changes nothing: the load goes on.
 ///
 /// ```
 /// # use alluvium::{Engine, EngineOptions, StateOptions, Store, StoreOptions};
@@ -92,6 +96,7 @@ impl<'a> BulkLoad<'a> {
     }
 
     fn add(&mut self, def: &StateDef, key: Key<'_>, user_key: Option<&[u8]>, value: &[u8]) -> Result<()> {
+        self.check_whole()?;
         read::check_key(key, self.store.info.range)?;
         change::check_value(value)?;
         self.sort_key.clear();
@@ -110,9 +115,21 @@ impl<'a> BulkLoad<'a> {
         Ok(())
     }
 
+    /// Fails where something of it could not be written; never so that it is said to help to do it again.
+    fn check_whole(&self) -> Result<()> {
+        match self.sink.failure() {
+            None => Ok(()),
+            Some(error) if error.class() == Class::Retry => {
+                Err(refused(&format!("something of it could not be written, begin a new one: {error}")))
+            }
+            Some(error) => Err(error.clone()),
+        }
+    }
+
     /// Ends the load: what was loaded is there to be read, all at once. [`Error::State`] where the store has something of
     /// what was loaded, or a state was migrated since its first value was loaded; then nothing is loaded.
     pub fn finish(self) -> Result<()> {
+        self.check_whole()?;
         let outputs = self.sink.finish()?;
         if outputs.is_empty() {
             return Ok(());

@@ -3,7 +3,7 @@
 use super::hidden::carried;
 use super::pick::{BOTTOM, TIER};
 use super::work::Work;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroup, KeyGroupRange, SegmentId};
 use crate::key::SortKey;
 use crate::merged::{Base, Merged, Resolved, SliceBounds};
@@ -167,6 +167,8 @@ pub struct Sink<'a> {
     outputs: Vec<Output>,
     /// How long a value may become.
     value_bytes_max: usize,
+    /// What writing failed with: the others are not all without the segment that it was.
+    failed: Option<Error>,
 }
 
 impl std::fmt::Debug for Sink<'_> {
@@ -204,7 +206,8 @@ impl<'a> Sink<'a> {
 
     fn with(store: &'a Arc<StoreInner>, options: SegmentOptions, cut_bytes: Option<u64>) -> Self {
         let value_bytes_max = store.compaction.value_bytes_max.load(Ordering::Relaxed);
-        Self { store, options, cut_bytes, writer: None, group: KeyGroup(0), outputs: Vec::new(), value_bytes_max }
+        let (writer, group, outputs, failed) = (None, KeyGroup(0), Vec::new(), None);
+        Self { store, options, cut_bytes, writer, group, outputs, value_bytes_max, failed }
     }
 
     /// The same into one segment, for what counts as flushed.
@@ -237,8 +240,24 @@ impl<'a> Sink<'a> {
         Self::with(store, options, Some(FRAGMENT_BYTES))
     }
 
-    /// Adds a record, whose key lies behind the last one's.
+    /// Adds a record, whose key lies behind the last one's. A sink that failed fails again with the same error.
     pub fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+        self.check()?;
+        let outcome = self.push(entry);
+        self.failed = outcome.as_ref().err().cloned();
+        outcome
+    }
+
+    /// What it failed with, if it did.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn push(&mut self, entry: Entry<'_>) -> Result<()> {
         let group = crate::key::group_of(entry.sort_key).unwrap_or(self.group);
         if let Some(writer) = &self.writer
             && let Some(cut_bytes) = self.cut_bytes
@@ -271,6 +290,7 @@ impl<'a> Sink<'a> {
 
     /// Ends the last segment; all of them.
     pub fn finish(mut self) -> Result<Vec<Output>> {
+        self.check()?;
         self.roll()?;
         Ok(std::mem::take(&mut self.outputs))
     }

@@ -3,7 +3,7 @@
 use super::place;
 use super::workload::{Plan, Subject, engine, store_options};
 use alluvium::faults::{Call, Injection, Injector, Kind, Outcome, Site};
-use alluvium::{Class, Error, StorageChoice, Store};
+use alluvium::{Barrier, BulkLoad, Class, Error, Key, KeyGroup, StateOptions, StorageChoice, Store, StoreOptions};
 use std::path::Path;
 
 const PLAN: Plan = Plan { seed: 8, steps: 60, every: 20, keys: 10, value_bytes_max: 300, waits: true, migrates: 0 };
@@ -89,4 +89,48 @@ fn an_export_whose_sync_found_no_room_has_failed() {
         assert_eq!((error.class(), injector.struck()), (Class::Fail, 1), "{error}");
     }
     store.close().unwrap();
+}
+
+/// A load went on without the segment that had found no room, and ended as if all of it were there.
+#[test]
+fn a_load_that_found_no_room_has_failed_as_a_whole() {
+    let place = place();
+    let root = place.path().canonicalize().unwrap();
+    let engine = engine(StorageChoice::Posix, 4 << 20);
+    let options = StoreOptions { compress: false, ..StoreOptions::default() };
+    let store = Store::create(&engine, &root.join("store"), options).unwrap();
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let value = vec![7; 4 << 20];
+    // More than a segment's worth in one key group; with the next one another segment begins.
+    let numbers: Vec<[u8; 1]> = (0..20).map(|number| [number]).collect();
+    let key = |number| Key::new(KeyGroup(0), number);
+    let behind = Key::new(KeyGroup(1), b"k");
+    let fill = |load: &mut BulkLoad<'_>| -> Result<(), Error> {
+        numbers.iter().try_for_each(|number| load.put(state, key(number), &value))?;
+        load.put(state, behind, b"v")
+    };
+    for (call, nth) in [(Call::Sync, 0), (Call::Write, 9)] {
+        let mut load = store.bulk_load(30).unwrap();
+        let injector = wrong(&root, call, Kind::Segment, nth, libc::ENOSPC, false);
+        let error = fill(&mut load).unwrap_err();
+        assert_eq!((error.class(), injector.struck()), (Class::Retry, 1), "{call:?}: {error}");
+        drop(injector);
+        for again in [load.put(state, behind, b"v"), load.put(state, behind, b"v"), load.finish()] {
+            let error = again.unwrap_err();
+            assert!(
+                error.class() == Class::Usage && error.to_string().contains("begin a new one"),
+                "{call:?}: {error}"
+            );
+        }
+        assert_eq!(store.reader().get(state, behind).unwrap(), None);
+        let files = std::fs::read_dir(root.join("store")).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(files.filter(|name| name.to_string_lossy().ends_with(".segment")).count(), 0, "{call:?}");
+    }
+    let mut load = store.bulk_load(30).unwrap();
+    fill(&mut load).unwrap();
+    load.finish().unwrap();
+    store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    let reader = store.reader();
+    assert_eq!(reader.get(state, behind).unwrap().unwrap(), b"v");
+    assert!(numbers.iter().all(|number| reader.get(state, key(number)).unwrap().as_ref() == Some(&value)));
 }

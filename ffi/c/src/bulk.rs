@@ -36,6 +36,8 @@ impl LoadObject {
 
 /// Begins a load of about so many records, which come in the order of key group, state, key, namespace and user key. Nothing of it is there
 /// to be read before `alluvium_bulk_finish`.
+/// A load of which something could not be written has failed: it takes no more records and doesn't end well, and says so with `ALLUVIUM_OPTIONS`
+/// where the first error was of the class `ALLUVIUM_CLASS_RETRY`. Give it up, and begin another one. What was refused as wrong changes nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_bulk_begin(
     store: alluvium_store,

@@ -5,6 +5,10 @@ import java.util.List;
 /**
  * A load of sorted data, which goes to disk at once: records come in the order of key group, state, key, namespace and user key. Nothing of
  * it is there to be read before {@link #finish}; closing it before gives it up. One thread at a time.
+ *
+ * <p>A load of which something could not be written has failed: it takes no more records and doesn't end well, and says so with
+ * {@link Status#OPTIONS} where the first error was of the class {@link ErrorClass#RETRY}. Close it, and begin another one. What was refused as
+ * wrong changes nothing.
  */
 public final class BulkLoad extends NativeObject {
     private final Store store;
