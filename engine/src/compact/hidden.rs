@@ -55,7 +55,8 @@ fn hidden_of(slice: &Slice, def: &StateDef, container: &[u8]) -> Result<u64> {
         for span in hiding.iter() {
             bytes += bytes_within(segment, &key, span)?;
         }
-        if !segment.may_clear(hash) {
+        // Flushes don't wait for a host; what was cleared there isn't counted then.
+        if !segment.may_clear(hash) || !layer.segment.is_here() {
             continue;
         }
         let Some(block) = segment.locate(&key)? else { continue };

@@ -3,16 +3,19 @@
 use super::merge::{Output, remove};
 use super::{Running, share_segments};
 use crate::error::{Error, Result};
-use crate::ids::{KeyGroup, KeyGroupRange, StateId};
-use crate::stack::{Layer, Slice, Version};
+use crate::ids::{KeyGroup, KeyGroupRange, SegmentId, StateId};
+use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::StateDef;
 use crate::store::StoreInner;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// How long it waits between two looks at whether all is flushed.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Whether segments that are elsewhere have anything of a key group and state: that doesn't change.
+type Seen = HashMap<(SegmentId, [u8; 4]), bool>;
 
 /// Installs segments that hold these states of these key groups; refused where the store has anything of one of them.
 pub(crate) fn install_loaded(
@@ -21,18 +24,54 @@ pub(crate) fn install_loaded(
     loaded: &BTreeSet<(KeyGroup, StateId)>,
     lineages: &BTreeMap<StateId, u64>,
 ) -> Result<()> {
-    let outcome = alone(store, || {
-        let states = store.states.read().clone();
-        check_lineages(&states, lineages)?;
-        install(store, outputs, loaded, &states)?;
-        // The changelog will not have it.
-        store.log.skip();
-        Ok(())
-    });
+    let outcome = look_and_install(store, outputs, loaded, lineages);
     if outcome.is_err() {
         outputs.iter().for_each(|output| remove(store, output));
     }
     outcome
+}
+
+fn look_and_install(
+    store: &Arc<StoreInner>,
+    outputs: &[Output],
+    loaded: &BTreeSet<(KeyGroup, StateId)>,
+    lineages: &BTreeMap<StateId, u64>,
+) -> Result<()> {
+    let mut seen = Seen::new();
+    loop {
+        look_elsewhere(store, loaded, &mut seen)?;
+        let is_done = alone(store, || {
+            let states = store.states.read().clone();
+            check_lineages(&states, lineages)?;
+            let is_done = install(store, outputs, (loaded, &seen), &states)?;
+            if is_done {
+                // The changelog will not have it.
+                store.log.skip();
+            }
+            Ok(is_done)
+        })?;
+        if is_done {
+            return Ok(());
+        }
+    }
+}
+
+/// Looks into what is elsewhere, while nothing is held: it takes as long as the host does.
+fn look_elsewhere(store: &StoreInner, loaded: &BTreeSet<(KeyGroup, StateId)>, seen: &mut Seen) -> Result<()> {
+    if store.fetches.is_none() {
+        return Ok(());
+    }
+    let version = Arc::clone(&store.version.lock());
+    for &(group, state) in loaded {
+        for layer in &version.slice_of(group).layers {
+            let Some(prefix) = prefix_in(layer, group, state) else { continue };
+            let place = (layer.segment.id(), prefix);
+            if !layer.segment.is_here() && !seen.contains_key(&place) {
+                seen.insert(place, has(&layer.segment, &prefix)?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Fails where a state was migrated meanwhile: what was loaded before is of its older schema.
@@ -63,12 +102,13 @@ pub(crate) fn alone<R>(store: &Arc<StoreInner>, work: impl FnOnce() -> Result<R>
     }
 }
 
+/// False, and nothing is done, where something has to be looked at first that is elsewhere.
 fn install(
     store: &Arc<StoreInner>,
     outputs: &[Output],
-    loaded: &BTreeSet<(KeyGroup, StateId)>,
+    (loaded, seen): (&BTreeSet<(KeyGroup, StateId)>, &Seen),
     states: &[Arc<StateDef>],
-) -> Result<()> {
+) -> Result<bool> {
     store.check()?;
     let refused = |group: KeyGroup, state: StateId| {
         let problem = format!("key group {} has something of it already; only what is empty is loaded", group.0);
@@ -77,8 +117,10 @@ fn install(
     };
     let on_disk = Arc::clone(&store.version.lock());
     for &(group, state) in loaded {
-        if has_any(on_disk.slice_of(group), group, state)? {
-            return Err(refused(group, state));
+        match has_any(on_disk.slice_of(group), group, state, seen)? {
+            Some(false) => {}
+            Some(true) => return Err(refused(group, state)),
+            None => return Ok(false),
         }
     }
     let mut version = store.version.lock();
@@ -104,24 +146,37 @@ fn install(
     for shard in &shards {
         shard.publish(Arc::clone(&version), None);
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Whether a stack has a record of a state in a key group, be it one that deletes: it would mask what is loaded under it.
-fn has_any(slice: &Slice, group: KeyGroup, state: StateId) -> Result<bool> {
+/// Whether a stack has a record of a state in a key group, be it one that deletes: it would mask what is loaded under it. `None` where only a
+/// host could tell.
+fn has_any(slice: &Slice, group: KeyGroup, state: StateId, seen: &Seen) -> Result<Option<bool>> {
     for layer in &slice.layers {
-        let Some(state) = layer.map.to_segment(state) else { continue };
-        if !layer.segment.meta().groups.contains(group) {
-            continue;
-        }
-        let prefix = [group.0.to_be_bytes(), state.0.to_be_bytes()].concat();
-        let mut cursor = layer.segment.get()?.cursor();
-        cursor.seek(&prefix)?;
-        if cursor.entry().is_some_and(|entry| entry.sort_key.starts_with(&prefix)) {
-            return Ok(true);
+        let Some(prefix) = prefix_in(layer, group, state) else { continue };
+        let has = match seen.get(&(layer.segment.id(), prefix)) {
+            Some(&has) => has,
+            None if layer.segment.is_here() => has(&layer.segment, &prefix)?,
+            None => return Ok(None),
+        };
+        if has {
+            return Ok(Some(true));
         }
     }
-    Ok(false)
+    Ok(Some(false))
+}
+
+/// What all sort keys of a state in a key group begin with in a layer, if it can have any.
+fn prefix_in(layer: &Layer, group: KeyGroup, state: StateId) -> Option<[u8; 4]> {
+    let state = layer.map.to_segment(state)?;
+    let ([a, b], [c, d]) = (group.0.to_be_bytes(), state.0.to_be_bytes());
+    layer.segment.meta().groups.contains(group).then_some([a, b, c, d])
+}
+
+fn has(segment: &LazySegment, prefix: &[u8]) -> Result<bool> {
+    let mut cursor = segment.get()?.cursor();
+    cursor.seek(prefix)?;
+    Ok(cursor.entry().is_some_and(|entry| entry.sort_key.starts_with(prefix)))
 }
 
 /// The same arrangement with these segments under it, its slices cut where one of them ends and the next begins.
