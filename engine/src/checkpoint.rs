@@ -614,6 +614,9 @@ pub struct Item {
 /// Everything in a checkpoint, in the order of key groups, then states, then keys; for maps in the order of user keys.
 ///
 /// It reads the checkpoint's own segments and holds up neither writers nor later checkpoints.
+///
+/// One that failed gives the same error each time from then on, and never says that it is at the end: what passes over errors goes on for
+/// ever. Begin with a new one, after an error of [`Class::Retry`](crate::Class::Retry) too.
 #[derive(Debug)]
 pub struct Iter {
     /// Held while the checkpoint's segments are needed, so that they aren't reclaimed meanwhile.
@@ -625,6 +628,8 @@ pub struct Iter {
     bounds: Option<SliceBounds>,
     slice: Option<Arc<Slice>>,
     merged: Option<Merged>,
+    /// What is given from now on.
+    failed: Option<Error>,
 }
 
 /// Iterates a retained checkpoint.
@@ -646,7 +651,7 @@ pub(crate) fn iterate(store: &Arc<StoreInner>, label: u64) -> Result<Iter> {
 impl Iter {
     fn new(manifest: Arc<Manifest>, version: &Version, states: Vec<Arc<StateDef>>) -> Self {
         let (slices, now_ms) = (version.slices.clone().into_iter(), manifest.purge_clock_ms);
-        Self { _pinned: manifest, slices, states, now_ms, bounds: None, slice: None, merged: None }
+        Self { _pinned: manifest, slices, states, now_ms, bounds: None, slice: None, merged: None, failed: None }
     }
 
     fn advance(&mut self) -> Result<Option<Item>> {
@@ -696,11 +701,14 @@ impl Iterator for Iter {
     type Item = Result<Item>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
+        }
         let item = self.advance().transpose();
-        if matches!(item, Some(Err(_))) {
+        if let Some(Err(error)) = &item {
             // Behind damage there is no telling what is the newest of a key.
             (self.merged, self.slice, self.slices) = (None, None, Vec::new().into_iter());
-            self.bounds = None;
+            (self.bounds, self.failed) = (None, Some(error.clone()));
         }
         item
     }

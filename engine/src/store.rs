@@ -504,7 +504,7 @@ impl Store {
     }
 
     /// Everything in a checkpoint, in the order of key groups, then states, then keys. [`Error::Checkpoint`] where there is
-    /// none of this label, [`Error::State`] where it has a state that the store has not; the iterator gives an [`Error::Storage`] at damage, and ends.
+    /// none of this label, [`Error::State`] where it has a state that the store has not; the iterator gives an [`Error::Storage`] at damage, and no end.
     pub fn iterate(&self, label: u64) -> Result<checkpoint::Iter> {
         checkpoint::iterate(&self.inner, label)
     }

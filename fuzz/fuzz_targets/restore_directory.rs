@@ -137,7 +137,8 @@ fn edited((way, which, edits, raw): &(u8, u8, Vec<(u16, u8)>, Vec<u8>)) -> Files
 fn use_up(store: Store) {
     for info in store.checkpoints() {
         if let Ok(items) = store.iterate(info.label) {
-            items.for_each(drop);
+            // One that failed goes on failing.
+            items.take_while(Result::is_ok).for_each(drop);
         }
     }
     if let Ok(value) = store.state(StateOptions::value("v"))

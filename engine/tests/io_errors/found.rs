@@ -1,7 +1,7 @@
 //! What going through all calls, or thinking of it, has found: each a story by itself.
 
 use super::place;
-use super::workload::{Plan, Subject, engine, store_options};
+use super::workload::{Model, Plan, Subject, contents_of, engine, store_options};
 use alluvium::faults::{Call, Injection, Injector, Kind, Outcome, Site};
 use alluvium::{Barrier, BulkLoad, Class, Error, Key, KeyGroup, StateOptions, StorageChoice, Store, StoreOptions};
 use std::path::Path;
@@ -133,4 +133,23 @@ fn a_load_that_found_no_room_has_failed_as_a_whole() {
     let reader = store.reader();
     assert_eq!(reader.get(state, behind).unwrap().unwrap(), b"v");
     assert!(numbers.iter().all(|number| reader.get(state, key(number)).unwrap().as_ref() == Some(&value)));
+}
+
+/// An iterator of a checkpoint said after a failure that passes that it was at the end: what had come until then was taken for all.
+#[test]
+fn an_iterator_that_failed_goes_on_failing() {
+    let place = place();
+    let root = place.path().canonicalize().unwrap();
+    let path = root.join("store");
+    let engine = three_checkpoints(&path);
+    let store = Store::open(&engine, &path, store_options()).unwrap();
+    let injector = wrong(&root, Call::Read, Kind::Segment, 0, libc::ENOMEM, false);
+    let mut items = store.iterate(60).unwrap();
+    let error = items.find_map(Result::err).unwrap();
+    assert_eq!((error.class(), injector.struck()), (Class::Retry, 1), "{error}");
+    for _ in 0..3 {
+        assert_eq!(items.next().unwrap().unwrap_err().to_string(), error.to_string());
+    }
+    assert_eq!(&contents_of(&store, 60).unwrap(), Model::new(PLAN).at(60));
+    store.close().unwrap();
 }

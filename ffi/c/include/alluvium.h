@@ -2675,9 +2675,12 @@ alluvium_status alluvium_store_iterate(alluvium_store store,
                                        alluvium_error *error);
 
 /**
- * The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call.
+ * The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call. An iterator that failed fails
+ * again with the same error, whatever its class; begin with a new one.
  */
-alluvium_status alluvium_iterator_next(alluvium_iterator iterator, alluvium_item *item, alluvium_error *error);
+alluvium_status alluvium_iterator_next(alluvium_iterator iterator,
+                                       alluvium_item *item,
+                                       alluvium_error *error);
 
 /**
  * Closes an iterator.

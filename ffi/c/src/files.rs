@@ -229,7 +229,8 @@ pub struct alluvium_item {
     pub expiry_ms: u64,
 }
 
-/// The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call.
+/// The next record of a checkpoint, `ALLUVIUM_NOT_FOUND` at the end. What it points to stays until the next call. An iterator that failed fails
+/// again with the same error, whatever its class; begin with a new one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_iterator_next(
     iterator: alluvium_iterator,

@@ -155,6 +155,31 @@ int main(int argc, char **argv) {
         CHECK(has(made.writer, state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL), "JFK", "2"));
         tear_down(&made);
     }
+
+    /* An iterator that comes to damage never says that it is at the end. */
+    snprintf(path, sizeof path, "%s/damaged", argv[1]);
+    made = set_up(path, NULL);
+    put(made.writer, state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL), "JFK", "1");
+    checkpoint(made.store, 1);
+    OK(alluvium_store_files(made.store, 1, &files, ERROR));
+    OK(alluvium_files_get(files, 0, &file, ERROR));
+    OK(alluvium_files_close(files, ERROR));
+    char damaged[600];
+    snprintf(damaged, sizeof damaged, "%s/%s", path, file.name);
+    FILE *segment = fopen(damaged, "r+b");
+    CHECK(segment != NULL);
+    for (uint64_t at = 0; at < file.bytes; at++)
+        CHECK(fputc(0, segment) == 0);
+    CHECK(fclose(segment) == 0);
+    OK(alluvium_store_iterate(made.store, 1, &iterator, ERROR));
+    alluvium_status first = alluvium_iterator_next(iterator, &item, ERROR);
+    CHECK(first < 0);
+    forget_error();
+    IS(first, alluvium_iterator_next(iterator, &item, ERROR));
+    IS(first, alluvium_iterator_next(iterator, &item, ERROR));
+    OK(alluvium_iterator_close(iterator, ERROR));
+    tear_down(&made);
+
     made.engine = small_engine();
     IS(ALLUVIUM_NO_CHECKPOINT, alluvium_store_open(made.engine, "/nowhere/at/all", NULL, &made.store, ERROR));
     OK(alluvium_engine_close(made.engine, ERROR));

@@ -34,12 +34,17 @@ unsafe impl Object for IteratorObject {
 }
 
 impl IteratorObject {
-    /// The next records, up to about so many bytes of them.
+    /// The next records, up to about so many bytes of them; those before a failure come before it.
     fn next(&mut self, bytes_max: usize) -> Result<Option<Vec<u8>>, Failure> {
         let mut out = Response::default();
         while out.0.len() < bytes_max {
-            let Some(item) = self.iter.next() else { break };
-            let item = item?;
+            let item = match self.iter.next() {
+                Some(Ok(item)) => item,
+                // The next call gets the same.
+                Some(Err(_)) if !out.0.is_empty() => break,
+                Some(Err(error)) => return Err(error.into()),
+                None => break,
+            };
             let known = self.states.iter().position(|(name, _, _)| *name == item.state);
             let number = known.ok_or_else(|| Failure::Panic("a state that isn't registered".into()))?;
             let (_, kind, expiring) = self.states[number];

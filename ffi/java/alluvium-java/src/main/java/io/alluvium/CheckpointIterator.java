@@ -6,7 +6,11 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
 
-/** Goes through everything in a checkpoint. One thread at a time. */
+/**
+ * Goes through everything in a checkpoint. One thread at a time.
+ *
+ * <p>One that failed fails again with the same error, whatever its class; begin with a new one.
+ */
 public final class CheckpointIterator extends NativeObject implements Iterator<CheckpointIterator.Item> {
     private static final int BATCH_BYTES = 1 << 16;
 

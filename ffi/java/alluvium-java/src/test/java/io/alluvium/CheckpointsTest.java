@@ -359,6 +359,46 @@ class CheckpointsTest {
     }
 
     @Test
+    void anIteratorThatComesToDamageNeverEnds() throws IOException {
+        Path directory = fixture.directory.resolve("damaged");
+        byte[] value = new byte[1000];
+        try (Store store = Store.create(fixture.engine, directory, new StoreOptions().compress(false));
+                Writer writer = store.writer()) {
+            for (int number = 0; number < 40; number++) {
+                writer.put(values(store), bytes("k" + number), value);
+            }
+            try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(1))) {
+                pending.await();
+            }
+            Path segment = only(directory, ".segment");
+            byte[] content = Files.readAllBytes(segment);
+            for (int at = 0; at < 4096; at++) {
+                content[content.length / 2 + at] ^= 1;
+            }
+            Files.write(segment, content);
+            try (CheckpointIterator iterator = store.iterate(1)) {
+                int found = 0;
+                AlluviumException first = null;
+                while (first == null) {
+                    try {
+                        iterator.next();
+                        found++;
+                    } catch (AlluviumException error) {
+                        first = error;
+                    }
+                }
+                // All of them are less than one answer of the library's.
+                assertTrue(found > 4 && found < 40, "what comes before the damage is given: " + found);
+                for (int again = 0; again < 3; again++) {
+                    AlluviumException error = assertThrows(AlluviumException.class, iterator::hasNext);
+                    assertEquals(first.status(), error.status());
+                    assertEquals(first.getMessage(), error.getMessage());
+                }
+            }
+        }
+    }
+
+    @Test
     void transactionsAreAllOrNothing() {
         fixture.close();
         fixture = new Fixture(new StoreOptions().transactional(true));
