@@ -196,13 +196,25 @@ impl Catalogue {
 
     /// The position from which on the changelog is needed, where a checkpoint has everything before `covered`.
     fn frontier(&mut self, checkpoints: usize, covered: u64) -> u64 {
-        // The catalogue's own hold of one that is kept is nobody's who reads.
-        let kept: HashSet<*const Manifest> = self.kept.values().map(|kept| Arc::as_ptr(&kept.manifest)).collect();
-        self.read.retain(|manifest| manifest.strong_count() > usize::from(kept.contains(&manifest.as_ptr())));
+        self.forget_unread();
         let read = self.read.iter().filter_map(Weak::upgrade).map(|manifest| manifest.log_position);
         let kept = self.history(checkpoints).map(|kept| kept.manifest.log_position);
         let pinned = self.pinned.iter().filter_map(|pin| pin.log_from);
         read.chain(kept).chain(pinned).fold(covered, u64::min)
+    }
+
+    /// The changelog is read from this checkpoint on, as long as somebody else holds its manifest.
+    pub(crate) fn note_read(&mut self, manifest: &Arc<Manifest>) {
+        self.forget_unread();
+        if self.read.iter().all(|read| read.as_ptr() != Arc::as_ptr(manifest)) {
+            self.read.push(Arc::downgrade(manifest));
+        }
+    }
+
+    fn forget_unread(&mut self) {
+        // The catalogue's own hold of one that is kept is nobody's who reads.
+        let kept: HashSet<*const Manifest> = self.kept.values().map(|kept| Arc::as_ptr(&kept.manifest)).collect();
+        self.read.retain(|manifest| manifest.strong_count() > usize::from(kept.contains(&manifest.as_ptr())));
     }
 
     /// Lets go of the manifest that the store began with, if it is still there: a checkpoint of its own takes its place.

@@ -405,7 +405,7 @@ fn nearest(store: &StoreInner, position: u64, is_exact: impl Fn(&Manifest) -> bo
             return Err(Error::Position { position, problem });
         }
     };
-    catalogue.read.push(Arc::downgrade(&manifest));
+    catalogue.note_read(&manifest);
     Ok(manifest)
 }
 
@@ -567,5 +567,48 @@ impl Walk<'_> {
                 return Ok(Some((user_key, cell)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::barrier::Barrier;
+    use crate::engine::Engine;
+    use crate::options::{Durability, EngineOptions, History, StoreOptions};
+    use crate::states::StateOptions;
+    use crate::store::Store;
+
+    /// Each look at a position was noted until the next checkpoint.
+    #[test]
+    fn what_is_read_no_more_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+        let history = History { checkpoints: 3 };
+        let options = StoreOptions { durability: Durability::Changelog, history, ..Default::default() };
+        let store = Store::create(&engine, directory.path(), options).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let mut positions = Vec::new();
+        for label in 1..=3 {
+            writer.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+            writer.put(state, store.key(b"k"), &label.to_le_bytes()).unwrap();
+            positions.push(store.position().unwrap());
+            // Or the position would be the next checkpoint's.
+            writer.put(state, store.key(b"k"), b"more").unwrap();
+        }
+        let noted = || store.inner.catalogue.lock().read.len();
+        let look_at_all = || {
+            for _ in 0..100 {
+                positions.iter().for_each(|&position| drop(store.as_of_position(position).unwrap()));
+            }
+        };
+        look_at_all();
+        assert_eq!(noted(), 1, "the last one that was looked at");
+        let held = [0, 0, 1].map(|at| store.as_of_position(positions[at]).unwrap());
+        look_at_all();
+        assert_eq!(noted(), 3, "the two that are held, and the last one");
+        drop(held);
+        drop(store.as_of_position(positions[0]).unwrap());
+        assert_eq!(noted(), 1);
     }
 }

@@ -84,7 +84,7 @@ pub fn source(store: &StoreInner, rollback: &Rollback) -> Result<Origin> {
             let problem = format!("key groups {} were rolled back to it", rollback.scope.range());
             Error::Checkpoint { label: rollback.label, problem: format!("{problem}, and it isn't there any more") }
         })?;
-        catalogue.read.push(Arc::downgrade(&base));
+        catalogue.note_read(&base);
         base
     };
     let history = past::changes(store, &base, rollback.to.unwrap_or(base.log_position))?;
