@@ -357,7 +357,7 @@ fn try_again<R>(
     for attempt in 1..=ATTEMPTS {
         let started = Instant::now();
         let owed = attempt < CHUNKS_AT && store.share.is_owed(out.bytes.next_multiple_of(CHUNK_BYTES));
-        let room = if owed && reclaim_elsewhere(store, shard, out.bytes) {
+        let room = if owed && reclaim_elsewhere(store, shard, (out.bytes, 0)) {
             Room::Made
         } else {
             let mut core = token.enter();
@@ -365,8 +365,9 @@ fn try_again<R>(
             // What ended before `seen` was read is visible now; what ends later moves the progress on.
             core.settle(shard);
             let room = make_room(store, shard, &mut core, out, attempt);
+            let wanted = (out.bytes, core.hot.memory.floor_bytes(out.bytes));
             drop(core);
-            await_room(store, shard, room, seen, out, attempt)?;
+            await_room(store, shard, room, seen, wanted, attempt)?;
             room
         };
         let mut core = token.enter();
@@ -404,13 +405,13 @@ pub(crate) fn check_undone(core: &Core, probe: &Probe<'_>, before: u64) -> Resul
     })
 }
 
-/// Waits for what [`make_room`] set going, outside the gate.
+/// Waits for what [`make_room`] set going, outside the gate. Wanted are so many bytes, and so many that they leave to others.
 fn await_room(
     store: &Arc<StoreInner>,
     shard: &Arc<Shard>,
     room: Room,
     seen: u64,
-    out: OutOfMemory,
+    wanted: (usize, usize),
     attempt: u32,
 ) -> Result<()> {
     store.check_cut()?;
@@ -436,10 +437,10 @@ fn await_room(
         }
         Room::Elsewhere => {
             // Until everything was asked of this shard, it may have more to give than it gave.
-            if reclaim_elsewhere(store, shard, out.bytes) || attempt <= EVERYTHING_AT {
+            if reclaim_elsewhere(store, shard, wanted) || attempt <= EVERYTHING_AT {
                 return Ok(());
             }
-            Err(Error::Budget { bytes: out.bytes, budget_bytes: store.memory_room().0 })
+            Err(Error::Budget { bytes: wanted.0, budget_bytes: store.memory_room().0 })
         }
     }
 }
@@ -600,13 +601,15 @@ fn has_given_back_for_far(core: &mut Core) -> bool {
 }
 
 /// Takes memory from the engine's other shards, whose writers may be idle: what is clean goes, what is dirty is
-/// spilled. The caller is outside every gate. False where nobody has anything to give.
-fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, bytes: usize) -> bool {
+/// spilled. Wanted are so many bytes, and so many that they leave to others. The caller is outside every gate. False where nobody has
+/// anything to give.
+fn reclaim_elsewhere(store: &Arc<StoreInner>, own: &Arc<Shard>, (bytes, floor_bytes): (usize, usize)) -> bool {
     let chunks = bytes.div_ceil(CHUNK_BYTES) + 8;
     let mut shards: Vec<(usize, Arc<StoreInner>, Arc<Shard>)> = Vec::new();
     // Closed ones have given up theirs, and their directories.
     let is_of_help = |other: &&Arc<StoreInner>| {
-        other.check_open().is_ok() && store.share.is_helped_by(&other.share, bytes.next_multiple_of(CHUNK_BYTES))
+        let bytes = bytes.next_multiple_of(CHUNK_BYTES);
+        other.check_open().is_ok() && store.share.is_helped_by(&other.share, bytes, floor_bytes)
     };
     for other in store.engine.stores().iter().filter(is_of_help) {
         for shard in other.shards.lock().iter().filter(|shard| !Arc::ptr_eq(shard, own)) {

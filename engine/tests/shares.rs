@@ -31,10 +31,14 @@ impl One {
     /// Puts some MiB of records of about 1 KiB.
     fn put(&mut self, mib: u32) {
         for _ in 0..mib * 1_000 {
-            let key = self.next.to_be_bytes();
-            self.writer.put(self.state, self.store.key(&key), &[self.next as u8; 1_000]).unwrap();
-            self.next += 1;
+            self.put_one();
         }
+    }
+
+    fn put_one(&mut self) {
+        let key = self.next.to_be_bytes();
+        self.writer.put(self.state, self.store.key(&key), &[self.next as u8; 1_000]).unwrap();
+        self.next += 1;
     }
 
     fn check(&mut self) {
@@ -104,6 +108,36 @@ fn what_is_guaranteed_is_there_however_late() {
     // What it had is others' again.
     hungry.put(60);
     assert!(hungry.memory_bytes() > 24 * MIB, "{} bytes", hungry.memory_bytes());
+}
+
+/// A store that holds nothing has nothing to give up for its first record, and of a part that is full the last sixteenth is left to what finds
+/// records: what others of the part have makes room, whatever lies outside.
+#[test]
+fn a_new_store_in_a_full_part_takes_from_that_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(64);
+    let slot = engine.memory_share(0, 8 * MIB).unwrap();
+    let mut large = One::create(&engine, &directory.path().join("large"), None, 0);
+    large.put(30);
+    let mut first = One::create(&engine, &directory.path().join("first"), Some(&slot), 0);
+    first.put(7);
+    // Nothing is under way that would give anything back later.
+    first.store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    // Long values take what is left to others: then there is no chunk for records.
+    let mut long = 0_u32;
+    while long == 0 || 8 * MIB - slot.used_bytes() >= MIB / 2 + (32 << 10) {
+        let key = [&b"long"[..], &long.to_be_bytes()].concat();
+        first.writer.put(first.state, first.store.key(&key), &[7; 20_000]).unwrap();
+        long += 1;
+        assert!(long < 10_000, "{} bytes of 8 MiB", slot.used_bytes());
+    }
+    let before = (large.memory_bytes(), first.memory_bytes());
+    let mut second = One::create(&engine, &directory.path().join("second"), Some(&slot), 0);
+    second.put_one();
+    assert_eq!(large.memory_bytes(), before.0, "what is short in one part was taken from another");
+    assert_eq!(large.store.metrics().spills, 0);
+    assert!(first.memory_bytes() < before.1);
+    [first, second, large].iter_mut().for_each(One::check);
 }
 
 #[test]

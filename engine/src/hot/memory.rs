@@ -4,7 +4,7 @@
 //! others, aligned to cache lines, and so do dirty lists, whose chunks go back after the flush. A block that readers may have seen is *retired*: it is reused only
 //! after every reader that was inside a call has left it.
 
-use crate::platform::arena::{Allocator, Arena, Ref, Share};
+use crate::platform::arena::{Allocator, Arena, CLASS_SPAN, Ref, Share, class_of};
 use crate::platform::sync;
 use crate::platform::sync::reclaim::{Domain, Limbo};
 use std::sync::Arc;
@@ -53,6 +53,11 @@ impl Memory {
     pub fn set_floor(&mut self) {
         let floor = (self.share.limit_bytes() / 16).max((self.index.held_bytes() + self.lists.held_bytes()) / 4);
         self.records.set_floor_bytes(floor);
+    }
+
+    /// What a block of so many bytes leaves free, if it is a record's: one with chunks of its own leaves nothing.
+    pub fn floor_bytes(&self, bytes: usize) -> usize {
+        if class_of(bytes) == CLASS_SPAN { 0 } else { self.records.floor_bytes() }
     }
 
     /// Whether so little of the budget is free that what isn't needed soon had better leave.

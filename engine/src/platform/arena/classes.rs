@@ -29,6 +29,8 @@ const MUCH_SHARE: usize = 64;
 const MUCH_BYTES_MIN: usize = 2 * CHUNK_BYTES;
 /// A chunk's blocks are worth joining where so much of it is free: less lies too far apart.
 const JOINED_SHARE: usize = 16;
+/// Of what is guaranteed, one part in so many is left to others that are guaranteed it.
+const FLOOR_SHARE: usize = 16;
 /// Where the class stands in a block's second word.
 pub const CLASS_SHIFT: u32 = 48;
 
@@ -91,7 +93,7 @@ pub struct Allocator {
     joined_last: usize,
     /// Sizes are rounded up to this, which keeps blocks aligned to it.
     grain_bytes: usize,
-    /// No chunk is taken while less than this is free in the arena: it is left to others.
+    /// No chunk is taken while less than this is free in the share: it is left to others. Of what is guaranteed less is left.
     floor_bytes: usize,
 }
 
@@ -116,9 +118,14 @@ impl Allocator {
         }
     }
 
-    /// Leaves the last `bytes` of the arena to others.
+    /// Leaves the last `bytes` of the share to others.
     pub fn set_floor_bytes(&mut self, bytes: usize) {
         self.floor_bytes = bytes;
+    }
+
+    /// What is left to others.
+    pub fn floor_bytes(&self) -> usize {
+        self.floor_bytes
     }
 
     /// The arena.
@@ -279,7 +286,7 @@ impl Allocator {
 
     #[cold]
     fn refill(&mut self) -> Option<()> {
-        if self.share.free_bytes() < self.floor_bytes + CHUNK_BYTES {
+        if !self.share.has_room_above(self.floor_bytes, CHUNK_BYTES, FLOOR_SHARE) {
             return None;
         }
         let at = self.arena.take(&self.share, 1)?;

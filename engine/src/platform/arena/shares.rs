@@ -78,6 +78,22 @@ impl Shares {
         node.limit_bytes.saturating_sub(node.claimed_bytes).min(above)
     }
 
+    /// Whether a share may take `bytes` more within what is guaranteed to it, or to one that it lies in, and one part in `part` of that
+    /// is left then.
+    fn is_promised(&self, mut at: usize, bytes: usize, part: usize) -> bool {
+        let mut more = bytes;
+        loop {
+            let node = &self.nodes[at];
+            let claimed = node.claimed_bytes + more;
+            let Some(parent) = node.parent.filter(|_| claimed <= node.limit_bytes) else { return false };
+            if claimed + node.minimum_bytes / part <= node.minimum_bytes {
+                return true;
+            }
+            more = node.minimum_bytes.max(claimed) - node.weight();
+            at = parent;
+        }
+    }
+
     /// Counts what was taken: `claimed` more is claimed, of which `used` more is in use.
     pub fn add(&mut self, mut at: usize, mut claimed: usize, used: usize) {
         loop {
@@ -261,6 +277,15 @@ impl Share {
         self.arena.with_shares(|shares, budget| shares.free_bytes(self.at, budget))
     }
 
+    /// Whether it could take `bytes` more and leave `floor_bytes` to others; or one part in `part` of what is guaranteed to it, or to
+    /// one that it lies in, as that is for it alone.
+    pub(super) fn has_room_above(&self, floor_bytes: usize, bytes: usize, part: usize) -> bool {
+        self.arena.with_shares(|shares, budget| {
+            shares.free_bytes(self.at, budget) >= floor_bytes.saturating_add(bytes)
+                || shares.is_promised(self.at, bytes, part)
+        })
+    }
+
     /// Whether it has less than is guaranteed to it.
     pub fn is_below_minimum(&self) -> bool {
         let below = |node: &Node| node.claimed_bytes < node.minimum_bytes;
@@ -273,12 +298,15 @@ impl Share {
         self.limited && self.arena.free_bytes() < bytes && may_take()
     }
 
-    /// Whether giving back what `other` has would let this one take `bytes` more.
-    pub fn is_helped_by(&self, other: &Self, bytes: usize) -> bool {
+    /// Whether giving back what `other` has would let this one take `bytes` more, and leave `floor_bytes` where it found none.
+    pub fn is_helped_by(&self, other: &Self, bytes: usize, floor_bytes: usize) -> bool {
+        let is_there = self.arena.free_bytes() >= bytes;
         self.arena.with_shares(|shares, budget| {
+            let stopped_at = |bytes| shares.stopped_at(self.at, bytes, budget);
+            // What could be had was to be left to others: it is short where these would be stopped.
+            let short_at = stopped_at(bytes).or_else(|| stopped_at(bytes + floor_bytes).filter(|_| is_there));
             // Where nothing stops it, memory itself is short: somebody took what is guaranteed to this one.
-            let stopped_at = shares.stopped_at(self.at, bytes, budget).unwrap_or(0);
-            shares.gives_to(other.at, stopped_at)
+            shares.gives_to(other.at, short_at.unwrap_or(0))
         })
     }
 
@@ -332,19 +360,60 @@ mod tests {
         // 1 MiB of these is the inner one's.
         let of_other = take_all(&other);
         assert_eq!(of_other.len() * CHUNK_BYTES, MIB);
-        assert!(other.is_helped_by(&free, CHUNK_BYTES) && !free.is_helped_by(&inner, CHUNK_BYTES));
+        assert!(other.is_helped_by(&free, CHUNK_BYTES, 0) && !free.is_helped_by(&inner, CHUNK_BYTES, 0));
         let of_inner = take_all(&inner);
         assert!((MIB - CHUNK_BYTES..=MIB).contains(&(of_inner.len() * CHUNK_BYTES)), "chunk 0 is nobody's");
         of_free.iter().for_each(|&chunk| arena.give_back(&free, chunk, 1));
         // The slot's limit stops both now.
         let more = take_all(&inner);
         assert_eq!((of_other.len() + of_inner.len() + more.len()) * CHUNK_BYTES, 4 * MIB);
-        assert!(inner.is_helped_by(&other, CHUNK_BYTES) && !inner.is_helped_by(&free, CHUNK_BYTES));
+        assert!(inner.is_helped_by(&other, CHUNK_BYTES, 0) && !inner.is_helped_by(&free, CHUNK_BYTES, 0));
         assert_eq!((slot.used_bytes(), free.used_bytes(), free.free_bytes()), (4 * MIB, 0, 4 * MIB));
         of_inner.iter().chain(&more).for_each(|&chunk| arena.give_back(&inner, chunk, 1));
         of_other.iter().for_each(|&chunk| arena.give_back(&other, chunk, 1));
         drop((inner, other, slot));
         assert_eq!(free.free_bytes(), 8 * MIB);
         assert_eq!(arena.used_bytes(), 0);
+    }
+    #[test]
+    fn what_is_left_to_others_is_short_where_it_would_be_taken() {
+        let arena = Arc::new(Arena::new(16 * MIB, 0).unwrap());
+        let slot = Share::open(&arena, None, 0, 4 * MIB).unwrap();
+        let [full, new] = [0; 2].map(|_| Share::open(&arena, Some(&slot), 0, usize::MAX).unwrap());
+        let stranger = Share::open(&arena, None, 0, usize::MAX).unwrap();
+        let take = |share: &Share, bytes: usize| -> Vec<u32> {
+            (0..bytes / CHUNK_BYTES).map(|_| arena.take(share, 1).unwrap()).collect()
+        };
+        let mut taken = vec![(&full, take(&full, 4 * MIB - MIB / 4)), (&stranger, take(&stranger, 8 * MIB))];
+        // A chunk could be had, but with nothing left in the slot for others.
+        assert!(!new.has_room_above(MIB / 4, CHUNK_BYTES, 16));
+        assert!(new.is_helped_by(&full, CHUNK_BYTES, MIB / 4) && !new.is_helped_by(&stranger, CHUNK_BYTES, MIB / 4));
+        // The whole budget is what is short first.
+        taken.push((&stranger, take(&stranger, 4 * MIB)));
+        assert!(new.is_helped_by(&full, MIB / 4 + CHUNK_BYTES, 0) && new.is_helped_by(&full, CHUNK_BYTES, MIB / 4));
+        let rest = arena.free_bytes() / CHUNK_BYTES * CHUNK_BYTES;
+        taken.push((&stranger, take(&stranger, rest.min(MIB / 4 - CHUNK_BYTES))));
+        assert!(new.is_helped_by(&stranger, MIB / 16, MIB / 4), "the whole stops it, not what is to be left");
+        for (share, chunks) in taken {
+            chunks.into_iter().for_each(|chunk| arena.give_back(share, chunk, 1));
+        }
+        assert_eq!(arena.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_guaranteed_has_a_floor_of_its_own() {
+        let arena = Arc::new(Arena::new(64 * MIB, 0).unwrap());
+        let slot = Share::open(&arena, None, 2 * MIB, 32 * MIB).unwrap();
+        let guaranteed = Share::open(&arena, Some(&slot), MIB, usize::MAX).unwrap();
+        let [in_slot, other] = [Some(&slot), None].map(|of| Share::open(&arena, of, 0, usize::MAX).unwrap());
+        while arena.take(&other, 1).is_some() {}
+        let take_all = |share: &Share| {
+            let has_room = || share.has_room_above(4 * MIB, CHUNK_BYTES, 16);
+            (0..).take_while(|_| has_room() && arena.take(share, 1).is_some()).count() * CHUNK_BYTES
+        };
+        assert_eq!(take_all(&other), 0);
+        // One part in 16 of the slot's is left, and of the store's.
+        assert_eq!([take_all(&in_slot), take_all(&guaranteed)], [MIB - MIB / 8, MIB]);
+        assert_eq!(slot.free_bytes(), MIB / 8);
     }
 }
