@@ -23,7 +23,7 @@ const RUN_MIN: usize = 128;
 /// And at most; each queue's are of another length, above half of this, so that queues that are popped together don't all wait for
 /// their next runs at the same time.
 const RUN_MAX: usize = 4_096;
-/// A run ends where its entries take more of the budget than this: one part in so many. Where there are many fronts, before.
+/// A run ends where its entries take more of what the store may have than this: one part in so many. Where there are many fronts, before.
 const RUN_SHARE: usize = 64;
 /// However many there are it may take this, in bytes.
 const RUN_BYTES_MIN: usize = 1 << 10;
@@ -372,7 +372,7 @@ fn load(
 fn run_bytes_max(core: &Core, probe: &Probe<'_>) -> usize {
     let root = core.hot.find_root(probe).map(|(root, _)| root);
     let fair_bytes = core.hot.front_bytes_max(root).max(RUN_BYTES_MIN);
-    fair_bytes.min(core.hot.arena().budget_bytes() / RUN_SHARE)
+    fair_bytes.min(core.hot.memory.share().limit_bytes() / RUN_SHARE)
 }
 
 /// Whether memory has anything newer of an entry than the segments have.

@@ -2,7 +2,9 @@
 //! other.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use alluvium::{Barrier, Engine, EngineOptions, Error, MemoryShare, State, StateOptions, Store, StoreOptions, Writer};
+use alluvium::{
+    Barrier, Engine, EngineOptions, Error, Key, KeyGroup, MemoryShare, State, StateOptions, Store, StoreOptions, Writer,
+};
 use std::path::Path;
 
 const MIB: usize = 1 << 20;
@@ -50,6 +52,56 @@ impl One {
 
     fn memory_bytes(&self) -> usize {
         usize::try_from(self.store.metrics().memory_bytes).unwrap()
+    }
+}
+
+/// A queue that was opened anew and popped once: what is put behind its front from then on is put far.
+struct Queue {
+    store: Store,
+    writer: Writer,
+    state: State,
+    next: u64,
+}
+
+impl Queue {
+    const KEY: Key<'static> = Key::new(KeyGroup(0), b"queue");
+
+    fn open(engine: &Engine, path: &Path, share: Option<&MemoryShare>, minimum_bytes: usize) -> Self {
+        let options =
+            || StoreOptions { memory_share: share.cloned(), memory_minimum_bytes: minimum_bytes, ..Default::default() };
+        let open = |store: Store, next: u64| {
+            let state = store.state(StateOptions::map("queue")).unwrap();
+            let writer = store.writer(store.range()).unwrap();
+            Self { store, writer, state, next }
+        };
+        let mut queue = open(Store::create(engine, path, options()).unwrap(), 0);
+        (0..2_000).for_each(|_| queue.put());
+        queue.store.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+        let Self { store, writer, next, .. } = queue;
+        drop(writer);
+        store.close().unwrap();
+        let mut queue = open(Store::open(engine, path, options()).unwrap(), next);
+        // As a range: a tombstone would end the putting far.
+        let mut popped = 0;
+        queue.writer.map_pop_below(queue.state, Self::KEY, &1_u64.to_be_bytes(), |_, _| popped += 1).unwrap();
+        assert_eq!(popped, 1);
+        queue
+    }
+
+    fn put(&mut self) {
+        let value = [self.next as u8; 1_000];
+        self.writer.map_put(self.state, Self::KEY, &self.next.to_be_bytes(), &value).unwrap();
+        self.next += 1;
+    }
+
+    /// Takes everything out.
+    fn empty(&mut self) {
+        for number in 1..self.next {
+            let (user_key, value) = self.writer.map_pop_first(self.state, Self::KEY).unwrap().unwrap();
+            assert_eq!(user_key, number.to_be_bytes());
+            assert_eq!(value, [number as u8; 1_000], "entry {number}");
+        }
+        assert_eq!(self.writer.map_pop_first(self.state, Self::KEY).unwrap(), None);
     }
 }
 
@@ -138,6 +190,44 @@ fn a_new_store_in_a_full_part_takes_from_that_part() {
     assert_eq!(large.store.metrics().spills, 0);
     assert!(first.memory_bytes() < before.1);
     [first, second, large].iter_mut().for_each(One::check);
+}
+
+#[test]
+fn what_is_put_far_stays_within_its_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(64);
+    let slot = engine.memory_share(0, 8 * MIB).unwrap();
+    let before = engine.used_bytes();
+    let mut queue = Queue::open(&engine, &directory.path().join("queue"), Some(&slot), 0);
+    for _ in 0..60 {
+        (0..1_000).for_each(|_| queue.put());
+        // Fronts may go beyond the limit by a 32nd of it.
+        assert!(slot.used_bytes() <= 8 * MIB + 8 * MIB / 32, "{} bytes of 8 MiB", slot.used_bytes());
+        // What a flush needs while it is under way counts for the whole budget alone.
+        assert!(engine.used_bytes() <= before + 9 * MIB, "{} bytes more", engine.used_bytes() - before);
+    }
+    assert!(queue.store.metrics().spills > 0);
+    queue.empty();
+}
+
+/// What was put far counts for what is guaranteed: who has more than that gives it up, also idle.
+#[test]
+fn what_was_put_far_is_given_up_beyond_what_is_guaranteed() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(32);
+    let mut queue = Queue::open(&engine, &directory.path().join("queue"), None, 8 * MIB);
+    let before = engine.used_bytes();
+    while engine.used_bytes() < before + 12 * MIB {
+        queue.put();
+    }
+    assert_eq!(queue.store.metrics().spills, 0);
+    let held = queue.store.metrics().memory_bytes;
+    let mut other = One::create(&engine, &directory.path().join("other"), None, 0);
+    let value = vec![7; 19 * MIB];
+    other.writer.put(other.state, other.store.key(b"long"), &value).unwrap();
+    assert!(queue.store.metrics().memory_bytes < held && queue.store.metrics().spills > 0);
+    assert_eq!(other.writer.get(other.state, other.store.key(b"long")).unwrap(), Some(value));
+    queue.empty();
 }
 
 #[test]

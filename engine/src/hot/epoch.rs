@@ -484,8 +484,8 @@ impl Hot {
             }
         }
         self.forget_staged();
-        self.floors.clear(self.memory.arena());
-        self.memory.arena().uncharge(self.far_bytes());
+        self.floors.clear(self.memory.share());
+        self.memory.share().uncharge(self.far_bytes());
         self.sealed.clear();
         self.fars = Fars::default();
         self.dirty_tables.clear();
@@ -643,10 +643,10 @@ impl Hot {
 impl Drop for Hot {
     /// Takes the charges back for what lies on the heap; the memory goes by itself.
     fn drop(&mut self) {
-        self.floors.clear(self.memory.arena());
+        self.floors.clear(self.memory.share());
         self.cuts.clear(self.memory.arena());
         self.forget_places();
-        self.memory.arena().uncharge(self.far_bytes());
+        self.memory.share().uncharge(self.far_bytes());
         for list in &self.superseded {
             self.memory.arena().uncharge(list.capacity() * size_of::<Ref>());
         }

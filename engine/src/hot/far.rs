@@ -16,7 +16,7 @@ use crate::hot::record::{ENTRY, Record, hash_entry};
 use crate::hot::rewind::Part;
 use crate::hot::{Hot, OutOfMemory, Probe};
 use crate::key::prefix_of;
-use crate::platform::arena::{Arena, Ref};
+use crate::platform::arena::{Ref, Share};
 use crate::spans;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ const BYTES_MAX: usize = 4 << 10;
 const MAP_BYTES_MAX: usize = 1 << 30;
 /// For how many there is room at first.
 const COUNT_MIN: usize = 32;
-/// So much of the budget is taken at once: one part in so many. To come by it may take a sweep over all tables.
+/// So much of what the share may have is taken at once: one part in so many. To come by it may take a sweep over all tables.
 const STEP_SHARE: usize = 256;
 /// So many records before it is its turn, the place of one that leaves is fetched.
 const SHED_AHEAD: usize = 8;
@@ -52,7 +52,7 @@ pub struct FarMap {
     /// and where each begins.
     places: Vec<u32>,
     bytes: Vec<u8>,
-    /// What it takes of the budget.
+    /// What it takes of the share.
     charged_bytes: usize,
 }
 
@@ -81,8 +81,8 @@ impl FarMap {
         FrontEntries::of(self.bytes.get(place..).unwrap_or_default()).next().unwrap_or_default()
     }
 
-    /// Makes room for one more of so many bytes, if the budget has it. `spare` is what was taken of it before and is in no map.
-    fn grow(&mut self, arena: &Arena, bytes: usize, spare_bytes: &mut usize) -> Result<(), OutOfMemory> {
+    /// Makes room for one more of so many bytes, if the share has it. `spare` is what was taken of it before and is in no map.
+    fn grow(&mut self, share: &Share, bytes: usize, spare_bytes: &mut usize) -> Result<(), OutOfMemory> {
         let counts = self.places.len() == self.places.capacity();
         let count = if counts { (self.places.len() / 4).max(COUNT_MIN) } else { 0 };
         let is_short = self.bytes.len() + bytes > self.bytes.capacity();
@@ -93,10 +93,10 @@ impl FarMap {
         let spare = self.bytes.capacity() - self.bytes.len();
         let more = count * 12 + room.saturating_sub(spare);
         if *spare_bytes < more {
-            let step = more.max(arena.budget_bytes() / STEP_SHARE);
-            if arena.charge(step) {
+            let step = more.max(share.limit_bytes() / STEP_SHARE);
+            if share.charge(step) {
                 *spare_bytes += step;
-            } else if arena.charge(more) {
+            } else if share.charge(more) {
                 *spare_bytes += more;
             } else {
                 return Err(OutOfMemory { bytes: step });
@@ -227,9 +227,9 @@ impl Fars {
         self.current.charged_bytes == self.current.spare_bytes && !self.are_sealed
     }
 
-    fn remove(&mut self, arena: &Arena, root: Ref) {
+    fn remove(&mut self, share: &Share, root: Ref) {
         if let Some(map) = self.current.maps.remove(&root) {
-            arena.uncharge(map.charged_bytes);
+            share.uncharge(map.charged_bytes);
             self.current.charged_bytes -= map.charged_bytes;
         }
     }
@@ -296,7 +296,7 @@ impl Hot {
             FarMap { state: probe.state, group: probe.group, key, namespace, ..FarMap::default() }
         });
         let mut spare_bytes = self.fars.current.spare_bytes;
-        let (of_maps, grown) = (map.charged_bytes, map.grow(arena, entry.bytes(), &mut spare_bytes));
+        let (of_maps, grown) = (map.charged_bytes, map.grow(self.memory.share(), entry.bytes(), &mut spare_bytes));
         self.fars.current.charged_bytes += map.charged_bytes - of_maps + spare_bytes;
         self.fars.current.charged_bytes -= std::mem::replace(&mut self.fars.current.spare_bytes, spare_bytes);
         if let Err(out) = grown {
@@ -429,7 +429,7 @@ impl Hot {
             }
             self.forget_far((probe.state, probe.group));
         }
-        self.fars.remove(self.memory.arena(), root.at);
+        self.fars.remove(self.memory.share(), root.at);
         Ok(())
     }
 
@@ -487,7 +487,7 @@ impl Hot {
     pub(super) fn rewind_far(&mut self, part: &Part) {
         let is_part = |(_, map): &(&Ref, &FarMap)| part.has(map.state, map.group);
         let roots: Vec<Ref> = self.fars.current.maps.iter().filter(is_part).map(|(&root, _)| root).collect();
-        roots.into_iter().for_each(|root| self.fars.remove(self.memory.arena(), root));
+        roots.into_iter().for_each(|root| self.fars.remove(self.memory.share(), root));
         for sealed in &self.sealed {
             let gone = sealed.far.maps.iter().filter(is_part).map(|(&root, _)| (sealed.epoch, root));
             self.fars.gone.extend(gone);
@@ -502,7 +502,7 @@ impl Hot {
 
     /// Lets go of those of an epoch that is on disk.
     pub(super) fn drop_far(&mut self, epoch: u32, far: &FarMaps) {
-        self.memory.arena().uncharge(far.charged_bytes);
+        self.memory.share().uncharge(far.charged_bytes);
         self.fars.are_sealed = self.sealed.iter().any(|sealed| !sealed.far.maps.is_empty());
         for (&root, map) in &far.maps {
             if !self.fars.gone.remove(&(epoch, root)) {

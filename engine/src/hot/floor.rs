@@ -2,13 +2,13 @@
 //!
 //! A floor hangs on a map's container. It is a cache of what would be learned from the segments again: it goes with its
 //! container, and an empty container that has one stays for a round of the clock's hand after its last use. Floors lie
-//! on the heap and are charged to the budget: by force, so that a few can be kept when memory is full, as it mostly is,
-//! and where they take more than their share of it only if there is room.
+//! on the heap and are favoured by the share that they are charged to, so that a few can be kept when memory is full, as it mostly
+//! is; all that lie in a share divide what it favours.
 
 use crate::hot::front::Front;
 use crate::hot::record::{BASE, ROOT, Record, USED};
 use crate::hot::{Hot, Probe};
-use crate::platform::arena::{Arena, Ref};
+use crate::platform::arena::{Arena, Ref, Share};
 use std::collections::BTreeMap;
 
 /// Of a container: [`Floors`] has one for it.
@@ -16,8 +16,6 @@ const HAS_FLOOR: u8 = BASE;
 
 /// What a floor takes beside its keys: itself, its place in the tree, and what is free around it there; about.
 const FLOOR_BYTES: usize = 176;
-/// So much of the budget floors take by force: one part in so many.
-const SHARE: usize = 32;
 /// What the heap takes beside the bytes of a key, about.
 const HEAP_BYTES: usize = 16;
 /// So many records where a front was loaded eviction passes by, before it takes one: else the front ends there.
@@ -95,7 +93,7 @@ pub struct Floors {
 
 impl Floors {
     /// Changes the floor of a container, or adds one; false where there is no room for it, and then there is none.
-    fn change(&mut self, arena: &Arena, at: Ref, change: impl FnOnce(&mut Floor)) -> bool {
+    fn change(&mut self, share: &Share, at: Ref, change: impl FnOnce(&mut Floor)) -> bool {
         let mut before = 0;
         let floor = self.floors.entry(at).and_modify(|floor| before = floor.bytes()).or_default();
         let was_far = floor.far_from.is_some();
@@ -103,15 +101,14 @@ impl Floors {
         let (after, is_far) = (floor.bytes(), floor.far_from.is_some());
         self.far = self.far + usize::from(is_far) - usize::from(was_far);
         let Some(more) = after.checked_sub(before).filter(|&more| more > 0) else {
-            self.uncharge(arena, before - after);
+            self.uncharge(share, before - after, 0);
             return true;
         };
-        if self.charged_bytes + more <= arena.budget_bytes() / SHARE {
-            arena.charge_forced(more);
-        } else if !arena.charge(more) {
+        let is_new = before == 0;
+        if !share.charge_favoured((more, usize::from(is_new)), self.charged_bytes) {
             self.floors.remove(&at);
             self.far -= usize::from(is_far);
-            self.uncharge(arena, before);
+            self.uncharge(share, before, usize::from(!is_new));
             return false;
         }
         self.charged_bytes += more;
@@ -119,18 +116,18 @@ impl Floors {
     }
 
     /// Removes the floor of a container, if it has one.
-    pub(super) fn remove(&mut self, arena: &Arena, at: Ref) {
+    pub(super) fn remove(&mut self, share: &Share, at: Ref) {
         if let Some(floor) = self.floors.remove(&at) {
             self.far -= usize::from(floor.far_from.is_some());
-            self.uncharge(arena, floor.bytes());
+            self.uncharge(share, floor.bytes(), 1);
         }
     }
 
     /// Removes all.
-    pub(super) fn clear(&mut self, arena: &Arena) {
+    pub(super) fn clear(&mut self, share: &Share) {
+        self.uncharge(share, self.charged_bytes, self.floors.len());
         self.floors.clear();
         self.far = 0;
-        self.uncharge(arena, self.charged_bytes);
     }
 
     /// Whether of any map some puts are put far.
@@ -153,18 +150,16 @@ impl Floors {
         spares
     }
 
-    /// How many bytes the front of a container may take by force, about, as a fair part of what all may.
-    fn front_bytes_max(&self, arena: &Arena, at: Option<Ref>) -> usize {
-        let share = arena.budget_bytes() / SHARE;
+    /// How many bytes the front of a container may take where memory is full, about, as a fair part of what all may.
+    fn front_bytes_max(&self, share: &Share, at: Option<Ref>) -> usize {
         let own = at.and_then(|at| self.floors.get(&at)).map_or(0, |floor| floor.front.capacity());
-        let room = (share + own).saturating_sub(self.charged_bytes + 2 * FLOOR_BYTES);
-        room.min(share / self.floors.len().max(1))
+        share.favoured_part_bytes(own).saturating_sub(2 * FLOOR_BYTES)
     }
 
-    fn uncharge(&mut self, arena: &Arena, bytes: usize) {
+    fn uncharge(&mut self, share: &Share, bytes: usize, floors: usize) {
         if bytes > 0 {
             self.charged_bytes -= bytes;
-            arena.uncharge(bytes);
+            share.uncharge_favoured((bytes, floors));
         }
     }
 }
@@ -214,7 +209,7 @@ impl Hot {
     pub(super) fn end_far(&mut self, root: Record) {
         if self.floor(root).is_some_and(|floor| floor.far_from.is_some()) {
             // It takes no more than before, so there is room.
-            self.floors.change(self.memory.arena(), root.at, |floor| floor.far_from = None);
+            self.floors.change(self.memory.share(), root.at, |floor| floor.far_from = None);
         }
     }
 
@@ -227,23 +222,23 @@ impl Hot {
 
     /// Says that memory has a record where far puts go.
     pub(super) fn note_tail(&mut self, root: Record) {
-        self.floors.change(self.memory.arena(), root.at, |floor| floor.has_tail = true);
+        self.floors.change(self.memory.share(), root.at, |floor| floor.has_tail = true);
     }
 
     /// Says that memory has none there.
     pub(super) fn forget_tail(&mut self, root: Record) {
-        self.floors.change(self.memory.arena(), root.at, |floor| floor.has_tail = false);
+        self.floors.change(self.memory.share(), root.at, |floor| floor.has_tail = false);
     }
 
     /// How many bytes the front of a map had better not be above, with as many others as there are.
     pub fn front_bytes_max(&self, root: Option<Record>) -> usize {
-        self.floors.front_bytes_max(self.arena(), root.map(|root| root.at))
+        self.floors.front_bytes_max(self.memory.share(), root.map(|root| root.at))
     }
 
     fn change_floor(&mut self, root: Record, change: impl FnOnce(&mut Floor)) -> bool {
         let arena = self.memory.arena();
         let mut root = Record::load(arena, root.at);
-        let kept = self.floors.change(arena, root.at, change);
+        let kept = self.floors.change(self.memory.share(), root.at, change);
         root.set_tag(arena, if kept { root.tag() | HAS_FLOOR | USED } else { root.tag() & !HAS_FLOOR });
         kept
     }
@@ -264,7 +259,7 @@ impl Hot {
     pub(super) fn unload(&mut self, root: Record) {
         if self.floor(root).is_some_and(|floor| floor.loaded != Loaded::Nothing) {
             // It takes no more than before, so there is room.
-            self.floors.change(self.memory.arena(), root.at, Floor::unload);
+            self.floors.change(self.memory.share(), root.at, Floor::unload);
         }
     }
 
@@ -288,7 +283,7 @@ impl Hot {
             self.unload_from(root, from);
             return;
         }
-        self.floors.change(self.memory.arena(), root.at, |floor| match to {
+        self.floors.change(self.memory.share(), root.at, |floor| match to {
             Some(to) => floor.front.pass(to),
             None => floor.front.clear(),
         });

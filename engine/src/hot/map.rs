@@ -326,7 +326,7 @@ impl Hot {
 
     /// Takes a container without entries out of its table and frees it.
     pub(super) fn remove_root(&mut self, probe: &Probe<'_>, place: Place, root: Record) {
-        self.floors.remove(self.memory.arena(), root.at);
+        self.floors.remove(self.memory.share(), root.at);
         self.heads[probe.state as usize][probe.group as usize].remove(self.memory.arena(), place);
         self.tables[probe.state as usize][probe.group as usize].records -= 1;
         self.free_root(root);

@@ -48,6 +48,12 @@ impl Memory {
         &self.arena
     }
 
+    /// The share of the budget that it is taken from.
+    #[inline]
+    pub fn share(&self) -> &Share {
+        &self.share
+    }
+
     /// Sees to it that records leave room for what finds them: index lines, dirty lists and map nodes can't be evicted,
     /// and chunks full of records of many ages are hard to empty.
     pub fn set_floor(&mut self) {

@@ -111,7 +111,7 @@ impl Hot {
         self.graves.orders.extend(cut_off);
         self.forget_places();
         // What they know of fronts may be of what is gone.
-        self.floors.clear(self.memory.arena());
+        self.floors.clear(self.memory.share());
         self.rewind_far(part);
         self.deletions += 1;
         self.has_work = true;

@@ -315,7 +315,7 @@ impl Hot {
         }
         commits.toggle_abort();
         // What they know of fronts may be of what is gone.
-        self.floors.clear(self.memory.arena());
+        self.floors.clear(self.memory.share());
         self.deletions += 1;
         if let Some(transaction) = &mut self.transaction {
             transaction.aborts += 1;

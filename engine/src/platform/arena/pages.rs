@@ -36,6 +36,8 @@ struct Pool {
     /// No chunk below this word of `in_use` is free.
     floor: usize,
     shares: Shares,
+    /// Heap memory that counts for shares, in bytes.
+    charged_to_shares_bytes: usize,
 }
 
 /// One budget of memory; see the module's head.
@@ -44,7 +46,7 @@ pub struct Arena {
     memory: Memory,
     reserved_bytes: usize,
     budget_bytes: AtomicUsize,
-    /// Heap memory outside the reservation that counts against the budget.
+    /// Heap memory outside the reservation that counts against the budget, but for no share.
     charged_bytes: AtomicUsize,
     used_bytes: AtomicUsize,
     pool: Mutex<Pool>,
@@ -75,6 +77,7 @@ impl Arena {
             used_chunks: 0,
             floor: 0,
             shares: Shares::new(),
+            charged_to_shares_bytes: 0,
         };
         Ok(Self {
             memory,
@@ -124,7 +127,7 @@ impl Arena {
         Ref::try_from(first * CHUNK_BYTES / 8).ok()
     }
 
-    /// The budget that shares divide: without what is charged, in bytes.
+    /// The budget that shares divide: without what is charged to none of them, in bytes.
     fn shared_bytes(&self) -> usize {
         self.budget_bytes().saturating_sub(self.charged_bytes.load(Ordering::Relaxed))
     }
@@ -143,31 +146,46 @@ impl Arena {
         self.used_bytes.fetch_sub(chunks * CHUNK_BYTES, Ordering::Relaxed);
     }
 
-    /// Counts `bytes` of heap memory against the budget; false, and nothing counted, where there is no room.
-    pub fn charge(&self, bytes: usize) -> bool {
+    /// Counts `bytes` of heap memory for a share, as [`Arena::take`] does chunks. `admits` is told whether there is room for them, and how
+    /// large the budget is; false, and nothing counted, where it says so.
+    pub(super) fn charge_to(
+        &self,
+        at: usize,
+        bytes: usize,
+        admits: impl FnOnce(&mut Shares, bool, usize) -> bool,
+    ) -> bool {
         let mut pool = self.pool.lock();
-        let promised = pool.shares.claimed_bytes().checked_add(bytes).is_none_or(|all| all > self.shared_bytes());
-        if self.used_bytes() + bytes > self.budget_bytes() || promised {
+        let budget_bytes = self.budget_bytes();
+        let fits = self.used_bytes().checked_add(bytes).is_some_and(|all| all <= budget_bytes)
+            && pool.shares.stopped_at(at, bytes, self.shared_bytes()).is_none();
+        if !admits(&mut pool.shares, fits, budget_bytes) {
             return false;
         }
-        self.add_charge(bytes);
+        pool.shares.add(at, bytes, bytes);
+        pool.charged_to_shares_bytes += bytes;
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.trim(&mut pool);
         true
+    }
+
+    /// Takes back what was counted for a share; `also` changes what else the shares say of it.
+    pub(super) fn uncharge_from(&self, at: usize, bytes: usize, also: impl FnOnce(&mut Shares)) {
+        let mut pool = self.pool.lock();
+        also(&mut pool.shares);
+        pool.shares.subtract(at, bytes, bytes);
+        pool.charged_to_shares_bytes -= bytes;
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Counts `bytes` of heap memory against the budget even where there is no room: for what is needed to make some.
     pub fn charge_forced(&self, bytes: usize) {
         let mut pool = self.pool.lock();
-        self.add_charge(bytes);
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.charged_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.trim(&mut pool);
     }
 
-    fn add_charge(&self, bytes: usize) {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.charged_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Takes back a charge.
+    /// Takes back a charge that counts for no share.
     pub fn uncharge(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.charged_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -183,7 +201,8 @@ impl Arena {
     /// Returns free but resident chunks to the operating system while they and the charges pass the budget.
     fn trim(&self, pool: &mut Pool) {
         let budget = self.budget_bytes() / CHUNK_BYTES;
-        let charged = self.charged_bytes.load(Ordering::Relaxed).div_ceil(CHUNK_BYTES);
+        let charged_bytes = self.charged_bytes.load(Ordering::Relaxed) + pool.charged_to_shares_bytes;
+        let charged = charged_bytes.div_ceil(CHUNK_BYTES);
         let mut word = pool.resident.len();
         while pool.resident_chunks + charged > budget && word > 0 {
             word -= 1;

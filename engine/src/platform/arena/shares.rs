@@ -3,9 +3,20 @@
 //! A share *claims* what it has taken and what it has promised to those in it; towards the share that it lies in it counts for
 //! the greater of that and its minimum. So what is guaranteed to one is taken by nobody else, used or not, and a limit
 //! holds for all that lies in a share. All of it is kept under the arena's lock, which is taken for each chunk anyway.
+//!
+//! Heap memory that grows with the data counts as chunks do. Of it what is *favoured* is worth having where memory is full, as it mostly is:
+//! it may go beyond a limit, but all that is in a share by no more than one part in [`FAVOURED_SHARE`] of what the share may take,
+//! and the little that each owner of such memory has in any case.
 
 use super::Arena;
 use std::sync::Arc;
+
+/// So much of what a share may take is favoured at most, one part in so many, where there is no room for it.
+const FAVOURED_SHARE: usize = 32;
+/// And one part in so many each owner may have in any case,
+const FAVOURED_OWN_SHARE: usize = 256;
+/// up to so many bytes.
+const FAVOURED_OWN_BYTES_MAX: usize = 64 << 10;
 
 /// A share's numbers.
 #[derive(Clone, Debug)]
@@ -18,12 +29,26 @@ pub(super) struct Node {
     used_bytes: usize,
     /// The minimums of those in it.
     promised_bytes: usize,
+    /// Of what is used, what is favoured,
+    favoured_bytes: usize,
+    /// and of how many pieces it is.
+    favoured: usize,
     in_use: bool,
 }
 
 impl Node {
     const fn new(parent: Option<usize>, limit_bytes: usize) -> Self {
-        Self { parent, limit_bytes, minimum_bytes: 0, claimed_bytes: 0, used_bytes: 0, promised_bytes: 0, in_use: true }
+        Self {
+            parent,
+            limit_bytes,
+            minimum_bytes: 0,
+            claimed_bytes: 0,
+            used_bytes: 0,
+            promised_bytes: 0,
+            favoured_bytes: 0,
+            favoured: 0,
+            in_use: true,
+        }
     }
 
     /// What the share that it lies in has promised it.
@@ -46,11 +71,6 @@ pub(super) struct Shares {
 impl Shares {
     pub fn new() -> Self {
         Self { nodes: vec![Node::new(None, usize::MAX)] }
-    }
-
-    /// What all shares claim of the budget.
-    pub fn claimed_bytes(&self) -> usize {
-        self.nodes[0].claimed_bytes
     }
 
     /// Where taking `bytes` for a share is stopped, if anywhere: by its limit, that of one that it lies in, or the whole
@@ -117,6 +137,31 @@ impl Shares {
             claimed = before - node.weight();
             let Some(parent) = node.parent else { return };
             at = parent;
+        }
+    }
+
+    /// A share and those that it lies in.
+    fn path(&self, at: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(at), |&at| self.nodes[at].parent)
+    }
+
+    /// Whether `bytes` more may be favoured, of an owner who has `own_bytes`.
+    fn favours(&self, at: usize, bytes: usize, own_bytes: usize, budget_bytes: usize) -> bool {
+        let limit = |at: usize| self.nodes[at].limit_bytes.min(budget_bytes);
+        let least = self.path(at).map(limit).min().unwrap_or_default();
+        own_bytes + bytes <= (least / FAVOURED_OWN_SHARE).min(FAVOURED_OWN_BYTES_MAX)
+            || self.path(at).all(|at| self.nodes[at].favoured_bytes + bytes <= limit(at) / FAVOURED_SHARE)
+    }
+
+    /// Counts what is favoured, or takes it back.
+    fn favour(&mut self, at: usize, (bytes, pieces): (usize, usize), forth: bool) {
+        let mut next = Some(at);
+        while let Some(at) = next {
+            let node = &mut self.nodes[at];
+            let change = |of: usize, by: usize| if forth { of + by } else { of - by };
+            node.favoured_bytes = change(node.favoured_bytes, bytes);
+            node.favoured = change(node.favoured, pieces);
+            next = node.parent;
         }
     }
 
@@ -310,6 +355,46 @@ impl Share {
         })
     }
 
+    /// Counts heap memory against it; false, and nothing counted, where there is no room.
+    pub fn charge(&self, bytes: usize) -> bool {
+        self.arena.charge_to(self.at, bytes, |_, fits, _| fits)
+    }
+
+    /// Takes a charge back.
+    pub fn uncharge(&self, bytes: usize) {
+        if bytes > 0 {
+            self.arena.uncharge_from(self.at, bytes, |_| ());
+        }
+    }
+
+    /// Counts bytes of heap memory that is favoured, in so many more pieces, of an owner who has `own_bytes` of it already; false, and
+    /// nothing counted, where there is no room.
+    pub fn charge_favoured(&self, (bytes, pieces): (usize, usize), own_bytes: usize) -> bool {
+        self.arena.charge_to(self.at, bytes, |shares, fits, budget_bytes| {
+            let is_kept = fits || shares.favours(self.at, bytes, own_bytes, budget_bytes);
+            if is_kept {
+                shares.favour(self.at, (bytes, pieces), true);
+            }
+            is_kept
+        })
+    }
+
+    /// Takes a charge of favoured memory back.
+    pub fn uncharge_favoured(&self, (bytes, pieces): (usize, usize)) {
+        self.arena.uncharge_from(self.at, bytes, |shares| shares.favour(self.at, (bytes, pieces), false));
+    }
+
+    /// How many bytes one more piece of favoured memory may have, or one of `own_bytes` instead, as a fair part of what all may.
+    pub fn favoured_part_bytes(&self, own_bytes: usize) -> usize {
+        let budget_bytes = self.arena.budget_bytes();
+        let part = |node: &Node| {
+            let all = node.limit_bytes.min(budget_bytes) / FAVOURED_SHARE;
+            (all + own_bytes).saturating_sub(node.favoured_bytes).min(all / node.favoured.max(1))
+        };
+        let least = |shares: &Shares| shares.path(self.at).map(|at| part(&shares.nodes[at])).min();
+        self.arena.with_shares(|shares, _| least(shares)).unwrap_or_default()
+    }
+
     /// The arena that it is a part of.
     pub fn arena(&self) -> &Arc<Arena> {
         &self.arena
@@ -331,89 +416,4 @@ impl Drop for Share {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::super::CHUNK_BYTES;
-    use super::*;
-
-    const MIB: usize = 1 << 20;
-
-    #[test]
-    fn what_is_guaranteed_is_taken_by_nobody_else_and_limits_hold() {
-        let arena = Arc::new(Arena::new(8 * MIB, 0).unwrap());
-        let slot = Share::open(&arena, None, 2 * MIB, 4 * MIB).unwrap();
-        let inner = Share::open(&arena, Some(&slot), MIB, usize::MAX).unwrap();
-        let other = Share::open(&arena, Some(&slot), 0, usize::MAX).unwrap();
-        let free = Share::open(&arena, None, 0, usize::MAX).unwrap();
-        assert_eq!([&slot, &inner, &other, &free].map(|share| share.free_bytes() / MIB), [3, 4, 3, 6]);
-        assert!(Share::open(&arena, Some(&slot), 4 * MIB, usize::MAX).is_none(), "5 MiB of 4 promised");
-        assert!(Share::open(&arena, None, 7 * MIB, usize::MAX).is_none(), "9 MiB of 8 promised");
-        let take_all = |share: &Share| {
-            let mut taken = Vec::new();
-            while let Some(chunk) = arena.take(share, 1) {
-                taken.push(chunk);
-            }
-            taken
-        };
-        // 2 MiB are the slot's.
-        let of_free = take_all(&free);
-        assert_eq!(of_free.len() * CHUNK_BYTES, 6 * MIB);
-        // 1 MiB of these is the inner one's.
-        let of_other = take_all(&other);
-        assert_eq!(of_other.len() * CHUNK_BYTES, MIB);
-        assert!(other.is_helped_by(&free, CHUNK_BYTES, 0) && !free.is_helped_by(&inner, CHUNK_BYTES, 0));
-        let of_inner = take_all(&inner);
-        assert!((MIB - CHUNK_BYTES..=MIB).contains(&(of_inner.len() * CHUNK_BYTES)), "chunk 0 is nobody's");
-        of_free.iter().for_each(|&chunk| arena.give_back(&free, chunk, 1));
-        // The slot's limit stops both now.
-        let more = take_all(&inner);
-        assert_eq!((of_other.len() + of_inner.len() + more.len()) * CHUNK_BYTES, 4 * MIB);
-        assert!(inner.is_helped_by(&other, CHUNK_BYTES, 0) && !inner.is_helped_by(&free, CHUNK_BYTES, 0));
-        assert_eq!((slot.used_bytes(), free.used_bytes(), free.free_bytes()), (4 * MIB, 0, 4 * MIB));
-        of_inner.iter().chain(&more).for_each(|&chunk| arena.give_back(&inner, chunk, 1));
-        of_other.iter().for_each(|&chunk| arena.give_back(&other, chunk, 1));
-        drop((inner, other, slot));
-        assert_eq!(free.free_bytes(), 8 * MIB);
-        assert_eq!(arena.used_bytes(), 0);
-    }
-    #[test]
-    fn what_is_left_to_others_is_short_where_it_would_be_taken() {
-        let arena = Arc::new(Arena::new(16 * MIB, 0).unwrap());
-        let slot = Share::open(&arena, None, 0, 4 * MIB).unwrap();
-        let [full, new] = [0; 2].map(|_| Share::open(&arena, Some(&slot), 0, usize::MAX).unwrap());
-        let stranger = Share::open(&arena, None, 0, usize::MAX).unwrap();
-        let take = |share: &Share, bytes: usize| -> Vec<u32> {
-            (0..bytes / CHUNK_BYTES).map(|_| arena.take(share, 1).unwrap()).collect()
-        };
-        let mut taken = vec![(&full, take(&full, 4 * MIB - MIB / 4)), (&stranger, take(&stranger, 8 * MIB))];
-        // A chunk could be had, but with nothing left in the slot for others.
-        assert!(!new.has_room_above(MIB / 4, CHUNK_BYTES, 16));
-        assert!(new.is_helped_by(&full, CHUNK_BYTES, MIB / 4) && !new.is_helped_by(&stranger, CHUNK_BYTES, MIB / 4));
-        // The whole budget is what is short first.
-        taken.push((&stranger, take(&stranger, 4 * MIB)));
-        assert!(new.is_helped_by(&full, MIB / 4 + CHUNK_BYTES, 0) && new.is_helped_by(&full, CHUNK_BYTES, MIB / 4));
-        let rest = arena.free_bytes() / CHUNK_BYTES * CHUNK_BYTES;
-        taken.push((&stranger, take(&stranger, rest.min(MIB / 4 - CHUNK_BYTES))));
-        assert!(new.is_helped_by(&stranger, MIB / 16, MIB / 4), "the whole stops it, not what is to be left");
-        for (share, chunks) in taken {
-            chunks.into_iter().for_each(|chunk| arena.give_back(share, chunk, 1));
-        }
-        assert_eq!(arena.used_bytes(), 0);
-    }
-
-    #[test]
-    fn what_is_guaranteed_has_a_floor_of_its_own() {
-        let arena = Arc::new(Arena::new(64 * MIB, 0).unwrap());
-        let slot = Share::open(&arena, None, 2 * MIB, 32 * MIB).unwrap();
-        let guaranteed = Share::open(&arena, Some(&slot), MIB, usize::MAX).unwrap();
-        let [in_slot, other] = [Some(&slot), None].map(|of| Share::open(&arena, of, 0, usize::MAX).unwrap());
-        while arena.take(&other, 1).is_some() {}
-        let take_all = |share: &Share| {
-            let has_room = || share.has_room_above(4 * MIB, CHUNK_BYTES, 16);
-            (0..).take_while(|_| has_room() && arena.take(share, 1).is_some()).count() * CHUNK_BYTES
-        };
-        assert_eq!(take_all(&other), 0);
-        // One part in 16 of the slot's is left, and of the store's.
-        assert_eq!([take_all(&in_slot), take_all(&guaranteed)], [MIB - MIB / 8, MIB]);
-        assert_eq!(slot.free_bytes(), MIB / 8);
-    }
-}
+mod tests;
