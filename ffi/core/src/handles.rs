@@ -288,7 +288,7 @@ impl<T: Object<Mode = One>> AsMut<T> for Guard<T> {
 impl<T: Object<Mode = Own>> DerefMut for Guard<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: no other call uses the object: this one is its owner's, and the only one of it, or holds the lock.
+        // SAFETY: no other call uses the object: this one is its owner's, and the only one of it or counted alone, or holds the lock.
         unsafe { &mut *self.object }
     }
 }
@@ -409,7 +409,7 @@ pub fn give_away<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
 }
 
 /// Makes an object the calling thread's that was given away, or whose owner has ended. [`Misuse::WrongThread`] while it belongs to
-/// another.
+/// another; where the owner's end can't be heard of, [`Misuse::InUse`] while that is inside.
 pub fn adopt<T: Object<Mode = Own>>(handle: Handle) -> Result<(), Misuse> {
     threads::with_caller(Caller::forget);
     slot_for(handle, T::KIND as u8)?.adopt(handle, threads::token(), threads::is_alive)

@@ -14,8 +14,9 @@
 //!   right away ([`Slot::give_away`], [`Slot::share`]), or the object ([`Slot::take`]), so what it found holds until then, and it needn't
 //!   look again ([`Slot::enter_again`]). In a slot that is shared, others count themselves and wait for a lock.
 //!
-//! Threads are told apart by tokens, numbers that are neither 0 nor the greatest. The two numbers below that are no thread's and no slot's:
-//! with them nobody is let in as an owner.
+//! Threads are told apart by tokens, numbers that are neither 0 nor the greatest: those are no thread's, and with them nobody is let in as
+//! an owner. A thread whose end won't be heard of says so in its token ([`UNHEARD`]). Nobody can tell whether it has ended, so what it has
+//! can be adopted at any time, unless it is inside: its calls count themselves, and so does who adopts from it.
 #![expect(unsafe_code, reason = "the object is reached by those alone who have the right to")]
 
 use crate::kind::{Kind, Kinds};
@@ -33,6 +34,15 @@ const KIND_SHIFT: u32 = 37;
 const KINDS: u64 = (1 << 5) - 1;
 const GENERATION_SHIFT: u32 = 42;
 const GENERATIONS: u64 = (1 << 22) - 1;
+
+/// In the token of a thread whose end won't be heard of. No thread that is heard of has it, as they are counted from 1.
+pub const UNHEARD: u64 = 1 << 63;
+
+/// Whether the end of a slot's owner won't be heard of.
+#[inline]
+const fn is_unheard(token: u64) -> bool {
+    token & UNHEARD != 0 && token != SHARED
+}
 
 /// Whose a slot is when any thread may use it.
 const SHARED: u64 = u64::MAX;
@@ -55,7 +65,7 @@ pub struct Slot<T> {
     word: AtomicU64,
     /// The owner's token, 0 while it is nobody's, or [`SHARED`].
     owner: AtomicU64,
-    /// Whether the owner is inside. Only the owner touches it.
+    /// Whether the owner is inside, if its end will be heard of. Only such an owner touches it.
     busy: AtomicBool,
     poisoned: AtomicBool,
     /// Held by calls on what is shared.
@@ -71,7 +81,7 @@ unsafe impl<T: Send> Sync for Slot<T> {}
 /// How a call came in, to be given back by [`Slot::leave`].
 #[derive(Debug)]
 pub enum Entered<'a> {
-    /// It counted itself.
+    /// It counted itself: one of many, or alone.
     Counted,
     /// It is the owner's.
     Owned,
@@ -169,7 +179,22 @@ impl<T> Slot<T> {
         if self.owner.load(Ordering::Relaxed) != token {
             return self.enter_shared(handle);
         }
+        if is_unheard(token) {
+            self.hold(handle, token)?;
+            return Ok(Entered::Counted);
+        }
         if self.enter_again() { Ok(Entered::Owned) } else { Err(Misuse::InUse) }
+    }
+
+    /// Counts one in alone while it is its owner's whose end won't be heard of: until [`Slot::uncount`] nobody adopts it or takes it out.
+    fn hold(&self, handle: u64, owner: u64) -> Result<(), Misuse> {
+        self.count(handle, 1)?;
+        // Who adopted it was counted in as well, so counting acquired whose it is now.
+        if self.owner.load(Ordering::Relaxed) == owner {
+            return Ok(());
+        }
+        self.uncount();
+        Err(Misuse::WrongThread)
     }
 
     fn enter_shared(&self, handle: u64) -> Result<Entered<'_>, Misuse> {
@@ -235,20 +260,16 @@ impl<T> Slot<T> {
     /// Takes the object out, with its parent's handle. The slot is free from then on. `token` where the object has an owner.
     pub fn take(&self, handle: u64, token: Option<u64>) -> Result<(Option<T>, u64), Misuse> {
         check(self.word.load(Ordering::Acquire), handle)?;
-        if let Some(token) = token {
-            // Acquires what `share` released: others may have used it since, or nobody.
-            match self.owner.load(Ordering::Acquire) {
-                SHARED => {}
-                owner if owner != token => return Err(Misuse::WrongThread),
-                _ if self.busy.load(Ordering::Relaxed) => return Err(Misuse::InUse),
-                _ => {}
-            }
-        }
-        self.change(handle, |word| match word {
-            word if word & CALLS != 0 => Err(Misuse::InUse),
+        let held = token.map_or(Ok(0), |token| self.hold_to_take(handle, token))?;
+        let closing = self.change(handle, |word| match word {
+            word if word & CALLS != held => Err(Misuse::InUse),
             word if word & CHILDREN != 0 => Err(Misuse::HasChildren(Kinds::NONE)),
-            word => Ok(word | CLOSING),
-        })?;
+            word => Ok((word - held) | CLOSING),
+        });
+        if closing.is_err() && held != 0 {
+            self.uncount();
+        }
+        closing?;
         // SAFETY: who set `CLOSING` has the only right to the object, which nobody gets any more.
         let object = self.object.with_mut(|place| unsafe { (*place).take() });
         let parent = self.parent.load(Ordering::Relaxed);
@@ -257,15 +278,33 @@ impl<T> Slot<T> {
         Ok((object, parent))
     }
 
+    /// Checks that the thread may take the object out, and says how many calls it counted for that.
+    fn hold_to_take(&self, handle: u64, token: u64) -> Result<u64, Misuse> {
+        // Acquires what `share` released: others may have used it since, or nobody.
+        match self.owner.load(Ordering::Acquire) {
+            SHARED => Ok(0),
+            owner if owner != token => Err(Misuse::WrongThread),
+            owner if is_unheard(owner) => self.hold(handle, owner).map(|()| CALL),
+            _ if self.busy.load(Ordering::Relaxed) => Err(Misuse::InUse),
+            _ => Ok(0),
+        }
+    }
+
     /// Makes it nobody's. By its owner, who is not inside.
     pub fn give_away(&self, handle: u64, token: u64) -> Result<(), Misuse> {
         self.check_owner(handle, token)?;
-        // Acquired by `adopt`: the next owner sees what this one did.
-        self.owner.store(0, Ordering::Release);
-        Ok(())
+        self.hand_on(token, 0)
     }
 
-    /// Makes it this thread's if it is nobody's, or its owner isn't alive.
+    /// Gives it from its owner to nobody or to all, unless another thread adopted it, as it can from one whose end won't be heard of.
+    fn hand_on(&self, token: u64, to: u64) -> Result<(), Misuse> {
+        // Acquired by `adopt`, or by `take` of what is shared: they see what this owner did.
+        let given = self.owner.compare_exchange(token, to, Ordering::Release, Ordering::Relaxed);
+        given.map(|_| ()).map_err(|_| Misuse::WrongThread)
+    }
+
+    /// Makes it this thread's if it is nobody's, or its owner isn't known to be alive. [`Misuse::InUse`] while one is inside whose end won't
+    /// be heard of.
     pub fn adopt(&self, handle: u64, token: u64, is_alive: impl FnOnce(u64) -> bool) -> Result<(), Misuse> {
         check(self.word.load(Ordering::Acquire), handle)?;
         let owner = self.owner.load(Ordering::Relaxed);
@@ -276,6 +315,16 @@ impl<T> Slot<T> {
         if owner == SHARED || (owner != 0 && is_alive(owner)) {
             return Err(Misuse::WrongThread);
         }
+        if !is_unheard(owner) {
+            return self.replace_owner(handle, owner, token);
+        }
+        self.hold(handle, owner)?;
+        let adopted = self.replace_owner(handle, owner, token);
+        self.uncount();
+        adopted
+    }
+
+    fn replace_owner(&self, handle: u64, owner: u64, token: u64) -> Result<(), Misuse> {
         let taken = self.owner.compare_exchange(owner, token, Ordering::Acquire, Ordering::Relaxed);
         taken.map_err(|_| Misuse::WrongThread)?;
         if let Err(misuse) = check(self.word.load(Ordering::Acquire), handle) {
@@ -292,10 +341,8 @@ impl<T> Slot<T> {
     pub fn share(&self, handle: u64, token: u64) -> Result<(), Misuse> {
         self.check_owner(handle, token)?;
         // The next one to lock sees what the owner did, as does who takes it out without having locked.
-        let lock = self.lock.lock();
-        self.owner.store(SHARED, Ordering::Release);
-        drop(lock);
-        Ok(())
+        let _lock = self.lock.lock();
+        self.hand_on(token, SHARED)
     }
 
     /// Makes it this thread's, whoever's it was.
@@ -323,11 +370,12 @@ impl<T> Slot<T> {
     }
 
     fn check_owner(&self, handle: u64, token: u64) -> Result<(), Misuse> {
-        check(self.word.load(Ordering::Acquire), handle)?;
+        let word = check(self.word.load(Ordering::Acquire), handle)?;
         if self.owner.load(Ordering::Relaxed) != token {
             return Err(Misuse::WrongThread);
         }
-        if self.busy.load(Ordering::Relaxed) { Err(Misuse::InUse) } else { Ok(()) }
+        let is_inside = if is_unheard(token) { word & CALLS != 0 } else { self.busy.load(Ordering::Relaxed) };
+        if is_inside { Err(Misuse::InUse) } else { Ok(()) }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Which thread calls, and whether it is inside a callback of the engine.
 //!
 //! A thread has a token, a number that no other thread ever has. What belongs to one thread notes its token; what belonged to a
-//! thread that ended can be taken over.
+//! thread that ended can be taken over. Where the system can't tell of a thread's end, its token says that ([`UNHEARD`]).
 //!
 //! All that a call asks of its thread lies in one thread-local, as to find one costs a shared library a call.
 
 #![expect(unsafe_code, reason = "the end of a thread is heard of through a key of its own")]
 
+use crate::slot::UNHEARD;
 use libc::{c_void, pthread_key_create, pthread_key_delete, pthread_key_t, pthread_setspecific};
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -33,8 +34,6 @@ pub(crate) struct Caller {
     place: Cell<(*const (), *mut ())>,
     /// Its token; 0 before it was asked for one.
     token: Cell<u64>,
-    /// Whether its end will be heard of. If not, others may take over what it has at any time, so nothing is kept for it.
-    armed: Cell<bool>,
     rounds: Cell<u32>,
 }
 
@@ -46,9 +45,10 @@ impl Caller {
         (self.own.get() == handle).then(|| self.place.get())
     }
 
-    /// Keeps where an object is that is the thread's own, until it is [forgotten](Caller::forget). For a thread that has a token.
+    /// Keeps where an object is that is the thread's own, until it is [forgotten](Caller::forget). Not for a thread whose end won't be heard of, as
+    /// others may take over what that has.
     pub(crate) fn keep(&self, handle: u64, slot: *const (), object: *mut ()) {
-        if self.own.get() != INSIDE_CALLBACK && self.armed.get() {
+        if self.own.get() != INSIDE_CALLBACK {
             self.own.set(handle);
             self.place.set((slot, object));
         }
@@ -69,7 +69,6 @@ thread_local! {
             own: Cell::new(NONE),
             place: Cell::new((std::ptr::null(), std::ptr::null_mut())),
             token: Cell::new(0),
-            armed: Cell::new(false),
             rounds: Cell::new(0),
         }
     };
@@ -84,7 +83,7 @@ pub(crate) fn with_caller<R>(look: impl FnOnce(&Caller) -> R) -> R {
     look(unsafe { &*caller })
 }
 
-static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
+static KEY: OnceLock<pthread_key_t> = OnceLock::new();
 
 /// Runs when the library is unloaded, or the process ends: threads that end later must not look for [`ended`].
 #[used]
@@ -92,7 +91,7 @@ static KEY: OnceLock<Option<pthread_key_t>> = OnceLock::new();
 static AT_UNLOAD: extern "C" fn() = unloaded;
 
 extern "C" fn unloaded() {
-    if let Some(&Some(key)) = KEY.get() {
+    if let Some(&key) = KEY.get() {
         // SAFETY: it was created, and is deleted once.
         unsafe { pthread_key_delete(key) };
     }
@@ -103,13 +102,19 @@ extern "C" fn unloaded() {
 const ROUNDS_MAX: u32 = 2;
 
 /// The key by which the end of a thread is heard of. Not by the drop of a thread-local, which isn't told of threads that first call
-/// while they are ending, and ends the main thread before the process's own `atexit` functions run.
+/// while they are ending, and ends the main thread before the process's own `atexit` functions run. Where there is none left, the next
+/// thread asks again.
 fn key() -> Option<pthread_key_t> {
-    *KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: a place for the key, and a function of the right type.
-        (unsafe { pthread_key_create(&raw mut key, Some(ended)) } == 0).then_some(key)
-    })
+    if let Some(&key) = KEY.get() {
+        return Some(key);
+    }
+    let mut key = 0;
+    // SAFETY: a place for the key, and a function of the right type.
+    if unsafe { pthread_key_create(&raw mut key, Some(ended)) } == 0 && KEY.set(key).is_err() {
+        // Another thread was faster. SAFETY: it was created just now, and nothing was set by it.
+        unsafe { pthread_key_delete(key) };
+    }
+    KEY.get().copied()
 }
 
 /// Has [`ended`] called when the thread ends; false where that can't be.
@@ -128,7 +133,6 @@ unsafe extern "C" fn ended(token: *mut c_void) {
         }
         // A call that comes yet gets a new token.
         caller.token.set(0);
-        caller.armed.set(false);
         caller.own.set(NONE);
         true
     });
@@ -157,16 +161,15 @@ pub fn token() -> u64 {
 #[cold]
 fn new_token(caller: &Caller) {
     let token = NEXT.fetch_add(1, Ordering::Relaxed);
+    if !arm(token) {
+        caller.token.set(token | UNHEARD);
+        return;
+    }
     ALIVE.lock().get_or_insert_with(HashSet::new).insert(token);
     caller.token.set(token);
-    caller.armed.set(arm(token));
-    if !caller.armed.get() {
-        // Nobody will hear of its end: so it counts as one that has ended already, and others can take over what it leaves.
-        strike(token);
-    }
 }
 
-/// Whether the thread of this token has not ended.
+/// Whether the thread of this token is known not to have ended.
 pub fn is_alive(token: u64) -> bool {
     ALIVE.lock().as_ref().is_some_and(|alive| alive.contains(&token))
 }
