@@ -152,3 +152,274 @@ fn loom_slot_parents_outlive_children() {
         }
     });
 }
+
+/// For models with too many schedules to see all: a bug of a protocol this small shows within a few preemptions.
+fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// What a slot leads to by a pointer that outlives its place there: loom takes note of what is done with it, and `None` is what was dropped.
+struct Desk(UnsafeCell<Option<u64>>);
+
+// SAFETY: the slot keeps its users apart, which is what the models look at.
+unsafe impl Send for Desk {}
+// SAFETY: as above.
+unsafe impl Sync for Desk {}
+
+type Pointer = std::sync::Arc<Desk>;
+
+fn desk(number: u64) -> Pointer {
+    Pointer::new(Desk(UnsafeCell::new(Some(number))))
+}
+
+impl Desk {
+    fn add(&self, number: u64) {
+        // SAFETY: the callers are inside, alone.
+        self.0.with_mut(|place| unsafe { *(*place).as_mut().expect("it was dropped") += number });
+    }
+
+    fn close(&self) -> u64 {
+        // SAFETY: the callers took it out.
+        self.0.with_mut(|place| unsafe { (*place).take().expect("it was dropped before") })
+    }
+}
+
+fn filled_with_desk(owner: u64) -> (Arc<Slot<Pointer>>, u64) {
+    let slot = Arc::new(Slot::default());
+    // SAFETY: it is new.
+    let handle = unsafe { slot.fill(KIND, desk(0), owner, 0) };
+    (slot, handle)
+}
+
+/// A thread that uses slots as `handles` does: it keeps where its last object is, and goes there without a look at the slot.
+struct Caller {
+    token: u64,
+    kept: Option<(u64, Pointer)>,
+}
+
+impl Caller {
+    const fn new(token: u64) -> Self {
+        Self { token, kept: None }
+    }
+
+    fn enter<'a>(&mut self, slot: &'a Slot<Pointer>, handle: u64) -> Result<(Entered<'a>, Pointer), Misuse> {
+        let kept = self.kept.as_ref().filter(|(kept, _)| *kept == handle);
+        if let Some((_, desk)) = kept.filter(|_| slot.enter_again()) {
+            return Ok((Entered::Owned, desk.clone()));
+        }
+        let entered = slot.enter_own(handle, self.token)?;
+        // SAFETY: it is inside.
+        let desk = unsafe { slot.object() }.unwrap().clone();
+        if matches!(entered, Entered::Owned) {
+            self.kept = Some((handle, desk.clone()));
+        }
+        Ok((entered, desk))
+    }
+
+    fn add(&mut self, slot: &Slot<Pointer>, handle: u64, number: u64) -> Result<u64, Misuse> {
+        let (entered, desk) = self.enter(slot, handle)?;
+        desk.add(number);
+        slot.leave(entered);
+        Ok(number)
+    }
+
+    /// Twice, so that the second time may be by what was kept; gives what was added.
+    fn add_twice(&mut self, slot: &Slot<Pointer>, handle: u64, number: u64) -> u64 {
+        (0..2).map(|_| self.add(slot, handle, number).unwrap_or(0)).sum()
+    }
+
+    fn give_away(&mut self, slot: &Slot<Pointer>, handle: u64) -> Result<(), Misuse> {
+        self.kept = None;
+        slot.give_away(handle, self.token)
+    }
+
+    fn share(&mut self, slot: &Slot<Pointer>, handle: u64) -> Result<(), Misuse> {
+        self.kept = None;
+        slot.share(handle, self.token)
+    }
+
+    fn adopt(&mut self, slot: &Slot<Pointer>, handle: u64, is_alive: impl FnOnce(u64) -> bool) -> Result<(), Misuse> {
+        self.kept = None;
+        slot.adopt(handle, self.token, is_alive)
+    }
+
+    fn take(&mut self, slot: &Slot<Pointer>, handle: u64) -> Result<u64, Misuse> {
+        self.kept = None;
+        slot.take(handle, Some(self.token)).map(|(desk, _)| desk.unwrap().close())
+    }
+}
+
+/// The next owner closes it and fills the slot again, and gives that away, too, while the first one tries its old handle.
+#[test]
+fn loom_slot_is_filled_again_under_an_old_handle() {
+    loom::model(|| {
+        let (slot, handle) = filled_with_desk(1);
+        let other = Arc::clone(&slot);
+        let other = thread::spawn(move || {
+            let mut second = Caller::new(2);
+            second.adopt(&other, handle, |_| true).ok()?;
+            assert_eq!(second.add_twice(&other, handle, 10), 20);
+            assert_eq!(second.take(&other, handle), Ok(22));
+            // SAFETY: it was freed by this thread, the only one that fills it.
+            let next = unsafe { other.fill(KIND, desk(0), 2, 0) };
+            let mut added = second.add_twice(&other, next, 100);
+            assert_eq!(added, 200);
+            second.give_away(&other, next).unwrap();
+            // The first one may have taken it for a moment, for what was there before.
+            match second.adopt(&other, next, |_| true) {
+                Ok(()) => {
+                    added += second.add_twice(&other, next, 100);
+                    second.give_away(&other, next).unwrap();
+                    assert_eq!(added, 400);
+                }
+                Err(misuse) => assert_eq!(misuse, Misuse::WrongThread),
+            }
+            Some((next, added))
+        });
+        let mut first = Caller::new(1);
+        assert_eq!(first.add_twice(&slot, handle, 1), 2);
+        first.give_away(&slot, handle).unwrap();
+        assert!(matches!(first.add(&slot, handle, 1), Err(Misuse::WrongThread | Misuse::Handle)));
+        let adopted = first.adopt(&slot, handle, |_| true);
+        let taken = adopted.map(|()| first.take(&slot, handle));
+        match (taken, other.join().unwrap()) {
+            (Ok(taken), None) => assert_eq!(taken, Ok(2)),
+            (Err(Misuse::WrongThread | Misuse::Handle), Some((next, added))) => {
+                assert_eq!(first.adopt(&slot, handle, |_| true), Err(Misuse::Handle));
+                let mut third = Caller::new(3);
+                third.adopt(&slot, next, |_| true).unwrap();
+                assert_eq!(third.add(&slot, next, 1), Ok(1));
+                assert_eq!(third.take(&slot, next), Ok(added + 1));
+            }
+            both => panic!("two had it, or none: {both:?}"),
+        }
+    });
+}
+
+/// A thread ends inside a call. Another adopts what it had, and so does one that calls when it was struck from the living already.
+#[test]
+fn loom_slot_of_a_thread_that_ended_is_adopted_once() {
+    loom::model(|| {
+        let (slot, handle) = filled_with_desk(1);
+        let is_alive = Arc::new(Mutex::new(true));
+        let (other, heard) = (Arc::clone(&slot), Arc::clone(&is_alive));
+        let other = thread::spawn(move || {
+            let mut second = Caller::new(2);
+            second.adopt(&other, handle, |owner| owner != 1 || *heard.lock()).ok()?;
+            assert_eq!(second.add_twice(&other, handle, 10), 20);
+            Some(second.take(&other, handle))
+        });
+        let mut first = Caller::new(1);
+        assert_eq!(first.add_twice(&slot, handle, 1), 2);
+        let (_never_left, desk) = first.enter(&slot, handle).unwrap();
+        desk.add(1);
+        *is_alive.lock() = false;
+        let mut third = Caller::new(3);
+        let adopted = third.adopt(&slot, handle, |owner| owner != 1 || *is_alive.lock());
+        let taken = adopted.map(|()| {
+            assert_eq!(third.add_twice(&slot, handle, 100), 200);
+            third.take(&slot, handle)
+        });
+        match (taken, other.join().unwrap()) {
+            (Ok(taken), None) => assert_eq!(taken, Ok(203)),
+            (Err(Misuse::WrongThread | Misuse::Handle), Some(taken)) => assert_eq!(taken, Ok(23)),
+            both => panic!("two had it, or none: {both:?}"),
+        }
+    });
+}
+
+/// How a thread lets go of what it has.
+#[derive(Clone, Copy)]
+enum End {
+    Take,
+    GiveAway,
+    Share,
+}
+
+/// A thread whose end won't be heard of uses what it has, and lets go of it, while another adopts it and closes it. Within five preemptions.
+fn adopted_from_one_who_is_not_heard_of(end: End, adopter: u64) {
+    bounded(5, move || {
+        let (slot, handle) = filled_with_desk(UNHEARD | 1);
+        let other = Arc::clone(&slot);
+        let other = thread::spawn(move || {
+            let mut second = Caller::new(adopter);
+            if second.adopt(&other, handle, |_| false).is_err() {
+                return (0, None);
+            }
+            let added = second.add_twice(&other, handle, 10);
+            assert!(added == 20 || is_unheard(adopter), "the first one looked whose it is");
+            (added, second.take(&other, handle).ok())
+        });
+        let mut first = Caller::new(UNHEARD | 1);
+        let mut added = first.add_twice(&slot, handle, 1);
+        let mut taken = None;
+        match end {
+            End::Take => taken = first.take(&slot, handle).ok(),
+            End::GiveAway => _ = first.give_away(&slot, handle),
+            End::Share => {
+                if first.share(&slot, handle).is_ok() {
+                    added += first.add(&slot, handle, 1).unwrap();
+                }
+            }
+        }
+        let (others, others_taken) = other.join().unwrap();
+        assert!(taken.is_none() || others_taken.is_none(), "taken once");
+        let left = || {
+            let own = first.take(&slot, handle).or_else(|_| Caller::new(adopter).take(&slot, handle));
+            own.or_else(|_| {
+                let mut third = Caller::new(3);
+                third.adopt(&slot, handle, |_| true)?;
+                third.take(&slot, handle)
+            })
+        };
+        assert_eq!(taken.or(others_taken).map_or_else(left, Ok), Ok(added + others));
+    });
+}
+
+#[test]
+fn loom_slot_is_adopted_from_one_who_is_not_heard_of_and_takes_it_out() {
+    adopted_from_one_who_is_not_heard_of(End::Take, 2);
+    adopted_from_one_who_is_not_heard_of(End::Take, UNHEARD | 2);
+}
+
+#[test]
+fn loom_slot_is_adopted_from_one_who_is_not_heard_of_and_gives_it_away() {
+    adopted_from_one_who_is_not_heard_of(End::GiveAway, 2);
+    adopted_from_one_who_is_not_heard_of(End::GiveAway, UNHEARD | 2);
+}
+
+#[test]
+fn loom_slot_is_adopted_from_one_who_is_not_heard_of_and_shares_it() {
+    adopted_from_one_who_is_not_heard_of(End::Share, 2);
+    adopted_from_one_who_is_not_heard_of(End::Share, UNHEARD | 2);
+}
+
+/// Whoever knows that nobody uses it any more takes it out, though its owner is inside for ever.
+#[test]
+fn loom_slot_is_seized_when_its_owner_is_done() {
+    loom::model(|| {
+        let (slot, handle) = filled_with_desk(1);
+        let other = Arc::clone(&slot);
+        let other = thread::spawn(move || {
+            let mut first = Caller::new(1);
+            assert_eq!(first.add_twice(&other, handle, 1), 2);
+            let (_never_left, desk) = first.enter(&other, handle).unwrap();
+            desk.add(1);
+        });
+        let mut second = Caller::new(2);
+        assert_eq!(second.adopt(&slot, handle, |_| true), Err(Misuse::WrongThread));
+        other.join().unwrap();
+        // SAFETY: the only other thread has ended.
+        unsafe { slot.seize(handle, 2) }.unwrap();
+        assert_eq!(second.add_twice(&slot, handle, 10), 20);
+        assert_eq!(second.take(&slot, handle), Ok(23));
+        assert_eq!(Caller::new(1).add(&slot, handle, 1), Err(Misuse::Handle));
+        // SAFETY: it is free.
+        let next = unsafe { slot.fill(KIND, desk(0), 2, 0) };
+        assert_eq!(second.add(&slot, handle, 1), Err(Misuse::Handle));
+        assert_eq!(second.add(&slot, next, 1), Ok(1));
+        assert_eq!(second.take(&slot, next), Ok(1));
+    });
+}
