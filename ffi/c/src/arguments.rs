@@ -4,6 +4,7 @@ use crate::error;
 use crate::types::*;
 use alluvium::{Key, KeyGroup, KeyGroupRange, MapRange};
 use alluvium_ffi::copied::{CopiedKey, Room};
+use alluvium_ffi::handles::{self, Handle, Parent};
 use alluvium_ffi::threads::is_inside_callback;
 use alluvium_ffi::{Failure, Misuse, Status};
 use std::any::Any;
@@ -124,6 +125,15 @@ pub unsafe fn give<T>(pointer: *mut T, what: &'static str, value: T) -> Result<(
 pub unsafe fn give_optional<T>(pointer: *mut T, what: &'static str, value: T) -> Result<(), Misuse> {
     // SAFETY: the header's contract.
     if pointer.is_null() { Ok(()) } else { unsafe { give(pointer, what, value) } }
+}
+
+/// Room for the handle of something that the caller may not want: made sure of before anything is done that stays done.
+pub fn room_optional<T>(pointer: *mut T, what: &'static str, parent: Handle) -> Result<Option<Parent>, Misuse> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    place(pointer, what)?;
+    handles::reserve_child(parent).map(Some)
 }
 
 /// Checks that something can be left for the caller, before it is made.

@@ -189,13 +189,14 @@ pub unsafe extern "C" fn alluvium_writer_submit(
     unsafe {
         with(writer, error, |object| {
             place(ticket, "ticket")?;
+            let room = handles::reserve_child(object.store)?;
             let mut submitted = None;
             with_batch(object, batch, |object, batch| {
                 submitted = Some(object.writer.submit(batch)?);
                 Ok(())
             })?;
             let Some(submitted) = submitted else { return Ok(Status::Busy) };
-            let id = handles::insert(TicketObject { ticket: submitted, store: object.store }, object.store)?;
+            let id = room.insert(TicketObject { ticket: submitted, store: object.store })?;
             give(ticket, "ticket", alluvium_ticket { id })?;
             Ok(Status::Ok)
         })

@@ -1,11 +1,13 @@
 //! Checkpoints: from the barrier to their release, and what is known of them.
 
-use crate::arguments::{Outcome, array, bytes, call, flag, give, options, place, range, range_out, slice, text};
+use crate::arguments::{
+    Outcome, array, bytes, call, flag, give, options, place, range, range_out, room_optional, slice, text,
+};
 use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::with;
 use alluvium::{Barrier, CheckpointInfo, CommitInfo, Epoch, KeyGroupRange, Pending, ReadsInFlight, Rewound};
-use alluvium_ffi::handles::{self, Handle, Many};
+use alluvium_ffi::handles::{self, Handle, Many, Parent};
 use alluvium_ffi::{Kind, Misuse, Object, Status};
 use std::ffi::c_char;
 use std::path::Path;
@@ -97,8 +99,8 @@ unsafe fn barrier(pointer: *const alluvium_barrier) -> Result<Barrier, Misuse> {
     Ok(Barrier { label: given.label, offsets, metadata, reads, standalone: flag(given.standalone)? })
 }
 
-unsafe fn leave(pending: *mut alluvium_pending, cut: Pending, store: Handle) -> Outcome {
-    let id = handles::insert(PendingObject { pending: cut, store }, store)?;
+unsafe fn leave(pending: *mut alluvium_pending, room: Parent, cut: Pending, store: Handle) -> Outcome {
+    let id = room.insert(PendingObject { pending: cut, store })?;
     // SAFETY: the caller's `pending`.
     unsafe { give(pending, "pending", alluvium_pending { id }) }?;
     Ok(Status::Ok)
@@ -118,8 +120,9 @@ pub unsafe extern "C" fn alluvium_store_barrier(
         call(error, || {
             place(pending, "pending")?;
             let barrier = barrier(barrier_)?;
-            let cut = handles::get::<StoreObject>(store.id)?.store.barrier(barrier)?;
-            leave(pending, cut, store.id)
+            let object = handles::get::<StoreObject>(store.id)?;
+            let room = handles::reserve_child(store.id)?;
+            leave(pending, room, object.store.barrier(barrier)?, store.id)
         })
     }
 }
@@ -136,23 +139,23 @@ pub unsafe extern "C" fn alluvium_writer_barrier(
     unsafe {
         with(writer, error, |object| {
             place(pending, "pending")?;
-            let cut = object.writer.barrier(barrier(barrier_)?)?;
-            leave(pending, cut, object.store)
+            let (barrier, room) = (barrier(barrier_)?, handles::reserve_child(object.store)?);
+            leave(pending, room, object.writer.barrier(barrier)?, object.store)
         })
     }
 }
 
 pub(crate) unsafe fn leave_info(info: *mut alluvium_info, known: CheckpointInfo, store: Handle) -> Outcome {
     // SAFETY: the caller's `info`.
-    unsafe { leave_object(info, InfoObject { known }, store) }
+    unsafe { leave_in(info, room_optional(info, "info", store)?, known) }
 }
 
 /// What a rollback came to, as an info.
-pub(crate) unsafe fn leave_rewound(info: *mut alluvium_info, rewound: Rewound, store: Handle) -> Outcome {
+pub(crate) unsafe fn leave_rewound(info: *mut alluvium_info, room: Option<Parent>, rewound: Rewound) -> Outcome {
     let Rewound { label, number, offsets, metadata, position } = rewound;
     let known = CheckpointInfo { label, number, position, offsets, metadata, ..nothing_known() };
     // SAFETY: the caller's `info`.
-    unsafe { leave_object(info, InfoObject { known }, store) }
+    unsafe { leave_in(info, room, known) }
 }
 
 const fn nothing_known() -> CheckpointInfo {
@@ -173,10 +176,9 @@ const fn nothing_known() -> CheckpointInfo {
     }
 }
 
-unsafe fn leave_object(info: *mut alluvium_info, object: InfoObject, store: Handle) -> Outcome {
-    if !info.is_null() {
-        place(info, "info")?;
-        let id = handles::insert(object, store)?;
+unsafe fn leave_in(info: *mut alluvium_info, room: Option<Parent>, known: CheckpointInfo) -> Outcome {
+    if let Some(room) = room {
+        let id = room.insert(InfoObject { known })?;
         // SAFETY: the caller's `info`.
         unsafe { give(info, "info", alluvium_info { id }) }?;
     }
@@ -387,12 +389,12 @@ pub unsafe extern "C" fn alluvium_info_close(info: alluvium_info, error: *mut al
 }
 
 /// What is known of a commit, as an info.
-pub(crate) unsafe fn leave_commit(info: *mut alluvium_info, commit: &CommitInfo, store: Handle) -> Outcome {
+pub(crate) unsafe fn leave_commit(info: *mut alluvium_info, room: Option<Parent>, commit: &CommitInfo) -> Outcome {
     let (epoch, position) = (commit.epoch, commit.position);
     let (offsets, metadata) = (commit.offsets.clone(), commit.metadata.clone());
     let known = CheckpointInfo { epoch, position, offsets, metadata, ..nothing_known() };
     // SAFETY: the caller's `info`.
-    unsafe { leave_object(info, InfoObject { known }, store) }
+    unsafe { leave_in(info, room, known) }
 }
 
 /// How many checkpoints a store keeps.

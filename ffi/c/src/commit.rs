@@ -1,13 +1,13 @@
 //! Commits, and whether they last: of a store with a changelog they do without a checkpoint.
 
-use crate::arguments::{Context, Outcome, call, give, place};
+use crate::arguments::{Context, Outcome, call, give, place, room_optional};
 use crate::checkpoint::leave_commit;
 use crate::store::StoreObject;
 use crate::transaction::commit as given;
 use crate::types::*;
 use crate::writer::with;
 use alluvium::{Committed, Lasting};
-use alluvium_ffi::handles::{self, Handle, Many};
+use alluvium_ffi::handles::{self, Handle, Many, Parent};
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 use std::ffi::c_void;
@@ -39,14 +39,9 @@ fn when(number: u32) -> Result<Lasting, Misuse> {
     }
 }
 
-/// Checks the place for a commit's handle, which the caller may not want.
-fn place_optional(commit: *mut alluvium_commit) -> Result<(), Misuse> {
-    if commit.is_null() { Ok(()) } else { place(commit, "commit") }
-}
-
-unsafe fn leave(commit: *mut alluvium_commit, committed: Committed, store: Handle) -> Outcome {
-    if !commit.is_null() {
-        let id = handles::insert(CommitObject { committed, store }, store)?;
+unsafe fn leave(commit: *mut alluvium_commit, room: Option<Parent>, committed: Committed, store: Handle) -> Outcome {
+    if let Some(room) = room {
+        let id = room.insert(CommitObject { committed, store })?;
         // SAFETY: the caller's `commit`.
         unsafe { give(commit, "commit", alluvium_commit { id }) }?;
     }
@@ -69,11 +64,11 @@ pub unsafe extern "C" fn alluvium_store_commit_lasting(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            place_optional(commit)?;
             let mut what = given(offsets, offsets_len, metadata)?;
             what.lasting = when(lasting)?;
-            let committed = handles::get::<StoreObject>(store.id)?.store.commit(what)?;
-            leave(commit, committed, store.id)
+            let object = handles::get::<StoreObject>(store.id)?;
+            let room = room_optional(commit, "commit", store.id)?;
+            leave(commit, room, object.store.commit(what)?, store.id)
         })
     }
 }
@@ -92,11 +87,10 @@ pub unsafe extern "C" fn alluvium_writer_commit_lasting(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            place_optional(commit)?;
             let mut what = given(offsets, offsets_len, metadata)?;
             what.lasting = when(lasting)?;
-            let committed = object.writer.commit(what)?;
-            leave(commit, committed, object.store)
+            let room = room_optional(commit, "commit", object.store)?;
+            leave(commit, room, object.writer.commit(what)?, object.store)
         })
     }
 }
@@ -187,7 +181,7 @@ pub unsafe extern "C" fn alluvium_commit_info(
         call(error, || {
             place(info, "info")?;
             let object = handles::get::<CommitObject>(commit.id)?;
-            leave_commit(info, &object.committed, object.store)
+            leave_commit(info, room_optional(info, "info", object.store)?, &object.committed)
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::store::StoreObject;
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
 use alluvium::{Closure, Content, EventAt, EventId, GroupRepair, KeyGroup, Repaired, Retraction, Way};
-use alluvium_ffi::handles::{self, Handle, Many};
+use alluvium_ffi::handles::{self, Many, Parent};
 use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 
 /// Events are taken back by the cheaper of the ways that are sure, for each key group.
@@ -201,8 +201,8 @@ unsafe fn ids(given: *const alluvium_event_id, len: usize) -> Result<Vec<EventId
     Ok(unsafe { array(given, len) }?.iter().map(|id| EventId::from(*id)).collect())
 }
 
-unsafe fn leave(repair: *mut alluvium_repair, object: RepairObject, parent: Handle) -> Outcome {
-    let id = handles::insert(object, parent)?;
+unsafe fn leave(repair: *mut alluvium_repair, room: Parent, object: RepairObject) -> Outcome {
+    let id = room.insert(object)?;
     // SAFETY: the caller's `repair`, which was checked before.
     unsafe { give(repair, "repair", alluvium_repair { id }) }?;
     Ok(Status::Ok)
@@ -218,8 +218,8 @@ pub(crate) unsafe fn of_writer(
     unsafe {
         with(writer, error, |object| {
             place(repair, "repair")?;
-            let (done, store) = (run(object)?, object.store);
-            leave(repair, done, store)
+            let room = handles::reserve_child(object.store)?;
+            leave(repair, room, run(object)?)
         })
     }
 }
@@ -314,7 +314,7 @@ pub unsafe extern "C" fn alluvium_store_closure(
         call(error, || {
             place(repair, "repair")?;
             let closure = handles::get::<StoreObject>(store.id)?.store.closure(&ids(events, events_len)?)?;
-            leave(repair, RepairObject { closure, ..RepairObject::default() }, store.id)
+            leave(repair, handles::reserve_child(store.id)?, RepairObject { closure, ..RepairObject::default() })
         })
     }
 }
@@ -339,7 +339,7 @@ pub unsafe extern "C" fn alluvium_store_provenance(
             let user_key = if user_key.is_null() { None } else { Some(bytes(*one(user_key, "user_key")?)?) };
             let events = object.store.provenance(numbered(state), key, user_key)?;
             let closure = Closure { events, ..Closure::default() };
-            leave(repair, RepairObject { closure, ..RepairObject::default() }, store.id)
+            leave(repair, handles::reserve_child(store.id)?, RepairObject { closure, ..RepairObject::default() })
         })
     }
 }

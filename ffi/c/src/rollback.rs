@@ -1,6 +1,6 @@
 //! Rolling key groups back to a checkpoint, or to a position of the changelog, while the store goes on.
 
-use crate::arguments::{array, call, place, range};
+use crate::arguments::{array, call, place, range, room_optional};
 use crate::checkpoint::leave_rewound;
 use crate::store::StoreObject;
 use crate::types::*;
@@ -66,8 +66,9 @@ unsafe fn roll_back(
             place(info, "info")?;
             let states = array(states, states_len)?.iter().map(|state| State::numbered(StateId(*state)));
             let scope = Scope::groups(range(groups)?).states(&states.collect::<Vec<_>>());
-            let rewound = run(&handles::get::<StoreObject>(store.id)?.store, &scope)?;
-            leave_rewound(info, rewound, store.id)
+            let object = handles::get::<StoreObject>(store.id)?;
+            let room = room_optional(info, "info", store.id)?;
+            leave_rewound(info, room, run(&object.store, &scope)?)
         })
     }
 }

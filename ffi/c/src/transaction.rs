@@ -1,6 +1,6 @@
 //! Commits of a store that is transactional or has a changelog, and transactions: all or nothing of what is written between two of them.
 
-use crate::arguments::{Outcome, bytes, call, give};
+use crate::arguments::{Outcome, bytes, call, give, place, room_optional};
 use crate::checkpoint::{leave_commit, offsets};
 use crate::store::StoreObject;
 use crate::types::*;
@@ -35,8 +35,10 @@ pub unsafe extern "C" fn alluvium_store_commit(
     unsafe {
         call(error, || {
             let commit = commit(offsets, offsets_len, metadata)?;
-            let committed = handles::get::<StoreObject>(store.id)?.store.commit(commit)?;
-            leave_commit(info, &committed, store.id)
+            let object = handles::get::<StoreObject>(store.id)?;
+            let room = room_optional(info, "info", store.id)?;
+            let committed = object.store.commit(commit)?;
+            leave_commit(info, room, &committed)
         })
     }
 }
@@ -54,8 +56,10 @@ pub unsafe extern "C" fn alluvium_writer_commit(
     // SAFETY: the contract of the crate's head.
     unsafe {
         with(writer, error, |object| {
-            let committed = object.writer.commit(commit(offsets, offsets_len, metadata)?)?;
-            leave_commit(info, &committed, object.store)
+            let commit = commit(offsets, offsets_len, metadata)?;
+            let room = room_optional(info, "info", object.store)?;
+            let committed = object.writer.commit(commit)?;
+            leave_commit(info, room, &committed)
         })
     }
 }
@@ -101,9 +105,9 @@ pub unsafe extern "C" fn alluvium_store_last_commit(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            crate::arguments::place(info, "info")?;
-            let last = handles::get::<StoreObject>(store.id)?.store.last_commit();
-            leave_commit(info, &last, store.id)
+            place(info, "info")?;
+            let object = handles::get::<StoreObject>(store.id)?;
+            leave_commit(info, room_optional(info, "info", store.id)?, &object.store.last_commit())
         })
     }
 }

@@ -131,34 +131,16 @@ fn free_slot() -> Result<(u32, &'static Slot<Boxed>), Misuse> {
 
 /// Gives an object a handle. It belongs to the calling thread, where that matters, and is a child of `parent` unless that is 0.
 pub fn insert<T: Object>(object: T, parent: Handle) -> Result<Handle, Misuse> {
+    reserve_child(parent)?.insert(object)
+}
+
+/// Counts a child that is yet to be made, of `parent` unless that is 0: before something is done that stays done, so that it isn't done in vain
+/// where there is no room for the handle of what it gives.
+pub fn reserve_child(parent: Handle) -> Result<Parent, Misuse> {
     if parent != 0 {
         slot_of(parent)?.add_child(parent)?;
     }
-    let (index, slot) = match free_slot() {
-        Ok(found) => found,
-        Err(misuse) => {
-            disown(parent);
-            return Err(misuse);
-        }
-    };
-    // SAFETY: it was taken off the free ones by this call.
-    let name = unsafe { slot.fill(T::KIND as u8, Boxed::new(object), threads::token(), parent) };
-    let handle = name | u64::from(index);
-    // What the thread keeps may be of the object that had this handle four million objects ago.
-    threads::with_caller(|caller| {
-        if caller.kept(handle).is_some() {
-            caller.forget();
-        }
-    });
-    Ok(handle)
-}
-
-fn disown(parent: Handle) {
-    if parent != 0
-        && let Ok(slot) = slot_of(parent)
-    {
-        slot.remove_child();
-    }
+    Ok(Parent(parent))
 }
 
 /// How rights to an object are taken.
@@ -314,13 +296,36 @@ pub struct Removed<T> {
     parent: Parent,
 }
 
-/// Keeps an object open for a child.
+/// Keeps an object open for a child: one that is yet to get a handle, or that has none any more.
 #[derive(Debug)]
 pub struct Parent(Handle);
 
+impl Parent {
+    /// Gives its child a handle. It belongs to the calling thread, where that matters.
+    pub fn insert<T: Object>(self, child: T) -> Result<Handle, Misuse> {
+        let (index, slot) = free_slot()?;
+        // The slot has it from here on.
+        let parent = ManuallyDrop::new(self).0;
+        // SAFETY: it was taken off the free ones by this call.
+        let name = unsafe { slot.fill(T::KIND as u8, Boxed::new(child), threads::token(), parent) };
+        let handle = name | u64::from(index);
+        // What the thread keeps may be of the object that had this handle four million objects ago.
+        threads::with_caller(|caller| {
+            if caller.kept(handle).is_some() {
+                caller.forget();
+            }
+        });
+        Ok(handle)
+    }
+}
+
 impl Drop for Parent {
     fn drop(&mut self) {
-        disown(self.0);
+        if self.0 != 0
+            && let Ok(slot) = slot_of(self.0)
+        {
+            slot.remove_child();
+        }
     }
 }
 

@@ -105,6 +105,21 @@ fn a_parent_stays_open_until_its_child_is_dropped() {
 }
 
 #[test]
+fn a_child_that_is_yet_to_be_made_keeps_its_parent_open() {
+    let parent = shop(1);
+    let (first, second) = (reserve_child(parent).unwrap(), reserve_child(parent).unwrap());
+    drop(first);
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE)), "none that has a handle");
+    let child = second.insert(Till(2)).unwrap();
+    assert_eq!(remove::<Shop>(parent).err(), Some(Misuse::HasChildren(Kinds::NONE.with(Kind::Cursor))));
+    assert_eq!(remove::<Till>(child).unwrap().0, 2);
+    remove::<Shop>(parent).unwrap();
+    assert_eq!(reserve_child(parent).err(), Some(Misuse::Handle));
+    let orphan = reserve_child(0).unwrap().insert(Till(3)).unwrap();
+    assert_eq!(remove::<Till>(orphan).unwrap().0, 3);
+}
+
+#[test]
 fn an_owned_object_is_its_threads_until_it_is_given_away() {
     let handle = insert(Desk(vec![1]), 0).unwrap();
     let elsewhere = |call: fn(Handle) -> Option<Misuse>| std::thread::spawn(move || call(handle)).join().unwrap();

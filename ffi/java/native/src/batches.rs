@@ -9,6 +9,7 @@ use crate::ticket::TicketObject;
 use crate::writer::{WriterObject, of};
 use alluvium::{Batch, Key, Operation};
 use alluvium_ffi::copied::Room;
+use alluvium_ffi::handles;
 use alluvium_ffi::packed::{self, Code};
 use alluvium_ffi::{Failure, Misuse};
 use jni::sys::{jint, jlong};
@@ -172,8 +173,9 @@ natives! {
     fn writerSubmit(writer: jlong, address: jlong, len: jint, out: jlong) {
         let place = Place::at(out)?;
         let mut object = of(writer)?;
+        let room = handles::reserve_child(object.store)?;
         let ticket = with_batch(&mut object, address, len, |object, batch| Ok(object.writer.submit(batch)?))?;
-        place.insert(TicketObject::new(ticket), object.store)
+        place.insert_in(room, TicketObject::new(ticket))
     }
 
     /// Whether so many reads are in flight that no batch is submitted for now: 0 or 1.

@@ -60,16 +60,17 @@ natives! {
     /// Cuts the store's epoch.
     fn storeBarrier(store: jlong, out: jlong, address: jlong, len: jint) {
         let (place, barrier) = (Place::at(out)?, barrier(address, len)?);
-        let pending = handles::get::<StoreObject>(store as Handle)?.store.barrier(barrier)?;
-        place.insert(PendingObject(pending), store as Handle)
+        let object = handles::get::<StoreObject>(store as Handle)?;
+        let room = handles::reserve_child(store as Handle)?;
+        place.insert_in(room, PendingObject(object.store.barrier(barrier)?))
     }
 
     /// The same from a writer's thread.
     fn writerBarrier(writer: jlong, out: jlong, address: jlong, len: jint) {
         let (place, barrier) = (Place::at(out)?, barrier(address, len)?);
         let mut object = writer::of(writer)?;
-        let pending = object.writer.barrier(barrier)?;
-        place.insert(PendingObject(pending), object.store)
+        let room = handles::reserve_child(object.store)?;
+        place.insert_in(room, PendingObject(object.writer.barrier(barrier)?))
     }
 
     /// The label of a checkpoint on its way, into 8 bytes.

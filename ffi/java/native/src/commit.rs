@@ -63,16 +63,17 @@ natives! {
     /// Commits what all writers of the store wrote, and leaves the word on whether it lasts.
     fn storeCommitLasting(store: jlong, out: jlong, lasting: jint, address: jlong, len: jint) {
         let (place, commit) = (Place::at(out)?, commit_lasting(lasting, address, len)?);
-        let committed = handles::get::<StoreObject>(store as Handle)?.store.commit(commit)?;
-        place.insert(CommitObject(committed), store as Handle)
+        let object = handles::get::<StoreObject>(store as Handle)?;
+        let room = handles::reserve_child(store as Handle)?;
+        place.insert_in(room, CommitObject(object.store.commit(commit)?))
     }
 
     /// The same from a writer's thread.
     fn writerCommitLasting(writer: jlong, out: jlong, lasting: jint, address: jlong, len: jint) {
         let (place, commit) = (Place::at(out)?, commit_lasting(lasting, address, len)?);
         let mut object = writer::of(writer)?;
-        let committed = object.writer.commit(commit)?;
-        place.insert(CommitObject(committed), object.store)
+        let room = handles::reserve_child(object.store)?;
+        place.insert_in(room, CommitObject(object.writer.commit(commit)?))
     }
 
     /// Waits until a commit lasts.

@@ -2,7 +2,7 @@
 
 use alluvium::{Class, Key, KeyGroup, State, StateId};
 use alluvium_ffi::copied::{CopiedKey, Room};
-use alluvium_ffi::handles::{self, Handle};
+use alluvium_ffi::handles::{self, Handle, Parent};
 use alluvium_ffi::{Failure, Misuse, Object};
 use jni::sys::{jint, jlong};
 use std::any::Any;
@@ -180,7 +180,12 @@ impl Place<'_> {
 
     /// Gives an object a handle, and leaves that.
     pub fn insert<T: Object>(self, object: T, parent: Handle) -> Outcome {
-        *self.0 = handles::insert(object, parent)?.to_le_bytes();
+        self.insert_in(handles::reserve_child(parent)?, object)
+    }
+
+    /// The same where there was room for the handle before the object was made.
+    pub fn insert_in<T: Object>(self, room: Parent, object: T) -> Outcome {
+        *self.0 = room.insert(object)?.to_le_bytes();
         Ok(0)
     }
 }
