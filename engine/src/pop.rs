@@ -130,7 +130,7 @@ pub(crate) fn below(
         raise(core, probe, end);
         return Ok(end != to);
     }
-    popped.clear();
+    (*begun, _) = (None, popped.clear());
     let first = find_first(core, def, key, probe)?;
     let Some((head, is_kept)) = first.filter(|((user_key, _), _)| user_key.as_slice() < to) else {
         return Ok(false);

@@ -226,6 +226,8 @@ fn put_in_place(store: &Arc<StoreInner>, scope: &Scope, reached: &Reached, logs:
 
 fn patiently(store: &Arc<StoreInner>, scope: &Scope, target: Target<'_>) -> Result<Rewound> {
     let deadline = Instant::now() + PATIENCE;
+    // The event that is under way is the last one until then: else it would have to be met between two of them.
+    let _held_off = store.queue.hold_events_off();
     let rewound = loop {
         if let Some(rewound) = attempt(store, scope, target)? {
             break rewound;

@@ -26,6 +26,7 @@ pub trait Invariant: Send + Sync + Debug {
 #[derive(Clone, Debug)]
 pub enum Trigger {
     /// An event came late: by the writer's clock ([`Writer::set_time_ms`]) it lies before one that its key group has had since the trigger was set.
+    /// What was undone since, by a rollback or an abort, counts: who does such events again watches anew.
     Straggler,
     /// This event was applied.
     Event(EventId),

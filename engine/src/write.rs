@@ -281,21 +281,17 @@ fn run_again<R>(
     /// Ends the steps, also where the host's code panics in one.
     struct Steps<'a> {
         token: &'a mut OwnerToken<Core>,
-        is_done: bool,
     }
     impl Drop for Steps<'_> {
         fn drop(&mut self) {
             let mut core = self.token.enter();
             core.hot.close_steps();
-            if !self.is_done {
-                core.hot.set_unfinished(false);
-            }
+            // What was left to do may have been done in another way, as memory no longer had what it began with.
+            core.hot.set_unfinished(false);
         }
     }
-    let mut steps = Steps { token, is_done: false };
-    let outcome = try_again(store, shard, steps.token, operation, out);
-    steps.is_done = outcome.is_ok();
-    outcome
+    let steps = Steps { token };
+    try_again(store, shard, steps.token, operation, out)
 }
 
 /// How somebody comes into a shard's gate.
@@ -430,7 +426,7 @@ fn await_room(
         }
         Room::Readers => {
             // One that another thread has the processor of holds what was freed since, so all that there is before long.
-            if !reclaim_elsewhere(store, shard, out.bytes) {
+            if !reclaim_elsewhere(store, shard, wanted) {
                 store.engine.hurry(|| std::thread::sleep(READERS_PAUSE));
             }
             Ok(())

@@ -31,6 +31,8 @@ use std::sync::Arc;
 
 mod log;
 mod quick;
+#[cfg(test)]
+mod refused;
 
 use quick::QuickUpdate;
 

@@ -186,3 +186,63 @@ fn what_was_let_in_is_done_again() {
         assert_eq!(reader.get(value, KEY).unwrap().unwrap(), [7; 3 * SOME.len()]);
     }
 }
+
+/// What the last commit left of a list is linked to nothing where the rest of it was read from the disk after something was appended.
+#[test]
+fn an_abort_leaves_nothing_of_a_list_that_was_read_in_the_transaction() {
+    let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
+    let store = create(&engine, directory.path(), true);
+    let lists = store.state(StateOptions::list("lists")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    let shard = store.inner.shards.lock()[0].clone();
+    let mut used = Vec::new();
+    for round in 0..12_u8 {
+        writer.append(lists, KEY, &[round; 8_000]).unwrap();
+        drop(writer.commit(Commit::default()).unwrap());
+        checkpoint(&store, round.into());
+        writer.append(lists, KEY, b"staged").unwrap();
+        assert_eq!(writer.list(lists, KEY).unwrap().len(), usize::from(round) + 2);
+        writer.abort_transaction().unwrap();
+        let elements: Vec<Vec<u8>> = (0..=round).map(|round| vec![round; 8_000]).collect();
+        assert_eq!(writer.list(lists, KEY).unwrap(), elements);
+        let core = &mut shard.cell.borrow();
+        while core.hot.has_chores() {
+            core.hot.work();
+        }
+        core.hot.evict(usize::MAX);
+        core.hot.memory.collect();
+        used.push(core.hot.memory.used_bytes());
+    }
+    assert!(used[11] < used[1] + 8_000, "{used:?}");
+}
+
+const fn key(bytes: &[u8]) -> Key<'_> {
+    Key::new(KeyGroup(0), bytes)
+}
+
+/// Records hold lengths in 24 bits: a key that is longer looks like a short one to who compares words alone.
+#[test]
+fn a_key_that_is_too_long_is_refused_whatever_is_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(EngineOptions { memory_budget_bytes: 8 << 20, ..Default::default() }).unwrap();
+    let store = create(&engine, directory.path(), false);
+    let state = store.state(StateOptions::value("v")).unwrap();
+    let mut writer = store.writer(store.range()).unwrap();
+    for n in 0..20_000_u128 {
+        // What was updated once is quick.
+        writer.put(state, key(&n.to_le_bytes()), &[0; 8]).unwrap();
+        writer.put(state, key(&n.to_le_bytes()), &[1; 8]).unwrap();
+    }
+    let mut long = vec![0; (1 << 24) + 16];
+    for n in 0..300_u32 {
+        long[..4].copy_from_slice(&n.to_le_bytes());
+        let refused = [
+            writer.put(state, key(&long), &[2; 8]),
+            writer.update(state, key(&long), |_| Some([2; 8])),
+            writer.update_many(state, &[key(&long)], |_, _| Some([2; 8])),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Err(Error::TooLong { .. })), "{refused:?}");
+        }
+    }
+}

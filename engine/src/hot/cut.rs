@@ -219,7 +219,7 @@ impl Hot {
         match self.find_root(probe) {
             Some((root, _)) if is_staged => self.delete_staged(probe, root, from, to)?,
             Some((root, _)) => self.cut_out(probe, root, from, to),
-            None => {}
+            None => self.set_unfinished(false),
         }
         Ok(true)
     }

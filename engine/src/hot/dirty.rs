@@ -57,6 +57,11 @@ impl DirtyList {
         self.count as usize
     }
 
+    /// Whether it holds none, and no dead record either.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0 && self.grave == NONE
+    }
+
     /// Appends a reference.
     #[inline]
     pub fn push(&mut self, memory: &mut Memory, record: Ref) -> Result<(), OutOfMemory> {

@@ -25,6 +25,9 @@ pub struct Memory {
     retired_bytes: usize,
     /// The record for which no block was found last, in bytes; 0 once it was asked for.
     missed_bytes: usize,
+    /// The allocation after so many is refused, once; 0: none is.
+    #[cfg(test)]
+    pub refused: u32,
 }
 
 impl Memory {
@@ -39,7 +42,22 @@ impl Memory {
             arena,
             retired_bytes: 0,
             missed_bytes: 0,
+            #[cfg(test)]
+            refused: 0,
         }
+    }
+
+    #[cfg(test)]
+    const fn refuses(&mut self) -> bool {
+        self.refused = self.refused.saturating_sub(1);
+        self.refused == 1
+    }
+
+    #[cfg(not(test))]
+    #[inline]
+    #[expect(clippy::unused_self, reason = "tests refuse")]
+    const fn refuses(&mut self) -> bool {
+        false
     }
 
     /// The arena.
@@ -94,7 +112,7 @@ impl Memory {
     /// A block for a record.
     #[inline]
     pub fn allocate_record(&mut self, bytes: usize) -> Option<(Ref, u8)> {
-        let block = self.records.allocate(bytes);
+        let block = if self.refuses() { None } else { self.records.allocate(bytes) };
         if block.is_none() {
             self.missed_bytes = bytes;
         }
@@ -108,7 +126,7 @@ impl Memory {
 
     /// Whether a record of so many bytes would find a block now.
     pub fn has_room(&mut self, bytes: usize) -> bool {
-        let block = self.records.allocate(bytes);
+        let block = if self.refuses() { None } else { self.records.allocate(bytes) };
         if let Some((at, class)) = block {
             self.records.free(at, class);
         }
@@ -123,7 +141,8 @@ impl Memory {
 
     /// A block for the index, aligned to a cache line, zeroed.
     pub fn allocate_index(&mut self, bytes: usize) -> Option<(Ref, u8)> {
-        let (at, class) = self.index.allocate(bytes)?;
+        let block = if self.refuses() { None } else { self.index.allocate(bytes) };
+        let (at, class) = block?;
         let words = bytes.div_ceil(8) as Ref;
         for word in at..at + words {
             self.arena.word(word).store(0, crate::platform::sync::atomic::Ordering::Relaxed);
@@ -137,7 +156,7 @@ impl Memory {
 
     /// A block of a dirty list, aligned to a cache line.
     pub fn allocate_list(&mut self, bytes: usize) -> Option<(Ref, u8)> {
-        self.lists.allocate(bytes)
+        if self.refuses() { None } else { self.lists.allocate(bytes) }
     }
 
     /// How many bytes a block of a dirty list holds.

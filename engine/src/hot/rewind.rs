@@ -96,7 +96,8 @@ impl Hot {
                 table.records = 0;
                 std::mem::take(&mut table.lists[slot])
             });
-            let list = list.filter(|list| list.len() > 0);
+            // Dead records alone are something, too.
+            let list = list.filter(|list| !list.is_empty());
             if table.is_some() || list.is_some() {
                 self.graves.graves.push_back(Grave { waits_for, list, table });
             }

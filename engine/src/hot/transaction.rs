@@ -384,8 +384,12 @@ impl Hot {
             return;
         };
         place.swing(self.memory.arena(), version.at);
-        if let Some((_, kept)) = kept {
+        if let Some((version, kept)) = kept {
             self.forget_kept(probe, kept);
+            if linked.is_some() {
+                // What the disk has of the key was linked to what is staged since, and counts.
+                self.dispose_version(probe, version);
+            }
         }
         self.dispose_down_to(probe, record, linked);
     }

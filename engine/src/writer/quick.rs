@@ -23,6 +23,12 @@ pub(super) enum QuickUpdate<V, F> {
     Changed(Option<V>, u64),
 }
 
+/// Whether a key is one that the quick paths look for. They compare it together with its length as records hold that, in 24 bits.
+#[inline(always)]
+const fn is_plain_key(key: Key<'_>) -> bool {
+    key.namespace.is_empty() && key.key.len() <= KEY_BYTES_MAX
+}
+
 impl Writer {
     /// Does an update if nothing stands in the way of the quick path.
     #[inline(always)]
@@ -32,7 +38,7 @@ impl Writer {
         key: Key<'_>,
         change: F,
     ) -> QuickUpdate<V, F> {
-        if !self.states.has_words(&self.store, state) || !key.namespace.is_empty() {
+        if !self.states.has_words(&self.store, state) || !is_plain_key(key) {
             return QuickUpdate::Not(change);
         }
         let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else {
@@ -70,7 +76,7 @@ impl Writer {
         key: Key<'_>,
         change: &mut Option<impl FnOnce(Option<&[u8]>) -> Option<V>>,
     ) -> QuickUpdate<V, ()> {
-        if !self.states.is_plain(&self.store, state) || !key.namespace.is_empty() {
+        if !self.states.is_plain(&self.store, state) || !is_plain_key(key) {
             return QuickUpdate::Not(());
         }
         let Some(mut core) = write::enter_quickly(&self.shard, &mut self.token) else { return QuickUpdate::Not(()) };
@@ -107,7 +113,7 @@ impl Writer {
         let mut done = 0;
         for (&(state, key, operation), spot) in batch.iter().zip(spots).take(left) {
             let Operation::Put(value) = operation else { break };
-            if !self.states.is_plain(&self.store, state) || !key.namespace.is_empty() {
+            if !self.states.is_plain(&self.store, state) || !is_plain_key(key) {
                 break;
             }
             if has_rest(value.len())
