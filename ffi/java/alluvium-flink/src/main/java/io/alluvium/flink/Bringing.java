@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -33,6 +34,9 @@ final class Bringing implements Closeable {
     private static final Duration PATIENCE = Duration.ofMillis(50);
     /** After so many waits what could not be brought is asked for again. */
     private static final int WAITS = 20;
+    /** So long what failed too often isn't asked for again where nobody waits for it, twice as long each time, until anything comes. */
+    private static final Duration PAUSE = Duration.ofMillis(500);
+    private static final Duration PAUSE_MAX = Duration.ofSeconds(30);
 
     private final Fetches fetches;
     private final Path directory;
@@ -41,6 +45,8 @@ final class Bringing implements Closeable {
     private final List<Thread> threads = new ArrayList<>();
     /** The streams that are read from; closed, none is opened any more. */
     private final CloseableRegistry streams = new CloseableRegistry();
+
+    private final Failed failed = new Failed();
 
     private volatile boolean closed;
 
@@ -107,9 +113,17 @@ final class Bringing implements Closeable {
     private void serve() {
         Source source = new Source();
         try {
+            boolean came = true;
             while (!closed && !isDone()) {
-                for (Fetches.Request request : fetches.await(1, PATIENCE)) {
-                    bring(request, source);
+                // After a failure only what somebody waits for is worth a try at once.
+                List<Fetches.Request> requests =
+                        came ? fetches.await(1, PATIENCE) : fetches.awaitDemanded(1, PATIENCE);
+                if (requests.isEmpty() && came && !streams.isClosed()) {
+                    failed.due().forEach(file -> fetches.prefer(file, 0, Long.MAX_VALUE));
+                }
+                came = true;
+                for (Fetches.Request request : requests) {
+                    came = bring(request, source);
                 }
             }
         } catch (Throwable e) {
@@ -121,17 +135,57 @@ final class Bringing implements Closeable {
         }
     }
 
-    private void bring(Fetches.Request request, Source source) {
+    /** Answers a request; false: it was not brought. */
+    private boolean bring(Fetches.Request request, Source source) {
         try {
             if (streams.isClosed()) {
                 throw new IOException("the task is cancelled");
             }
             fetches.complete(request, source.read(request));
+            failed.came();
+            return true;
         } catch (Throwable e) {
             // Whatever it is, memory that is short included: it has to be answered, as somebody may wait.
             source.close();
             LOG.debug("{} was not brought", request.file(), e);
             fetches.fail(request, String.valueOf(e.getMessage()));
+            failed.add(request.file());
+            return false;
+        }
+    }
+
+    /** The files that could not be brought. Where nobody waits for them the store asks for them a few times, and then no more. */
+    private static final class Failed {
+        private final Set<String> files = new HashSet<>();
+        private Duration pause = PAUSE;
+        /** When they are to be asked for again, by the clock of {@link System#nanoTime}; null: not as long as anything else is asked for. */
+        private Long again;
+
+        synchronized void add(String file) {
+            files.add(file);
+        }
+
+        synchronized void came() {
+            pause = PAUSE;
+            again = null;
+        }
+
+        /** Those to be asked for again now, when nothing is asked for. */
+        synchronized Set<String> due() {
+            long now = System.nanoTime();
+            if (files.isEmpty() || (again != null && now - again < 0)) {
+                return Set.of();
+            }
+            if (again == null) {
+                again = now + pause.toNanos();
+                return Set.of();
+            }
+            again = null;
+            Duration twice = pause.multipliedBy(2);
+            pause = twice.compareTo(PAUSE_MAX) < 0 ? twice : PAUSE_MAX;
+            Set<String> due = Set.copyOf(files);
+            files.clear();
+            return due;
         }
     }
 

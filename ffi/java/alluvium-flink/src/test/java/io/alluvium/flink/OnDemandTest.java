@@ -12,6 +12,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.RunnableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
@@ -56,6 +57,10 @@ class OnDemandTest {
     Path directory;
 
     private final CountDownLatch gate = new CountDownLatch(1);
+    /** Whether those who bring files can't open any. */
+    private volatile boolean isDown;
+    /** How often they couldn't. */
+    private final AtomicInteger refusals = new AtomicInteger();
     /** Whether nothing comes of a file for anybody else. */
     private volatile boolean isStuck;
     /** Somebody reads of such a file. */
@@ -111,6 +116,10 @@ class OnDemandTest {
         public FSDataInputStream openInputStream() throws IOException {
             if (!Thread.currentThread().getName().startsWith("alluvium-restore-")) {
                 return isStuck ? new Stuck() : inner.openInputStream();
+            }
+            if (isDown) {
+                refusals.incrementAndGet();
+                throw new IOException("the connection is refused");
             }
             try {
                 gate.await();
@@ -233,6 +242,27 @@ class OnDemandTest {
             task.setCurrentKey(key);
             assertThat(values(task).value()).isEqualTo(key == 3 ? "new" : "value " + key);
         }
+    }
+
+    /** A short outage used up how often the store asks for what nobody waits for, and nothing but reads brought anything from then on. */
+    @Test
+    void whatCouldNotBeBroughtForAWhileIsBroughtLater() throws Exception {
+        isDown = true;
+        gate.countDown();
+        AbstractKeyedStateBackend<Integer> task = tasks.open(backend(), 0, 15, checkpoint);
+        Bringing bringing = ((AlluviumKeyedStateBackend<Integer>) task).openStore().bringing();
+        IncrementalRemoteKeyedStateHandle remote = (IncrementalRemoteKeyedStateHandle) checkpoint;
+        int files = remote.getSharedState().size() + remote.getPrivateState().size();
+        assertThat(files).isPositive();
+        while (refusals.get() < 5 * files) {
+            Thread.sleep(10);
+        }
+        assertThat(bringing.isDone()).isFalse();
+        isDown = false;
+        while (!bringing.isDone()) {
+            Thread.sleep(10);
+        }
+        check(task, KEYS);
     }
 
     @Test
