@@ -17,6 +17,7 @@ import org.apache.flink.core.memory.DataInputDeserializer;
 import org.apache.flink.core.memory.DataOutputSerializer;
 import org.apache.flink.queryablestate.client.state.serialization.KvStateSerializer;
 import org.apache.flink.runtime.state.internal.InternalMapState;
+import org.apache.flink.runtime.state.ttl.TtlAwareSerializer;
 import org.apache.flink.util.FlinkRuntimeException;
 
 /**
@@ -223,13 +224,17 @@ final class AlluviumMapState<K, N, UK, UV> extends AbstractAlluviumState<K, N, M
         return () -> iterator(container, StoredEntry::getValue);
     }
 
+    /** Without entries that have null where a value with its time belongs: such a value can't expire, and Flink's cleanups fail at it. */
     @Override
     Map<UK, UV> visit(StoredKey key) throws IOException {
+        boolean isTimed = TtlAwareSerializer.isSerializerTtlEnabled(userValueSerializer);
         Map<UK, UV> visited = new LinkedHashMap<>();
         EntryPages pages = new EntryPages(writer, state, () -> key.in(other));
-        while (visited.size() < VISITED_MAX && pages.hasNext()) {
+        for (int seen = 0; seen < VISITED_MAX && pages.hasNext(); seen++) {
             StoredEntry stored = new StoredEntry(key, pages.next());
-            visited.put(stored.getKey(), stored.getValue());
+            if (!isTimed || stored.getValue() != null) {
+                visited.put(stored.getKey(), stored.getValue());
+            }
         }
         return visited.isEmpty() ? null : visited;
     }

@@ -14,6 +14,7 @@ import org.apache.flink.runtime.state.RegisteredKeyValueStateBackendMetaInfo;
 import org.apache.flink.runtime.state.ttl.TtlAwareSerializer;
 import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
 import org.apache.flink.util.StateMigrationException;
+import org.apache.flink.util.function.SupplierWithException;
 
 /**
  * Rewrites the values of a state when its new serializer writes them otherwise than the one that they were written by; also where they get a
@@ -85,7 +86,7 @@ final class Migration<T> {
         if (stored != null) {
             in.setBuffer(stored);
             out.clear();
-            migrate();
+            migrate(this::read);
             writer.put(state, key, out.getCopyOfBuffer());
         }
     }
@@ -95,7 +96,7 @@ final class Migration<T> {
         for (byte[] stored : writer.list(state, key)) {
             in.setBuffer(stored);
             out.clear();
-            migrate();
+            migrate(this::read);
             elements.add(out.getCopyOfBuffer());
         }
         writer.putList(state, key, elements);
@@ -108,17 +109,23 @@ final class Migration<T> {
             in.setBuffer(stored.value);
             out.clear();
             boolean isNull = in.readBoolean();
-            out.writeBoolean(isNull);
-            if (!isNull) {
-                migrate();
+            // A null that gets a time to live is a value with a time, as one that is put later; it never expired without.
+            boolean isBare = isNull && (before.isTtlEnabled() || !after.isTtlEnabled());
+            out.writeBoolean(isBare);
+            if (!isBare) {
+                migrate(isNull ? () -> null : this::read);
             }
             writer.mapPut(state, key, stored.userKey, out.getCopyOfBuffer());
         }
     }
 
-    private void migrate() throws IOException {
+    private T read() throws IOException {
+        return before.deserialize(in);
+    }
+
+    private void migrate(SupplierWithException<T, IOException> value) throws IOException {
         try {
-            after.migrateValueFromPriorSerializer(before, () -> before.deserialize(in), out, clock);
+            after.migrateValueFromPriorSerializer(before, value, out, clock);
         } catch (RuntimeException e) {
             throw new IOException("a value that the serializers can't carry over", e);
         }
