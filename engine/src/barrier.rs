@@ -181,6 +181,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         store.reads.wait_idle();
     }
     let started = Instant::now();
+    let reading = store.purge_clock.begin();
     let (sealing, mark, (shards, mut purge_clock_ms)) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
     let (label, mut barrier) = (barrier.label, barrier);
@@ -193,7 +194,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         // They count at once.
         has_rollbacks = store.log.trace().rolled_back().last().is_some_and(|last| last.position > position);
     }
-    let reached = (epoch, (position, has_rollbacks), purge_clock_ms);
+    let reached = (epoch, (position, has_rollbacks), reading.of(purge_clock_ms));
     let request = Request::new(store, barrier, mark, reached, started, Arc::clone(&shared));
     store.queue.push(store, Job { request: Some(request), _cut: flush::Cut::new(store), ..Job::spill(shards) });
     drop(sealing);
@@ -322,7 +323,8 @@ fn try_seal_all(store: &Arc<StoreInner>, own: &mut Option<Own<'_>>) -> Result<Op
         }
     }
     if matches!(is_whole, Ok(true)) {
-        return Ok(Some((shards, if all.is_empty() { 0 } else { lowest_ms })));
+        // Without writers the time stands still.
+        return Ok(Some((shards, if all.is_empty() { store.purge_clock.now_ms() } else { lowest_ms })));
     }
     // What was cut off before is flushed all the same: nothing else leads to it any more.
     if !shards.is_empty() {
@@ -367,7 +369,7 @@ fn seal(
 /// Cuts what changed in one shard, if anything did; false where two of its epochs are in flight.
 fn seal_core(store: &StoreInner, shard: &Arc<Shard>, core: &mut Core, cut: &mut Cut, lowest_ms: &mut u64) -> bool {
     core.settle(shard);
-    *lowest_ms = (*lowest_ms).min(core.hot.now_ms);
+    *lowest_ms = (*lowest_ms).min(core.take_time_ms());
     if core.hot.is_dirty() {
         let sealed = core.hot.seal(store.next_epoch());
         cut.extend(sealed.map(|sealed| (Arc::clone(shard), sealed)));

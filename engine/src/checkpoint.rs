@@ -11,6 +11,7 @@ use crate::manifest::{self, Manifest, Marks, Parent, StackEntry, StateInfo, Stat
 use crate::merged::{Base, Merged, SliceBounds};
 use crate::options::Durability;
 use crate::platform::storage::{Storage, names};
+use crate::purge_clock::Reading;
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::{StateDef, StateKind};
@@ -61,7 +62,7 @@ pub struct Request {
     epoch: Epoch,
     log_position: u64,
     has_rollbacks: bool,
-    purge_clock_ms: u64,
+    purge_clock: Reading,
     started: Instant,
     shared: Arc<Shared>,
     /// What the store's pacer knows it by.
@@ -86,7 +87,7 @@ impl Request {
         store: &Arc<StoreInner>,
         barrier: Barrier,
         mark: Mark,
-        (epoch, (log_position, has_rollbacks), purge_clock_ms): (Epoch, (u64, bool), u64),
+        (epoch, (log_position, has_rollbacks), purge_clock): (Epoch, (u64, bool), Reading),
         started: Instant,
         shared: Arc<Shared>,
     ) -> Self {
@@ -94,7 +95,7 @@ impl Request {
         store.open_checkpoints.lock().push(open);
         let paced = store.paced.begun(mark);
         let store = Arc::downgrade(store);
-        Self { store, barrier, epoch, log_position, has_rollbacks, purge_clock_ms, started, shared, paced }
+        Self { store, barrier, epoch, log_position, has_rollbacks, purge_clock, started, shared, paced }
     }
 
     /// It can't become complete.
@@ -340,13 +341,8 @@ fn log_is_covered(store: &Arc<StoreInner>, position: u64) {
 /// Writes the manifest; `None` where the host gave the checkpoint up meanwhile, and the manifest is to go again.
 fn publish(store: &Arc<StoreInner>, request: &Request, rollback: u64) -> Result<Option<CheckpointInfo>> {
     // Not at the cut: a compaction that purged by a later barrier's clock would take from this checkpoint what was
-    // alive then. What was cut before a rollback doesn't take back that the clock went back with it.
-    let rollbacks = store.rollbacks.lock();
-    if rollbacks.last() == rollback {
-        // Under the lock, so that one that comes now has the clock go back after it.
-        store.purge_clock.reach(request.purge_clock_ms);
-    }
-    drop(rollbacks);
+    // alive then.
+    store.purge_clock.reach(&request.purge_clock);
     let version = store.version_before(rollback);
     // What is staged stays outside.
     let version = if store.options.transactional { Version::up_to(&version, request.epoch.0) } else { version };
@@ -453,7 +449,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         label: Some(request.barrier.label),
         created_ms,
         epoch: request.epoch.max(highest),
-        purge_clock_ms: store.purge_clock.now_ms().max(request.purge_clock_ms),
+        purge_clock_ms: request.purge_clock.ms(),
         states,
         offsets: request.barrier.offsets.clone(),
         metadata: request.barrier.metadata.clone(),

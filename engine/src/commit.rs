@@ -174,12 +174,13 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     store.check()?;
     let epoch = crate::store::epoch_of(store);
     let shards = store.shards.lock().clone();
+    let reading = store.options.transactional.then(|| store.purge_clock.begin());
     let clocks_ms = shards.iter().map(|shard| match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, shard)) {
         Some((_, token)) => commit_shard(store, &mut token.enter(), epoch),
         None => commit_shard(store, &mut shard.cell.borrow(), epoch),
     });
-    if let Some(lowest_ms) = clocks_ms.min() {
-        store.purge_clock.commit(lowest_ms);
+    if let (Some(lowest_ms), Some(reading)) = (clocks_ms.min(), reading) {
+        store.purge_clock.commit(&reading.of(lowest_ms));
     }
     let (offsets, metadata) = (commit.offsets, commit.metadata);
     let soon = commit.lasting == Lasting::Soon;
@@ -204,7 +205,7 @@ fn commit_shard(store: &StoreInner, core: &mut Core, epoch: Epoch) -> u64 {
     if store.log.is_on() {
         store.log.append(|empty| core.take_log(empty));
     }
-    core.hot.now_ms
+    core.take_time_ms()
 }
 
 /// Moves to the changelog what all writers did so far, without a commit; the position behind it.

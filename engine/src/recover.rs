@@ -252,7 +252,8 @@ fn describe(
         states,
         conversions,
         epoch: epoch.saturating_add(1).min(crate::store::EPOCH_MAX),
-        purge_clock_ms: manifest.purge_clock_ms,
+        // What is replayed may have been written by an earlier time than the checkpoint's.
+        purge_clock_ms: if tail.as_ref().is_none_or(Tail::is_empty) { manifest.purge_clock_ms } else { 0 },
         catalogue,
         restored,
         log_position: manifest.log_position,

@@ -15,6 +15,7 @@ use crate::key::Key;
 use crate::metrics::OperationKind;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
+use crate::purge_clock::PurgeClock;
 use crate::stack::{Slice, Version};
 use crate::stats::Histogram;
 use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
@@ -85,6 +86,8 @@ pub struct Core {
     pub in_event: bool,
     /// See [`Shard::has_events`].
     pub has_events: bool,
+    /// The owner's time at the last cut or commit, or an earlier one that was set since; `u64::MAX` before any was set.
+    taken_ms: u64,
 }
 
 /// What a shard is like.
@@ -153,6 +156,7 @@ impl Shard {
             log: kind.logs.then(Box::default),
             in_event: false,
             has_events: false,
+            taken_ms: u64::MAX,
         };
         Self {
             range,
@@ -308,6 +312,24 @@ impl Core {
         if self.log.as_ref().is_some_and(|log| log.len() >= HELD_BYTES_MAX) {
             self.unsettle();
         }
+    }
+
+    /// Sets the owner's time. Where it goes back, compaction mustn't go by a later one from now on.
+    #[inline]
+    pub fn set_time_ms(&mut self, now_ms: u64, clock: &PurgeClock) {
+        self.hot.now_ms = now_ms;
+        if now_ms < self.taken_ms {
+            self.taken_ms = now_ms;
+            clock.go_back(now_ms);
+        }
+    }
+
+    /// The owner's time, for a cut or a commit.
+    pub fn take_time_ms(&mut self) -> u64 {
+        if self.taken_ms != u64::MAX {
+            self.taken_ms = self.hot.now_ms;
+        }
+        self.hot.now_ms
     }
 
     /// Has the next operation look at what changes slowly, as if there were a newer view.

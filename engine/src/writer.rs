@@ -76,10 +76,10 @@ impl Writer {
 
     /// Sets the clock that decides what is expired, in ms; it belongs to the caller and is never read from the
     /// machine. It begins at 0 with every writer of a new range, so set it before the first operation where anything expires.
-    /// Compaction purges by the lowest time that the writers of the store had set at the last barrier: one that never
-    /// sets it keeps everything from being purged.
+    /// Compaction purges by the lowest time that the writers of the store had set at the last barrier, and by an earlier one as soon
+    /// as it is set: a writer that never sets it keeps everything from being purged.
     pub fn set_time_ms(&mut self, now_ms: u64) {
-        self.token.enter().hot.now_ms = now_ms;
+        self.token.enter().set_time_ms(now_ms, &self.store.purge_clock);
     }
 
     /// [`Store::barrier`](crate::Store::barrier) of the store that it writes, all its writers included. From the thread of

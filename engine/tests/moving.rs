@@ -6,8 +6,8 @@
 mod rng;
 
 use alluvium::{
-    Barrier, Engine, EngineOptions, Error, Key, KeyGroup, Merge, MergeOperator, Purge, State, StateOptions, Store,
-    StoreOptions, Ttl, Writer,
+    Barrier, Commit, Durability, Engine, EngineOptions, Error, Key, KeyGroup, Merge, MergeOperator, Purge, State,
+    StateOptions, Store, StoreOptions, Ttl, Writer,
 };
 use rng::Rng;
 use std::collections::BTreeMap;
@@ -241,6 +241,126 @@ fn values_with_their_own_time_are_purged_by_compaction_and_not_before() {
         drop(writer);
         store.close().unwrap();
     }
+}
+
+/// States of what lives for a second, by the writer's clock or by its own.
+fn short_lived(store: &Store) -> [State; 3] {
+    let ttl = Ttl { duration_ms: 1_000, refresh_on_read: false };
+    let purge = Purge { duration_ms: 1_000, time_at: 1 };
+    let options = [
+        StateOptions::value("expires").ttl(ttl),
+        StateOptions::list("elements").ttl(ttl),
+        StateOptions::value("purged").purge(purge),
+    ];
+    options.map(|options| store.state(options).unwrap())
+}
+
+const LATE_MS: u64 = 10_000_000;
+const EARLY_MS: u64 = 5;
+
+/// What is written after the clock went back, and what is read of it.
+fn write_early(writer: &mut Writer, [expires, elements, purged]: [State; 3]) {
+    let key = Key::new(KeyGroup(3), b"early");
+    writer.set_time_ms(EARLY_MS);
+    writer.put(expires, key, b"v").unwrap();
+    writer.append(elements, key, b"e").unwrap();
+    writer.put(purged, key, &timed(EARLY_MS as i64, b"v")).unwrap();
+}
+
+fn assert_early(writer: &mut Writer, [expires, elements, purged]: [State; 3], what: &str) {
+    let key = Key::new(KeyGroup(3), b"early");
+    writer.set_time_ms(EARLY_MS);
+    assert_eq!(writer.get(expires, key).unwrap().as_deref(), Some(&b"v"[..]), "{what}");
+    assert_eq!(writer.list(elements, key).unwrap(), [b"e"], "{what}");
+    assert_eq!(writer.get(purged, key).unwrap(), Some(timed(EARLY_MS as i64, b"v")), "{what}");
+}
+
+/// The purge clock only rose: when the host's went back, also by a restart on another machine, compaction removed what was written from then on,
+/// from the disk, where it was missed only once it wasn't in memory any more.
+#[test]
+fn what_is_written_after_the_clock_went_back_is_not_purged_by_the_time_before() {
+    let durabilities = [Durability::Checkpoint, Durability::Changelog];
+    for (durability, transactional) in durabilities.into_iter().flat_map(|of| [(of, false), (of, true)]) {
+        for how in ["at once", "behind a cut", "after a restart", "after a crash"] {
+            if how == "after a crash" && durability == Durability::Checkpoint {
+                continue;
+            }
+            let what = format!("{durability:?}, transactional {transactional}, {how}");
+            let directory = tempfile::tempdir().unwrap();
+            let engine = engine(8);
+            let options = StoreOptions { durability, transactional, ..StoreOptions::default() };
+            let open = || Store::open_or_create(&engine, directory.path(), options.clone()).unwrap();
+            let commit = |writer: &mut Writer| {
+                if transactional || durability == Durability::Changelog {
+                    let committed = writer.commit(Commit::default()).unwrap();
+                    if durability == Durability::Changelog {
+                        committed.wait().unwrap();
+                    }
+                }
+            };
+            let mut store = open();
+            let mut states = short_lived(&store);
+            let mut writer = store.writer(store.range()).unwrap();
+            writer.set_time_ms(LATE_MS);
+            writer.put(states[0], Key::new(KeyGroup(3), b"late"), b"v").unwrap();
+            commit(&mut writer);
+            let late = store.barrier(Barrier::new(1)).unwrap();
+            if how == "behind a cut" {
+                write_early(&mut writer, states);
+                late.wait().unwrap();
+            } else {
+                late.wait().unwrap();
+                if how == "after a restart" {
+                    drop(writer);
+                    store.close().unwrap();
+                    store = open();
+                    (states, writer) = (short_lived(&store), store.writer(store.range()).unwrap());
+                }
+                write_early(&mut writer, states);
+            }
+            commit(&mut writer);
+            if how == "after a crash" {
+                drop(writer);
+                store.close().unwrap();
+                store = open();
+                (states, writer) = (short_lived(&store), store.writer(store.range()).unwrap());
+                // Nobody has set a time yet when it is replayed and merged.
+                store.snapshot().unwrap().wait().unwrap();
+                store.compact().unwrap();
+                writer.set_time_ms(EARLY_MS);
+            }
+            // On disk before the next checkpoint, and merged.
+            store.snapshot().unwrap().wait().unwrap();
+            store.compact().unwrap();
+            checkpoint(&store, 2);
+            store.compact().unwrap();
+            checkpoint(&store, 3);
+            drop(writer);
+            store.close().unwrap();
+            let store = open();
+            let states = short_lived(&store);
+            assert_early(&mut store.writer(store.range()).unwrap(), states, &what);
+        }
+    }
+}
+
+/// It goes on with the clock again.
+#[test]
+fn what_expired_since_is_purged_although_the_clock_had_gone_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(8);
+    let store = open(&engine, directory.path());
+    let states = short_lived(&store);
+    let mut writer = store.writer(store.range()).unwrap();
+    writer.set_time_ms(LATE_MS);
+    checkpoint(&store, 1);
+    write_early(&mut writer, states);
+    checkpoint(&store, 2);
+    writer.set_time_ms(EARLY_MS + 1_000);
+    checkpoint(&store, 3);
+    store.compact().unwrap();
+    checkpoint(&store, 4);
+    assert_eq!(store.iterate(4).unwrap().count(), 0);
 }
 
 #[test]

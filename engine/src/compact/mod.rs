@@ -231,7 +231,8 @@ fn begin(store: &Arc<StoreInner>, from: u32, everything: bool, expires: bool) ->
     let mut inputs = store.compaction.inputs.lock();
     let work = Picker::new(store, &mergeable(store), everything, expires).pick(from)?;
     *inputs = work.inputs().iter().map(|segment| segment.id()).collect();
-    Some((work, now_ms))
+    // Among it may be what was written after the time went back.
+    Some((work, now_ms.min(store.purge_clock.now_ms())))
 }
 
 /// What may be merged: what is staged lies above it, and doesn't become part of it.

@@ -75,7 +75,7 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
             TypeSerializer<K> keySerializer,
             ClassLoader userCodeClassLoader,
             ExecutionConfig executionConfig,
-            TtlTimeProvider ttlTimeProvider,
+            StoreClock clock,
             LatencyTrackingStateConfig latency,
             SizeTrackingStateConfig size,
             CloseableRegistry cancelStreamRegistry,
@@ -91,7 +91,7 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
                 keySerializer,
                 userCodeClassLoader,
                 executionConfig,
-                ttlTimeProvider,
+                clock,
                 latency,
                 size,
                 cancelStreamRegistry,
@@ -109,7 +109,7 @@ public final class AlluviumKeyedStateBackend<K> extends AbstractKeyedStateBacken
         keyStreams = new KeyStreams<>(store, keySerializer);
         timerQueues = new TimerQueueFactory(store, registered, keyGroupRange, numberOfKeyGroups);
         heapQueues = heapTimers == null ? null : heapTimers.manager();
-        checkpoints = new Checkpoints(store, guard, ttlTimeProvider);
+        checkpoints = new Checkpoints(store, guard, clock);
         snapshots = new SnapshotOperation.Shared<>(
                 store, checkpoints, history, transfer, keyGroupRange, keySerializer, localRecovery, incremental);
     }

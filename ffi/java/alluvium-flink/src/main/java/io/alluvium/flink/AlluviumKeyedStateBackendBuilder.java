@@ -93,7 +93,7 @@ final class AlluviumKeyedStateBackendBuilder<K> extends AbstractKeyedStateBacken
                     keySerializerProvider.currentSchemaSerializer(),
                     userCodeClassLoader,
                     executionConfig,
-                    ttlTimeProvider,
+                    new StoreClock(ttlTimeProvider, restored.store),
                     latencyTrackingStateConfig,
                     sizeTrackingStateConfig,
                     backendRegistry,

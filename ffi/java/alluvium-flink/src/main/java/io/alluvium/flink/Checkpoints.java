@@ -7,7 +7,6 @@ import io.alluvium.PendingCheckpoint;
 import java.io.IOException;
 import java.util.HashMap;
 import java.util.Map;
-import org.apache.flink.runtime.state.ttl.TtlTimeProvider;
 import org.apache.flink.util.ResourceGuard;
 
 /**
@@ -19,11 +18,11 @@ import org.apache.flink.util.ResourceGuard;
 final class Checkpoints {
     private final OpenStore store;
     private final ResourceGuard guard;
-    private final TtlTimeProvider clock;
+    private final StoreClock clock;
     private final Map<Long, Long> labels = new HashMap<>();
     private long last;
 
-    Checkpoints(OpenStore store, ResourceGuard guard, TtlTimeProvider clock) {
+    Checkpoints(OpenStore store, ResourceGuard guard, StoreClock clock) {
         this.store = store;
         this.guard = guard;
         this.clock = clock;
@@ -36,7 +35,7 @@ final class Checkpoints {
         try {
             long label = ++last;
             // By this compaction knows what is so old that it may go. It has until the next checkpoint for that.
-            store.writer.setTimeMs(Math.max(0, clock.currentTimestamp()));
+            clock.tell();
             Checkpoint asked = Checkpoint.of(label);
             PendingCheckpoint pending = store.writer.checkpoint(standalone ? asked.standalone() : asked);
             if (!standalone) {

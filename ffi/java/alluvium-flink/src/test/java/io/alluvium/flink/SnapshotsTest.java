@@ -1,6 +1,8 @@
 package io.alluvium.flink;
 
 import io.alluvium.Engine;
+import io.alluvium.Snapshot;
+import io.alluvium.Store;
 import io.alluvium.flink.AlluviumOptions.TimerService;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,6 +12,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.RunnableFuture;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.state.ListState;
@@ -325,13 +328,49 @@ class SnapshotsTest {
         return found;
     }
 
+    private static void writeExpiring(AbstractKeyedStateBackend<Integer> backend) throws Exception {
+        backend.setCurrentKey(1);
+        expiring(backend, new ValueStateDescriptor<>("values", IntSerializer.INSTANCE)).update(3);
+        expiring(backend, new ListStateDescriptor<>("lists", IntSerializer.INSTANCE)).add(4);
+        expiring(backend, new MapStateDescriptor<>("maps", IntSerializer.INSTANCE, IntSerializer.INSTANCE)).put(5, 6);
+    }
+
+    /** In a task, or as it moved to another machine: all of it was too old already by the time of the checkpoint before. */
+    @Test
+    void compactionLeavesWhatIsWrittenAfterTheClockWentBack() throws Exception {
+        for (boolean moves : new boolean[] {false, true}) {
+            AtomicLong now = new AtomicLong(10_000_000);
+            tasks.clock = now::get;
+            AbstractKeyedStateBackend<Integer> task = tasks.open(backend(), 0, 15);
+            task.setCurrentKey(2);
+            expiring(task, new ValueStateDescriptor<>("values", IntSerializer.INSTANCE)).update(1);
+            KeyedStateHandle ahead = tasks.checkpoint(task, 1);
+            now.set(0);
+            if (moves) {
+                tasks.close(task);
+                task = tasks.open(backend(), 0, 15, ahead);
+            }
+            writeExpiring(task);
+            Store store = ((AlluviumKeyedStateBackend<Integer>) task).openStore().store;
+            // It comes to the disk and is merged before there is another checkpoint.
+            try (Snapshot snapshot = store.snapshot()) {
+                snapshot.await();
+            }
+            store.compact();
+            tasks.checkpoint(task, 2);
+            store.compact();
+            KeyedStateHandle after = tasks.checkpoint(task, 3);
+            tasks.close(task);
+            AbstractKeyedStateBackend<Integer> restored = tasks.open(backend(), 0, 15, after);
+            assertThat(expired(restored)).containsExactly(3, 4, 6);
+            tasks.close(restored);
+        }
+    }
+
     @Test
     void compactionRemovesWhatIsExpired() throws Exception {
         AbstractKeyedStateBackend<Integer> task = tasks.open(backend(), 0, 15);
-        task.setCurrentKey(1);
-        expiring(task, new ValueStateDescriptor<>("values", IntSerializer.INSTANCE)).update(3);
-        expiring(task, new ListStateDescriptor<>("lists", IntSerializer.INSTANCE)).add(4);
-        expiring(task, new MapStateDescriptor<>("maps", IntSerializer.INSTANCE, IntSerializer.INSTANCE)).put(5, 6);
+        writeExpiring(task);
         KeyedStateHandle before = tasks.checkpoint(task, 1);
         Thread.sleep(600);
         tasks.checkpoint(task, 2);
