@@ -452,6 +452,32 @@ mod tests {
         }
     }
 
+    /// Nor is it committed by half.
+    #[test]
+    fn nothing_is_committed_in_the_middle_of_an_operation() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { transactional: true, ..Default::default() };
+        let store = Store::create(&engine(), directory.path(), options).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let shard = store.inner.shards.lock()[0].clone();
+        for round in 1..10_u8 {
+            writer.put(state, store.key(b"first"), &[round]).unwrap();
+            shard.cell.borrow().hot.set_unfinished(true);
+            std::thread::scope(|scope| {
+                let commit = scope.spawn(|| store.commit(Commit::default()).unwrap());
+                // It would be through by now.
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                writer.put(state, store.key(b"second"), &[round]).unwrap();
+                shard.cell.borrow().hot.set_unfinished(false);
+                drop(commit.join().unwrap());
+            });
+            writer.abort_transaction().unwrap();
+            assert_eq!(writer.get(state, store.key(b"first")).unwrap().unwrap(), [round]);
+            assert_eq!(writer.get(state, store.key(b"second")).unwrap().unwrap(), [round]);
+        }
+    }
+
     /// As offsets that were let in once may be. Only the checkpoint that was to carry it can't be complete.
     #[test]
     fn what_no_manifest_takes_fails_the_checkpoint_and_not_the_store() {

@@ -169,19 +169,18 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
         store.engine.hurry(|| store.log.catch_up())?;
     }
     let started = Instant::now();
-    // No epoch is cut off, and none begun, between the first shard and the last.
-    let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Operations);
-    store.check()?;
-    let epoch = crate::store::epoch_of(store);
-    let shards = store.shards.lock().clone();
-    let reading = store.options.transactional.then(|| store.purge_clock.begin());
-    let clocks_ms = shards.iter().map(|shard| match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, shard)) {
-        Some((_, token)) => commit_shard(store, &mut token.enter(), epoch),
-        None => commit_shard(store, &mut shard.cell.borrow(), epoch),
-    });
-    if let (Some(lowest_ms), Some(reading)) = (clocks_ms.min(), reading) {
-        store.purge_clock.commit(&reading.of(lowest_ms));
-    }
+    // An operation is seldom left in its middle, and each gate is borrowed to find out: first that is left to the commit itself.
+    let mut whole = Whole::Events;
+    let (sealing, epoch) = loop {
+        // No epoch is cut off, and none begun, between the first shard and the last.
+        let sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), whole);
+        store.check()?;
+        let epoch = crate::store::epoch_of(store);
+        if commit_shards(store, &mut own, epoch) {
+            break (sealing, epoch);
+        }
+        whole = Whole::Operations;
+    };
     let (offsets, metadata) = (commit.offsets, commit.metadata);
     let soon = commit.lasting == Lasting::Soon;
     let logs = store.log.is_on();
@@ -195,6 +194,22 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
     store.counts.commits.fetch_add(1, Ordering::Relaxed);
     store.counts.commit_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     Ok(Committed { info, log: Arc::clone(&store.log), store: Arc::downgrade(store) })
+}
+
+/// Commits all shards, at one moment; false, and nothing was done, where another's is in the middle of an operation.
+fn commit_shards(store: &StoreInner, own: &mut Option<Own<'_>>, epoch: Epoch) -> bool {
+    let shards = store.shards.lock().clone();
+    let reading = store.options.transactional.then(|| store.purge_clock.begin());
+    let mut cores = enter_all(&shards, own);
+    if cores.iter_mut().any(|inside| matches!(inside, Inside::Borrowed(core) if core.hot.is_unfinished())) {
+        return false;
+    }
+    let lowest_ms = cores.iter_mut().map(|inside| commit_shard(store, inside.core(), epoch)).min();
+    drop(cores);
+    if let (Some(lowest_ms), Some(reading)) = (lowest_ms, reading) {
+        store.purge_clock.commit(&reading.of(lowest_ms));
+    }
+    true
 }
 
 /// Commits one shard, and moves to the changelog what it appended; its clock, in ms.
@@ -252,6 +267,16 @@ impl Inside<'_> {
     }
 }
 
+/// Goes inside all shards at once; that of the caller, if it is a writer, through its own token.
+fn enter_all<'a>(shards: &'a [Arc<Shard>], own: &'a mut Option<Own<'_>>) -> Vec<Inside<'a>> {
+    let mut own = own.as_mut().map(|(shard, token)| (*shard, &mut **token));
+    let enter = |shard: &'a Arc<Shard>| match own.take_if(|(of, _)| Arc::ptr_eq(of, shard)) {
+        Some((_, token)) => Inside::Own(token.enter()),
+        None => Inside::Borrowed(shard.cell.borrow()),
+    };
+    shards.iter().map(enter).collect()
+}
+
 /// Undoes what is staged in all shards.
 pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result<()> {
     check_transactional(store, "the store was opened without it")?;
@@ -264,13 +289,7 @@ pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result
     let mut catalogue = store.catalogue.lock();
     let mut version = store.version.lock();
     // Inside all of them at once, and the segments go before anybody gets in: else what is staged might be read back.
-    let mut cores: Vec<Inside<'_>> = Vec::with_capacity(shards.len());
-    for shard in &shards {
-        cores.push(match own.take_if(|(of, _)| Arc::ptr_eq(of, shard)) {
-            Some((_, token)) => Inside::Own(token.enter()),
-            None => Inside::Borrowed(shard.cell.borrow()),
-        });
-    }
+    let mut cores = enter_all(&shards, &mut own);
     for inside in &mut cores {
         inside.core().hot.abort();
         if store.log.is_on() {

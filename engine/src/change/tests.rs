@@ -190,6 +190,10 @@ fn what_was_let_in_is_done_again() {
 /// What the last commit left of a list is linked to nothing where the rest of it was read from the disk after something was appended.
 #[test]
 fn an_abort_leaves_nothing_of_a_list_that_was_read_in_the_transaction() {
+    [false, true].into_iter().for_each(an_abort_leaves_nothing);
+}
+
+fn an_abort_leaves_nothing(replaces: bool) {
     let (engine, directory) = (engine(), tempfile::tempdir().unwrap());
     let store = create(&engine, directory.path(), true);
     let lists = store.state(StateOptions::list("lists")).unwrap();
@@ -202,6 +206,10 @@ fn an_abort_leaves_nothing_of_a_list_that_was_read_in_the_transaction() {
         checkpoint(&store, round.into());
         writer.append(lists, KEY, b"staged").unwrap();
         assert_eq!(writer.list(lists, KEY).unwrap().len(), usize::from(round) + 2);
+        if replaces {
+            // What was read is no second version that is kept.
+            writer.put_list(lists, KEY, &[b"staged"]).unwrap();
+        }
         writer.abort_transaction().unwrap();
         let elements: Vec<Vec<u8>> = (0..=round).map(|round| vec![round; 8_000]).collect();
         assert_eq!(writer.list(lists, KEY).unwrap(), elements);

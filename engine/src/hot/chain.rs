@@ -362,6 +362,8 @@ impl Hot {
         new: Record,
     ) -> Result<(), OutOfMemory> {
         let committed = self.committed_in(old);
+        // Where a version is kept already, what the old one links to was read from the disk since, and is a copy.
+        let committed = committed.filter(|_| self.find_kept(probe.state, probe.group, old).is_none());
         self.enter_successor(probe, probe.hash, committed, new)?;
         place.swing(self.memory.arena(), new.at);
         self.dispose_down_to(probe, old, committed);

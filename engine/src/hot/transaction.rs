@@ -182,7 +182,7 @@ impl Hot {
     }
 
     /// The kept version of a record's key.
-    fn find_kept(&self, state: u16, group: u16, record: Record) -> Option<(Record, Place)> {
+    pub(super) fn find_kept(&self, state: u16, group: u16, record: Record) -> Option<(Record, Place)> {
         let arena = self.arena();
         let head = self.kept_head(state, group)?;
         let area = record.area(arena);
