@@ -58,7 +58,7 @@ impl DirtyList {
     }
 
     /// Whether it holds none, and no dead record either.
-    pub const fn is_empty(&self) -> bool {
+    pub const fn is_bare(&self) -> bool {
         self.count == 0 && self.grave == NONE
     }
 

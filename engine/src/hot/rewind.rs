@@ -97,7 +97,7 @@ impl Hot {
                 std::mem::take(&mut table.lists[slot])
             });
             // Dead records alone are something, too.
-            let list = list.filter(|list| !list.is_empty());
+            let list = list.filter(|list| !list.is_bare());
             if table.is_some() || list.is_some() {
                 self.graves.graves.push_back(Grave { waits_for, list, table });
             }
