@@ -177,12 +177,12 @@ fn desk(number: u64) -> Pointer {
 impl Desk {
     fn add(&self, number: u64) {
         // SAFETY: the callers are inside, alone.
-        self.0.with_mut(|place| unsafe { *(*place).as_mut().expect("it was dropped") += number });
+        self.0.with_mut(|place| unsafe { *(*place).as_mut().unwrap() += number });
     }
 
     fn close(&self) -> u64 {
         // SAFETY: the callers took it out.
-        self.0.with_mut(|place| unsafe { (*place).take().expect("it was dropped before") })
+        self.0.with_mut(|place| unsafe { (*place).take().unwrap() })
     }
 }
 
