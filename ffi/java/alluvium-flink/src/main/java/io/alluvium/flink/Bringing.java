@@ -246,8 +246,7 @@ final class Bringing implements Closeable {
     }
 
     /** Ends the threads, and waits for them. Whoever waits for a file fails, as nobody brings it any more. */
-    @Override
-    public void close() {
+    void end() {
         closed = true;
         IOUtils.closeQuietly(streams);
         threads.forEach(Thread::interrupt);
@@ -261,13 +260,21 @@ final class Bringing implements Closeable {
                 }
             }
         }
-        try {
-            fetches.cancelWaits();
-        } finally {
-            fetches.close();
-        }
         if (interrupted) {
             Thread.currentThread().interrupt();
         }
+        cancelWaits();
+    }
+
+    /** Has whoever waits for a file now fail: those who come to wait after {@link #end} are told by nobody else. */
+    void cancelWaits() {
+        fetches.cancelWaits();
+    }
+
+    /** As {@link #end}, for good: nobody may come to wait any more, as nobody could be told. */
+    @Override
+    public void close() {
+        end();
+        fetches.close();
     }
 }

@@ -1,9 +1,9 @@
 package io.alluvium.flink;
 
+import io.alluvium.AlluviumException;
 import io.alluvium.Cursor;
 import io.alluvium.KeyGroupRange;
 import io.alluvium.Reader;
-import io.alluvium.RetryException;
 import io.alluvium.Status;
 import io.alluvium.Store;
 import io.alluvium.Writer;
@@ -47,7 +47,7 @@ final class OpenStore implements AutoCloseable {
     private StoreMetrics metrics;
 
     private final Thread owner = Thread.currentThread();
-    private boolean closed;
+    private volatile boolean closed;
 
     /** Takes over everything. {@code directory} has the store's own in it. */
     OpenStore(Store store, Path storeDirectory, Path directory, OpaqueMemoryResource<SlotEngine> engine) {
@@ -73,8 +73,11 @@ final class OpenStore implements AutoCloseable {
         return Thread.currentThread() == owner;
     }
 
-    /** For threads that are not the task's. */
+    /** For threads that are not the task's; those that come when everything is being closed get none. */
     Reader reader() {
+        if (closed) {
+            throw new IllegalStateException("The store in " + storeDirectory + " is closed.");
+        }
         return reader;
     }
 
@@ -127,34 +130,54 @@ final class OpenStore implements AutoCloseable {
             metrics.close();
         }
         if (bringing != null) {
-            quietly("bringing of files", bringing);
+            quietly("bringing of files", bringing::end);
         }
-        quietly("reader", reader);
+        quietly("reader", this::closeReader);
+        if (bringing != null) {
+            quietly("wants of files", bringing);
+        }
         quietly("writer", writer);
-        quietly("store", store);
+        // A query may still have a cursor, which can't read any more.
+        quietly("store", store, Status.IN_USE, Status.HAS_CHILDREN);
         quietly("engine", engine);
         delete(directory);
     }
 
-    /** The task is over whatever comes of it, and its directory goes; so a problem is told to nobody but the log. */
-    private void quietly(String what, AutoCloseable closeable) {
+    /** Whoever has the reader may come to wait for a file only now, which nobody brings any more: between two attempts they are told. */
+    private void closeReader() {
         try {
-            closePatiently(closeable);
+            reader.close();
+        } catch (AlluviumException e) {
+            if (bringing != null) {
+                bringing.cancelWaits();
+            }
+            throw e;
+        }
+    }
+
+    private void quietly(String what, AutoCloseable closeable) {
+        quietly(what, closeable, Status.IN_USE);
+    }
+
+    /** The task is over whatever comes of it, and its directory goes; so a problem is told to nobody but the log. */
+    private void quietly(String what, AutoCloseable closeable, Status... passing) {
+        try {
+            closePatiently(closeable, Set.of(passing));
         } catch (Exception e) {
             LOG.warn("The {} of {} was not closed well", what, storeDirectory, e);
         }
     }
 
     /** A query of another thread may just be under way: were the reader left open for it, store and engine would be too, with the slot's memory. */
-    private static void closePatiently(AutoCloseable closeable) throws Exception {
+    private static void closePatiently(AutoCloseable closeable, Set<Status> passing) throws Exception {
         boolean interrupted = false;
         try {
             for (int left = QUERY_MS_MAX; ; left--) {
                 try {
                     closeable.close();
                     return;
-                } catch (RetryException e) {
-                    if (left == 0 || e.status() != Status.IN_USE) {
+                } catch (AlluviumException e) {
+                    if (left == 0 || !passing.contains(e.status())) {
                         throw e;
                     }
                 }
