@@ -583,10 +583,13 @@ pub(crate) fn look(
 pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, value: &[u8]) -> Result<(), Halt> {
     let Some(at) = SortKey::decode(&cold.sort_key) else { return Ok(()) };
     let key = at.key;
-    // What was written since and has left memory is in another segment; what has expired since is not to live again.
-    if read::is_expired(cold.expiry_ms, core.hot.now_ms)
-        || !Arc::ptr_eq(&cold.slice, core.view.version.slice_of(key.group))
-    {
+    // What has expired since is not to live again.
+    if read::is_expired(cold.expiry_ms, core.hot.now_ms) {
+        return Ok(());
+    }
+    // What was written since and has left memory is in another segment. Its time begins anew all the same.
+    let is_other = !Arc::ptr_eq(&cold.slice, core.view.version.slice_of(key.group));
+    if is_other && !def.refreshes() {
         return Ok(());
     }
     let mut scratch = Vec::new();
@@ -594,6 +597,9 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
     let probe = core.hot.probe(cold.state.0, key.group.0 - first, area, namespaced);
     match at.user_key {
         None if core.hot.find_cell(&probe).is_none() => {
+            if is_other {
+                return refresh(core, def, key, &probe);
+            }
             read::keep_cell(core, def, key, &probe, value, (cold.expiry_ms, cold.epoch))
         }
         Some(user_key) => {
@@ -604,8 +610,20 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
             if found.is_some() || core.hot.is_hidden(&probe, user_key) {
                 return Ok(());
             }
+            if is_other {
+                return read::entry(core, def, key, &probe, user_key, |_| ());
+            }
             read::keep_entry(core, def, key, &probe, (user_key, value), (cold.expiry_ms, cold.epoch))
         }
         None => Ok(()),
+    }
+}
+
+/// Reads a value so that its time begins anew.
+fn refresh(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
+    match def.kind {
+        StateKind::Merging => read::merged(core, def, key, probe).map(drop),
+        StateKind::Value => read::value(core, def, key, probe, |_| ()),
+        _ => Ok(()),
     }
 }

@@ -12,6 +12,7 @@
 
 use crate::hot::floor::Floor;
 use crate::hot::front::{FrontEntries, FrontEntry, push_entry};
+use crate::hot::memory::Memory;
 use crate::hot::record::{ENTRY, Record, hash_entry};
 use crate::hot::rewind::Part;
 use crate::hot::{Hot, OutOfMemory, Probe};
@@ -82,7 +83,7 @@ impl FarMap {
     }
 
     /// Makes room for one more of so many bytes, if the share has it. `spare` is what was taken of it before and is in no map.
-    fn grow(&mut self, share: &Share, bytes: usize, spare_bytes: &mut usize) -> Result<(), OutOfMemory> {
+    fn grow(&mut self, memory: &mut Memory, bytes: usize, spare_bytes: &mut usize) -> Result<(), OutOfMemory> {
         let counts = self.places.len() == self.places.capacity();
         let count = if counts { (self.places.len() / 4).max(COUNT_MIN) } else { 0 };
         let is_short = self.bytes.len() + bytes > self.bytes.capacity();
@@ -93,10 +94,10 @@ impl FarMap {
         let spare = self.bytes.capacity() - self.bytes.len();
         let more = count * 12 + room.saturating_sub(spare);
         if *spare_bytes < more {
-            let step = more.max(share.limit_bytes() / STEP_SHARE);
-            if share.charge(step) {
+            let step = more.max(memory.share().limit_bytes() / STEP_SHARE);
+            if memory.charge(step) {
                 *spare_bytes += step;
-            } else if share.charge(more) {
+            } else if memory.charge(more) {
                 *spare_bytes += more;
             } else {
                 return Err(OutOfMemory { bytes: step });
@@ -296,7 +297,7 @@ impl Hot {
             FarMap { state: probe.state, group: probe.group, key, namespace, ..FarMap::default() }
         });
         let mut spare_bytes = self.fars.current.spare_bytes;
-        let (of_maps, grown) = (map.charged_bytes, map.grow(self.memory.share(), entry.bytes(), &mut spare_bytes));
+        let (of_maps, grown) = (map.charged_bytes, map.grow(&mut self.memory, entry.bytes(), &mut spare_bytes));
         self.fars.current.charged_bytes += map.charged_bytes - of_maps + spare_bytes;
         self.fars.current.charged_bytes -= std::mem::replace(&mut self.fars.current.spare_bytes, spare_bytes);
         if let Err(out) = grown {

@@ -6,6 +6,7 @@
 //! is; all that lie in a share divide what it favours.
 
 use crate::hot::front::Front;
+use crate::hot::memory::Memory;
 use crate::hot::record::{BASE, ROOT, Record, USED};
 use crate::hot::{Hot, Probe};
 use crate::platform::arena::{Arena, Ref, Share};
@@ -93,7 +94,7 @@ pub struct Floors {
 
 impl Floors {
     /// Changes the floor of a container, or adds one; false where there is no room for it, and then there is none.
-    fn change(&mut self, share: &Share, at: Ref, change: impl FnOnce(&mut Floor)) -> bool {
+    fn change(&mut self, memory: &mut Memory, at: Ref, change: impl FnOnce(&mut Floor)) -> bool {
         let mut before = 0;
         let floor = self.floors.entry(at).and_modify(|floor| before = floor.bytes()).or_default();
         let was_far = floor.far_from.is_some();
@@ -101,14 +102,14 @@ impl Floors {
         let (after, is_far) = (floor.bytes(), floor.far_from.is_some());
         self.far = self.far + usize::from(is_far) - usize::from(was_far);
         let Some(more) = after.checked_sub(before).filter(|&more| more > 0) else {
-            self.uncharge(share, before - after, 0);
+            self.uncharge(memory.share(), before - after, 0);
             return true;
         };
         let is_new = before == 0;
-        if !share.charge_favoured((more, usize::from(is_new)), self.charged_bytes) {
+        if !memory.charge_favoured((more, usize::from(is_new)), self.charged_bytes) {
             self.floors.remove(&at);
             self.far -= usize::from(is_far);
-            self.uncharge(share, before, usize::from(!is_new));
+            self.uncharge(memory.share(), before, usize::from(!is_new));
             return false;
         }
         self.charged_bytes += more;
@@ -209,7 +210,7 @@ impl Hot {
     pub(super) fn end_far(&mut self, root: Record) {
         if self.floor(root).is_some_and(|floor| floor.far_from.is_some()) {
             // It takes no more than before, so there is room.
-            self.floors.change(self.memory.share(), root.at, |floor| floor.far_from = None);
+            self.floors.change(&mut self.memory, root.at, |floor| floor.far_from = None);
         }
     }
 
@@ -222,12 +223,12 @@ impl Hot {
 
     /// Says that memory has a record where far puts go.
     pub(super) fn note_tail(&mut self, root: Record) {
-        self.floors.change(self.memory.share(), root.at, |floor| floor.has_tail = true);
+        self.floors.change(&mut self.memory, root.at, |floor| floor.has_tail = true);
     }
 
     /// Says that memory has none there.
     pub(super) fn forget_tail(&mut self, root: Record) {
-        self.floors.change(self.memory.share(), root.at, |floor| floor.has_tail = false);
+        self.floors.change(&mut self.memory, root.at, |floor| floor.has_tail = false);
     }
 
     /// How many bytes the front of a map had better not be above, with as many others as there are.
@@ -236,9 +237,9 @@ impl Hot {
     }
 
     fn change_floor(&mut self, root: Record, change: impl FnOnce(&mut Floor)) -> bool {
+        let kept = self.floors.change(&mut self.memory, root.at, change);
         let arena = self.memory.arena();
         let mut root = Record::load(arena, root.at);
-        let kept = self.floors.change(self.memory.share(), root.at, change);
         root.set_tag(arena, if kept { root.tag() | HAS_FLOOR | USED } else { root.tag() & !HAS_FLOOR });
         kept
     }
@@ -259,7 +260,7 @@ impl Hot {
     pub(super) fn unload(&mut self, root: Record) {
         if self.floor(root).is_some_and(|floor| floor.loaded != Loaded::Nothing) {
             // It takes no more than before, so there is room.
-            self.floors.change(self.memory.share(), root.at, Floor::unload);
+            self.floors.change(&mut self.memory, root.at, Floor::unload);
         }
     }
 
@@ -283,7 +284,7 @@ impl Hot {
             self.unload_from(root, from);
             return;
         }
-        self.floors.change(self.memory.share(), root.at, |floor| match to {
+        self.floors.change(&mut self.memory, root.at, |floor| match to {
             Some(to) => floor.front.pass(to),
             None => floor.front.clear(),
         });

@@ -25,9 +25,9 @@ pub struct Memory {
     retired_bytes: usize,
     /// The record for which no block was found last, in bytes; 0 once it was asked for.
     missed_bytes: usize,
-    /// The allocation after so many is refused, once; 0: none is.
+    /// So many allocations go well before one is refused, and so many before the next; the last of the numbers comes first.
     #[cfg(test)]
-    pub refused: u32,
+    pub refused: Vec<u32>,
 }
 
 impl Memory {
@@ -43,14 +43,19 @@ impl Memory {
             retired_bytes: 0,
             missed_bytes: 0,
             #[cfg(test)]
-            refused: 0,
+            refused: Vec::new(),
         }
     }
 
     #[cfg(test)]
-    const fn refuses(&mut self) -> bool {
-        self.refused = self.refused.saturating_sub(1);
-        self.refused == 1
+    fn refuses(&mut self) -> bool {
+        let Some(left) = self.refused.last_mut() else { return false };
+        let refuses = *left == 0;
+        *left = left.saturating_sub(1);
+        if refuses {
+            self.refused.pop();
+        }
+        refuses
     }
 
     #[cfg(not(test))]
@@ -122,6 +127,16 @@ impl Memory {
     /// The size of the block that the last record didn't find; 0 where it was asked for since.
     pub fn take_missed_bytes(&mut self) -> usize {
         std::mem::take(&mut self.missed_bytes)
+    }
+
+    /// Charges heap memory to the share, if that has it.
+    pub fn charge(&mut self, bytes: usize) -> bool {
+        !self.refuses() && self.share.charge(bytes)
+    }
+
+    /// The same of what is [favoured](Share::charge_favoured).
+    pub fn charge_favoured(&mut self, more: (usize, usize), held_bytes: usize) -> bool {
+        !self.refuses() && self.share.charge_favoured(more, held_bytes)
     }
 
     /// Whether a record of so many bytes would find a block now.
