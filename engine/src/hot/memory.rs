@@ -227,10 +227,11 @@ impl Memory {
         self.take_back();
     }
 
-    /// Takes back what it can; whether there is more, which readers may be looking at.
+    /// Takes back what it can of what readers may have been looking at; whether there was anything. They may just have left.
     pub fn awaits_readers(&mut self) -> bool {
+        let any = !self.limbo.is_empty();
         self.collect();
-        !self.limbo.is_empty()
+        any
     }
 
     fn take_back(&mut self) {
