@@ -350,6 +350,7 @@ fn try_again<R>(
     mut operation: impl FnMut(&mut Core) -> Result<R, Halt>,
     (mut out, aborts): (OutOfMemory, u64),
 ) -> Result<R> {
+    let mut before = Room::Made;
     for attempt in 1..=ATTEMPTS {
         let started = Instant::now();
         let owed = attempt < CHUNKS_AT && store.share.is_owed(out.bytes.next_multiple_of(CHUNK_BYTES));
@@ -363,9 +364,13 @@ fn try_again<R>(
             let room = make_room(store, shard, &mut core, out, attempt);
             let wanted = (out.bytes, core.hot.memory.floor_bytes(out.bytes));
             drop(core);
-            await_room(store, shard, room, seen, wanted, attempt)?;
+            // Until everything was asked of this shard, it may have more to give than it gave. And what readers had kept may have come free
+            // while the last of it was asked for, so it is tried once more.
+            let gives_up = attempt > EVERYTHING_AT && before == Room::Elsewhere;
+            await_room(store, shard, room, seen, wanted, gives_up)?;
             room
         };
+        before = room;
         let mut core = token.enter();
         core.settle(shard);
         check_aborts(&core, aborts)?;
@@ -408,7 +413,7 @@ fn await_room(
     room: Room,
     seen: u64,
     wanted: (usize, usize),
-    attempt: u32,
+    gives_up: bool,
 ) -> Result<()> {
     store.check_cut()?;
     match room {
@@ -432,8 +437,7 @@ fn await_room(
             Ok(())
         }
         Room::Elsewhere => {
-            // Until everything was asked of this shard, it may have more to give than it gave.
-            if reclaim_elsewhere(store, shard, wanted) || attempt <= EVERYTHING_AT {
+            if reclaim_elsewhere(store, shard, wanted) || !gives_up {
                 return Ok(());
             }
             Err(Error::Budget { bytes: wanted.0, budget_bytes: store.memory_room().0 })
