@@ -19,7 +19,7 @@ use crate::changelog::record::Rollback;
 use crate::changelog::tail::Redo;
 use crate::commit;
 use crate::error::catch;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::events;
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::options::StoreOptions;
@@ -297,7 +297,13 @@ fn claim_whole(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<(Writer,
 
 /// Runs what replays ranges, code of the host included, and says how it ended.
 fn finish(store: &StoreInner, ranges: &[KeyGroupRange], replay: impl FnOnce() -> Result<()>) -> Result<()> {
-    let outcome = catch(replay);
+    let outcome = catch(replay).map_err(|error| match error.class() {
+        // To try again is no help, whatever it failed for.
+        Class::Retry => {
+            Error::Background(format!("the changelog was replayed in part only; open the store again: {error}"))
+        }
+        _ => error,
+    });
     if let Err(error) = &outcome {
         // Reopening the store begins anew.
         store.fail(error);

@@ -410,27 +410,30 @@ pub fn remove_scratches(root: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Makes a directory and its missing ancestors, each synced into its parent. Where a sync fails they go again: who finds them there takes
-/// them for durable.
+/// Makes a directory and its missing ancestors, each synced into its parent. Where one can't be made, or not synced, all go again: who finds
+/// them there takes them for durable.
 fn create_directories(root: &Path) -> Result<(), StorageError> {
-    let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
-    let absolute = std::path::absolute(root).map_err(failed)?;
+    let absolute = std::path::absolute(root).map_err(|error| StorageError::from_io(&error, root, 0))?;
     let missing: Vec<&Path> = absolute.ancestors().take_while(|path| !path.exists()).collect();
-    faults::at(Call::MakeDirectory, &absolute).map_err(failed)?;
-    fs::create_dir_all(&absolute).map_err(failed)?;
-    for made in missing.iter().rev() {
-        if let Some(parent) = made.parent() {
-            let synced = open_directory(parent)
-                .map_err(failed)
-                .and_then(|handle| sync_directory(&handle, parent).map_err(|error| failed_sync(&error, root)));
-            if let Err(error) = synced {
-                // What can't be removed has something in it, and is somebody else's as well.
-                missing.iter().for_each(|made| drop(fs::remove_dir(made)));
-                return Err(error);
-            }
-        }
+    let made = missing.iter().rev().try_for_each(|directory| create_durably(directory, root));
+    if made.is_err() {
+        // What can't be removed has something in it, and is somebody else's as well.
+        missing.iter().for_each(|made| drop(fs::remove_dir(made)));
     }
-    Ok(())
+    made
+}
+
+fn create_durably(directory: &Path, root: &Path) -> Result<(), StorageError> {
+    let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
+    faults::at(Call::MakeDirectory, directory).map_err(failed)?;
+    match fs::create_dir(directory) {
+        // Somebody else's, who makes it durable; so is what is synced here.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        made => made.map_err(failed)?,
+    }
+    let Some(parent) = directory.parent() else { return Ok(()) };
+    let handle = open_directory(parent).map_err(failed)?;
+    sync_directory(&handle, parent).map_err(|error| failed_sync(&error, root))
 }
 
 /// What a directory holds; asking for it can fail, and each entry can.

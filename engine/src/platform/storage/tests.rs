@@ -323,6 +323,17 @@ fn an_unfinished_file_is_removed() {
     });
 }
 
+/// Who finds a directory there takes it for durable.
+#[test]
+fn directories_that_were_made_in_part_go_again() {
+    let root = tempdir().unwrap();
+    let deep = root.path().join("a/b").join("x".repeat(300)).join("c");
+    assert!(open(&deep, StorageChoice::Posix, PageCache::Nothing, true).is_err());
+    assert!(!root.path().join("a").exists());
+    let deep = root.path().join("a/b/c");
+    assert!(open(&deep, StorageChoice::Posix, PageCache::Nothing, true).unwrap().list().unwrap().is_empty());
+}
+
 #[test]
 fn a_directory_is_made_only_on_request() {
     let root = tempdir().unwrap();
