@@ -357,6 +357,8 @@ fn seal(
         if is_cut {
             return Ok(true);
         }
+        // A store that failed signals once: who has looked at the progress before and finds no failure is signalled.
+        store.check()?;
         store.engine.hurry(|| shard.wait(seen));
         store.check()?;
         // A full disk: the host learns of it, and what is in flight stays in line.
@@ -476,6 +478,27 @@ mod tests {
             assert_eq!(writer.get(state, store.key(b"first")).unwrap().unwrap(), [round]);
             assert_eq!(writer.get(state, store.key(b"second")).unwrap().unwrap(), [round]);
         }
+    }
+
+    /// What was in flight when a store failed stays there, and nobody is signalled any more.
+    #[test]
+    fn nothing_waits_for_what_is_in_flight_in_a_store_that_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(&engine(), directory.path(), StoreOptions::default()).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let shard = store.inner.shards.lock()[0].clone();
+        for n in 0..3_u8 {
+            writer.put(state, store.key(&[n]), &[n]).unwrap();
+            // As if their flushes had failed.
+            assert_eq!(shard.cell.borrow().hot.seal(store.inner.next_epoch()).is_some(), n < 2);
+        }
+        store.inner.fail(&Error::Background("a flush failed".into()));
+        let failed = |outcome: Result<()>| assert!(matches!(outcome, Err(Error::Background(_))), "{outcome:?}");
+        failed(seal_all(&store.inner, &mut None).map(drop));
+        drop(writer);
+        failed(store.writer(KeyGroupRange::new(0, 0)).map(drop));
+        drop(store.close());
     }
 
     /// As offsets that were let in once may be. Only the checkpoint that was to carry it can't be complete.

@@ -342,7 +342,8 @@ fn await_staged(store: &StoreInner, shard: &Arc<Shard>, own: &mut Option<Own<'_>
             }
             continue;
         }
-        store.engine.hurry(|| shard.wait(seen));
+        // As in `barrier::seal`.
         store.check()?;
+        store.engine.hurry(|| shard.wait(seen));
     }
 }

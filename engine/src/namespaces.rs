@@ -2,12 +2,13 @@
 //! session windows do when they grow together.
 
 use crate::change;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hot::{OutOfMemory, Probe};
 use crate::key::Key;
 use crate::read;
 use crate::shard::Core;
 use crate::states::{StateDef, StateKind};
+use crate::store::StoreInner;
 use crate::write::Halt;
 
 /// What a record takes beside its parts, about, in bytes.
@@ -20,6 +21,25 @@ pub struct Progress {
     values: Option<Vec<Vec<u8>>>,
     added: bool,
     deleted: usize,
+}
+
+/// States whose namespaces can be merged.
+pub const KINDS: [StateKind; 2] = [StateKind::List, StateKind::Merging];
+
+/// Runs a merge to its end. One that can't come to it when it has added something would, if it were tried again, add that twice: without a
+/// transaction to undo nothing leads back, and the store fails.
+pub fn whole(store: &StoreInner, run: impl FnOnce(&mut Progress) -> Result<()>) -> Result<()> {
+    let mut progress = Progress::default();
+    let outcome = run(&mut progress);
+    if let Err(error) = &outcome
+        && progress.added
+        && !store.options.transactional
+    {
+        let failed = Error::Background(format!("namespaces were merged half-way: {error}"));
+        store.fail(&failed);
+        return Err(failed);
+    }
+    outcome
 }
 
 /// Adds what the sources hold to the target, in their order, and deletes it there. A source that is the target stays.
@@ -92,4 +112,29 @@ fn at<R>(
     let (area, namespaced) = read::area(key, &mut scratch);
     let probe = core.hot.probe(def.id.0, group, area, namespaced);
     operation(core, &probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+    use crate::{Engine, EngineOptions, Store, StoreOptions};
+
+    #[test]
+    fn a_merge_that_ends_half_way_fails_a_store_that_has_no_transaction_to_undo() {
+        for (transactional, added) in [(false, false), (false, true), (true, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..Default::default() }).unwrap();
+            let options = StoreOptions { transactional, ..Default::default() };
+            let store = Store::create(&engine, directory.path(), options).unwrap();
+            let full = |progress: &mut Progress| {
+                progress.added = added;
+                Err(Error::Budget { bytes: 1, budget_bytes: 4 << 20 })
+            };
+            let failed = whole(&store.inner, full).unwrap_err();
+            let is_lost = added && !transactional;
+            assert_eq!(failed.class() == Class::Retry, !is_lost, "{failed:?}");
+            assert_eq!(store.snapshot().is_err(), is_lost);
+        }
+    }
 }

@@ -94,6 +94,7 @@ pub(crate) fn claim(store: &Arc<StoreInner>, range: KeyGroupRange) -> Result<Wri
     }
     // A commit is of all shards that there are by then, and of no epoch that begins meanwhile.
     let sealing = store.queue.sealing.lock();
+    store.check()?;
     let states = store.states.read();
     let version = store.version.lock();
     let mut shards = store.shards.lock();
@@ -131,6 +132,8 @@ fn drain(store: &Arc<StoreInner>, shard: &Arc<Shard>, token: &mut OwnerToken<Cor
     loop {
         let seen = shard.progress();
         let sealing = store.queue.sealing.lock();
+        // Of a store that failed nothing comes to its end; one that is closed has waited for all that was cut off.
+        store.check()?;
         let mut core = token.enter();
         core.settle(shard);
         if !core.hot.is_dirty() && core.hot.in_flight() == 0 {

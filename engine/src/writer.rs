@@ -322,21 +322,21 @@ impl Writer {
     /// list, in the order of `sources`, or their values merged into its value. The target isn't read unless values
     /// expire. A source that is the target, or has nothing, changes nothing. For list and merging states.
     pub fn merge_namespaces(&mut self, state: State, key: Key<'_>, sources: &[&[u8]]) -> Result<()> {
-        const KINDS: [StateKind; 2] = [StateKind::List, StateKind::Merging];
         let group = read::check_key(key, self.shard.range)?;
         for source in sources {
             read::check_key(key.in_namespace(source), self.shard.range)?;
         }
         let def = self.states.get(&self.store, state)?;
-        if !KINDS.contains(&def.kind) {
-            return Err(wrong_kind(def, &KINDS));
+        if !namespaces::KINDS.contains(&def.kind) {
+            return Err(wrong_kind(def, &namespaces::KINDS));
         }
         def.check_operator()?;
         write::check_staged(&self.store, &mut self.token)?;
         replay::before_operation(&self.store, key.group)?;
-        let mut progress = namespaces::Progress::default();
-        write::run(&self.store, &self.shard, &mut self.token, OperationKind::Append, |core| {
-            namespaces::merge(core, def, group, key, sources, &mut progress)
+        namespaces::whole(&self.store, |progress| {
+            write::run(&self.store, &self.shard, &mut self.token, OperationKind::Append, |core| {
+                namespaces::merge(core, def, group, key, sources, progress)
+            })
         })
     }
 
