@@ -283,17 +283,24 @@ pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result
     let _sealing = barrier::lock_sealing(store, own.as_ref().map(|(shard, _)| *shard), Whole::Events);
     store.check_open()?;
     let shards = store.shards.lock().clone();
+    let mut withdrawn = Vec::new();
     for shard in &shards {
-        await_staged(store, shard, &mut own)?;
+        await_staged(store, shard, &mut own, &mut withdrawn)?;
     }
     let mut catalogue = store.catalogue.lock();
     let mut version = store.version.lock();
     // Inside all of them at once, and the segments go before anybody gets in: else what is staged might be read back.
     let mut cores = enter_all(&shards, &mut own);
-    for inside in &mut cores {
-        inside.core().hot.abort();
+    for (shard, epoch) in &withdrawn {
+        // As if it were flushed: its lists are taken apart. Nobody looks for its records before they are undone.
+        shard.publish(Arc::clone(&version), Some(*epoch));
+    }
+    for (shard, inside) in shards.iter().zip(&mut cores) {
+        let core = inside.core();
+        core.settle(shard);
+        core.hot.abort();
         if store.log.is_on() {
-            store.log.append(|empty| inside.core().take_log(empty));
+            store.log.append(|empty| core.take_log(empty));
         }
     }
     if store.log.is_on() {
@@ -311,19 +318,27 @@ pub(crate) fn abort(store: &Arc<StoreInner>, mut own: Option<Own<'_>>) -> Result
         reclaim::note(&mut catalogue, &dropped);
     }
     drop((cores, version, catalogue));
+    withdrawn.iter().for_each(|(shard, _)| shard.signal());
     store.counts.aborts.fetch_add(1, Ordering::Relaxed);
     reclaim::leftovers(store);
     Ok(())
 }
 
 /// Sees to it that nothing of a shard that is staged is being flushed: the flusher reads it where it lies. What is in line to be
-/// flushed needn't be, and may find no room for what the transaction itself has filled the disk with.
-fn await_staged(store: &StoreInner, shard: &Arc<Shard>, own: &mut Option<Own<'_>>) -> Result<()> {
+/// flushed needn't be, and may find no room for what the transaction itself has filled the disk with: it is withdrawn, and counts as in
+/// flight until it is undone, as it is on no disk. Only where the store has failed or was closed does this fail, and then nothing of it matters.
+fn await_staged(
+    store: &StoreInner,
+    shard: &Arc<Shard>,
+    own: &mut Option<Own<'_>>,
+    withdrawn: &mut Vec<(Arc<Shard>, u32)>,
+) -> Result<()> {
     loop {
         let seen = shard.progress();
+        let left = withdrawn.iter().filter(|(of, _)| Arc::ptr_eq(of, shard)).count();
         let look = |core: &mut Core| {
             core.settle(shard);
-            core.hot.has_staged_in_flight()
+            core.hot.staged_in_flight() > left
         };
         let in_flight = match own.as_mut().filter(|(of, _)| Arc::ptr_eq(of, shard)) {
             Some((_, token)) => look(&mut token.enter()),
@@ -334,16 +349,66 @@ fn await_staged(store: &StoreInner, shard: &Arc<Shard>, own: &mut Option<Own<'_>
         }
         if let Some(job) = store.queue.withdraw(shard, store.committed_epoch()) {
             *store.trouble.lock() = None;
-            let version = store.version.lock();
-            for (shard, sealed) in job.shards {
-                // As if it were flushed: its lists are taken apart. Its records are undone before anybody looks for them.
-                shard.publish(Arc::clone(&version), Some(sealed.epoch));
-                shard.signal();
-            }
+            withdrawn.extend(job.shards.into_iter().map(|(shard, sealed)| (shard, sealed.epoch)));
             continue;
         }
         // As in `barrier::seal`.
         store.check()?;
         store.engine.hurry(|| shard.wait(seen));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flush::Job;
+    use crate::ids::{KeyGroup, KeyGroupRange};
+    use crate::{Engine, EngineOptions, Key, StateOptions, Store, StoreOptions};
+
+    /// What an abort takes out of the line is on no disk: while it waits for another flush to end, it is read and evicted as what is in flight.
+    #[test]
+    fn what_an_abort_withdraws_does_not_count_as_flushed() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 8 << 20, ..Default::default() }).unwrap();
+        let options = StoreOptions { transactional: true, ..Default::default() };
+        let store = Store::create(&engine, directory.path(), options).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let halves = [KeyGroupRange::new(0, 63), KeyGroupRange::new(64, store.range().last())];
+        let mut writers = halves.map(|half| store.writer(half).unwrap());
+        let keys = halves.map(|half| Key::new(KeyGroup(half.first()), b"k"));
+        for (writer, key) in writers.iter_mut().zip(keys) {
+            writer.put(state, key, b"committed").unwrap();
+        }
+        store.commit(Commit::default()).unwrap();
+        store.barrier(crate::Barrier::new(1)).unwrap().wait().unwrap();
+        for (writer, key) in writers.iter_mut().zip(keys) {
+            writer.put(state, key, b"staged").unwrap();
+        }
+        let inner = &store.inner;
+        let shards = inner.shards.lock().clone();
+        let cut: Vec<_> =
+            shards.iter().map(|shard| shard.cell.borrow().hot.seal_staged(inner.next_epoch()).unwrap()).collect();
+        let epoch = cut[1].epoch;
+        inner.queue.hold();
+        let first = cut.into_iter().next().unwrap();
+        inner.queue.push(inner, Job::spill(vec![(Arc::clone(&shards[0]), first)]));
+        std::thread::scope(|scope| {
+            let abort = scope.spawn(|| store.abort_transaction());
+            // The other one's flush is under way: the abort would be through with the first one by now.
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            {
+                let core = &mut shards[0].cell.borrow();
+                core.settle(&shards[0]);
+                assert_eq!(core.hot.staged_in_flight(), 1);
+            }
+            let version = Arc::clone(&inner.version.lock());
+            shards[1].publish(version, Some(epoch));
+            shards[1].signal();
+            abort.join().unwrap().unwrap();
+        });
+        for (writer, key) in writers.iter_mut().zip(keys) {
+            assert_eq!(writer.get(state, key).unwrap().unwrap(), b"committed");
+            writer.put(state, key, b"later").unwrap();
+        }
     }
 }

@@ -239,6 +239,12 @@ impl Queue {
         line.jobs.remove(at)
     }
 
+    /// As if a flush ran that never ends: jobs stay in line.
+    #[cfg(test)]
+    pub fn hold(&self) {
+        self.line.lock().running = true;
+    }
+
     /// Waits until no job is left.
     pub fn wait_idle(&self) {
         let mut line = self.line.lock();

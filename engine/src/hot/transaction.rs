@@ -129,9 +129,11 @@ impl Hot {
         self.transaction.as_ref().map_or(0, |transaction| transaction.dirty_bytes + transaction.cut_bytes)
     }
 
-    /// Whether staged records were cut off that are not flushed yet.
-    pub fn has_staged_in_flight(&self) -> bool {
-        self.transaction.is_some() && self.last_sealed().is_some_and(|epoch| epoch > self.committed)
+    /// How often staged records were cut off that are not flushed yet.
+    pub fn staged_in_flight(&self) -> usize {
+        let staged =
+            self.transaction.is_some().then(|| self.sealed.iter().filter(|sealed| sealed.epoch > self.committed));
+        staged.map_or(0, Iterator::count)
     }
 
     /// What readers see of the kept versions.
@@ -300,7 +302,7 @@ impl Hot {
     /// Undoes what is staged: each version that is kept takes its old place, what has none leaves memory. Nothing that is
     /// staged may be in flight.
     pub fn abort(&mut self) {
-        debug_assert!(!self.has_staged_in_flight());
+        debug_assert!(self.staged_in_flight() == 0);
         let Some(transaction) = &mut self.transaction else { return };
         let (touched, cut) = (std::mem::take(&mut transaction.touched), std::mem::take(&mut transaction.cut));
         let commits = Arc::clone(&transaction.commits);
