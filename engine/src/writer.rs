@@ -578,7 +578,7 @@ impl Writer {
     }
 
     /// [`Writer::update`] of many keys of a value state: all are hashed and fetched first, and what memory doesn't
-    /// have is read from disk together. A key that occurs twice is changed twice, in order.
+    /// have is read from disk together. A key that occurs twice is changed twice, in order. Where it fails some are changed.
     #[inline]
     pub fn update_many<V: AsRef<[u8]>>(
         &mut self,
