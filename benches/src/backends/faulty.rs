@@ -1,8 +1,8 @@
 //! For tests: an engine that is wrong now and then, and that keeps what it was given for others to look at.
 
-use super::{Backend, Cell, Place, Span, Table};
+use super::{Backend, Cell, Place, Source, Span, Table};
 use crate::harness::Outcome;
-use alluvium::KeyGroup;
+use alluvium::{KeyGroup, KeyGroupRange};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -121,6 +121,18 @@ impl<B: Backend, const KIND: u8> Backend for Faulty<B, KIND> {
         self.engine.append(table, cell, element)
     }
 
+    fn put_list(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        let mut old = Vec::new();
+        self.engine.list(table, cell, |element| old.push(element.to_vec()))?;
+        if !old.is_empty() && old != elements && self.fails(STALE_VALUES) {
+            return Ok(());
+        }
+        for (place, element) in elements.iter().enumerate() {
+            Self::keep(table, cell, &place.to_be_bytes(), element);
+        }
+        self.engine.put_list(table, cell, elements)
+    }
+
     fn list(&mut self, table: Table, cell: &Cell, mut use_it: impl FnMut(&[u8])) -> Outcome {
         let mut held = Vec::new();
         self.engine.list(table, cell, |element| held.push(element.to_vec()))?;
@@ -196,5 +208,30 @@ impl<B: Backend, const KIND: u8> Backend for Faulty<B, KIND> {
 
     fn close(self) -> Outcome {
         self.engine.close()
+    }
+
+    fn into_source(self, place: &Place) -> Outcome<Source<Self>> {
+        let (count, appended) = (self.count, self.appended);
+        Ok(match self.engine.into_source(place)? {
+            Source::Checkpoint(place) => Source::Checkpoint(place),
+            Source::Memory(engine) => Source::Memory(Self { engine, count, appended }),
+        })
+    }
+
+    fn rescale(
+        sources: Vec<Source<Self>>,
+        to: &[(Place, KeyGroupRange)],
+        group_of: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Outcome<Vec<Self>> {
+        let of = |source| match source {
+            Source::Checkpoint(place) => Source::Checkpoint(place),
+            Source::Memory(Self { engine, .. }) => Source::Memory(engine),
+        };
+        let engines = B::rescale(sources.into_iter().map(of).collect(), to, group_of)?;
+        Ok(engines.into_iter().map(|engine| Self { engine, count: 0, appended: 0 }).collect())
+    }
+
+    fn count(&mut self, table: Table) -> Outcome<u64> {
+        self.engine.count(table)
     }
 }

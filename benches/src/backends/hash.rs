@@ -136,6 +136,16 @@ impl Backend for Hash {
         Ok(())
     }
 
+    fn put_list(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        let Held::Lists(_, map) = &mut self.tables[table] else { return wrong("not a table of lists") };
+        let key = key(cell, &mut self.key);
+        match map.get_mut(key) {
+            Some(list) => *list = elements.concat(),
+            None => drop(map.insert(key.into(), elements.concat())),
+        }
+        Ok(())
+    }
+
     fn list(&mut self, table: Table, cell: &Cell, use_it: impl FnMut(&[u8])) -> Outcome {
         let Held::Lists(bytes, map) = &self.tables[table] else { return wrong("not a table of lists") };
         if let Some(list) = map.get(key(cell, &mut self.key)) {

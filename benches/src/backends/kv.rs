@@ -221,6 +221,16 @@ impl<K: Kv> Backend for Keyed<K> {
         self.kv.append(table, &self.key, element)
     }
 
+    fn put_list(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        self.kv.put(table, &self.key, &elements.concat())
+    }
+
+    fn append_all(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        compose(&mut self.key, cell, &[]);
+        self.kv.append(table, &self.key, &elements.concat())
+    }
+
     fn list(&mut self, table: Table, cell: &Cell, use_it: impl FnMut(&[u8])) -> Outcome {
         compose(&mut self.key, cell, &[]);
         let bytes = match self.tables[table] {

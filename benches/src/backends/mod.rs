@@ -180,6 +180,17 @@ pub trait Backend: Sized {
     /// Appends to a list.
     fn append(&mut self, table: Table, cell: &Cell, element: &[u8]) -> Outcome;
 
+    /// Writes a list over what is there.
+    fn put_list(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        self.delete(table, cell)?;
+        self.append_all(table, cell, elements)
+    }
+
+    /// Appends several elements to a list.
+    fn append_all(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        elements.iter().try_for_each(|element| self.append(table, cell, element))
+    }
+
     /// A list's elements, in order.
     fn list(&mut self, table: Table, cell: &Cell, use_it: impl FnMut(&[u8])) -> Outcome;
 

@@ -132,6 +132,10 @@ impl Backend for Ours {
         Ok(self.writer.append(self.states[table], cell.key(), element)?)
     }
 
+    fn put_list(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        Ok(self.writer.put_list(self.states[table], cell.key(), elements)?)
+    }
+
     fn list(&mut self, table: Table, cell: &Cell, use_it: impl FnMut(&[u8])) -> Outcome {
         Ok(self.writer.list_with(self.states[table], cell.key(), use_it)?)
     }

@@ -38,15 +38,22 @@ const GROWTH: [(&str, f64); 8] = [
 /// So much of that where the run is quick.
 pub const QUICK_GROWTH: f64 = 0.25;
 
-const STATE_OPS: [(&str, What); 9] = [
+const STATE_OPS: [(&str, What); 16] = [
     ("state-ops-value-get", What::ValueGet),
     ("state-ops-value-update", What::ValueUpdate),
     ("state-ops-value-add", What::ValueAdd),
     ("state-ops-list-add", What::ListAdd),
+    ("state-ops-list-add-all", What::ListAddAll),
+    ("state-ops-list-update", What::ListUpdate),
     ("state-ops-list-get", What::ListGet),
     ("state-ops-map-put", What::MapPut),
+    ("state-ops-map-add", What::MapAdd),
+    ("state-ops-map-put-all", What::MapPutAll),
     ("state-ops-map-get", What::MapGet),
+    ("state-ops-map-contains", What::MapContains),
+    ("state-ops-map-is-empty", What::MapIsEmpty),
     ("state-ops-map-iterate", What::MapIterate),
+    ("state-ops-map-remove", What::MapRemove),
     ("state-ops-map-remove-and-put", What::MapRemoveAndPut),
 ];
 
@@ -242,12 +249,14 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
     if let Some(keys) = keys_of(&RECOVER, case) {
         let keys = keys / if sizes.quick { 10 } else { 1 };
         return match step {
-            Step::Prepare => with.job(Prepare { place: with.place.clone(), keys }),
+            Step::Prepare => with.job(Prepare { place: with.place.clone(), sizes, seed, keys, die: killed::die }),
             _ => with.job(Recover { place: with.place.clone(), sizes, seed, keys }),
         };
     }
     if let Some((_, what)) = STATE_OPS.iter().find(|(name, _)| *name == case) {
-        return with.workload(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000), seed));
+        // Each of these brings 800 bytes.
+        let fewer = if *what == What::ListAddAll { 10 } else { 1 };
+        return with.workload(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000) / fewer, seed));
     }
     if let Some(shape) = windows_of(case, quick) {
         return with.workload(Windows::new(shape, seed));
@@ -344,6 +353,7 @@ impl<R: Runner> With<'_, R> {
 mod tests {
     use super::*;
     use crate::backends::faulty::{self, Faulty};
+    use crate::backends::{Backend, Ours};
     use crate::compare::engines::Only;
     use crate::compare::is_right;
     use clap::ValueEnum;
@@ -382,7 +392,7 @@ mod tests {
             let oracle = part(case, Engine::Hashmap, Step::Oracle, parts(case))?;
             for kind in [faulty::NONE, faulty::LOST_DELETES, faulty::STALE_VALUES, faulty::SWAPPED] {
                 faulty::take_done();
-                let figures = with_faults(case, kind, parts(case));
+                let figures = with_faults(case, kind, &parted(parts(case)));
                 let faults = faulty::take_done().faults;
                 let is_right = figures.as_ref().is_ok_and(|figures| is_right(figures, &oracle));
                 assert_eq!(is_right, faults == 0, "{case}: {faults} faults of kind {kind}, {:?}", figures.err());
@@ -395,23 +405,23 @@ mod tests {
         assert!(seen[0] == 0 && seen[1..].iter().all(|cases| *cases >= 7), "{seen:?}");
     }
 
-    fn with_faults(case: &str, kind: u8, parts: u64) -> Outcome<Figures> {
+    fn with_faults(case: &str, kind: u8, sizes: &Sizes) -> Outcome<Figures> {
         fn engine<const KIND: u8>() -> Only<Faulty<Hash, KIND>> {
             Only::default()
         }
         match kind {
-            faulty::LOST_DELETES => part(case, engine::<{ faulty::LOST_DELETES }>(), Step::Measure, parts),
-            faulty::STALE_VALUES => part(case, engine::<{ faulty::STALE_VALUES }>(), Step::Measure, parts),
-            faulty::SWAPPED => part(case, engine::<{ faulty::SWAPPED }>(), Step::Measure, parts),
-            _ => part(case, engine::<{ faulty::NONE }>(), Step::Measure, parts),
+            faulty::LOST_DELETES => sized(case, engine::<{ faulty::LOST_DELETES }>(), Step::Measure, sizes),
+            faulty::STALE_VALUES => sized(case, engine::<{ faulty::STALE_VALUES }>(), Step::Measure, sizes),
+            faulty::SWAPPED => sized(case, engine::<{ faulty::SWAPPED }>(), Step::Measure, sizes),
+            _ => sized(case, engine::<{ faulty::NONE }>(), Step::Measure, sizes),
         }
     }
 
+    /// A small part, for a short time.
+    const SMALL: Sizes = Sizes { part: 60, closed: Duration::from_millis(200), ..Sizes::QUICK };
+
     fn small(case: &str, engine: Engine, step: Step) -> Outcome<Figures> {
-        let sizes = Sizes { part: 60, closed: Duration::from_millis(200), ..Sizes::QUICK };
-        let directory = tempfile::tempdir()?;
-        let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
-        run(case, engine, step, place, &sizes, 42)
+        sized(case, engine, step, &SMALL)
     }
 
     /// There are more barriers than the loops with one in half a second have.
@@ -451,6 +461,42 @@ mod tests {
         Ok(())
     }
 
+    /// A write that is lost is seen where no oracle is asked, too.
+    #[test]
+    fn cases_that_check_themselves_see_faults() -> Outcome {
+        for case in ["ckpt-stall", "steady-uniform", "rescale", "rmw-hot-two-threads"] {
+            assert!(checks_itself(case), "{case}");
+            let run = |kind| with_faults(case, kind, &SMALL);
+            assert!(run(faulty::NONE)?.correct, "{case}");
+            let error = run(faulty::STALE_VALUES).err().ok_or("nothing was seen")?.to_string();
+            assert!(error.contains("wrong") || error.contains("counted"), "{case}: {error}");
+        }
+        Ok(())
+    }
+
+    /// What the checkpoint has is known update by update, and so is what comes after it.
+    #[test]
+    fn a_recovery_reads_what_was_counted() -> Outcome {
+        type Right = Faulty<Ours, { faulty::NONE }>;
+        type Stale = Faulty<Ours, { faulty::STALE_VALUES }>;
+        fn recovered<Before: Backend, After: Backend>() -> Outcome<Figures> {
+            let sizes = Sizes { closed: Duration::from_millis(300), ..Sizes::QUICK };
+            let directory = tempfile::tempdir()?;
+            let path = directory.path().join("data");
+            std::fs::create_dir(&path)?;
+            let place = Place { path, budget_bytes: 16 << 20, tables: Vec::new() };
+            let (keys, seed) = (20_000, 42);
+            Prepare { place: place.clone(), sizes: &sizes, seed, keys, die: || Ok(()) }.run::<Before>()?;
+            Recover { place, sizes: &sizes, seed, keys }.run::<After>()
+        }
+        let figures = recovered::<Right, Right>()?;
+        assert!(figures.correct && figures.before_events_per_s > Some(0.0), "{figures:?}");
+        for outcome in [recovered::<Stale, Right>(), recovered::<Right, Stale>()] {
+            assert!(outcome.err().ok_or("nothing was seen")?.to_string().contains("is wrong"));
+        }
+        Ok(())
+    }
+
     /// What is compared can tell a wrong answer.
     #[test]
     fn another_seed_reads_something_else() -> Outcome {
@@ -478,12 +524,19 @@ mod tests {
         });
     }
 
-    /// As [`small`], with any engine.
+    /// A part of it, however long that takes.
+    fn parted(part: u64) -> Sizes {
+        Sizes { part, closed: Duration::from_secs(20), ..Sizes::QUICK }
+    }
+
     fn part<R: Runner>(case: &str, runner: R, step: Step, part: u64) -> Outcome<Figures> {
-        let sizes = Sizes { part, closed: Duration::from_secs(20), ..Sizes::QUICK };
+        sized(case, runner, step, &parted(part))
+    }
+
+    fn sized<R: Runner>(case: &str, runner: R, step: Step, sizes: &Sizes) -> Outcome<Figures> {
         let directory = tempfile::tempdir()?;
         let place = Place { path: directory.path().to_owned(), budget_bytes: 16 << 20, tables: Vec::new() };
-        run(case, runner, step, place, &sizes, 42)
+        run(case, runner, step, place, sizes, 42)
     }
 
     /// Who compresses has nothing of it but the zeros of a counter of 8 bytes, or of a time and a price: at most 7 % of a value.

@@ -118,6 +118,10 @@ pub struct Figures {
     pub recovery_first_read_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_100k_reads_ms: Option<f64>,
+    /// What updates came to before the process was killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_events_per_s: Option<f64>,
+    /// Until they came to nine tenths of that again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_90_percent_ms: Option<f64>,
 

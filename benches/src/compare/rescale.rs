@@ -125,18 +125,18 @@ impl Running {
     fn updates<B: Backend>(&mut self, parts: &mut [Part<B>]) -> Outcome<f64> {
         let keys = self.keys;
         let mut draw = |numbers: &Range<u64>| numbers.start + self.random.below(numbers.end - numbers.start);
-        let batches: Vec<Vec<u64>> = (0..UPDATES.div_ceil(BATCH))
+        let batches: Vec<(Vec<u64>, Vec<Cell>)> = (0..UPDATES.div_ceil(BATCH))
             .map(|batch| {
                 let numbers = &parts[batch as usize % parts.len()].numbers;
-                (0..BATCH.min(UPDATES - batch * BATCH)).map(|_| draw(numbers)).collect()
+                let drawn = (0..BATCH.min(UPDATES - batch * BATCH)).map(|_| draw(numbers));
+                drawn.map(|i| (i, Cell::of(ordered_key(i, keys)))).unzip()
             })
             .collect();
         let started = Instant::now();
         let mut wrong_one = None;
-        for (batch, numbers) in batches.iter().enumerate() {
-            let cells: Vec<Cell> = numbers.iter().map(|&i| Cell::of(ordered_key(i, keys))).collect();
+        for (batch, (numbers, cells)) in batches.iter().enumerate() {
             let count = parts.len();
-            parts[batch % count].store.update_many(0, &cells, |index, old| {
+            parts[batch % count].store.update_many(0, cells, |index, old| {
                 let (op, count) = (&cells[index].op, &mut self.counts[numbers[index] as usize]);
                 if old != Some(Value::of(op, u64::from(*count), VALUE_BYTES).as_ref()) {
                     wrong_one = Some(numbers[index]);

@@ -73,6 +73,42 @@ impl Runs {
         }
     }
 
+    /// Lines that say with which memory which workloads ran, and of which versions of the code the rows are.
+    pub fn settings(&self) -> Vec<String> {
+        let mut memory = BTreeMap::<_, Vec<String>>::new();
+        let (mut ours, mut apart) = (BTreeMap::<_, Vec<String>>::new(), BTreeMap::<_, Vec<String>>::new());
+        for ((workload, engine), runs) in &self.runs {
+            for run in runs {
+                let limits = (run.budget_bytes >> 20, run.cap_bytes >> 20);
+                push_new(memory.entry(limits).or_default(), workload.clone());
+                if engine == OURS {
+                    push_new(ours.entry(&run.commit).or_default(), workload.clone());
+                } else if self.is_apart(workload, run) {
+                    push_new(apart.entry(&run.commit).or_default(), format!("{workload} ({engine})"));
+                }
+            }
+        }
+        // Of these no list is needed.
+        let most = memory.values().map(Vec::len).max().unwrap_or(0);
+        let mut lines = Vec::new();
+        for ((budget, cap), of) in &memory {
+            let limit = if *cap > 0 { format!("{cap} MiB for the process") } else { "no limit on the process".into() };
+            let of = if of.len() == most { "most workloads".into() } else { of.join(", ") };
+            lines.push(format!("\nMemory: {budget} MiB for the engine, {limit}: {of}.\n"));
+        }
+        let commits = ours.iter().map(|(commit, of)| format!("\nAlluvium of commit {commit}: {}.\n", of.join(", ")));
+        let others =
+            apart.iter().map(|(commit, of)| format!("\nNot beside it, but with {commit}: {}.\n", of.join(", ")));
+        lines.extend(commits.chain(others));
+        lines
+    }
+
+    /// Whether a run was made with another version of the code than those of this project's engine.
+    fn is_apart(&self, workload: &str, run: &Figures) -> bool {
+        let ours = self.runs.get(&(workload.to_owned(), OURS.to_owned()));
+        ours.is_some_and(|ours| ours.iter().all(|our| our.commit != run.commit))
+    }
+
     /// Fails where other runs of the workload had other sizes: their medians would say nothing.
     fn check_alike(&self, figures: &Figures) -> Outcome {
         // What failed may not have come to its limit.
@@ -113,6 +149,12 @@ impl Runs {
     /// The median rate of events.
     pub fn rate(&self, workload: &str, engine: &str) -> Option<f64> {
         self.summary(workload, engine, |run| Some(run.events_per_s)).map(|summary| summary.median)
+    }
+}
+
+fn push_new(names: &mut Vec<String>, name: String) {
+    if !names.contains(&name) {
+        names.push(name);
     }
 }
 
@@ -188,6 +230,29 @@ mod tests {
         assert!(drawn.iter().any(|(file, _)| *file == "recovery-size.svg"), "{drawn:?}");
         assert!(!drawn.iter().any(|(file, _)| file.starts_with("growth")), "{drawn:?}");
         assert!(std::fs::read_to_string(directory.path().join("recovery-size.svg"))?.contains("1 M"));
+        Ok(())
+    }
+
+    /// Who reads the table knows what memory there was, and of which code it is.
+    #[test]
+    fn settings_are_named() -> Outcome {
+        let run = |workload: &str, budget: u64, cap: u64, commit: &str| {
+            let (budget_bytes, cap_bytes) = (budget << 20, cap << 20);
+            let (engine, workload, commit) = (OURS.into(), workload.into(), commit.into());
+            let figures =
+                Figures { engine, workload, commit, correct: true, budget_bytes, cap_bytes, ..Figures::default() };
+            serde_json::to_string(&figures).unwrap_or_default()
+        };
+        let other = run("a", 256, 512, "zero").replace(OURS, "other");
+        let lines = [run("a", 256, 512, "one"), run("b", 256, 512, "one"), run("c", 1000, 0, "two"), other];
+        let table = table::markdown(&Runs::parse(&lines.join("\n"))?);
+        assert!(table.contains("Not beside it, but with zero: a (other).\n"), "{table}");
+        assert!(
+            table.contains("Memory: 256 MiB for the engine, 512 MiB for the process: most workloads.\n"),
+            "{table}"
+        );
+        assert!(table.contains("Memory: 1000 MiB for the engine, no limit on the process: c.\n"), "{table}");
+        assert!(table.contains("Alluvium of commit one: a, b.\n") && table.contains("commit two: c.\n"), "{table}");
         Ok(())
     }
 

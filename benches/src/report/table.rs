@@ -106,12 +106,16 @@ fn rates(runs: &Runs, out: &mut String) {
 pub fn markdown(runs: &Runs) -> String {
     let mut out =
         format!("# Engines compared\n\nMedians of {}; the range in brackets where it is wide.\n", runs.repeats());
+    runs.settings().iter().for_each(|line| out.push_str(line));
     rates(runs, &mut out);
-    let grids: [(&str, Text, Figure); 30] = [
+    let grids: [(&str, Text, Figure); 35] = [
+        ("Operations of state/s, closed loop", short, |run| some(run.ops_per_s)),
         ("Checkpoints begun in the closed loop", short, |run| positive(run.checkpoints)),
         ("Two threads over one of them alone", short, |run| Some(run.events_per_s / run.one_thread_events_per_s?)),
         ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
+        ("Latency, closed loop, p99", ns, |run| positive(run.latency_ns.p99)),
         ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
+        ("Latency, closed loop, longest", ns, |run| positive(run.latency_ns.max)),
         ("From when it was due at 70 % load, p50", ns, |run| positive(run.open_latency_ns.p50)),
         ("From when it was due at 70 % load, p99.9", ns, |run| positive(run.open_latency_ns.p999)),
         ("From when it was due at 70 % load, longest", ns, |run| positive(run.open_latency_ns.max)),
@@ -130,9 +134,11 @@ pub fn markdown(runs: &Runs) -> String {
         ("Longest from when it was due at half load, with checkpoints", ns, |run| Some(run.worst_op_ns? as f64)),
         ("Throughput lost while a checkpoint is under way", short, |run| run.checkpoint_dip),
         ("Until a checkpoint is complete, ms", short, |run| run.checkpoint_ms),
+        ("Bytes written for a checkpoint, at half load", short, |run| Some(run.checkpoint_bytes? as f64)),
         ("Recovery to the first read, ms", short, |run| run.recovery_first_read_ms),
         ("The next 100,000 reads, ms", short, |run| run.next_100k_reads_ms),
-        ("Until 90 % of the throughput, ms", short, |run| run.to_90_percent_ms),
+        ("Updates/s before the process was killed", short, |run| run.before_events_per_s),
+        ("Until 90 % of that again, ms", short, |run| run.to_90_percent_ms),
         ("Processes killed before one that read all that there is to be read", short, |run| Some(run.kills? as f64)),
         ("One store split in two, until both read, ms", short, |run| Some(run.split?.open_ms)),
         ("The next 100,000 updates of both, ms", short, |run| Some(run.split?.next_100k_updates_ms)),

@@ -1,5 +1,8 @@
 //! `state-ops`: single operations of values, lists and maps, of the shapes of Flink's own benchmarks of state (flink-benchmarks):
 //! 500,000 keys, values of 8 bytes, lists of 100 elements, maps of 10 entries.
+//!
+//! Some of Flink's are one here: an engine has one way to write a value that is new (`ValueAdd`) and one to go through a map (`MapIterate`,
+//! for its keys, values, entries and iterator). What Flink calls `listAdd` is `ListUpdate`; `ListAdd` is its `listAppend`.
 
 use super::{Answers, Workload};
 use crate::backends::{Backend, Cell, Kind, Span};
@@ -13,10 +16,22 @@ pub enum What {
     ValueUpdate,
     ValueAdd,
     ListAdd,
+    /// Many elements at once.
+    ListAddAll,
+    ListUpdate,
     ListGet,
     MapPut,
+    /// To a map that is new.
+    MapAdd,
+    /// All entries of a map, one after the other.
+    MapPutAll,
     MapGet,
+    /// Half of them are there.
+    MapContains,
+    MapIsEmpty,
     MapIterate,
+    /// Most of them are gone already.
+    MapRemove,
     MapRemoveAndPut,
 }
 
@@ -24,9 +39,14 @@ impl What {
     /// Bytes of key, user key and value that one of them writes.
     fn written_bytes(self) -> u64 {
         let bytes = match self {
-            Self::ValueGet | Self::ListGet | Self::MapGet | Self::MapIterate => 0,
+            Self::ValueGet | Self::ListGet | Self::MapGet | Self::MapContains | Self::MapIsEmpty | Self::MapIterate => {
+                0
+            }
             Self::ValueUpdate | Self::ValueAdd | Self::ListAdd => KEY_BYTES + 8,
-            Self::MapPut | Self::MapRemoveAndPut => KEY_BYTES + 8 + 8,
+            Self::ListAddAll | Self::ListUpdate => KEY_BYTES + 8 * LIST_ELEMENTS as usize,
+            Self::MapRemove => KEY_BYTES + 8,
+            Self::MapPut | Self::MapAdd | Self::MapRemoveAndPut => ENTRY_BYTES,
+            Self::MapPutAll => ENTRY_BYTES * MAP_ENTRIES as usize,
         };
         bytes as u64
     }
@@ -34,6 +54,8 @@ impl What {
 
 const LIST_ELEMENTS: u64 = 100;
 const MAP_ENTRIES: u64 = 10;
+/// Of an entry: key, user key and value.
+const ENTRY_BYTES: usize = KEY_BYTES + 8 + 8;
 /// An eighth of the keys have lists and maps where there are many of these.
 const KEYS_WITH_MORE: u64 = 8;
 
@@ -50,6 +72,8 @@ pub struct StateOps {
     random: Random,
     done: u64,
     added: u64,
+    /// Of `MapRemove`: a bit for each entry of each map that is gone.
+    removed: Vec<u16>,
 }
 
 /// Bytes that don't compress.
@@ -62,20 +86,22 @@ fn value_of(i: u64, version: u64) -> [u8; 8] {
 /// A key, and which of its map's entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
+    number: u64,
     op: Op,
     entry: u64,
 }
 
 impl StateOps {
     pub fn new(what: What, keys: u64, events: u64, seed: u64) -> Self {
-        Self { what, keys, events, random: Random::new(seed), done: 0, added: 0 }
+        let removed = vec![0; if what == What::MapRemove { keys / KEYS_WITH_MORE } else { 0 } as usize];
+        Self { what, keys, events, random: Random::new(seed), done: 0, added: 0, removed }
     }
 
     fn table(&self) -> usize {
         match self.what {
             What::ValueGet | What::ValueUpdate | What::ValueAdd => VALUES,
-            What::ListAdd | What::ListGet => LISTS,
-            What::MapPut | What::MapGet | What::MapIterate | What::MapRemoveAndPut => MAPS,
+            What::ListAdd | What::ListAddAll | What::ListUpdate | What::ListGet => LISTS,
+            _ => MAPS,
         }
     }
 
@@ -83,6 +109,11 @@ impl StateOps {
     fn loaded(&self) -> u64 {
         if self.table() == VALUES || self.what == What::ListAdd { self.keys } else { self.keys / KEYS_WITH_MORE }
     }
+}
+
+/// The elements of a list of 100.
+fn elements_of(i: u64, version: u64) -> Vec<[u8; 8]> {
+    (0..LIST_ELEMENTS).map(|element| value_of(i, version + element)).collect()
 }
 
 /// All of a list. Where an element stands is part of the answer.
@@ -103,15 +134,77 @@ fn see_map<B: Backend>(backend: &mut B, cell: &Cell, tag: u64, answers: &mut Ans
     })
 }
 
-/// An entry that is removed is gone. Events put it back at once, where nobody would see that it wasn't; so does this one.
+/// Reads the first entry of a map, if there is one.
+fn see_first<B: Backend>(backend: &mut B, cell: &Cell, tag: u64, answers: &mut Answers) -> Outcome {
+    let first = Span { from: &[], below: &1_u64.to_be_bytes() };
+    let mut is_empty = true;
+    backend.map_scan(MAPS, cell, first, |_, _| is_empty = false)?;
+    answers.see(tag, Some(&[u8::from(is_empty)]));
+    Ok(())
+}
+
+/// An entry that is removed is gone. Events put it back at once, or remove it again, where nobody would see that it wasn't; this one
+/// looks, and leaves it as it was.
 fn check_remove<B: Backend>(backend: &mut B, cell: &Cell) -> Outcome {
     let user_key = 0_u64.to_be_bytes();
     let entry = backend.map_get(MAPS, cell, &user_key, |value| value.map(<[u8]>::to_vec))?;
+    if entry.is_none() {
+        backend.map_put(MAPS, cell, &user_key, &cell.op.bytes[..8])?;
+    }
     backend.map_delete(MAPS, cell, &user_key)?;
     if backend.map_get(MAPS, cell, &user_key, |value| value.is_some())? {
         return wrong(format!("an entry is there after it was removed: {cell:?}"));
     }
-    backend.map_put(MAPS, cell, &user_key, &entry.unwrap_or_default())
+    entry.map_or(Ok(()), |entry| backend.map_put(MAPS, cell, &user_key, &entry))
+}
+
+impl StateOps {
+    #[inline]
+    fn one<B: Backend>(&mut self, backend: &mut B, event: &Event, answers: &mut Answers) -> Outcome {
+        let (tag, cell) = (self.done, Cell::of(event.op));
+        let (value, entry) = (value_of(tag, MAP_ENTRIES + LIST_ELEMENTS), event.entry.to_be_bytes());
+        match self.what {
+            What::ValueGet => backend.get(VALUES, &cell, |value| answers.see(tag, value)),
+            What::ValueUpdate | What::ValueAdd => backend.put(VALUES, &cell, &value),
+            What::ListAdd => backend.append(LISTS, &cell, &value),
+            What::ListAddAll | What::ListUpdate => {
+                let elements = elements_of(tag, LIST_ELEMENTS);
+                let elements: Vec<&[u8]> = elements.iter().map(|element| &element[..]).collect();
+                if self.what == What::ListUpdate {
+                    backend.put_list(LISTS, &cell, &elements)
+                } else {
+                    backend.append_all(LISTS, &cell, &elements)
+                }
+            }
+            What::ListGet => see_list(backend, &cell, tag, answers),
+            What::MapPut | What::MapAdd => backend.map_put(MAPS, &cell, &entry, &value),
+            What::MapPutAll => {
+                answers.did(MAP_ENTRIES - 1);
+                (0..MAP_ENTRIES).try_for_each(|entry| {
+                    let value = value_of(tag, MAP_ENTRIES + LIST_ELEMENTS + entry);
+                    backend.map_put(MAPS, &cell, &entry.to_be_bytes(), &value)
+                })
+            }
+            What::MapGet => backend.map_get(MAPS, &cell, &entry, |value| answers.see(tag, value)),
+            What::MapContains => {
+                let entry = (event.entry * 2).to_be_bytes();
+                let is_there = backend.map_get(MAPS, &cell, &entry, |value| value.is_some())?;
+                answers.see(tag, Some(&[u8::from(is_there)]));
+                Ok(())
+            }
+            What::MapIsEmpty => see_first(backend, &cell, tag, answers),
+            What::MapIterate => see_map(backend, &cell, tag, answers),
+            What::MapRemove => {
+                self.removed[event.number as usize] |= 1 << event.entry;
+                backend.map_delete(MAPS, &cell, &entry)
+            }
+            What::MapRemoveAndPut => {
+                answers.did(1);
+                backend.map_delete(MAPS, &cell, &entry)?;
+                backend.map_put(MAPS, &cell, &entry, &value)
+            }
+        }
+    }
 }
 
 impl Workload for StateOps {
@@ -129,8 +222,8 @@ impl Workload for StateOps {
         for i in 0..self.loaded() {
             let cell = Cell::of(Op::of(i));
             match self.what {
-                What::ListAdd => {}
-                What::ListGet => {
+                What::ListAdd | What::ListAddAll => {}
+                What::ListGet | What::ListUpdate => {
                     for element in 0..LIST_ELEMENTS {
                         backend.append(LISTS, &cell, &value_of(i, element))?;
                     }
@@ -149,37 +242,21 @@ impl Workload for StateOps {
 
     fn generate(&mut self, count: usize, out: &mut Vec<Event>) {
         for _ in 0..count {
-            let key = match self.what {
-                What::ValueAdd => {
+            let number = match self.what {
+                What::ValueAdd | What::MapAdd => {
                     self.added += 1;
-                    self.keys + self.added
+                    self.loaded() + self.added
                 }
                 _ => self.random.below(self.loaded()),
             };
-            out.push(Event { op: Op::of(key), entry: self.random.below(MAP_ENTRIES) });
+            out.push(Event { number, op: Op::of(number), entry: self.random.below(MAP_ENTRIES) });
         }
     }
 
     fn process<B: Backend>(&mut self, backend: &mut B, events: &[Event], answers: &mut Answers) -> Outcome {
         for event in events {
             self.done += 1;
-            let (tag, cell) = (self.done, Cell::of(event.op));
-            let (value, entry) = (value_of(tag, MAP_ENTRIES + LIST_ELEMENTS), event.entry.to_be_bytes());
-            let see = |value: Option<&[u8]>| answers.see(tag, value);
-            match self.what {
-                What::ValueGet => backend.get(VALUES, &cell, see)?,
-                What::ValueUpdate | What::ValueAdd => backend.put(VALUES, &cell, &value)?,
-                What::ListAdd => backend.append(LISTS, &cell, &value)?,
-                What::ListGet => see_list(backend, &cell, tag, answers)?,
-                What::MapPut => backend.map_put(MAPS, &cell, &entry, &value)?,
-                What::MapGet => backend.map_get(MAPS, &cell, &entry, see)?,
-                What::MapIterate => see_map(backend, &cell, tag, answers)?,
-                What::MapRemoveAndPut => {
-                    backend.map_delete(MAPS, &cell, &entry)?;
-                    backend.map_put(MAPS, &cell, &entry, &value)?;
-                    answers.did(1);
-                }
-            }
+            self.one(backend, event, answers)?;
             answers.did(1);
             answers.wrote(self.what.written_bytes());
         }
@@ -194,7 +271,7 @@ impl Workload for StateOps {
                 LISTS => see_list(backend, &cell, i, answers)?,
                 _ => see_map(backend, &cell, i, answers)?,
             }
-            if self.what == What::MapRemoveAndPut {
+            if matches!(self.what, What::MapRemove | What::MapRemoveAndPut) {
                 check_remove(backend, &cell)?;
             }
         }
@@ -205,8 +282,14 @@ impl Workload for StateOps {
         match self.table() {
             VALUES => (self.keys + self.added) * (KEY_BYTES + 8) as u64,
             LISTS if self.what == What::ListAdd => (self.done * 8) + self.keys.min(self.done) * KEY_BYTES as u64,
+            LISTS if self.what == What::ListAddAll => {
+                self.done * LIST_ELEMENTS * 8 + self.loaded().min(self.done) * KEY_BYTES as u64
+            }
             LISTS => self.loaded() * (KEY_BYTES as u64 + LIST_ELEMENTS * 8),
-            _ => self.loaded() * MAP_ENTRIES * (KEY_BYTES as u64 + 16),
+            _ => {
+                let removed: u64 = self.removed.iter().map(|entries| u64::from(entries.count_ones())).sum();
+                (self.loaded() * MAP_ENTRIES + self.added - removed) * ENTRY_BYTES as u64
+            }
         }
     }
 }
