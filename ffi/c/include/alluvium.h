@@ -2276,15 +2276,17 @@ alluvium_status alluvium_engine_open(const alluvium_engine_options *options_,
                                      alluvium_error *error);
 
 /**
- * Closes an engine, and waits for the end of its threads: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open. Afterwards no callback
- * is called any more, all contexts were let go, and the library can be unloaded.
+ * Closes an engine, and waits up to a minute for the end of its threads: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open. With
+ * `ALLUVIUM_OK` they have ended: no callback is called any more, all contexts were let go, and the library can be unloaded. With
+ * `ALLUVIUM_PENDING` something holds one of them for longer, such as a disk that doesn't answer: the engine is closed all the same, but the library mustn't be
+ * unloaded.
  */
 alluvium_status alluvium_engine_close(alluvium_engine engine,
                                       alluvium_error *error);
 
 /**
  * The same, but waits up to `timeout_ms`, and says whether all threads have ended (may be null): 0 or 1. Where not, they do later, and the library
- * mustn't be unloaded before; the engine is closed all the same.
+ * mustn't be unloaded before; the engine is closed all the same (`ALLUVIUM_OK`).
  */
 alluvium_status alluvium_engine_close_within(alluvium_engine engine,
                                              uint64_t timeout_ms,

@@ -357,6 +357,7 @@ pub unsafe extern "C" fn alluvium_info_offset(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
+            place(offset, "offset")?;
             let object = handles::get::<InfoObject>(info.id)?;
             let Some((range, bytes)) = object.known.offsets.get(index) else { return Ok(Status::NotFound) };
             give(offset, "offset", alluvium_offset { range: range_out(*range), offset: slice(bytes) })?;

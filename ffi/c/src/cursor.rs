@@ -141,9 +141,10 @@ fn fetch(
     if object.snapshot.is_some() && object.snapshot != snapshot {
         return Err(Misuse::Argument("a cursor that belongs to a snapshot").into());
     }
-    object.snapshot = snapshot;
-    let CursorObject { cursor, packed, .. } = object;
+    let CursorObject { cursor, packed, snapshot: owner, .. } = object;
     buffer::filling(buffer, |out: &mut Buffer| {
+        // Not before: where the buffer is none nothing is done.
+        *owner = snapshot;
         let more = fetch(cursor, packed)?;
         out.records = packed.len();
         packed.swap_out(&mut out.bytes);

@@ -3,7 +3,7 @@
 use crate::arguments::{call, give, give_optional, options, outside_callback, place};
 use crate::types::*;
 use alluvium::{Engine, EngineOptions, MemoryShare, PageCache, StorageChoice};
-use alluvium_ffi::handles::{self, Many};
+use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Misuse, Object, Status};
 use std::time::Duration;
 
@@ -133,23 +133,25 @@ pub unsafe extern "C" fn alluvium_engine_open(
     }
 }
 
-/// Closes an engine, and waits for the end of its threads: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open. Afterwards no callback
-/// is called any more, all contexts were let go, and the library can be unloaded.
+/// Takes an engine's handle, and says whether its threads ended in time. Where they didn't, as something waits for a disk that doesn't answer or
+/// a callback that doesn't return, they do later.
+fn close(engine: Handle, patience: Duration) -> Result<bool, Misuse> {
+    let (object, _parent) = handles::remove::<EngineObject>(engine)?.into_parts();
+    Ok(object.0.close_within(patience))
+}
+
+/// Closes an engine, and waits up to a minute for the end of its threads: `ALLUVIUM_HAS_CHILDREN` while a store or share of it is open. With
+/// `ALLUVIUM_OK` they have ended: no callback is called any more, all contexts were let go, and the library can be unloaded. With
+/// `ALLUVIUM_PENDING` something holds one of them for longer, such as a disk that doesn't answer: the engine is closed all the same, but the library mustn't be
+/// unloaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_engine_close(engine: alluvium_engine, error: *mut alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
-    unsafe {
-        call(error, || {
-            let (object, _parent) = handles::remove::<EngineObject>(engine.id)?.into_parts();
-            // Where they don't end in time, as something waits for a disk that doesn't answer, they do later.
-            let _ended = object.0.close_within(PATIENCE);
-            Ok(Status::Ok)
-        })
-    }
+    unsafe { call(error, || Ok(if close(engine.id, PATIENCE)? { Status::Ok } else { Status::Pending })) }
 }
 
 /// The same, but waits up to `timeout_ms`, and says whether all threads have ended (may be null): 0 or 1. Where not, they do later, and the library
-/// mustn't be unloaded before; the engine is closed all the same.
+/// mustn't be unloaded before; the engine is closed all the same (`ALLUVIUM_OK`).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_engine_close_within(
     engine: alluvium_engine,
@@ -163,9 +165,8 @@ pub unsafe extern "C" fn alluvium_engine_close_within(
             if !ended.is_null() {
                 place(ended, "ended")?;
             }
-            let (object, _parent) = handles::remove::<EngineObject>(engine.id)?.into_parts();
             let patience = Duration::from_millis(timeout_ms.min(PATIENCE_MS_MAX));
-            give_optional(ended, "ended", u32::from(object.0.close_within(patience)))?;
+            give_optional(ended, "ended", u32::from(close(engine.id, patience)?))?;
             Ok(Status::Ok)
         })
     }
@@ -270,4 +271,21 @@ pub unsafe extern "C" fn alluvium_share_set_limit(
 pub unsafe extern "C" fn alluvium_share_close(share: alluvium_share, error: *mut alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.
     unsafe { call(error, || Ok(handles::remove::<ShareObject>(share.id).map(|_| Status::Ok)?)) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests may panic")]
+    use super::*;
+
+    /// Who holds the engine as a thread does that is still at something keeps it from having ended, and from nothing else.
+    #[test]
+    fn closing_says_whether_the_threads_have_ended() {
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..EngineOptions::default() }).unwrap();
+        let insert = |engine| handles::insert(EngineObject(engine), 0).unwrap();
+        let held = insert(engine.clone());
+        assert_eq!(close(held, Duration::from_millis(1)), Ok(false));
+        assert_eq!(close(held, Duration::from_millis(1)), Err(Misuse::Handle));
+        assert_eq!(close(insert(engine), PATIENCE), Ok(true));
+    }
 }

@@ -92,6 +92,7 @@ pub unsafe extern "C" fn alluvium_files_get(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
+            place(file, "file")?;
             let object = handles::get::<FilesObject>(files.id)?;
             let Some(info) = object.files.list().get(index) else { return Ok(Status::NotFound) };
             let out = alluvium_file { name: name_out(&info.name), bytes: info.bytes, shared: u32::from(info.shared) };

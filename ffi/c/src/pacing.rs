@@ -1,6 +1,6 @@
 //! When checkpoints are due, and what a recovery would take.
 
-use crate::arguments::{call, give, give_optional};
+use crate::arguments::{call, give, give_optional, place};
 use crate::store::{StoreObject, alluvium_store_options};
 use crate::types::*;
 use alluvium::pacing::{Cause, Kept, Policy, Rates, Reason};
@@ -134,6 +134,7 @@ pub unsafe extern "C" fn alluvium_store_checkpoint_conflict(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
+            place(conflict, "conflict")?;
             let object = handles::get::<StoreObject>(store.id)?;
             let Some(found) = object.store.checkpoint_conflict() else { return Ok(Status::NotFound) };
             let told = alluvium_conflict {

@@ -58,6 +58,12 @@ int main(int argc, char **argv) {
     IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
     OK(alluvium_cursor_close(cursor, ERROR));
 
+    /* Into a buffer that is none nothing is fetched, and the cursor doesn't become the snapshot's. */
+    OK(alluvium_cursor_keys(made.store, values, all_groups(), &cursor, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_snapshot_fetch(snapshot, cursor, (alluvium_buffer){made.store.id}, ERROR));
+    OK(alluvium_reader_fetch(reader, cursor, buffer, ERROR));
+    OK(alluvium_cursor_close(cursor, ERROR));
+
     /* The reader sees what is left; the snapshot what was. */
     for (int by_snapshot = 0; by_snapshot < 2; by_snapshot++) {
         size_t counted = 0, records;
