@@ -3,69 +3,11 @@
 //! Each is given an empty directory, and returns 0 if all is as it should be.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
-use std::path::{Path, PathBuf};
+mod compiled;
+
+use compiled::program;
+use std::path::Path;
 use std::process::Command;
-
-/// Where cargo puts what it builds for this test: the shared library among it.
-fn libraries() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let deps = test.parent().unwrap();
-    let places = [deps, deps.parent().unwrap()];
-    let found = places.into_iter().find(|place| place.join("liballuvium_c.so").exists());
-    found.expect("cargo builds the shared library beside the tests").to_owned()
-}
-
-fn compiler() -> String {
-    std::env::var("CC").unwrap_or_else(|_| "cc".to_owned())
-}
-
-fn compile(source: &Path, program: &Path, flags: &[&str]) {
-    let (root, libraries) = (Path::new(env!("CARGO_MANIFEST_DIR")), libraries());
-    let output = Command::new(compiler())
-        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-pthread"])
-        .args(flags)
-        .arg("-I")
-        .arg(root.join("include"))
-        .arg("-I")
-        .arg(root.join("tests/programs"))
-        .arg(source)
-        .arg("-o")
-        .arg(program)
-        .arg("-L")
-        .arg(&libraries)
-        .arg("-lalluvium_c")
-        .arg(format!("-Wl,-rpath,{}", libraries.display()))
-        .output();
-    let output = output.expect("a C compiler is needed: install gcc, or set CC");
-    assert!(output.status.success(), "{}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
-}
-
-fn run(program: &Path, directory: &Path) -> String {
-    let mut command = Command::new(program);
-    // Leaks are looked for too; what lives as long as the process is reachable.
-    command.arg(directory).env("ASAN_OPTIONS", "detect_leaks=1:exitcode=99");
-    // Cargo has it name folders with older builds of the library, which would go before the one that the program was linked with.
-    command.env_remove("LD_LIBRARY_PATH");
-    let output = command.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{} {}:\n{out}\n{err}", program.display(), output.status);
-    out.into_owned()
-}
-
-/// Compiles a program both ways and runs it.
-fn program(source: &Path) -> String {
-    let temporary = tempfile::tempdir().unwrap();
-    let mut printed = String::new();
-    for (name, flags) in
-        [("plain", &["-O2"][..]), ("address", &["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"])]
-    {
-        let (program, directory) = (temporary.path().join(name), temporary.path().join(format!("{name}-data")));
-        std::fs::create_dir(&directory).unwrap();
-        compile(source, &program, flags);
-        printed = run(&program, &directory);
-    }
-    printed
-}
 
 fn area(name: &str) {
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c")));
@@ -99,6 +41,7 @@ areas!(
     bulk,
     changelog,
     checkpoints,
+    children,
     cursors,
     events,
     fetches,
@@ -106,6 +49,7 @@ areas!(
     lists,
     maps,
     misuse,
+    options,
     overlaps,
     pacing,
     past,

@@ -166,6 +166,31 @@ static inline void checkpoint(alluvium_store store, uint64_t label) {
     OK(alluvium_pending_close(pending, ERROR));
 }
 
+/* Waits for the store's background work: its jobs are done one after another, and what nothing needs any more is deleted between them. */
+static inline void settle(alluvium_store store) {
+    alluvium_snapshot snapshot;
+    OK(alluvium_store_snapshot(store, &snapshot, ERROR));
+    OK(alluvium_snapshot_wait(snapshot, ERROR));
+    OK(alluvium_snapshot_close(snapshot, ERROR));
+}
+
+/* The checkpoints that are kept have these labels, oldest first. */
+static inline void kept_are(alluvium_store store, size_t count, const uint64_t *labels) {
+    size_t kept = 0;
+    alluvium_info info;
+    alluvium_numbers numbers = {.size = sizeof numbers};
+    settle(store);
+    OK(alluvium_store_checkpoints(store, &kept, ERROR));
+    CHECK(kept == count);
+    for (size_t i = 0; i < count; i++) {
+        OK(alluvium_store_checkpoint(store, i, &info, ERROR));
+        OK(alluvium_info_numbers(info, &numbers, ERROR));
+        CHECK(numbers.label == labels[i]);
+        OK(alluvium_info_close(info, ERROR));
+    }
+    IS(ALLUVIUM_NOT_FOUND, alluvium_store_checkpoint(store, count, &info, ERROR));
+}
+
 /* A value that is there. */
 static inline int has(alluvium_writer writer, uint16_t state, const char *name, const char *expected) {
     uint8_t memory[256];
