@@ -34,6 +34,55 @@ static int32_t count(void *context, size_t index, alluvium_slice old, alluvium_s
     return ALLUVIUM_PUT;
 }
 
+static alluvium_slice time_key(uint8_t *memory, uint64_t time) {
+    for (size_t i = 0; i < 8; i++)
+        memory[i] = (uint8_t)(time >> (56 - 8 * i));
+    return bytes(memory, 8);
+}
+
+/* Operands, and the ways to take entries out of a map; numbers are little-endian, times in user keys big-endian. */
+static void other_operations(fixture *made, uint16_t maps) {
+    alluvium_writer writer = made->writer;
+    uint16_t sums = state_of(made->store, "sums", ALLUVIUM_KIND_MERGING, "u64-add");
+    alluvium_key sum = by_hash("sum"), timers = by_hash("timers"), cleared = by_hash("cleared");
+    uint8_t batch[2048], number[8], time[8];
+    size_t len = 0, value_len = 0;
+    put_u64(number, 40);
+    len += pack(batch + len, ALLUVIUM_OP_MERGE, sums, "sum", NOTHING, bytes(number, 8));
+    put_u64(number, 2);
+    len += pack(batch + len, ALLUVIUM_OP_MERGE, sums, "sum", NOTHING, bytes(number, 8));
+    for (uint64_t at = 0; at < 10; at++) {
+        len += pack(batch + len, ALLUVIUM_OP_MAP_PUT, maps, "timers", time_key(time, at), text("due"));
+        len += pack(batch + len, ALLUVIUM_OP_MAP_PUT, maps, "cleared", time_key(time, at), text("gone"));
+    }
+    /* Those below 3, those from 7 on, and all of them. */
+    put_u64(number, 3);
+    len += pack(batch + len, ALLUVIUM_OP_MAP_EXPIRE, maps, "timers", NOTHING, bytes(number, 8));
+    size_t unbounded = len;
+    len += pack(batch + len, ALLUVIUM_OP_MAP_DELETE_RANGE, maps, "timers", time_key(time, 7), NOTHING);
+    batch[unbounded + 1] |= ALLUVIUM_OP_UNBOUNDED;
+    len += pack(batch + len, ALLUVIUM_OP_MAP_CLEAR, maps, "cleared", NOTHING, NOTHING);
+    CHECK(len <= sizeof batch);
+    OK(alluvium_writer_apply(writer, bytes(batch, len), ERROR));
+
+    OK(alluvium_writer_get(writer, sums, &sum, number, sizeof number, &value_len, ERROR));
+    CHECK(value_len == 8 && u64_at(number) == 42);
+    for (uint64_t at = 0; at < 10; at++) {
+        int there = at >= 3 && at < 7;
+        IS(there ? ALLUVIUM_OK : ALLUVIUM_NOT_FOUND, alluvium_writer_map_contains(writer, maps, &timers, time_key(time, at), ERROR));
+    }
+    IS(ALLUVIUM_NOT_FOUND, alluvium_writer_map_any(writer, maps, &cleared, ERROR));
+
+    /* Without the flag a range ends before the value: before nothing where that is empty. */
+    len = pack(batch, ALLUVIUM_OP_MAP_DELETE_RANGE, maps, "timers", time_key(time, 3), NOTHING);
+    OK(alluvium_writer_apply(writer, bytes(batch, len), ERROR));
+    OK(alluvium_writer_map_contains(writer, maps, &timers, time_key(time, 3), ERROR));
+    len = pack(batch, ALLUVIUM_OP_MAP_EXPIRE, maps, "timers", NOTHING, bytes(number, 7)); /* no time */
+    IS(ALLUVIUM_ARGUMENT, alluvium_writer_apply(writer, bytes(batch, len), ERROR));
+    len = pack(batch, ALLUVIUM_OP_MAP_GET, maps, "timers", time_key(time, 3), NOTHING); /* reads are submitted */
+    IS(ALLUVIUM_OPTIONS, alluvium_writer_apply(writer, bytes(batch, len), ERROR));
+}
+
 /* What it gives stays until it is called again. */
 static int32_t same_place(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
     char *memory = context;
@@ -128,6 +177,8 @@ int main(int argc, char **argv) {
     OK(alluvium_buffer_data(buffer, &rest, NULL));
     CHECK(same(take_element(&rest), "a") && same(take_element(&rest), "b") && rest.len == 0);
     OK(alluvium_buffer_free(buffer));
+
+    other_operations(&made, maps);
 
     /* What is no batch does nothing. */
     len = pack(batch, ALLUVIUM_OP_PUT, counts, "packed", NOTHING, text("again"));

@@ -26,6 +26,8 @@ int main(int argc, char **argv) {
     alluvium_writer writer;
     alluvium_store_options store_options;
     OK(alluvium_store_options_init(&store_options));
+    store_options.share.id = engine.id; /* none, as it is of another kind */
+    IS(ALLUVIUM_HANDLE, alluvium_store_create(engine, argv[1], &store_options, &store, ERROR));
     store_options.share = share;
     store_options.memory_minimum_bytes = 1 << 20;
     OK(alluvium_store_create(engine, argv[1], &store_options, &store, ERROR));

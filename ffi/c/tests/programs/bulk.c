@@ -1,9 +1,42 @@
 /* Loads of sorted data. */
 #include "check.h"
 
+/* What becomes of the segments of loads. */
+static struct {
+    char begun[64], abandoned[64];
+    int whole, given_up, released;
+} seen;
+
+static void take(void *context, const char *name, uint64_t offset, const uint8_t *data, size_t len) {
+    (void)data;
+    CHECK(context == &seen && len > 0);
+    if (offset == 0)
+        snprintf(seen.begun, sizeof seen.begun, "%s", name);
+}
+
+static void is_whole(void *context, const char *name, uint64_t len) {
+    CHECK(context == &seen && strcmp(name, seen.begun) == 0 && len > 0);
+    seen.whole++;
+}
+
+static void is_abandoned(void *context, const char *name) {
+    CHECK(context == &seen);
+    snprintf(seen.abandoned, sizeof seen.abandoned, "%s", name);
+    seen.given_up++;
+}
+
+static void let_go(void *context) {
+    CHECK(context == &seen);
+    seen.released++;
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
-    fixture made = set_up(argv[1], NULL);
+    alluvium_segment_sink sink = {.context = &seen, .write = take, .complete = is_whole, .abandon = is_abandoned, .release = let_go};
+    alluvium_store_options options;
+    OK(alluvium_store_options_init(&options));
+    options.sink = &sink;
+    fixture made = set_up(argv[1], &options);
     uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
     uint16_t lists = state_of(made.store, "lists", ALLUVIUM_KIND_LIST, NULL);
     uint16_t maps = state_of(made.store, "maps", ALLUVIUM_KIND_MAP, NULL);
@@ -31,6 +64,7 @@ int main(int argc, char **argv) {
     IS(ALLUVIUM_NOT_FOUND, alluvium_writer_get(made.writer, values, &first, memory, sizeof memory, &len, ERROR));
     OK(alluvium_bulk_finish(load, ERROR));
     IS(ALLUVIUM_HANDLE, alluvium_bulk_finish(load, ERROR));
+    CHECK(seen.whole == 1 && seen.given_up == 0);
     OK(alluvium_writer_get(made.writer, values, &first, memory, sizeof memory, &len, ERROR));
     CHECK(same(bytes(memory, len), "0007"));
     OK(alluvium_writer_map_contains(made.writer, maps, &map, text("u2"), ERROR));
@@ -42,8 +76,13 @@ int main(int argc, char **argv) {
     OK(alluvium_bulk_begin(made.store, 1, &load, ERROR));
     alluvium_key elsewhere = {9, text("x"), NOTHING};
     OK(alluvium_bulk_put(load, values, &elsewhere, text("x"), ERROR));
+    int whole = seen.whole;
+    CHECK(seen.given_up == 0);
     OK(alluvium_bulk_abandon(load, ERROR));
+    /* Its segment will never be whole, and whoever has the beginning of it is told. */
+    CHECK(seen.whole == whole && seen.given_up == 1 && strcmp(seen.abandoned, seen.begun) == 0);
     IS(ALLUVIUM_NOT_FOUND, alluvium_writer_get(made.writer, values, &elsewhere, memory, sizeof memory, &len, ERROR));
     tear_down(&made);
+    CHECK(seen.whole == whole && seen.given_up == 1 && seen.released == 1);
     return 0;
 }

@@ -38,6 +38,10 @@ int main(int argc, char **argv) {
         CHECK(range.first == 64 * half && range.last == 64 * half + 63 && key_groups == 128);
         alluvium_writer writer;
         OK(alluvium_writer_open(store, range, &writer, ERROR));
+        alluvium_range held = {9, 9};
+        OK(alluvium_writer_range(writer, &held, ERROR));
+        CHECK(held.first == range.first && held.last == range.last);
+        IS(ALLUVIUM_NULL, alluvium_writer_range(writer, NULL, ERROR));
         uint16_t state = state_of(store, "values", ALLUVIUM_KIND_VALUE, NULL);
         for (uint32_t i = 0; i < KEYS; i++) {
             uint16_t group;

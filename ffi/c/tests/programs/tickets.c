@@ -17,6 +17,14 @@ static size_t pack(uint8_t *out, uint8_t operation, uint16_t state, const char *
     return 16 + key + len;
 }
 
+/* The same of a map's entry: its user key lies where a value would. */
+static size_t pack_entry(uint8_t *out, uint8_t operation, uint16_t state, const char *name, const char *user_key) {
+    size_t len = pack(out, operation, state, name, user_key);
+    put_u16(out + 10, (uint16_t)strlen(user_key));
+    put_u32(out + 12, 0);
+    return len;
+}
+
 static void done(void *context) { atomic_fetch_add((atomic_int *)context, 1); }
 
 /* Takes the answers in a buffer, and says how many. */
@@ -107,6 +115,28 @@ int main(int argc, char **argv) {
     CHECK(records == 1 && u32_at(rest.data) == 2 && u32_at(rest.data + 4) == ALLUVIUM_OK);
     rest = bytes(rest.data + 12, u32_at(rest.data + 8));
     CHECK(same(take_element(&rest), "a") && same(take_element(&rest), "bc") && rest.len == 0);
+    OK(alluvium_ticket_close(ticket, ERROR));
+
+    /* Entries of maps: one that is there, and one that isn't. */
+    uint16_t maps = state_of(made.store, "maps", ALLUVIUM_KIND_MAP, NULL);
+    alluvium_key map = by_hash("map");
+    OK(alluvium_writer_map_put(writer, maps, &map, text("605"), text("late"), ERROR));
+    len = pack_entry(batch, ALLUVIUM_OP_MAP_GET, maps, "map", "605");
+    len += pack_entry(batch + len, ALLUVIUM_OP_MAP_GET, maps, "map", "606");
+    OK(alluvium_writer_submit(writer, bytes(batch, len), &ticket, ERROR));
+    OK(alluvium_ticket_wait(ticket, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_ticket_poll(ticket, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &rest, &records));
+    CHECK(records == 2);
+    for (uint32_t answers = 0; answers != 3;) { /* in any order, each once */
+        uint32_t index = u32_at(rest.data), value_len = u32_at(rest.data + 8);
+        CHECK(index < 2 && (answers & (1U << index)) == 0);
+        answers |= 1U << index;
+        CHECK((int32_t)u32_at(rest.data + 4) == (index == 0 ? ALLUVIUM_OK : ALLUVIUM_NOT_FOUND));
+        CHECK(same(bytes(rest.data + 12, value_len), index == 0 ? "late" : ""));
+        rest = bytes(rest.data + 12 + value_len, rest.len - 12 - value_len);
+    }
+    CHECK(rest.len == 0);
     OK(alluvium_ticket_close(ticket, ERROR));
     OK(alluvium_writer_is_full(writer, &full, ERROR));
     CHECK(full == 0);
