@@ -1,10 +1,15 @@
 //! Events: handlers of the host's that change state for them, applied and logged by the engine.
 
-use crate::entry::{self, Outcome, answer, bytes, copied_bytes, copied_key, key, natives, state, value};
+use crate::entry::{
+    self, NOT_FOUND, Outcome, answer, bytes, copied_bytes, copied_key, flag, key, memory, natives, state, value,
+};
+use crate::lists::elements;
+use crate::maps::push;
 use crate::reader::list;
 use crate::store::StoreObject;
 use crate::wire::Request;
 use crate::writer::of;
+use alluvium::packed::HEADER_BYTES;
 use alluvium::{Applying, EventId, Handler, HandlerId, Key, KeyGroup, State};
 use alluvium_ffi::applying;
 use alluvium_ffi::copied::Room;
@@ -184,6 +189,24 @@ natives! {
         list(&found, into, capacity)
     }
 
+    /// Replaces a list; an empty one deletes it.
+    fn applyingPutList(id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, new: jlong, len: jint) {
+        let new = elements(bytes(new, len)?)?;
+        at(id, state_, (group, key_, key_len, ns_len, 0), |applying, state, key, _| applying.put_list(state, key, &new))?;
+        Ok(0)
+    }
+
+    /// Moves what a key holds in some namespaces to the key's own.
+    fn applyingMergeNamespaces(
+        id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, sources: jlong, len: jint,
+    ) {
+        let mut room = Room::new();
+        let sources = elements(copied_bytes(&mut room, sources, len)?)?;
+        let place = (group, key_, key_len, ns_len, 0);
+        at(id, state_, place, |applying, state, key, _| applying.merge_namespaces(state, key, &sources))?;
+        Ok(0)
+    }
+
     /// The value of an entry: its length, and itself if it fits.
     fn applyingMapGet(
         id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint, into: jlong, capacity: jint,
@@ -191,6 +214,29 @@ natives! {
         let place = (group, key_, key_len, ns_len, user_len);
         let found = at(id, state_, place, |applying, state, key, user_key| applying.map_get(state, key, user_key))?;
         value(found.as_deref(), into, capacity)
+    }
+
+    /// Whether there is an entry: 0 or 1.
+    fn applyingMapContains(id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, user_len: jint) {
+        let place = (group, key_, key_len, ns_len, user_len);
+        Ok(at(id, state_, place, |applying, state, key, user_key| applying.map_contains(state, key, user_key))?.into())
+    }
+
+    /// The first entry, which is taken out (1), if it fits in the memory, or not (0).
+    fn applyingMapFirst(
+        id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, pop: jint, into: jlong, capacity: jint,
+    ) {
+        let (pops, room) = (flag(pop)?, memory(into, capacity)?.len());
+        let found = at(id, state_, (group, key_, key_len, ns_len, 0), |applying, state, key, _| {
+            let found = applying.map_first(state, key)?;
+            let fits = |(user_key, value): &(Vec<u8>, Vec<u8>)| HEADER_BYTES + user_key.len() + value.len() <= room;
+            // What there is no room for stays. None is asked for as well, as who may not change anything is to be told.
+            if pops && found.as_ref().is_none_or(fits) { applying.map_pop_first(state, key) } else { Ok(found) }
+        })?;
+        let Some((user_key, value)) = found else { return Ok(NOT_FOUND) };
+        let mut out = Vec::new();
+        push(&mut out, &user_key, &value);
+        answer(out, into, capacity)
     }
 
     /// Puts an entry.
@@ -209,6 +255,16 @@ natives! {
         Ok(0)
     }
 
+    /// Deletes the entries of a map in a range.
+    fn applyingMapDeleteRange(
+        id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, range: jlong, len: jint,
+    ) {
+        let range = Request(bytes(range, len)?).map_range()?;
+        let place = (group, key_, key_len, ns_len, 0);
+        at(id, state_, place, |applying, state, key, _| applying.map_delete_range(state, key, &range))?;
+        Ok(0)
+    }
+
     /// Deletes the entries of a map.
     fn applyingMapClear(id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint) {
         at(id, state_, (group, key_, key_len, ns_len, 0), |applying, state, key, _| applying.map_clear(state, key))?;
@@ -223,7 +279,7 @@ natives! {
         applying::with(id as u64, |applying, key_groups| {
             let (key, range) = (request.key(key_groups)?, request.map_range()?);
             applying.map_scan(state(state_)?, key, &range, |user_key, value| {
-                crate::maps::push(&mut out, user_key, value);
+                push(&mut out, user_key, value);
                 ControlFlow::Continue(())
             })?;
             Ok(())

@@ -1,9 +1,9 @@
 //! A store that comes back: what is to be in memory first, and how far that is. Times are in ns.
 
-use crate::entry::{answer, copied_bytes, natives};
+use crate::entry::{Outcome, answer, copied_bytes, natives};
 use crate::store::StoreObject;
 use crate::wire::{Request, Response};
-use alluvium::{RecoveryStage, WarmPart, WarmUp};
+use alluvium::{RecoveryStage, WarmPart, WarmUp, Warming};
 use alluvium_ffi::Misuse;
 use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle};
@@ -31,16 +31,29 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(jlong::MAX as u64, |ns| ns.min(jlong::MAX as u64))
 }
 
+/// Has what a batch reads brought into memory, and tells of it. Until then the store stays open.
+fn warm(store: jlong, address: jlong, len: jint, told: impl FnOnce(&Warming) -> jlong) -> Outcome {
+    let object = handles::get::<StoreObject>(store as Handle)?;
+    // A copy, as of every batch.
+    let mut room = Room::new();
+    let operations = packed::decode(copied_bytes(&mut room, address, len)?)?;
+    let ranges = packed::ranges(&operations);
+    let batch = packed::batch(&operations, &ranges, object.store.key_groups())?;
+    Ok(told(&object.store.warm(&batch)?))
+}
+
 natives! {
     /// Has what a batch reads brought into memory; how many of its reads were taken up.
     fn storeWarm(store: jlong, address: jlong, len: jint) {
-        let object = handles::get::<StoreObject>(store as Handle)?;
-        // A copy, as of every batch.
-        let mut room = Room::new();
-        let operations = packed::decode(copied_bytes(&mut room, address, len)?)?;
-        let ranges = packed::ranges(&operations);
-        let batch = packed::batch(&operations, &ranges, object.store.key_groups())?;
-        Ok(object.store.warm(&batch)?.keys() as jlong)
+        warm(store, address, len, |warming| warming.keys() as jlong)
+    }
+
+    /// The same, and waits until all that were taken up were seen to; how many were brought.
+    fn storeAwaitWarm(store: jlong, address: jlong, len: jint) {
+        warm(store, address, len, |warming| {
+            warming.wait();
+            warming.brought() as jlong
+        })
     }
 
     /// How far a store is with coming back: the stage, thousandths that are done, and then as `io.alluvium.Recovery` reads it; -1 for a rest of

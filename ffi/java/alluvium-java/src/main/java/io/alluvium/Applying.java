@@ -1,6 +1,7 @@
 package io.alluvium;
 
 import java.util.List;
+import java.util.function.UnaryOperator;
 
 /**
  * The state as a {@link Handler}, {@link Compensation} or {@link Invariant} sees it: that of its event's key group. Good on the thread of that, until it returns. Keys of other key
@@ -68,6 +69,16 @@ public final class Applying {
         add(PUT, state, key, value);
     }
 
+    /** Reads a value and puts what {@code change} makes of it: null stands for none, before and after. For value states. */
+    public void update(State state, Key key, UnaryOperator<byte[]> change) {
+        byte[] changed = change.apply(get(state, key));
+        if (changed == null) {
+            delete(state, key);
+        } else {
+            put(state, key, changed);
+        }
+    }
+
     /** Appends an element to a list. */
     public void append(State state, Key key, byte[] element) {
         add(APPEND, state, key, element);
@@ -113,6 +124,34 @@ public final class Applying {
         return Packing.elements(scratch.answered(result) ? scratch.takeAll() : new byte[0]);
     }
 
+    private Memory packed(List<byte[]> parts) {
+        scratch.end = 0;
+        return scratch.putAll(parts).in;
+    }
+
+    /** Replaces a list; an empty one deletes it. */
+    public void putList(State state, Key key, List<byte[]> elements) {
+        Memory keys = key.memory();
+        Memory in = packed(elements);
+        Failures.check(Native.applyingPutList(
+                id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), in.address, scratch.end));
+        keys.keep();
+        in.keep();
+    }
+
+    /**
+     * Moves what a key holds in some namespaces to {@code key}'s own: lists are appended to its list, values merged into its value. For list
+     * and merging states.
+     */
+    public void mergeNamespaces(State state, Key key, List<byte[]> sources) {
+        Memory keys = key.memory();
+        Memory in = packed(sources);
+        Failures.check(Native.applyingMergeNamespaces(
+                id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), in.address, scratch.end));
+        keys.keep();
+        in.keep();
+    }
+
     /** The value of a map's entry; null where there is none. */
     public byte[] mapGet(State state, Key key, byte[] userKey) {
         while (true) {
@@ -126,6 +165,40 @@ public final class Applying {
                 return len < 0 ? null : out.bytes(0, len);
             }
             scratch.out = out.grown(0, len);
+        }
+    }
+
+    /** Whether a map has an entry. */
+    public boolean mapContains(State state, Key key, byte[] userKey) {
+        Memory keys = key.withUserKey(userKey);
+        long result = Native.applyingMapContains(
+                id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length));
+        keys.keep();
+        return Failures.check(result) != 0;
+    }
+
+    /** The entry of a map with the smallest user key; null where there is none. */
+    public Entry mapFirst(State state, Key key) {
+        return first(state, key, false);
+    }
+
+    /** Takes the entry with the smallest user key out of a map; null where there is none. */
+    public Entry mapPopFirst(State state, Key key) {
+        return first(state, key, true);
+    }
+
+    private Entry first(State state, Key key, boolean pop) {
+        while (true) {
+            Memory keys = key.memory();
+            long result = Native.applyingMapFirst(
+                    id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), pop ? 1 : 0,
+                    scratch.out.address, scratch.out.capacity);
+            keys.keep();
+            if (!pop || result <= scratch.out.capacity) {
+                return scratch.answered(result) ? Packing.entries(scratch.takeAll()).get(0) : null;
+            }
+            // It is still there: nothing is taken out that there is no room for.
+            scratch.out = scratch.out.grown(0, result);
         }
     }
 
@@ -146,6 +219,18 @@ public final class Applying {
         Failures.check(Native.applyingMapDelete(
                 id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length)));
         keys.keep();
+    }
+
+    /** Deletes the entries of a map in a range, whatever its direction, without going through them. */
+    public void mapDeleteRange(State state, Key key, MapRange range) {
+        Memory keys = key.memory();
+        scratch.end = 0;
+        range.write(scratch);
+        Memory in = scratch.in;
+        Failures.check(Native.applyingMapDeleteRange(
+                id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), in.address, scratch.end));
+        keys.keep();
+        in.keep();
     }
 
     /** Deletes the entries of a map. */

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 8;
+    static final int INTERFACE_VERSION = 9;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -60,6 +60,8 @@ final class Native {
     static native long storeCompact(long store);
 
     static native long storeWarm(long store, long address, int len);
+
+    static native long storeAwaitWarm(long store, long address, int len);
 
     static native long storeRecovery(long store, long into, int capacity);
 
@@ -259,14 +261,29 @@ final class Native {
     static native long applyingList(
             long applying, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
 
+    static native long applyingPutList(
+            long applying, int state, int group, long key, int keyLen, int nsLen, long list, int len);
+
+    static native long applyingMergeNamespaces(
+            long applying, int state, int group, long key, int keyLen, int nsLen, long sources, int len);
+
     static native long applyingMapGet(
             long applying, int state, int group, long key, int keyLen, int nsLen, int userLen, long into, int capacity);
+
+    static native long applyingMapContains(
+            long applying, int state, int group, long key, int keyLen, int nsLen, int userLen);
+
+    static native long applyingMapFirst(
+            long applying, int state, int group, long key, int keyLen, int nsLen, int pop, long into, int capacity);
 
     static native long applyingMapPut(
             long applying, int state, int group, long key, int keyLen, int nsLen, int userLen, long value, int len);
 
     static native long applyingMapDelete(
             long applying, int state, int group, long key, int keyLen, int nsLen, int userLen);
+
+    static native long applyingMapDeleteRange(
+            long applying, int state, int group, long key, int keyLen, int nsLen, long range, int len);
 
     static native long applyingMapClear(long applying, int state, int group, long key, int keyLen, int nsLen);
 

@@ -121,20 +121,35 @@ abstract class PointView extends NativeObject {
     public byte[] mapGet(State state, Key key, byte[] userKey) {
         Calls calls = take();
         try {
-            Memory keys = key.withUserKey(userKey);
-            while (true) {
-                Memory out = calls.scratch.out;
-                int len = Writer.length(mapGet(
-                        state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length),
-                        out.address, out.capacity));
-                keys.keep();
-                if (len <= out.capacity) {
-                    return len < 0 ? null : out.bytes(0, len);
-                }
-                calls.scratch.out = out.grown(0, len);
-            }
+            int len = findEntry(calls.scratch, state, key, userKey, Integer.MAX_VALUE);
+            return len < 0 ? null : calls.scratch.out.bytes(0, len);
         } finally {
             idle.set(calls);
+        }
+    }
+
+    /** The value of a map's entry, into an array: its length, or -1. Where the length is greater than the array's, nothing is copied. */
+    public int mapGet(State state, Key key, byte[] userKey, byte[] into) {
+        Calls calls = take();
+        try {
+            return copied(calls.scratch, findEntry(calls.scratch, state, key, userKey, into.length), into);
+        } finally {
+            idle.set(calls);
+        }
+    }
+
+    private int findEntry(Scratch scratch, State state, Key key, byte[] userKey, int max) {
+        Memory keys = key.withUserKey(userKey);
+        while (true) {
+            Memory out = scratch.out;
+            int len = Writer.length(mapGet(
+                    state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length),
+                    out.address, out.capacity));
+            keys.keep();
+            if (len <= out.capacity || len > max) {
+                return len;
+            }
+            scratch.out = out.grown(0, len);
         }
     }
 }

@@ -467,6 +467,19 @@ public final class Store extends NativeObject {
     }
 
     /**
+     * As {@link #warm}, and waits until all that were taken up were seen to. Until then the store can't be closed ({@link Status#IN_USE}). Who goes on
+     * meanwhile gives this to a thread of his own, for a future as well.
+     *
+     * @return how many were brought into memory: the others are there already, or have nothing on disk
+     */
+    public long awaitWarm(Batch batch) {
+        Memory memory = batch.memory(this);
+        long brought = Failures.check(Native.storeAwaitWarm(handle(), memory.address, batch.bytes(memory)));
+        memory.keep();
+        return brought;
+    }
+
+    /**
      * How far the store is with coming back since it was opened: with replaying the changelog and with warming up ({@link
      * StoreOptions#warmUp}). It serves all the while.
      */

@@ -1,7 +1,6 @@
 package io.alluvium;
 
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
 
@@ -19,7 +18,7 @@ import java.util.function.UnaryOperator;
  * checks that, and a wrong one crashes the process. The namespace lies directly behind the key. A {@code group} of -1 is that of the
  * key's hash.
  */
-public final class Writer extends EventsObject {
+public final class Writer extends PoppingObject {
     // Operations on many keys, with their numbers in packed batches.
     private static final int PUT = 0;
     private static final int DELETE = 1;
@@ -29,8 +28,6 @@ public final class Writer extends EventsObject {
     private static final int LAST = 1;
     private static final int POP_FIRST = 2;
     private static final int NONE = -1;
-    /** What is popped is taken out so much at a time. */
-    private static final int POP_BYTES = 1 << 20;
 
     private final Key own = new Key();
     private final Cursor.View view = new Cursor.View(this::fetch);
@@ -555,50 +552,6 @@ public final class Writer extends EventsObject {
         } finally {
             leave(locked);
         }
-    }
-
-    /**
-     * Takes all entries with user keys below {@code below} out of a map, in order: the timers that are due. Where it fails after it took
-     * some out, it returns those, and the next call fails.
-     */
-    public List<Entry> mapPopBelow(State state, Key key, byte[] below) {
-        List<Entry> due = new ArrayList<>();
-        boolean locked = enter();
-        try {
-            boolean more = popBelow(state, key, below, due);
-            if (more) {
-                scratch.widen(POP_BYTES);
-            }
-            while (more) {
-                more = popBelow(state, key, below, due);
-            }
-        } catch (AlluviumException | OutOfMemoryError failed) {
-            if (due.isEmpty()) {
-                throw failed;
-            }
-        } finally {
-            leave(locked);
-        }
-        return due;
-    }
-
-    /** Takes out as much as this writer's memory has room for: what is out of the map while there is none would be lost. Says whether there is more. */
-    private boolean popBelow(State state, Key key, byte[] below, List<Entry> due) {
-        Memory keys = key.withUserKey(below);
-        Memory out = scratch.out;
-        long result = Failures.check(Native.writerMapPopBelow(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                keys.part(below.length), out.address, out.capacity));
-        keys.keep();
-        boolean more = (result & 1) != 0;
-        long len = result >>> 1;
-        if (len > out.capacity) {
-            // The first one alone, which is still there.
-            scratch.out = out.grown(0, len);
-            return true;
-        }
-        due.addAll(Packing.entries(out.bytes(0, (int) len)));
-        return more;
     }
 
     // Many keys a call.

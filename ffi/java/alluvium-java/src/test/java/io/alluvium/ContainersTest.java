@@ -105,6 +105,15 @@ class ContainersTest {
         assertEquals("a1", text(writer.mapFirst(maps, key).userKey()));
         assertEquals("vc3", text(writer.mapLast(maps, key).value()));
         try (Reader reader = fixture.store.reader(); Snapshot snapshot = fixture.store.snapshot()) {
+            for (PointView view : List.of(reader, snapshot)) {
+                byte[] room = new byte[4];
+                assertEquals(3, view.mapGet(maps, key, bytes("b2"), room));
+                assertArrayEquals(new byte[] {'v', 'b', '2', 0}, room);
+                assertEquals(3, view.mapGet(maps, key, bytes("b2"), into));
+                assertArrayEquals(new byte[2], into);
+                assertEquals(-1, view.mapGet(maps, key, bytes("zz"), room));
+                assertEquals('v', room[0]);
+            }
             writer.mapDelete(maps, key, bytes("b1"));
             assertNull(reader.mapGet(maps, key, bytes("b1")));
             assertEquals("vb1", text(snapshot.mapGet(maps, key, bytes("b1"))));
@@ -132,6 +141,44 @@ class ContainersTest {
         writer.mapExpire(maps, key, 5);
         assertEquals("t5", text(writer.mapPopFirst(maps, key).value()));
         assertNull(writer.mapPopFirst(maps, key));
+    }
+
+    private static List<Long> times(List<Entry> entries) {
+        return entries.stream().map(entry -> ByteBuffer.wrap(entry.userKey()).getLong()).collect(Collectors.toList());
+    }
+
+    /** By threes, as an entry of 8 and 10 bytes counts 30; one that has more than there is room for comes alone. */
+    @Test
+    void timersPopPieceByPiece() {
+        byte[] below = ByteBuffer.allocate(8).putLong(8).array();
+        for (long time = 1; time <= 9; time++) {
+            writer.mapPut(maps, key, ByteBuffer.allocate(8).putLong(time).array(), new byte[time == 7 ? 5_000 : 10]);
+        }
+        assertEquals(List.of(1L, 2L, 3L), times(writer.mapPopBelow(maps, key, below, 119)));
+        assertEquals(List.of(4L), times(writer.mapPopBelow(maps, key, below, 0)));
+        assertEquals(List.of(5L, 6L), times(writer.mapPopBelow(maps, key, below, 1_000)));
+        List<Entry> large = writer.mapPopBelow(maps, key, below, 1_000);
+        assertEquals(List.of(7L), times(large));
+        assertEquals(5_000, large.get(0).value().length);
+        assertEquals(List.of(), writer.mapPopBelow(maps, key, below, 1_000));
+        assertEquals(Status.ARGUMENT, assertThrows(
+                AlluviumException.class, () -> writer.mapPopBelow(maps, key, below, -1)).status());
+        byte[] all = ByteBuffer.allocate(8).putLong(Long.MAX_VALUE).array();
+        assertEquals(List.of(8L, 9L), times(writer.mapPopBelow(maps, key, all, Integer.MAX_VALUE)));
+        assertTrue(writer.mapIsEmpty(maps, key));
+
+        // More than a MiB is never out at once.
+        for (long time = 1; time <= 30; time++) {
+            writer.mapPut(maps, key, ByteBuffer.allocate(8).putLong(time).array(), new byte[100_000]);
+        }
+        List<Long> popped = new ArrayList<>();
+        for (int piece = 0; piece < 3; piece++) {
+            List<Entry> due = writer.mapPopBelow(maps, key, all, Integer.MAX_VALUE);
+            assertEquals(10, due.size());
+            popped.addAll(times(due));
+        }
+        assertEquals(java.util.stream.LongStream.rangeClosed(1, 30).boxed().collect(Collectors.toList()), popped);
+        assertTrue(writer.mapIsEmpty(maps, key));
     }
 
     @Test

@@ -127,6 +127,101 @@ class EventsTest {
         }
     }
 
+    private static List<String> texts(List<byte[]> all) {
+        return all.stream().map(Fixture::text).collect(Collectors.toList());
+    }
+
+    /** Does everything to lists and maps that changes more than one thing, and says what it found. */
+    private void sweep(byte[] event, Applying applying) {
+        Key own = key("JFK");
+        Key from = key("JFK").namespace(bytes("from"));
+        applying.putList(lists, own, List.of(bytes("a"), bytes(""), event));
+        assertEquals(List.of("a", "", text(event)), texts(applying.list(lists, own)));
+        applying.putList(lists, from, List.of(bytes("moved")));
+        applying.mergeNamespaces(lists, own, List.of(bytes("from"), bytes("none")));
+        assertEquals(List.of("a", "", text(event), "moved"), texts(applying.list(lists, own)));
+        assertEquals(List.of(), applying.list(lists, from));
+        applying.putList(lists, key("SEA"), List.of(event));
+        applying.putList(lists, key("SEA"), List.of());
+
+        assertNull(applying.mapFirst(maps, own));
+        assertNull(applying.mapPopFirst(maps, own));
+        assertFalse(applying.mapContains(maps, own, bytes("a")));
+        for (String userKey : new String[] {"d", "a", "c", "b", "e"}) {
+            applying.mapPut(maps, own, bytes(userKey), new byte[userKey.equals("b") ? 5_000 : 10]);
+        }
+        assertTrue(applying.mapContains(maps, own, bytes("a")));
+        assertEquals("a", text(applying.mapFirst(maps, own).userKey()));
+        assertEquals("a", text(applying.mapPopFirst(maps, own).userKey()));
+        // More than there was room for at first, which stays until there is.
+        assertEquals(5_000, applying.mapPopFirst(maps, own).value().length);
+        assertFalse(applying.mapContains(maps, own, bytes("b")));
+        applying.mapDeleteRange(maps, own, MapRange.all().from(bytes("d")).below(bytes("e")));
+        assertEquals(2, applying.entries(maps, own, MapRange.all()).size());
+
+        applying.update(counts, own, old -> bytes((old == null ? "" : text(old)) + "+"));
+        applying.update(counts, key("SEA"), old -> event);
+        applying.update(counts, key("SEA"), old -> null);
+        assertNull(applying.get(counts, key("SEA")));
+        assertThrowsStatus(Status.OUTSIDE_RANGE, () -> applying.mapPopFirst(maps, Key.of(bytes("k")).group(4)));
+        assertThrowsStatus(Status.STATE, () -> applying.putList(maps, own, List.of(event)));
+        assertThrowsStatus(Status.STATE, () -> applying.mapDeleteRange(lists, own, MapRange.all()));
+        calls++;
+    }
+
+    private void isSwept(Writer writer, String event, String count) {
+        assertEquals(List.of("a", "", event, "moved"), texts(writer.list(lists, key("JFK"))));
+        assertEquals(List.of(), writer.list(lists, key("SEA")));
+        assertEquals("c", text(writer.mapFirst(maps, key("JFK")).userKey()));
+        assertEquals("e", text(writer.mapLast(maps, key("JFK")).userKey()));
+        assertEquals(count, text(writer.get(counts, key("JFK"))));
+        assertNull(writer.get(counts, key("SEA")));
+    }
+
+    @Test
+    void whatHandlersDoToMuchAtOnceIsDoneAgainAfterARestart() {
+        register();
+        HandlerId sweeps = fixture.store.handler("sweeps", 1, this::sweep);
+        try (Writer writer = fixture.store.writer()) {
+            writer.applyEventOnce(sweeps, GROUP, EventId.of(1, 1), bytes("first"));
+            isSwept(writer, "first", "+");
+            writer.mapClear(maps, key("JFK"));
+            writer.applyEvent(sweeps, GROUP, bytes("second"));
+            isSwept(writer, "second", "++");
+            writer.commit(new Commit());
+        }
+        fixture.reopen(options);
+        register();
+        fixture.store.handler("sweeps", 1, this::sweep);
+        calls = 0;
+        try (Writer writer = fixture.store.writer()) {
+            isSwept(writer, "second", "++");
+        }
+    }
+
+    /** Who only looks is refused to take anything out, also where there is nothing. */
+    @Test
+    void whoLooksAfterAnEventTakesNothingOut() {
+        register();
+        HandlerId nothing = fixture.store.handler("nothing", 1, (event, applying) -> {});
+        fixture.store.watch((event, applying) -> {
+            assertNull(applying.mapFirst(maps, key("JFK")));
+            assertFalse(applying.mapContains(maps, key("JFK"), event));
+            assertThrowsStatus(Status.OPTIONS, () -> applying.mapPopFirst(maps, key("JFK")));
+            assertThrowsStatus(Status.OPTIONS, () -> applying.putList(lists, key("JFK"), List.of(event)));
+            assertThrowsStatus(Status.OPTIONS, () -> applying.mergeNamespaces(lists, key("JFK"), List.of(event)));
+            assertThrowsStatus(Status.OPTIONS, () -> applying.mapDeleteRange(maps, key("JFK"), MapRange.all()));
+            assertThrowsStatus(Status.OPTIONS, () -> applying.update(counts, key("JFK"), old -> event));
+            calls++;
+            return true;
+        });
+        try (Writer writer = fixture.store.writer()) {
+            assertTrue(writer.applyEventOnce(nothing, GROUP, EventId.of(1, 1), bytes("event")));
+            assertEquals(1, calls);
+            assertEquals(List.of(), fixture.store.fired());
+        }
+    }
+
     private HandlerId note(int version) {
         lists = fixture.store.state(StateOptions.list("lists").logMode(LogMode.EVENT).traced());
         return fixture.store.handler(

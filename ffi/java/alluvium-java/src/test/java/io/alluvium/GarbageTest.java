@@ -4,11 +4,15 @@ import static io.alluvium.Fixture.bytes;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 
 /** Calls that are not to allocate on Java's heap don't. */
 class GarbageTest {
     private static final int TIMES = 50_000;
+    private static final int ENTRIES = 20_000;
 
     private static long allocated() {
         com.sun.management.ThreadMXBean threads =
@@ -18,13 +22,38 @@ class GarbageTest {
 
     /** How many bytes a call allocates, once the compiler has seen it often; the least of some tries, as compilers come late. */
     private static long bytesOf(Runnable call) {
+        return bytesOf(TIMES, call);
+    }
+
+    private static long bytesOf(int times, Runnable call) {
         long least = Long.MAX_VALUE;
         for (int tries = 0; tries < 8; tries++) {
             long before = allocated();
-            for (int time = 0; time < TIMES; time++) {
+            for (int time = 0; time < times; time++) {
                 call.run();
             }
-            least = Math.min(least, (allocated() - before) / TIMES);
+            least = Math.min(least, (allocated() - before) / times);
+        }
+        return least;
+    }
+
+    /** The same of a step of a walk, from the second one on, and a look at what it came to: in batches of 100. */
+    private static long bytesOfStep(Supplier<Cursor> open, Consumer<Cursor> look) {
+        long least = Long.MAX_VALUE;
+        for (int tries = 0; tries < 8; tries++) {
+            try (Cursor cursor = open.get()) {
+                cursor.setBatch(100, 1 << 20);
+                cursor.next();
+                look.accept(cursor);
+                int steps = 1;
+                long before = allocated();
+                while (cursor.next()) {
+                    look.accept(cursor);
+                    steps++;
+                }
+                least = Math.min(least, (allocated() - before) / steps);
+                assertEquals(ENTRIES, steps);
+            }
         }
         return least;
     }
@@ -60,6 +89,128 @@ class GarbageTest {
                 }), "a batch");
                 // What returns an array allocates that: the test can tell.
                 assertEquals(true, bytesOf(() -> writer.get(values, name)) >= 100, "a get of an array");
+            }
+        }
+    }
+
+    /** Of values that are there, of none, and of an array that is too short. */
+    private static void nothingIsAllocatedBy(PointView view, State values, State maps, int times) {
+        byte[] name = bytes("a key of 16 byte");
+        byte[] absent = bytes("another of its k");
+        byte[] into = new byte[100];
+        byte[] small = new byte[99];
+        Key key = Key.of(name).namespace(bytes("n"));
+        Key map = Key.of(name);
+        String what = "by a " + view.getClass().getSimpleName();
+        assertEquals(100, view.get(values, name, into), what);
+        assertEquals(100, view.mapGet(maps, map, name, into), what);
+        assertEquals(0, bytesOf(times, () -> view.get(values, name, into)), what);
+        assertEquals(0, bytesOf(times, () -> view.get(values, key, into)), what);
+        assertEquals(0, bytesOf(times, () -> view.get(values, absent, into)), what);
+        assertEquals(0, bytesOf(times, () -> view.get(values, name, small)), what);
+        assertEquals(0, bytesOf(times, () -> view.mapGet(maps, map, name, into)), what);
+        assertEquals(0, bytesOf(times, () -> view.mapGet(maps, map, absent, into)), what);
+        assertEquals(0, bytesOf(times, () -> view.mapGet(maps, map, name, small)), what);
+        assertEquals(true, bytesOf(times, () -> view.mapGet(maps, map, name)) >= 100, what);
+    }
+
+    @Test
+    void nothingIsAllocatedByReadersOfAnyMoment() {
+        StoreOptions options = new StoreOptions()
+                .durability(Durability.CHANGELOG)
+                .changelogFileBytes(1 << 20)
+                .historyCheckpoints(2);
+        try (Fixture fixture = new Fixture(options)) {
+            Store store = fixture.store;
+            State values = store.state(StateOptions.value("values"));
+            State maps = store.state(StateOptions.map("maps"));
+            byte[] name = bytes("a key of 16 byte");
+            try (Writer writer = store.writer()) {
+                writer.put(values, name, new byte[100]);
+                writer.put(values, Key.of(name).namespace(bytes("n")), new byte[100]);
+                writer.mapPut(maps, Key.of(name), name, new byte[100]);
+            }
+            fixture.checkpoint(1);
+            try (Writer writer = store.writer()) {
+                writer.put(values, bytes("later"), new byte[100]);
+            }
+            try (Reader reader = store.reader(); Snapshot snapshot = store.snapshot(); Snapshot then = store.asOf(1);
+                    Past past = store.asOfPosition(store.position())) {
+                nothingIsAllocatedBy(reader, values, maps, TIMES);
+                nothingIsAllocatedBy(snapshot, values, maps, 5_000);
+                nothingIsAllocatedBy(then, values, maps, 5_000);
+                // Each of its reads goes through the changelog.
+                nothingIsAllocatedBy(past, values, maps, 2_000);
+            }
+        }
+    }
+
+    @Test
+    void nothingIsAllocatedByBuffersAndAddresses() {
+        try (Fixture fixture = new Fixture(); Writer writer = fixture.store.writer()) {
+            State values = fixture.store.state(StateOptions.value("values"));
+            Key key = Key.of(bytes("a key of 16 byte"));
+            ByteBuffer value = ByteBuffer.allocate(100);
+            for (ByteBuffer into : new ByteBuffer[] {ByteBuffer.allocate(100), ByteBuffer.allocateDirect(100)}) {
+                writer.put(values, key, value);
+                assertEquals(100, writer.get(values, key, into));
+                assertEquals(0, bytesOf(() -> {
+                    into.clear();
+                    writer.get(values, key, into);
+                }), "a get into a buffer");
+                assertEquals(0, bytesOf(() -> writer.get(values, key, into)), "a get into one that is full");
+            }
+            Memory memory = Memory.allocate(256);
+            memory.copyIn(0, bytes("a key of 16 byte"), 0, 16);
+            assertEquals(100, writer.getAt(values, -1, memory.address, 16, 0, memory.address + 16, 100));
+            assertEquals(
+                    0, bytesOf(() -> writer.getAt(values, -1, memory.address, 16, 0, memory.address + 16, 100)), "a get at an address");
+            assertEquals(
+                    0, bytesOf(() -> writer.putAt(values, -1, memory.address, 16, 0, memory.address + 16, 100)), "a put at one");
+            memory.keep();
+        }
+    }
+
+    @Test
+    void nothingIsAllocatedByWalks() {
+        try (Fixture fixture = new Fixture()) {
+            Store store = fixture.store;
+            State values = store.state(StateOptions.value("values"));
+            State maps = store.state(StateOptions.map("maps"));
+            byte[] into = new byte[32];
+            Key map = Key.of(bytes("map"));
+            try (Writer writer = store.writer()) {
+                for (int number = 0; number < ENTRIES; number++) {
+                    byte[] name = ByteBuffer.allocate(16).putInt(number).array();
+                    writer.put(values, Key.of(name).namespace(bytes("n")), name);
+                    writer.mapPut(maps, map, name, name);
+                }
+                Consumer<Cursor> key = cursor -> {
+                    cursor.group();
+                    assertEquals(16, cursor.key(into));
+                };
+                Consumer<Cursor> pair = cursor -> {
+                    assertEquals(16, cursor.key(into));
+                    assertEquals(1, cursor.namespace(into));
+                };
+                Consumer<Cursor> entry = cursor -> {
+                    assertEquals(16, cursor.userKey(into));
+                    assertEquals(16, cursor.value(into));
+                };
+                KeyGroupRange all = store.range();
+                assertEquals(0, bytesOfStep(() -> writer.keys(values, all), key), "of keys");
+                assertEquals(0, bytesOfStep(() -> writer.keys(values, all, bytes("n")), key), "of keys in a namespace");
+                assertEquals(0, bytesOfStep(() -> writer.keysAndNamespaces(values, all), pair), "of pairs");
+                assertEquals(0, bytesOfStep(() -> writer.entries(maps, map, MapRange.all()), entry), "of entries");
+                assertEquals(0, bytesOfStep(() -> writer.entries(maps, map, MapRange.all().reversed()), entry), "downwards");
+                try (Reader reader = store.reader(); Snapshot snapshot = store.snapshot()) {
+                    for (ReadView view : new ReadView[] {reader, snapshot}) {
+                        assertEquals(0, bytesOfStep(() -> view.keys(values, all), key), "of keys");
+                        assertEquals(0, bytesOfStep(() -> view.keysAndNamespaces(values, all), pair), "of pairs");
+                        assertEquals(0, bytesOfStep(() -> view.entries(maps, map, MapRange.all()), entry), "of entries");
+                    }
+                }
+                assertEquals(true, bytesOfStep(() -> writer.keys(values, all), Cursor::key) >= 16, "an array is");
             }
         }
     }

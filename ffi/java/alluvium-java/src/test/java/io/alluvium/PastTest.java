@@ -81,6 +81,12 @@ class PastTest {
                 assertEquals("2", text(past.get(values, key("JFK"))));
                 assertEquals(2, past.list(lists, key("JFK")).size());
                 assertEquals("late", text(past.mapGet(maps, key("JFK"), bytes("605"))));
+                byte[] into = new byte[4];
+                assertEquals(4, past.mapGet(maps, key("JFK"), bytes("605"), into));
+                assertEquals("late", text(into));
+                assertEquals(7, past.mapGet(maps, key("JFK"), bytes("606"), into));
+                assertEquals("late", text(into));
+                assertEquals(-1, past.mapGet(maps, key("JFK"), bytes("607"), into));
                 assertEquals(List.of("605=late", "606=on time"), entries(past.entries(maps, key("JFK"), MapRange.all())));
                 assertEquals(List.of(), past.entries(maps, key("JAX"), MapRange.all()));
             }

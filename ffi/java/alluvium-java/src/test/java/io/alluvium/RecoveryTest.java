@@ -72,6 +72,30 @@ class RecoveryTest {
             Store other = fixture.store;
             fixture.reopen(new StoreOptions());
             assertThrows(AlluviumException.class, () -> fixture.store.warm(new Batch(other)));
+            assertThrows(AlluviumException.class, () -> fixture.store.awaitWarm(new Batch(other)));
+        }
+    }
+
+    @Test
+    void keysOfQueuedEventsAreWaitedFor() {
+        try (Fixture fixture = new Fixture()) {
+            fill(fixture);
+            fixture.reopen(new StoreOptions());
+            Store store = fixture.store;
+            State values = store.state(StateOptions.value("values"));
+            Batch batch = new Batch(store);
+            for (int i = 0; i < KEYS; i++) {
+                batch.get(values, Key.of(key(i)));
+            }
+            batch.get(values, Key.of(bytes("none of them")));
+            assertEquals(0, store.awaitWarm(batch), "nobody has a writer");
+            try (Writer writer = store.writer()) {
+                assertEquals(KEYS, store.awaitWarm(batch));
+                assertEquals(KEYS, store.recovery().broughtRecords());
+                assertEquals(0, store.awaitWarm(batch), "they are there");
+                assertEquals(0, store.awaitWarm(new Batch(store).put(values, Key.of(key(0)), value(0))), "none is read");
+                check(store, writer);
+            }
         }
     }
 
