@@ -8,7 +8,10 @@
 #![expect(unsafe_code, reason = "the end of a thread is heard of through a key of its own")]
 
 use crate::slot::UNHEARD;
-use libc::{c_void, pthread_key_create, pthread_key_delete, pthread_key_t, pthread_setspecific};
+use libc::{
+    c_void, pthread_create, pthread_join, pthread_key_create, pthread_key_delete, pthread_key_t, pthread_setspecific,
+    pthread_t,
+};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -196,9 +199,48 @@ pub fn callback<R>(call: impl FnOnce() -> R) -> R {
     })
 }
 
+/// Runs something on a thread of its own, and returns when that has ended: what it leaves to be done at the end of its thread is done then, and nothing of
+/// it is left to the calling one, as the standard library leaves something there for each thread that it starts. False where there is no thread to be had.
+pub fn run_apart(work: fn()) -> bool {
+    extern "C" fn run(work: *mut c_void) -> *mut c_void {
+        // SAFETY: `run_apart` has it, and waits.
+        let work = unsafe { *work.cast::<fn()>() };
+        drop(std::panic::catch_unwind(work));
+        std::ptr::null_mut()
+    }
+    let (mut thread, mut work): (pthread_t, fn()) = (0, work);
+    let at = (&raw mut work).cast();
+    // SAFETY: places for the thread and for what it runs, which are there until it has ended.
+    unsafe {
+        pthread_create(&raw mut thread, std::ptr::null(), run, at) == 0
+            && pthread_join(thread, std::ptr::null_mut()) == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_apart_is_over_with_all_that_it_left() {
+        static ENDED: AtomicU64 = AtomicU64::new(0);
+        struct Last;
+        impl Drop for Last {
+            fn drop(&mut self) {
+                ENDED.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        thread_local! {
+            static LAST: Last = const { Last };
+        }
+        fn work() {
+            LAST.with(|_| assert_eq!(ENDED.load(Ordering::Relaxed), 0));
+            assert!(!is_inside_callback(), "on purpose");
+        }
+        callback(|| assert!(run_apart(work), "there is a thread"));
+        assert_eq!(ENDED.load(Ordering::Relaxed), 1);
+        assert!(run_apart(|| assert!(is_inside_callback(), "on purpose")), "a panic is its thread's");
+    }
 
     #[test]
     fn threads_have_tokens_of_their_own_until_they_end() {

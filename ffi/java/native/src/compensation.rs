@@ -1,17 +1,16 @@
 //! Making up for an event by a function of the host's.
 
 use crate::entry::{self, Outcome, answer};
-use crate::events::NOT_CALLED;
 use crate::repair::{event, put_event, put_events, repaired};
+use crate::upcall::{HostCall, NOT_CALLED};
 use crate::wire::Response;
 use crate::writer::of;
 use alluvium::{Applying, BadEvent, Compensation, Dependents, EventId};
 use alluvium_ffi::Misuse;
 use alluvium_ffi::applying;
 use jni::objects::{JObject, JValue};
-use jni::refs::Weak;
 use jni::sys::{jint, jlong};
-use jni::{EnvUnowned, JavaVM, Outcome as EnvOutcome, jni_sig, jni_str};
+use jni::{EnvUnowned, Outcome as EnvOutcome, jni_sig, jni_str};
 
 /// What a failure of the function is told by.
 const NAME: &str = "the function that makes up for an event";
@@ -26,27 +25,18 @@ fn told(bad: &BadEvent<'_>) -> Vec<u8> {
     out.0
 }
 
-fn compensate(
-    vm: &JavaVM,
-    call: &Weak<JObject<'static>>,
-    (writer, known, id): (jlong, jint, EventId),
-    into: jlong,
-    capacity: jint,
-) -> Outcome {
+fn compensate(call: &HostCall, (writer, known, id): (jlong, jint, EventId), into: jlong, capacity: jint) -> Outcome {
     let mut object = of(writer)?;
     let key_groups = object.key_groups;
     let dependents = if known == 0 { Dependents::Refuse } else { Dependents::Known };
     let mut undo = |bad: &BadEvent<'_>, applying: &mut Applying<'_>| {
         applying::lend(NAME, applying, key_groups, |id| {
-            // Nothing is thrown through here, as of a handler.
-            let called = vm.attach_current_thread(|env| -> jni::errors::Result<jint> {
-                let Some(call) = call.upgrade_local(env)? else { return Ok(NOT_CALLED) };
+            call.run(NOT_CALLED, |env, call| {
                 let event = env.byte_array_from_slice(bad.event)?;
                 let told = env.byte_array_from_slice(&told(bad))?;
                 let arguments = [JValue::Object(&event), JValue::Object(&told), JValue::Long(id as jlong)];
-                env.call_method(&call, jni_str!("undo"), jni_sig!("([B[BJ)I"), &arguments)?.i()
-            });
-            called.unwrap_or(NOT_CALLED)
+                env.call_method(call, jni_str!("undo"), jni_sig!("([B[BJ)I"), &arguments)?.i()
+            })
         })
     };
     let done = object.writer.compensate(id, Compensation::User(&mut undo, dependents))?;
@@ -66,9 +56,9 @@ pub extern "system" fn writer_compensate<'local>(
     into: jlong,
     capacity: jint,
 ) -> jlong {
-    let found = env.with_env(|env| Ok::<_, jni::errors::Error>((env.get_java_vm()?, env.new_weak_ref(&call)?)));
+    let found = env.with_env(|env| HostCall::new(env, &call));
     entry::call(|| match found.into_outcome() {
-        EnvOutcome::Ok((vm, call)) => compensate(&vm, &call, (writer, known, event(source, offset)), into, capacity),
+        EnvOutcome::Ok(call) => compensate(&call, (writer, known, event(source, offset)), into, capacity),
         EnvOutcome::Err(_) | EnvOutcome::Panic(_) => {
             Err(Misuse::Argument("a function that can't be referred to").into())
         }

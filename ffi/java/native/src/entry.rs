@@ -255,3 +255,46 @@ pub fn flag(number: jint) -> Result<bool, Misuse> {
 pub fn count(number: jlong) -> Result<usize, Misuse> {
     usize::try_from(number).map_err(|_| Misuse::Argument("a number below 0"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alluvium_ffi::handles::Own;
+    use alluvium_ffi::{Kind, Status};
+
+    struct Desk(jlong);
+
+    // SAFETY: nothing else here is of this kind.
+    unsafe impl Object for Desk {
+        const KIND: Kind = Kind::Buffer;
+        type Mode = Own;
+    }
+
+    fn told() -> (Vec<u8>, String) {
+        FAILURE.with_borrow(|kept| (kept[..8].to_vec(), String::from_utf8_lossy(&kept[8..]).into_owned()))
+    }
+
+    /// Java gets a number and the words of the panic, and from then on nothing of the object but its end.
+    #[test]
+    fn a_panic_ends_at_the_border() {
+        const PANIC: jlong = Status::Panic.code() as jlong;
+        let Ok(desk) = handles::insert(Desk(1), 0) else { panic!("there is room") };
+        let outcome = call(|| {
+            let desk = handles::get::<Desk>(desk)?;
+            assert_eq!(desk.0, 2, "on purpose");
+            Ok(desk.0)
+        });
+        assert_eq!(outcome, PANIC);
+        let (numbers, words) = told();
+        assert_eq!(numbers, [Status::Panic.code().to_le_bytes(), 3_i32.to_le_bytes()].concat());
+        assert!(words.starts_with("a bug of the engine: ") && words.contains("on purpose"), "{words}");
+        assert_eq!(call(|| Ok(handles::get::<Desk>(desk)?.0)), PANIC);
+        assert_eq!(told().1, "a call panicked while it used the object; it can only be closed");
+        let close = || -> Outcome {
+            handles::remove::<Desk>(desk)?;
+            Ok(0)
+        };
+        assert_eq!(call(close), 0);
+        assert_eq!(call(close), jlong::from(Status::Handle.code()));
+    }
+}

@@ -7,6 +7,7 @@ use crate::lists::elements;
 use crate::maps::push;
 use crate::reader::list;
 use crate::store::StoreObject;
+use crate::upcall::{HostCall, NOT_CALLED};
 use crate::wire::Request;
 use crate::writer::of;
 use alluvium::packed::HEADER_BYTES;
@@ -16,20 +17,15 @@ use alluvium_ffi::copied::Room;
 use alluvium_ffi::handles::{self, Handle};
 use alluvium_ffi::{Failure, Misuse};
 use jni::objects::{JObject, JValue};
-use jni::refs::Weak;
 use jni::sys::{jint, jlong};
-use jni::{EnvUnowned, JavaVM, Outcome as EnvOutcome, jni_sig, jni_str};
+use jni::{EnvUnowned, Outcome as EnvOutcome, jni_sig, jni_str};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// What Java's side comes to where it could not be called.
-pub(crate) const NOT_CALLED: i32 = 2;
-
-/// A host's handler. Java's store keeps the object that is called: were it this one, no forgotten store would ever be found unreachable.
+/// A host's handler. Java's store keeps the object that is called.
 struct HostHandler {
-    vm: JavaVM,
-    call: Weak<JObject<'static>>,
+    call: HostCall,
     name: String,
     version: u32,
     key_groups: u32,
@@ -52,24 +48,21 @@ impl Handler for HostHandler {
 
     fn apply(&self, event: &[u8], applying: &mut Applying<'_>) -> alluvium::Result<()> {
         applying::lend(&self.name, applying, self.key_groups, |id| {
-            // Nothing is thrown through here: Java's side catches what its handler throws, and this what that throws.
-            let called = self.vm.attach_current_thread(|env| -> jni::errors::Result<jint> {
-                let Some(call) = self.call.upgrade_local(env)? else { return Ok(NOT_CALLED) };
+            self.call.run(NOT_CALLED, |env, call| {
                 let event = env.byte_array_from_slice(event)?;
                 let arguments = [JValue::Object(&event), JValue::Long(id as jlong)];
-                env.call_method(&call, jni_str!("apply"), jni_sig!("([BJ)I"), &arguments)?.i()
-            });
-            called.unwrap_or(NOT_CALLED)
+                env.call_method(call, jni_str!("apply"), jni_sig!("([BJ)I"), &arguments)?.i()
+            })
         })
     }
 }
 
-fn register(vm: JavaVM, call: Weak<JObject<'static>>, store: jlong, address: jlong, len: jint) -> Outcome {
+fn register(call: HostCall, store: jlong, address: jlong, len: jint) -> Outcome {
     let mut request = Request(bytes(address, len)?);
     let (name, version) = (request.text()?.to_owned(), request.int()? as u32);
     let object = handles::get::<StoreObject>(store as Handle)?;
     let key_groups = object.store.key_groups();
-    let handler = HostHandler { vm, call, name, version, key_groups };
+    let handler = HostHandler { call, name, version, key_groups };
     Ok(object.store.handler(Arc::new(handler))?.number().into())
 }
 
@@ -83,9 +76,9 @@ pub extern "system" fn store_handler<'local>(
     address: jlong,
     len: jint,
 ) -> jlong {
-    let found = env.with_env(|env| Ok::<_, jni::errors::Error>((env.get_java_vm()?, env.new_weak_ref(&handler)?)));
+    let found = env.with_env(|env| HostCall::new(env, &handler));
     entry::call(|| match found.into_outcome() {
-        EnvOutcome::Ok((vm, call)) => register(vm, call, store, address, len),
+        EnvOutcome::Ok(call) => register(call, store, address, len),
         EnvOutcome::Err(_) | EnvOutcome::Panic(_) => {
             Err(Misuse::Argument("a handler that can't be referred to").into())
         }

@@ -1,10 +1,11 @@
 //! The native part of Alluvium's Java binding: the functions that the class `io.alluvium.Native` declares. `docs/java.md` is the
 //! guide of the whole.
 //!
-//! Nothing here touches an object of the Java virtual machine but [`library`]'s look for a direct buffer's address: arguments are
-//! numbers, and bytes lie at addresses of direct buffers, which Java holds for as long as the call. So no call allocates on the Java
-//! heap or waits for its collector, and no thread of the engine ever attaches. What a call came to is a number: an answer (0 and
-//! above), `NOT_FOUND`, `PENDING`, or a status below 0, whose words `entry` keeps until Java asks for them.
+//! Two things here touch an object of the Java virtual machine: [`library`]'s look for a direct buffer's address, and functions of the host's, which
+//! `upcall` refers to and calls ([`events`], [`triggers`], [`compensation`]). Else arguments are numbers, and bytes lie at addresses of direct buffers,
+//! which Java holds for as long as the call. So no call allocates on the Java heap or waits for its collector but for such a function, which is called inside
+//! a call of the host's, on its thread; and no thread of the engine ever attaches. What a call came to is a number: an answer (0 and above), `NOT_FOUND`,
+//! `PENDING`, or a status below 0, whose words `entry` keeps until Java asks for them.
 //!
 //! The contract of every function is the same, so it is written down once: an address that isn't 0 has as many bytes as the length
 //! beside it says, and nobody frees them during the call. `io.alluvium` sees to that for its own memory; its users do where they pass
@@ -15,6 +16,7 @@
 #![expect(non_snake_case, reason = "names as Java has them")]
 
 mod entry;
+mod upcall;
 mod wire;
 
 pub mod batches;

@@ -12,9 +12,10 @@ use crate::past::PastObject;
 use crate::reader::{ReaderObject, SnapshotObject};
 use crate::store::StoreObject;
 use crate::ticket::TicketObject;
+use crate::upcall;
 use crate::writer::WriterObject;
 use alluvium_ffi::handles::{self, Handle};
-use alluvium_ffi::{Kind, Misuse, Object};
+use alluvium_ffi::{Kind, Misuse, Object, threads};
 use jni::objects::JByteBuffer;
 use jni::sys::{JNI_VERSION_1_8, JavaVM, jint, jlong};
 use jni::{EnvUnowned, Outcome as EnvOutcome};
@@ -23,7 +24,7 @@ use std::ffi::c_void;
 /// Goes up whenever a native's arguments or answers change: a library of another version is refused.
 pub const INTERFACE_VERSION: jlong = 9;
 
-/// Where a direct buffer's memory begins; 0 where it is none. The only native that touches an object of Java's.
+/// Where a direct buffer's memory begins; 0 where it is none.
 #[unsafe(export_name = "Java_io_alluvium_Native_address")]
 pub extern "system" fn address<'local>(
     mut env: EnvUnowned<'local>,
@@ -89,12 +90,18 @@ fn close_object(kind: jint, handle: Handle) -> Outcome {
     match kind {
         kind if kind == Kind::Engine as jint => {
             let (engine, _parent) = handles::remove::<EngineObject>(handle)?.into_parts();
-            engine.close()
+            let closed = engine.close();
+            // Its threads have ended: there is no more to come.
+            upcall::let_go();
+            closed
         }
         kind if kind == Kind::Store as jint => {
             // The engine isn't closed meanwhile.
             let (store, _parent) = handles::remove::<StoreObject>(handle)?.into_parts();
-            store.close()
+            let closed = store.close();
+            // Of stores that were closed before.
+            upcall::let_go();
+            closed
         }
         kind if kind == Kind::Share as jint => removed::<ShareObject>(handle),
         kind if kind == Kind::Writer as jint => removed::<WriterObject>(handle),
@@ -124,7 +131,16 @@ pub extern "system" fn JNI_OnLoad(_vm: *mut JavaVM, _reserved: *mut c_void) -> j
 #[unsafe(no_mangle)]
 pub extern "system" fn JNI_OnUnload(_vm: *mut JavaVM, _reserved: *mut c_void) {
     entry::call(|| {
-        // SAFETY: natives are called by classes of the loader alone, which is unreachable, and so is every object of theirs.
-        Ok(unsafe { handles::drop_all() } as jlong)
+        // Not on this thread, which lives on: the system keeps a library as long as something of it is left to be done at a thread's end.
+        if !threads::run_apart(drop_all) {
+            drop_all();
+        }
+        upcall::let_go();
+        Ok(0)
     });
+}
+
+fn drop_all() {
+    // SAFETY: natives are called by classes of the loader alone, which is unreachable, and so is every object of theirs.
+    unsafe { handles::drop_all() };
 }

@@ -1,18 +1,17 @@
 //! Triggers: what a host is told of, its own conditions among them.
 
 use crate::entry::{self, Outcome, answer, count, natives};
-use crate::events::NOT_CALLED;
 use crate::repair::{event, put_event};
 use crate::store::StoreObject;
+use crate::upcall::HostCall;
 use crate::wire::Response;
 use alluvium::{Applying, Invariant, Trigger, TriggerId};
 use alluvium_ffi::applying;
 use alluvium_ffi::handles::{self, Handle};
 use alluvium_ffi::{Failure, Misuse};
 use jni::objects::{JObject, JValue};
-use jni::refs::Weak;
 use jni::sys::{jint, jlong};
-use jni::{EnvUnowned, JavaVM, Outcome as EnvOutcome, jni_sig, jni_str};
+use jni::{EnvUnowned, Outcome as EnvOutcome, jni_sig, jni_str};
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,8 +26,7 @@ const FIRED_BYTES: usize = 24;
 
 /// A host's invariant. Java's store keeps the object that is called, as of handlers, until it is told of it no more.
 struct HostInvariant {
-    vm: JavaVM,
-    call: Weak<JObject<'static>>,
+    call: HostCall,
     key_groups: u32,
 }
 
@@ -41,22 +39,19 @@ impl fmt::Debug for HostInvariant {
 impl Invariant for HostInvariant {
     fn holds(&self, event: &[u8], applying: &mut Applying<'_>) -> alluvium::Result<bool> {
         applying::lend_asking(NAME, applying, self.key_groups, |id| {
-            // Nothing is thrown through here, as of a handler.
-            let called = self.vm.attach_current_thread(|env| -> jni::errors::Result<jint> {
-                // It was let go while this event was applied.
-                let Some(call) = self.call.upgrade_local(env)? else { return Ok(HOLDS) };
+            // It holds where it was let go of while this event was applied.
+            self.call.run(HOLDS, |env, call| {
                 let event = env.byte_array_from_slice(event)?;
                 let arguments = [JValue::Object(&event), JValue::Long(id as jlong)];
-                env.call_method(&call, jni_str!("holds"), jni_sig!("([BJ)I"), &arguments)?.i()
-            });
-            called.unwrap_or(NOT_CALLED)
+                env.call_method(call, jni_str!("holds"), jni_sig!("([BJ)I"), &arguments)?.i()
+            })
         })
     }
 }
 
-fn watch(vm: JavaVM, call: Weak<JObject<'static>>, store: jlong) -> Outcome {
+fn watch(call: HostCall, store: jlong) -> Outcome {
     let object = handles::get::<StoreObject>(store as Handle)?;
-    let invariant = HostInvariant { vm, call, key_groups: object.store.key_groups() };
+    let invariant = HostInvariant { call, key_groups: object.store.key_groups() };
     Ok(object.store.watch(Trigger::Invariant(Arc::new(invariant))).number() as jlong)
 }
 
@@ -68,9 +63,9 @@ pub extern "system" fn store_watch_invariant<'local>(
     store: jlong,
     call: JObject<'local>,
 ) -> jlong {
-    let found = env.with_env(|env| Ok::<_, jni::errors::Error>((env.get_java_vm()?, env.new_weak_ref(&call)?)));
+    let found = env.with_env(|env| HostCall::new(env, &call));
     entry::call(|| match found.into_outcome() {
-        EnvOutcome::Ok((vm, call)) => watch(vm, call, store),
+        EnvOutcome::Ok(call) => watch(call, store),
         EnvOutcome::Err(_) | EnvOutcome::Panic(_) => {
             Err(Misuse::Argument("an invariant that can't be referred to").into())
         }

@@ -3,6 +3,7 @@ package io.alluvium;
 import java.lang.ref.Cleaner;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Objects that were collected without being closed: a bug of the program, which is logged, with where the object was made if the system
@@ -58,15 +59,43 @@ final class Leaks {
         }
 
         private boolean isReleased() {
-            long result = Native.release(kind, handle);
+            long result = released();
             if (result == Status.HAS_CHILDREN.code() || result == Status.IN_USE.code()) {
                 return false;
             }
-            if (result < 0 && result != Status.HANDLE.code()) {
-                LOG.log(System.Logger.Level.WARNING, "releasing it", Failures.exception(result, name));
-            }
             handle = 0;
             return true;
+        }
+
+        /**
+         * By a thread of its own: the operating system keeps a library for as long as a thread lives that has called it, and the cleaner's ends
+         * only when the library is to go.
+         */
+        private long released() {
+            AtomicLong result = new AtomicLong(Status.IN_USE.code());
+            Thread releasing = new Thread(() -> result.set(call()), "releasing a " + name);
+            releasing.setDaemon(true);
+            try {
+                releasing.start();
+            } catch (OutOfMemoryError noThread) {
+                return call();
+            }
+            try {
+                releasing.join();
+            } catch (InterruptedException interrupted) {
+                // It is asked for again, and found released then.
+                Thread.currentThread().interrupt();
+            }
+            return result.get();
+        }
+
+        private long call() {
+            long result = Native.release(kind, handle);
+            boolean isHindered = result == Status.HAS_CHILDREN.code() || result == Status.IN_USE.code();
+            if (result < 0 && !isHindered && result != Status.HANDLE.code()) {
+                LOG.log(System.Logger.Level.WARNING, "releasing it", Failures.exception(result, name));
+            }
+            return result;
         }
     }
 }

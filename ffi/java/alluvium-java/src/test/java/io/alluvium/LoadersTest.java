@@ -114,24 +114,26 @@ class LoadersTest {
         return loader.get() == null && ThreadsTest.nativeThreads().size() == threads && before.containsAll(mapped());
     }
 
+    /** Libraries of other tests' loaders may have gone as well. */
+    private static void isUnmapped(Set<String> before) throws IOException {
+        Set<String> after = mapped();
+        after.removeAll(before);
+        assertEquals(Set.of(), after, "the library is gone");
+    }
+
     private static void unloaded(boolean close) throws Exception {
         Path directory = Fixture.directory();
         Engine.openObjects();
         Set<String> before = mapped();
         int threads = ThreadsTest.nativeThreads().size();
         WeakReference<ClassLoader> loader = used(directory, close);
-        for (int tries = 0; tries < (close ? 500 : 100) && !isGone(loader, before, threads); tries++) {
+        for (int tries = 0; tries < 500 && !isGone(loader, before, threads); tries++) {
             System.gc();
             Thread.sleep(20);
         }
         assertEquals(null, loader.get(), "nothing keeps the loader");
         assertEquals(threads, ThreadsTest.nativeThreads().size(), "no thread of the engine is left");
-        if (close) {
-            // Libraries of other tests' loaders may have gone as well.
-            Set<String> after = mapped();
-            after.removeAll(before);
-            assertEquals(Set.of(), after, "the library is gone");
-        }
+        isUnmapped(before);
         Fixture.delete(directory);
     }
 
@@ -142,26 +144,39 @@ class LoadersTest {
 
     private static WeakReference<ClassLoader> usedWithoutObject() throws Exception {
         try (URLClassLoader loader = loader()) {
-            Class<?> example = Class.forName("io.alluvium.LoadersTest$Example", true, loader);
-            example.getMethod("openWithoutObject").invoke(null);
+            AtomicReference<Object> failed = new AtomicReference<>();
+            // As above.
+            Thread task = new Thread(() -> {
+                try {
+                    Class.forName("io.alluvium.LoadersTest$Example", true, loader).getMethod("openWithoutObject").invoke(null);
+                } catch (ReflectiveOperationException error) {
+                    failed.set(error);
+                }
+            });
+            task.start();
+            task.join();
+            assertEquals(null, failed.get());
             return new WeakReference<>(loader);
         }
     }
 
     @Test
     void theLibraryEndsItsThreadsWhenItIsUnloaded() throws Exception {
+        Engine.openObjects();
+        Set<String> before = mapped();
         int threads = ThreadsTest.nativeThreads().size();
         WeakReference<ClassLoader> loader = usedWithoutObject();
         for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() == threads; tries++) {
             Thread.sleep(20);
         }
         assertTrue(ThreadsTest.nativeThreads().size() > threads);
-        for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() > threads; tries++) {
+        for (int tries = 0; tries < 500 && !isGone(loader, before, threads); tries++) {
             System.gc();
             Thread.sleep(20);
         }
         assertEquals(null, loader.get());
         assertEquals(threads, ThreadsTest.nativeThreads().size());
+        isUnmapped(before);
     }
 
     @Test
