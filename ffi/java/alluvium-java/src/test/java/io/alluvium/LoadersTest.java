@@ -52,11 +52,21 @@ class LoadersTest {
     public static final class Example {
         private Example() {}
 
-        /** Opens an engine without an object that stands for it: nobody but the library itself can ever close it. */
-        public static void openWithoutObject() {
+        /** Opens things without objects that stand for them: nobody but the library itself can ever close them. */
+        public static void openWithoutObject(Path directory) {
             NativeLibrary.ensureLoaded();
             Memory out = Memory.allocate(8);
             assertEquals(0, Native.engineOpen(out.address, 2, 16 << 20, 0, 0, 1));
+            Scratch request = new Scratch().putInt(0).putText(directory.toString());
+            new StoreOptions().write(request);
+            assertEquals(0, Native.storeOpen(out.buffer.getLong(0), out.address, request.in.address, request.end));
+            long store = out.buffer.getLong(0);
+            request.end = 0;
+            StateOptions.value("values").write(request);
+            assertEquals(0, Native.storeState(store, request.in.address, request.end));
+            assertEquals(0, Native.writerOpen(store, out.address, 0, 127));
+            long writer = out.buffer.getLong(0);
+            assertEquals(0, Native.writerPut(writer, 0, -1, out.address, 8, 0, out.address, 8));
             out.keep();
         }
 
@@ -142,13 +152,14 @@ class LoadersTest {
         unloaded(true);
     }
 
-    private static WeakReference<ClassLoader> usedWithoutObject() throws Exception {
+    private static WeakReference<ClassLoader> usedWithoutObject(Path directory) throws Exception {
         try (URLClassLoader loader = loader()) {
             AtomicReference<Object> failed = new AtomicReference<>();
             // As above.
             Thread task = new Thread(() -> {
                 try {
-                    Class.forName("io.alluvium.LoadersTest$Example", true, loader).getMethod("openWithoutObject").invoke(null);
+                    Class<?> example = Class.forName("io.alluvium.LoadersTest$Example", true, loader);
+                    example.getMethod("openWithoutObject", Path.class).invoke(null, directory);
                 } catch (ReflectiveOperationException error) {
                     failed.set(error);
                 }
@@ -165,7 +176,8 @@ class LoadersTest {
         Engine.openObjects();
         Set<String> before = mapped();
         int threads = ThreadsTest.nativeThreads().size();
-        WeakReference<ClassLoader> loader = usedWithoutObject();
+        Path directory = Fixture.directory();
+        WeakReference<ClassLoader> loader = usedWithoutObject(directory.resolve("x"));
         for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads().size() == threads; tries++) {
             Thread.sleep(20);
         }
@@ -177,6 +189,7 @@ class LoadersTest {
         assertEquals(null, loader.get());
         assertEquals(threads, ThreadsTest.nativeThreads().size());
         isUnmapped(before);
+        Fixture.delete(directory);
     }
 
     @Test
