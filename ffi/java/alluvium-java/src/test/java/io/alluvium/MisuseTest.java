@@ -345,6 +345,26 @@ class MisuseTest {
         memory.keep();
     }
 
+    /**
+     * No call comes to a bug of the engine that anybody knows of: that a panic ends at the border, and what is left of the object, is shown on the native side
+     * ({@code entry.rs}). Here is what Java makes of it.
+     */
+    @Test
+    void aBugOfTheEngineIsToldAsSuch() {
+        Reader reader = fixture.store.reader();
+        AlluviumException told = assertThrows(AlluviumException.class, () -> reader.close(handle -> {
+            assertEquals(0, Native.close(NativeObject.READER, handle));
+            return Status.PANIC.code();
+        }));
+        assertSame(Status.PANIC, told.status());
+        assertSame(ErrorClass.FAIL, told.errorClass());
+        assertSame(AlluviumException.class, told.getClass());
+        assertEquals("Reader: PANIC", told.getMessage());
+        assertTrue(reader.isClosed(), "it could be closed, and is");
+        reader.close();
+        assertThrows(ClosedException.class, () -> reader.get(values, bytes("k")));
+    }
+
     @Test
     void statusesAreAllKnown() {
         Set<Integer> codes = new HashSet<>();

@@ -4,6 +4,7 @@ import static io.alluvium.Fixture.bytes;
 import static io.alluvium.Fixture.text;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -405,6 +406,179 @@ class ThreadsTest {
                 });
             }
         }
+    }
+
+    /** While others open and close what is made from it, it isn't closed. */
+    private static void closeAmongOthers(NativeObject object) {
+        while (!object.isClosed()) {
+            try {
+                object.close();
+            } catch (RetryException inUse) {
+                assertEquals(Status.IN_USE, inUse.status());
+                Thread.yield();
+            } catch (StillOpenException others) {
+                Thread.yield();
+            }
+        }
+    }
+
+    private interface Call {
+        void run(int step) throws Exception;
+    }
+
+    /** Calls until what is called is closed, with pauses in which it may be, a thousand times at most; counts those that found it closed. */
+    private static void callUntilClosed(CountDownLatch begun, AtomicLong found, Call call) throws Exception {
+        for (int step = 0; step < 1_000; step++) {
+            try {
+                call.run(step);
+            } catch (ClosedException closed) {
+                assertEquals(Status.HANDLE, closed.status());
+                found.incrementAndGet();
+                return;
+            } finally {
+                begun.countDown();
+            }
+            if (step % 4 == 3) {
+                Thread.sleep(2);
+            }
+        }
+    }
+
+    private static void callStore(Store store, State values, int thread, int step) {
+        KeyGroupRange own = KeyGroupRange.of(thread, thread);
+        switch (step % 12) {
+            case 0:
+                try (Writer writer = store.writer(own)) {
+                    Key key = Key.of(bytes("own")).group(thread);
+                    writer.put(values, key, bytes("not to be found again"));
+                    assertEquals("not to be found again", text(writer.get(values, key)));
+                }
+                break;
+            case 1:
+                try (Reader reader = store.reader()) {
+                    assertArrayEquals(value(step % 1_000), reader.get(values, bytes("k" + step % 1_000)));
+                }
+                break;
+            case 2:
+                try (Snapshot snapshot = store.snapshot()) {
+                    assertArrayEquals(value(7), snapshot.get(values, bytes("k7")));
+                }
+                break;
+            case 3:
+                try (Reader reader = store.reader(); Cursor cursor = reader.keys(values, own)) {
+                    cursor.next();
+                }
+                break;
+            case 4:
+                assertTrue(store.metrics().contains("# TYPE alluvium_"));
+                break;
+            case 5:
+                assertEquals(1, store.checkpoints().get(0).label());
+                break;
+            case 6:
+                assertEquals("values", store.state(StateOptions.value("values")).name());
+                break;
+            case 7:
+                assertTrue(store.groupOf(bytes("k")) < 128);
+                break;
+            case 8:
+                assertTrue(store.lastCommit().offsets().isEmpty());
+                break;
+            case 9:
+                try (CheckpointFiles files = store.files(1)) {
+                    assertTrue(files.list().size() >= 2);
+                }
+                break;
+            case 10:
+                try (CheckpointIterator iterator = store.iterate(1)) {
+                    assertEquals("values", iterator.next().state().name());
+                }
+                break;
+            default:
+                store.watch(EventId.of(1, step));
+                assertTrue(store.fired().isEmpty());
+                break;
+        }
+    }
+
+    @Test
+    void storesAreClosedUnderTheirCallers() throws Exception {
+        AtomicLong found = new AtomicLong();
+        for (int round = 0; round < 10; round++) {
+            long before = Engine.openObjects();
+            try (Fixture fixture = new Fixture()) {
+                Store store = fixture.store;
+                State values = store.state(StateOptions.value("values"));
+                fill(fixture, values);
+                fixture.checkpoint(1);
+                CountDownLatch begun = new CountDownLatch(THREADS - 1);
+                all(thread -> {
+                    if (thread == 0) {
+                        begun.await();
+                        closeAmongOthers(store);
+                    } else {
+                        callUntilClosed(begun, found, step -> callStore(store, values, thread, step + thread));
+                    }
+                });
+                assertThrows(ClosedException.class, store::metrics);
+                assertEquals(before + 1, Engine.openObjects(), "nothing but the engine is left");
+                fixture.reopen(new StoreOptions());
+                State again = fixture.store.state(StateOptions.value("values"));
+                try (Reader reader = fixture.store.reader()) {
+                    for (int number = 0; number < 1_000; number++) {
+                        assertArrayEquals(value(number), reader.get(again, bytes("k" + number)));
+                    }
+                    assertEquals(null, reader.get(again, Key.of(bytes("own")).group(1)));
+                }
+            }
+        }
+        assertTrue(found.get() > 0, "some were still calling");
+    }
+
+    @Test
+    void enginesAreClosedUnderTheirCallers() throws Exception {
+        AtomicLong found = new AtomicLong();
+        for (int round = 0; round < 10; round++) {
+            long before = Engine.openObjects();
+            Path directory = Fixture.directory();
+            Engine engine = Engine.open(new EngineOptions().memoryBudgetBytes(32 << 20));
+            CountDownLatch begun = new CountDownLatch(THREADS - 1);
+            all(thread -> {
+                if (thread == 0) {
+                    begun.await();
+                    closeAmongOthers(engine);
+                    return;
+                }
+                callUntilClosed(begun, found, step -> {
+                    switch ((step + thread) % 16) {
+                        case 1:
+                            assertTrue(engine.usedBytes() >= 0);
+                            break;
+                        case 2:
+                            try (MemoryShare share = engine.memoryShare(0, 4 << 20)) {
+                                assertEquals(0, share.usedBytes());
+                            }
+                            break;
+                        case 3:
+                            Path path = directory.resolve(thread + "-" + step);
+                            try (Store store = Store.create(engine, path, new StoreOptions()); Writer writer = store.writer()) {
+                                State values = store.state(StateOptions.value("values"));
+                                writer.put(values, bytes("k"), bytes("v"));
+                                assertEquals("v", text(writer.get(values, bytes("k"))));
+                            }
+                            break;
+                        default:
+                            assertEquals(32 << 20, engine.budgetBytes());
+                            break;
+                    }
+                });
+            });
+            assertThrows(ClosedException.class, engine::budgetBytes);
+            assertEquals(before, Engine.openObjects());
+            assertEquals(List.of(), nativeThreads(), "as soon as it is closed");
+            Fixture.delete(directory);
+        }
+        assertTrue(found.get() > 0, "some were still calling");
     }
 
     @Test

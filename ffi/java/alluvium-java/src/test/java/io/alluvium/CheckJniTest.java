@@ -1,0 +1,84 @@
+package io.alluvium;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.lang.annotation.Annotation;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * What {@code -Xcheck:jni} has to say of the native library is nothing. It ends a process for errors alone, and warnings go to its standard output, where nobody
+ * looks: so the tests that use every part of the interface run once more where somebody does.
+ */
+class CheckJniTest {
+    private static final List<Class<?>> TESTS = List.of(
+            ValuesTest.class, ContainersTest.class, BatchesTest.class, CheckpointsTest.class, ChangelogTest.class, PastTest.class,
+            EventsTest.class, RepairTest.class, RecoveryTest.class, PacingTest.class, OptionsTest.class, StillOpenTest.class,
+            MisuseTest.class);
+
+    private static List<Method> methods(Class<?> test, Class<? extends Annotation> annotated) {
+        List<Method> found = new ArrayList<>();
+        for (Method method : test.getDeclaredMethods()) {
+            if (method.isAnnotationPresent(annotated)) {
+                method.setAccessible(true);
+                found.add(method);
+            }
+        }
+        return found;
+    }
+
+    private static int count() {
+        return TESTS.stream().mapToInt(test -> methods(test, Test.class).size()).sum();
+    }
+
+    /** Runs the tests, without anything else that writes. */
+    public static final class Runner {
+        private Runner() {}
+
+        /** Says how many there were. */
+        public static void main(String[] arguments) throws Throwable {
+            for (Class<?> test : TESTS) {
+                for (Method method : methods(test, Test.class)) {
+                    try {
+                        run(test, method);
+                    } catch (InvocationTargetException failed) {
+                        throw new AssertionError(method.toString(), failed.getCause());
+                    }
+                }
+            }
+            System.out.println(count() + " tests");
+        }
+
+        private static void run(Class<?> test, Method method) throws ReflectiveOperationException {
+            Constructor<?> constructor = test.getDeclaredConstructor();
+            constructor.setAccessible(true);
+            Object object = constructor.newInstance();
+            for (Method before : methods(test, BeforeEach.class)) {
+                before.invoke(object);
+            }
+            method.invoke(object);
+            for (Method after : methods(test, AfterEach.class)) {
+                after.invoke(object);
+            }
+        }
+    }
+
+    @Test
+    void itHasNothingToSay() throws Exception {
+        Program program = Program.run(
+                System.getProperty("java.class.path"), List.of("-Xcheck:jni", "-Xmx512m"), Runner.class.getName());
+        List<String> said = program.output.lines()
+                .filter(line -> line.startsWith("WARNING") || line.startsWith("FATAL"))
+                .collect(Collectors.toList());
+        assertEquals(List.of(), said, program.output);
+        assertEquals(count() + " tests\n", program.output);
+        assertEquals(0, program.code);
+    }
+}
