@@ -131,7 +131,7 @@ pub extern "system" fn JNI_OnLoad(_vm: *mut JavaVM, _reserved: *mut c_void) -> j
 #[unsafe(no_mangle)]
 pub extern "system" fn JNI_OnUnload(_vm: *mut JavaVM, _reserved: *mut c_void) {
     entry::call(|| {
-        // Not on this thread, which lives on: the system keeps a library as long as something of it is left to be done at a thread's end.
+        // Not on this thread, which lives on: whoever had to wait has something left to be done at its end, for which the system keeps the library.
         if !threads::run_apart(drop_all) {
             drop_all();
         }

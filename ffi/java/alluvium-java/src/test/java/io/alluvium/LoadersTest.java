@@ -102,6 +102,17 @@ class LoadersTest {
         Fixture.delete(directory);
     }
 
+    /** Runs a thread to its end, which to the operating system comes a moment later than to Java. */
+    private static void finish(Thread task) throws Exception {
+        task.setName("loader's task");
+        task.start();
+        task.join();
+        for (int tries = 0; tries < 500 && ThreadsTest.nativeThreads("loader's task").size() > 0; tries++) {
+            Thread.sleep(20);
+        }
+        assertEquals(List.of(), ThreadsTest.nativeThreads("loader's task"));
+    }
+
     private static WeakReference<ClassLoader> used(Path directory, boolean close) throws Exception {
         try (URLClassLoader loader = loader()) {
             AtomicReference<Object> read = new AtomicReference<>();
@@ -113,8 +124,7 @@ class LoadersTest {
                     read.set(error);
                 }
             });
-            task.start();
-            task.join();
+            finish(task);
             assertEquals("x of 3", read.get());
             return new WeakReference<>(loader);
         }
@@ -164,8 +174,7 @@ class LoadersTest {
                     failed.set(error);
                 }
             });
-            task.start();
-            task.join();
+            finish(task);
             assertEquals(null, failed.get());
             return new WeakReference<>(loader);
         }

@@ -611,8 +611,13 @@ class ThreadsTest {
 
     /** The names of the threads of this process that are the engine's. */
     static List<String> nativeThreads() {
+        return nativeThreads("alluvium");
+    }
+
+    /** The names of the threads of this process, as the system has them, that begin so. */
+    static List<String> nativeThreads(String begin) {
         try (Stream<Path> tasks = Files.list(Path.of("/proc/self/task"))) {
-            return tasks.map(ThreadsTest::name).filter(name -> name.startsWith("alluvium")).collect(Collectors.toList());
+            return tasks.map(ThreadsTest::name).filter(name -> name.startsWith(begin)).collect(Collectors.toList());
         } catch (IOException error) {
             throw new AssertionError(error);
         }
