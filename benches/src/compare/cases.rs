@@ -253,10 +253,8 @@ pub fn run<R: Runner>(case: &str, runner: R, step: Step, place: Place, sizes: &S
             _ => with.job(Recover { place: with.place.clone(), sizes, seed, keys }),
         };
     }
-    if let Some((_, what)) = STATE_OPS.iter().find(|(name, _)| *name == case) {
-        // Each of these brings 800 bytes.
-        let fewer = if *what == What::ListAddAll { 10 } else { 1 };
-        return with.workload(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000) / fewer, seed));
+    if let Some(state_ops) = state_ops_of(case, quick, seed) {
+        return with.workload(state_ops);
     }
     if let Some(shape) = windows_of(case, quick) {
         return with.workload(Windows::new(shape, seed));
@@ -296,6 +294,14 @@ fn windows_of(case: &str, quick: impl Fn(u64, u64) -> u64) -> Option<windows::Sh
         "slide-inc" => window(60, 10, 64, false, quick(480_000, 9_600_000)),
         _ => return None,
     })
+}
+
+/// The operations of a case.
+fn state_ops_of(case: &str, quick: impl Fn(u64, u64) -> u64, seed: u64) -> Option<StateOps> {
+    let (_, what) = STATE_OPS.iter().find(|(name, _)| *name == case)?;
+    // Each of these brings 800 bytes.
+    let fewer = if *what == What::ListAddAll { 10 } else { 1 };
+    Some(StateOps::new(*what, quick(100_000, 500_000), quick(960_000, 4_800_000) / fewer, seed))
 }
 
 fn timers(quick: impl Fn(u64, u64) -> u64, seed: u64) -> Timers {
