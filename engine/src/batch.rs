@@ -96,9 +96,9 @@ fn get_cold(
             }
             write::run(store, shard, token, OperationKind::Batch, |core| {
                 with_probes(core, shard, def, &keys[index..=index], |core, _, probe| {
-                    // The same key may have come up twice.
+                    // The same key may have come up twice, or been brought meanwhile, as it was: then its time begins anew.
                     if core.hot.find_cell(probe).is_some() {
-                        return Ok(());
+                        return refresh(core, def, keys[index], probe);
                     }
                     // The segments may be others by now, and the state be migrated: what was read is not to be kept then.
                     if !Arc::ptr_eq(&slice, core.view.version.slice_of(keys[index].group)) {
@@ -596,32 +596,29 @@ pub(crate) fn keep(core: &mut Core, def: &StateDef, first: u16, cold: &Cold, val
     let (area, namespaced) = read::area(key, &mut scratch);
     let probe = core.hot.probe(cold.state.0, key.group.0 - first, area, namespaced);
     match at.user_key {
-        None if core.hot.find_cell(&probe).is_none() => {
-            if is_other {
-                return refresh(core, def, key, &probe);
-            }
-            read::keep_cell(core, def, key, &probe, value, (cold.expiry_ms, cold.epoch))
-        }
+        // What is there may have been brought meanwhile, as it was: its time begins anew as well.
+        None if is_other || core.hot.find_cell(&probe).is_some() => refresh(core, def, key, &probe),
+        None => read::keep_cell(core, def, key, &probe, value, (cold.expiry_ms, cold.epoch)),
         Some(user_key) => {
             // What was put far since is newer.
             core.hot.spread(&probe)?;
             let root = core.hot.find_root(&probe).map(|(root, _)| root);
             let found = root.and_then(|root| core.hot.find_entry(&probe, root, user_key));
-            if found.is_some() || core.hot.is_hidden(&probe, user_key) {
+            if core.hot.is_hidden(&probe, user_key) || (found.is_some() && !def.refreshes()) {
                 return Ok(());
             }
-            if is_other {
+            if is_other || found.is_some() {
                 return read::entry(core, def, key, &probe, user_key, |_| ());
             }
             read::keep_entry(core, def, key, &probe, (user_key, value), (cold.expiry_ms, cold.epoch))
         }
-        None => Ok(()),
     }
 }
 
-/// Reads a value so that its time begins anew.
+/// Reads a value so that its time begins anew, where the state says so.
 fn refresh(core: &mut Core, def: &StateDef, key: Key<'_>, probe: &Probe<'_>) -> Result<(), Halt> {
     match def.kind {
+        _ if !def.refreshes() => Ok(()),
         StateKind::Merging => read::merged(core, def, key, probe).map(drop),
         StateKind::Value => read::value(core, def, key, probe, |_| ()),
         _ => Ok(()),

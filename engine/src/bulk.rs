@@ -8,7 +8,7 @@ use crate::key::{Key, push_entry_key, push_sort_key};
 use crate::read;
 use crate::replay;
 use crate::segment::{Entry, Kind};
-use crate::states::{StateDef, StateKind, frame};
+use crate::states::{StateDef, StateKind, framed};
 use crate::store::{State, StoreInner};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,11 +77,7 @@ impl<'a> BulkLoad<'a> {
     pub fn put_list(&mut self, state: State, key: Key<'_>, elements: &[&[u8]]) -> Result<()> {
         let def = self.store.def(state, &[StateKind::List])?;
         let expiry_ms = read::expiry_of(def.ttl, self.now_ms);
-        let mut value = Vec::new();
-        for element in elements {
-            value.extend_from_slice(frame(element, expiry_ms).as_bytes());
-            value.extend_from_slice(element);
-        }
+        let value = framed(elements, expiry_ms);
         if elements.is_empty() {
             return Err(refused("an empty list is none"));
         }

@@ -259,6 +259,13 @@ impl Catalogue {
         self.kept.values().rev().find(|kept| kept.info.label == label).ok_or_else(|| self.unknown(label))
     }
 
+    /// All of a label, oldest first: one that a store with a changelog was opened at is published anew then.
+    fn numbers_of(&self, label: u64) -> Result<Vec<u64>> {
+        let of_label = self.kept.values().map(|kept| &kept.info).filter(|info| info.label == label);
+        let numbers: Vec<u64> = of_label.map(|info| info.number).collect();
+        if numbers.is_empty() { Err(self.unknown(label)) } else { Ok(numbers) }
+    }
+
     fn unknown(&self, label: u64) -> Error {
         let labels: Vec<String> = self.kept.values().map(|kept| kept.info.label.to_string()).collect();
         let problem = format!("not among the retained checkpoints: [{}]", labels.join(", "));
@@ -542,8 +549,8 @@ fn older_of(
 /// Lets go of the checkpoint with a label.
 pub(crate) fn release(store: &Arc<StoreInner>, label: u64) -> Result<()> {
     store.check_open()?;
-    let number = store.catalogue.lock().find(label)?.info.number;
-    release_number(store, number)
+    let numbers = store.catalogue.lock().numbers_of(label)?;
+    numbers.into_iter().try_for_each(|number| release_number(store, number))
 }
 
 /// Lets go of a checkpoint, which may be gone already; the newest one, those that the history begins at, and one that is being exported,

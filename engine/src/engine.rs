@@ -45,6 +45,7 @@ impl Engine {
         let domain = Arc::new(Domain::new());
         let workers = Workers::start(options.threads)?;
         let arena = Arc::new(arena);
+        workers.populate(&arena);
         let inner = EngineInner {
             cache: Arc::new(BlockCache::new(&arena)),
             arena,

@@ -256,6 +256,17 @@ impl Applying<'_> {
         if self.is_noted(state, key, element)? { Ok(()) } else { self.writer.append(state, key, element) }
     }
 
+    /// [`Writer::append_all`].
+    pub fn append_all(&mut self, state: State, key: Key<'_>, elements: &[&[u8]]) -> Result<()> {
+        self.check(state, key, Touched::Cell(AccessKind::Add))?;
+        for (at, element) in elements.iter().enumerate() {
+            if !self.is_noted(state, key, element)? {
+                return self.writer.append_all(state, key, &elements[at..]);
+            }
+        }
+        Ok(())
+    }
+
     /// [`Writer::merge`].
     pub fn merge(&mut self, state: State, key: Key<'_>, operand: &[u8]) -> Result<()> {
         self.check(state, key, Touched::Cell(AccessKind::Add))?;

@@ -6,7 +6,7 @@
 use crate::convert::Older;
 use crate::error::Error;
 use crate::ids::{Epoch, StateId};
-use crate::key::{ENTRY_MARK, prefix_end};
+use crate::key::{ENTRY_MARK, SortKey, prefix_end};
 use crate::manifest::StateMap;
 use crate::mask::Masks;
 use crate::platform::storage::{Buffer, ReadRequest, StorageError};
@@ -16,6 +16,8 @@ use crate::stack::Layer;
 use std::sync::Arc;
 
 mod bounds;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 #[cfg(not(loom))]
 pub use bounds::SliceBounds;
@@ -241,6 +243,23 @@ impl Merged {
         let starts = starts(layers, &bounds, &masks)?;
         read_first_blocks(&starts);
         Self::at(starts, Vec::new(), bounds, now_ms, masks)
+    }
+
+    /// As [`Merged::new`], for a walk that goes on behind a sort key that it came to. Where that is of a map, the map's own record, which says
+    /// what is hidden of it, does not lie behind.
+    pub fn behind(layers: &[Layer], bounds: Bounds, now_ms: u64, last: &[u8]) -> Result<Self, Error> {
+        let from = [last, &[0]].concat();
+        let container = &last[..SortKey::container_len(last).unwrap_or(last.len())];
+        let mut merged = Self::new(layers, Bounds { from: container.to_vec(), ..bounds }, now_ms)?;
+        if merged.order.first().is_some_and(|&first| merged.sources[first].key == container) {
+            merged.next()?;
+        }
+        for source in merged.sources.iter_mut().filter(|source| !source.key.is_empty() && source.key < from) {
+            source.cursor.seek(&renumbered(&from, &source.map, true).unwrap_or_default())?;
+            source.settle(&merged.bounds)?;
+        }
+        merged.put_in_order();
+        Ok(merged)
     }
 
     /// The walks through the layers, and what was read for them.

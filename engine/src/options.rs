@@ -139,8 +139,10 @@ pub enum Retention {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum WarmUp {
     /// Nothing: what is asked for is read from disk, and stays.
-    #[default]
     Nothing,
+    /// All that there is, in the order of its keys, where memory has room for all of it; else what [`WarmUp::Hottest`] brings.
+    #[default]
+    Fitting,
     /// What was used most before, hottest first, by sequential reads; where the store has a hot list
     /// ([`StoreOptions::hot_list_bytes`]), else nothing.
     Hottest,
@@ -227,7 +229,7 @@ impl Default for StoreOptions {
             transactional: false,
             staged_bytes_max: usize::MAX,
             hot_list_bytes: 0,
-            warm_up: WarmUp::Nothing,
+            warm_up: WarmUp::default(),
             hash_seed: None,
         }
     }

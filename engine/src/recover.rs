@@ -395,7 +395,8 @@ fn go_live(
     started: Instant,
 ) -> Store {
     let paced = Paced::new(options.checkpoint_policy, started);
-    let warm = Warm::new(&options.warm_up, described.info.range, &described.hot_lists, started);
+    let is_new = described.version.segments().is_empty();
+    let warm = Warm::new(&options.warm_up, described.info.range, &described.hot_lists, is_new, started);
     let Described { tail, log_position, .. } = &described;
     let position = tail.as_ref().map_or(*log_position, |tail| tail.to);
     if options.durability == Durability::Changelog {

@@ -72,6 +72,8 @@ pub struct Core {
     pub view: Arc<View>,
     /// Of the view; or of none, where the next operation has to look at what changes slowly.
     view_number: u64,
+    /// The owner's next operation is to look at more than the view.
+    calls_owner: bool,
     /// Of the view.
     adopted: u64,
     /// Some key groups are still to be replayed, so that every operation has to look.
@@ -149,6 +151,7 @@ impl Shard {
             hot,
             view: Arc::clone(&view),
             view_number: if kind.replaying { u64::MAX } else { 0 },
+            calls_owner: false,
             adopted: 0,
             replaying: kind.replaying,
             scratch: Vec::new(),
@@ -332,9 +335,15 @@ impl Core {
         self.hot.now_ms
     }
 
-    /// Has the next operation look at what changes slowly, as if there were a newer view.
+    /// Has the owner's next operation look at what changes slowly, as if there were a newer view.
     pub fn unsettle(&mut self) {
         self.view_number = u64::MAX;
+        self.calls_owner = true;
+    }
+
+    /// The owner is about to do so. Whoever else settles leaves that to it.
+    pub fn answer_call(&mut self) {
+        self.calls_owner = false;
     }
 
     /// Takes what was appended to the changelog; leaves an empty buffer in its place.
@@ -380,10 +389,38 @@ impl Core {
             if number != self.adopted {
                 self.adopt(shard);
             }
-            self.view_number = if self.replaying { u64::MAX } else { self.adopted };
+            self.view_number = if self.replaying || self.calls_owner { u64::MAX } else { self.adopted };
         }
         if self.hot.has_chores() {
             self.hot.work();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::options::{Durability, EngineOptions, StoreOptions};
+    use crate::states::StateOptions;
+    use crate::{Engine, Store};
+
+    /// A thread that came into the gate between two of a writer's operations, as warming up does, took the call away that a long buffer of the changelog
+    /// is: up to 63 long values were buffered before the next look.
+    #[test]
+    fn a_long_buffer_is_moved_on_by_the_next_operation_whoever_came_in_between() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 64 << 20, ..Default::default() }).unwrap();
+        let options = StoreOptions { durability: Durability::Changelog, ..Default::default() };
+        let store = Store::create(&engine, directory.path(), options).unwrap();
+        let state = store.state(StateOptions::value("v")).unwrap();
+        let mut writer = store.writer(store.range()).unwrap();
+        let shard = Arc::clone(&store.inner.shards.lock()[0]);
+        let buffered = || shard.cell.borrow().log.as_ref().map_or(0, |log| log.len());
+        for n in 0..4_u8 {
+            writer.put(state, store.key(&[n]), &vec![n; HELD_BYTES_MAX]).unwrap();
+            assert!(buffered() >= HELD_BYTES_MAX);
+            assert!(buffered() < 2 * HELD_BYTES_MAX, "the one before was moved on");
+            shard.cell.borrow().settle(&shard);
         }
     }
 }

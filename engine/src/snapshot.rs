@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ([`Store::as_of`](crate::Store::as_of)), read from any thread while writers go on; cheap to clone.
 ///
 /// Taking one of now cuts the store's epoch as a barrier does, which takes microseconds, and has what changed flushed; the first
-/// read waits for that. From then on it reads segments alone, so writers don't notice it. What it costs is the disk's: the
+/// read waits for that. From then on it reads segments alone, so writers don't notice it. Where the flush found no room on the disk every read of this
+/// snapshot fails with that: take another once there is room. What it costs is the disk's: the
 /// segments that it reads stay there until its last clone is dropped
 /// ([`Metrics::snapshot_bytes`](crate::Metrics::snapshot_bytes)).
 ///

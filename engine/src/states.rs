@@ -595,6 +595,18 @@ pub fn frame(element: &[u8], expiry_ms: Option<u64>) -> Frame {
     Frame { bytes, len }
 }
 
+/// Elements of a list in their [frames](frame), one after another.
+pub fn framed(elements: &[&[u8]], expiry_ms: Option<u64>) -> Vec<u8> {
+    // Most frames have one byte of length.
+    let expiry_bytes = if expiry_ms.is_some() { 8 } else { 0 };
+    let mut bytes = Vec::with_capacity(elements.iter().map(|element| element.len() + 1 + expiry_bytes).sum());
+    for element in elements {
+        bytes.extend_from_slice(frame(element, expiry_ms).as_bytes());
+        bytes.extend_from_slice(element);
+    }
+    bytes
+}
+
 /// See [`frame`].
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {

@@ -465,8 +465,8 @@ impl Store {
         self.inner.catalogue.lock().retain(label)
     }
 
-    /// Lets go of a checkpoint. The newest one always stays, and those that the history begins at
-    /// ([`StoreOptions::history`]) for now. [`Error::Checkpoint`] where there is none of this label.
+    /// Lets go of a checkpoint. The newest one always stays; for now so do that which the store was opened at, until the next is complete, and those that
+    /// the history begins at ([`StoreOptions::history`]). [`Error::Checkpoint`] where there is none of this label. With an error of the storage it is let go of, too.
     pub fn release(&self, label: u64) -> Result<()> {
         checkpoint::release(&self.inner, label)
     }

@@ -4,12 +4,13 @@
 //! for each other but for threads.
 
 use crate::error::{Error, Result};
+use crate::platform::arena::Arena;
 use crate::platform::sync::barrier::Barrier;
 use crate::store::StoreInner;
 use crate::{compact, flush, group_commit, inflight, reclaim, rollback, warm};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub struct Workers {
     logs: OnceLock<Sender<Option<Weak<StoreInner>>>>,
     /// The thread that warms stores up; started by the first that has itself warmed up.
     warm: OnceLock<Sender<Option<Weak<StoreInner>>>>,
+    /// For the thread that populates memory: it ends.
+    stops: Arc<AtomicBool>,
 }
 
 impl Workers {
@@ -59,7 +62,7 @@ impl Workers {
         }
         let (threads, waiting) = (Mutex::new(handles), AtomicUsize::new(0));
         let (reads, logs, warm) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Ok(Self { tasks, threads, waiting, reads, logs, warm })
+        Ok(Self { tasks, threads, waiting, reads, logs, warm, stops: Arc::default() })
     }
 
     /// Adds a task to the queue.
@@ -159,6 +162,19 @@ impl Workers {
         }
     }
 
+    /// Has memory populated ahead of its use, by a thread that mostly sleeps.
+    pub fn populate(&self, arena: &Arc<Arena>) {
+        let (arena, stops) = (Arc::clone(arena), Arc::clone(&self.stops));
+        self.run_apart("alluvium-memory", move || {
+            crate::platform::thread::work_in_background();
+            let (begun, stopped) = (Instant::now(), || stops.load(Ordering::Relaxed));
+            while begun.elapsed() < FIRST_ANSWERS && !stopped() {
+                std::thread::park_timeout(FIRST_ANSWERS.saturating_sub(begun.elapsed()));
+            }
+            arena.populate(stopped);
+        });
+    }
+
     /// Waits for something that is done here, which is hurried along meanwhile.
     pub fn hurry<R>(&self, wait: impl FnOnce() -> R) -> R {
         // Relaxed: the count only decides who rests, and is looked at again and again.
@@ -173,6 +189,8 @@ impl Workers {
     }
 }
 
+/// So long after an engine is opened no memory is populated: other changes of the address space, which an opening makes, would wait for it.
+const FIRST_ANSWERS: Duration = Duration::from_millis(50);
 /// After so much work a rest as long.
 const WORK: Duration = Duration::from_millis(1);
 /// The longest rest: somebody may begin to wait meanwhile.
@@ -236,7 +254,10 @@ impl Drop for Workers {
         if let Some(warm) = self.warm.get() {
             drop(warm.send(None));
         }
+        // Before it is unparked, which orders the two.
+        self.stops.store(true, Ordering::Relaxed);
         for thread in threads {
+            thread.thread().unpark();
             // The last owner of an engine may be a store that a task held, on one of these threads.
             if thread.thread().id() != std::thread::current().id() {
                 let _ = thread.join();

@@ -226,6 +226,7 @@ fn run_with_care<R>(
     }
     let mut core = token.enter();
     let started = core.counts.operations.is_multiple_of(TICKS).then(Instant::now);
+    core.answer_call();
     core.settle(shard);
     if started.is_some() {
         relieve(store, shard, &mut core);

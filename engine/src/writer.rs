@@ -21,7 +21,7 @@ use crate::read;
 use crate::replay;
 use crate::scan::{self, MapRange};
 use crate::shard::{Core, Shard};
-use crate::states::{StateDef, StateKind, frame};
+use crate::states::{StateDef, StateKind};
 use crate::store::{State, StoreInner};
 use crate::ticket::{Answer, Ticket};
 use crate::walk::Access;
@@ -29,6 +29,7 @@ use crate::write::{self, Halt};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
+mod lists;
 mod log;
 mod quick;
 #[cfg(test)]
@@ -267,46 +268,6 @@ impl Writer {
         self.at(OperationKind::Update, state, &[StateKind::Value], key, |core, def, probe| {
             undone.map_or(Ok(()), |undone| write::check_undone(core, probe, undone))?;
             change::update(core, def, key, probe, &mut change, &mut changed)
-        })
-    }
-
-    /// Appends an element to a list, without reading what is there. [`Error::TooLong`] where the list, with the elements' frames, would have more
-    /// than 1 GiB in memory; one that comes to that on disk can't be read as a whole any more, but deleted or replaced.
-    pub fn append(&mut self, state: State, key: Key<'_>, element: &[u8]) -> Result<()> {
-        change::check_value(element)?;
-        self.at(OperationKind::Append, state, &[StateKind::List], key, |core, def, probe| {
-            change::append(core, def, key, probe, element)
-        })
-    }
-
-    /// The elements of a list, in the order of their appending; empty where there is none.
-    pub fn list(&mut self, state: State, key: Key<'_>) -> Result<Vec<Vec<u8>>> {
-        let mut elements = Vec::new();
-        self.list_with(state, key, |element| elements.push(element.to_vec()))?;
-        Ok(elements)
-    }
-
-    /// Gives the elements of a list to `use_it`, in the order of their appending.
-    pub fn list_with(&mut self, state: State, key: Key<'_>, mut use_it: impl FnMut(&[u8])) -> Result<()> {
-        self.at(OperationKind::Read, state, &[StateKind::List], key, |core, def, probe| {
-            read::list(core, def, key, probe, &mut use_it)
-        })
-    }
-
-    /// Replaces a list; an empty one deletes it.
-    pub fn put_list(&mut self, state: State, key: Key<'_>, elements: &[&[u8]]) -> Result<()> {
-        if elements.is_empty() {
-            return self.delete(state, key);
-        }
-        self.at(OperationKind::Write, state, &[StateKind::List], key, |core, def, probe| {
-            let expiry_ms = read::expiry_of(def.ttl, core.hot.now_ms);
-            let mut value = Vec::new();
-            for element in elements {
-                value.extend_from_slice(frame(element, expiry_ms).as_bytes());
-                value.extend_from_slice(element);
-            }
-            change::check_value(&value)?;
-            change::put_until(core, def, key, probe, &value, None)
         })
     }
 

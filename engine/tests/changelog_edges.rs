@@ -258,6 +258,29 @@ fn a_changelog_that_begins_at_an_older_checkpoint_stays_there() {
     assert_eq!([1, 2, 3].map(|n| get(&store, state, n).is_some()), [true, false, true]);
 }
 
+/// Opening an older checkpoint publishes it anew, behind what the changelog has by then: under one label there are two.
+#[test]
+fn a_checkpoint_that_is_released_is_gone_also_where_the_store_was_opened_at_it() {
+    let (directory, engine) = (tempfile::tempdir().unwrap(), engine());
+    let retaining = StoreOptions { retained_checkpoints: 3, ..options() };
+    let store = Store::create(&engine, directory.path(), retaining.clone()).unwrap();
+    let state = values(&store);
+    let mut writer = store.writer(store.range()).unwrap();
+    put(&mut writer, state, 1);
+    writer.barrier(Barrier::new(1)).unwrap().wait().unwrap();
+    put(&mut writer, state, 2);
+    writer.commit(Commit::default()).unwrap().wait().unwrap();
+    drop(writer);
+    store.close().unwrap();
+    let store = Store::open_checkpoint(&engine, directory.path(), 1, retaining).unwrap();
+    let labels = |store: &Store| store.checkpoints().iter().map(|info| info.label).collect::<Vec<_>>();
+    store.barrier(Barrier::new(2)).unwrap().wait().unwrap();
+    assert_eq!(labels(&store), [1, 1, 2]);
+    store.release(1).unwrap();
+    assert_eq!(labels(&store), [2]);
+    assert!(matches!(store.release(1), Err(Error::Checkpoint { label: 1, .. })));
+}
+
 #[test]
 fn writers_never_wait_for_what_nobody_writes() {
     let (directory, engine) = (tempfile::tempdir().unwrap(), engine());

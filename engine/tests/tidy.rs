@@ -624,7 +624,9 @@ fn the_format_document_has_the_versions_and_constants_of_the_code() {
 fn documents_name_files_that_exist() {
     let root = workspace();
     let mut violations = Vec::new();
-    let mut documents = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    let mut documents: Vec<_> = ["README.md", "CHANGELOG.md", "ffi/README.md", "ffi/java/alluvium-java/README.md"]
+        .map(|name| root.join(name))
+        .into();
     for folder in ["docs", "docs/decisions"] {
         let entries = std::fs::read_dir(root.join(folder)).expect("a folder of documents");
         documents.extend(entries.map(|entry| entry.expect("an entry").path()));

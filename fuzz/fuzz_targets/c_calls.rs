@@ -83,6 +83,7 @@ fn work(source: &mut Source<'_>, number: u8) {
         alluvium_writer_delete(a b c d);
         alluvium_writer_merge(a b c d e);
         alluvium_writer_append(a b c d e);
+        alluvium_writer_append_all(a b c d e f);
         alluvium_writer_list(a b c d e);
         alluvium_writer_put_list(a b c d e f);
         alluvium_writer_merge_namespaces(a b c d e f);

@@ -14,9 +14,13 @@ pub const LOST_DELETES: u8 = 1;
 pub const STALE_VALUES: u8 = 2;
 /// Swaps the first two of what is read in order.
 pub const SWAPPED: u8 = 3;
+/// Loses a single write over an older value.
+pub const STALE_ONCE: u8 = 4;
 
 /// One operation in so many is wrong: of those that can be.
 const EVERY: u64 = 7;
+/// The one that is wrong where it is one alone.
+const ONCE: u64 = 1_000;
 
 /// Where a value is: table, key and window, user key or place in a list.
 type At = (Table, Vec<u8>, Vec<u8>);
@@ -26,6 +30,8 @@ type At = (Table, Vec<u8>, Vec<u8>);
 pub struct Done {
     /// Faults.
     pub faults: u64,
+    /// Whether it was asked for anything that takes order.
+    pub has_order: bool,
     /// The newest values, where none is removed: of lists all elements that ever were.
     pub values: HashMap<At, Vec<u8>>,
 }
@@ -51,9 +57,19 @@ impl<B: Backend, const KIND: u8> Faulty<B, KIND> {
     /// Whether this operation, which could have such a fault, has it.
     fn fails(&mut self, kind: u8) -> bool {
         self.count += u64::from(kind == KIND);
-        let fails = kind == KIND && self.count.is_multiple_of(EVERY);
+        let is_turn = if KIND == STALE_ONCE { self.count == ONCE } else { self.count.is_multiple_of(EVERY) };
+        let fails = kind == KIND && is_turn;
         DONE.with_borrow_mut(|done| done.faults += u64::from(fails));
         fails
+    }
+
+    /// Whether this write over another value is lost.
+    fn is_stale(&mut self) -> bool {
+        self.fails(if KIND == STALE_ONCE { STALE_ONCE } else { STALE_VALUES })
+    }
+
+    fn order() {
+        DONE.with_borrow_mut(|done| done.has_order = true);
     }
 
     fn keep(table: Table, cell: &Cell, place: &[u8], value: &[u8]) {
@@ -106,7 +122,7 @@ impl<B: Backend, const KIND: u8> Backend for Faulty<B, KIND> {
         let old = self.engine.get(table, cell, |old| old.map(<[u8]>::to_vec))?;
         let new = change(old.as_deref());
         match &new {
-            Some(new) if old.is_some_and(|old| old != new.as_ref()) && self.fails(STALE_VALUES) => Ok(()),
+            Some(new) if old.is_some_and(|old| old != new.as_ref()) && self.is_stale() => Ok(()),
             Some(new) => {
                 Self::keep(table, cell, &[], new.as_ref());
                 self.engine.put(table, cell, new.as_ref())
@@ -145,6 +161,7 @@ impl<B: Backend, const KIND: u8> Backend for Faulty<B, KIND> {
     }
 
     fn map_put(&mut self, table: Table, cell: &Cell, user_key: &[u8], value: &[u8]) -> Outcome {
+        Self::order();
         let is_new = self.engine.map_get(table, cell, user_key, |old| old.is_none_or(|old| old == value))?;
         if !is_new && self.fails(STALE_VALUES) {
             return Ok(());
@@ -160,14 +177,17 @@ impl<B: Backend, const KIND: u8> Backend for Faulty<B, KIND> {
         user_key: &[u8],
         use_it: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Outcome<R> {
+        Self::order();
         self.engine.map_get(table, cell, user_key, use_it)
     }
 
     fn map_delete(&mut self, table: Table, cell: &Cell, user_key: &[u8]) -> Outcome {
+        Self::order();
         if self.fails(LOST_DELETES) { Ok(()) } else { self.engine.map_delete(table, cell, user_key) }
     }
 
     fn map_scan(&mut self, table: Table, cell: &Cell, span: Span<'_>, mut visit: impl FnMut(&[u8], &[u8])) -> Outcome {
+        Self::order();
         let mut held = Vec::new();
         self.engine.map_scan(table, cell, span, |user_key, value| held.push((user_key.to_vec(), value.to_vec())))?;
         if held.len() > 1 && self.fails(SWAPPED) {
@@ -179,10 +199,12 @@ impl<B: Backend, const KIND: u8> Backend for Faulty<B, KIND> {
     }
 
     fn enqueue(&mut self, table: Table, group: KeyGroup, user_key: &[u8]) -> Outcome {
+        Self::order();
         self.engine.enqueue(table, group, user_key)
     }
 
     fn dequeue(&mut self, table: Table, group: KeyGroup, below: &[u8], mut visit: impl FnMut(&[u8])) -> Outcome {
+        Self::order();
         let mut held = Vec::new();
         self.engine.dequeue(table, group, below, |user_key| held.push(user_key.to_vec()))?;
         for user_key in &held {

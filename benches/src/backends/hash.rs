@@ -127,11 +127,15 @@ impl Backend for Hash {
     }
 
     fn append(&mut self, table: Table, cell: &Cell, element: &[u8]) -> Outcome {
+        self.append_all(table, cell, &[element])
+    }
+
+    fn append_all(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
         let Held::Lists(_, map) = &mut self.tables[table] else { return wrong("not a table of lists") };
         let key = key(cell, &mut self.key);
         match map.get_mut(key) {
-            Some(list) => list.extend_from_slice(element),
-            None => drop(map.insert(key.into(), element.to_vec())),
+            Some(list) => elements.iter().for_each(|element| list.extend_from_slice(element)),
+            None => drop(map.insert(key.into(), elements.concat())),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A binary heap for each key group, with a set of what is in it, as Flink keeps timers in memory (`HeapPriorityQueueSet`): what
-//! is there isn't entered again, and could be removed. Timers lie in it themselves, not behind pointers. Durable is nothing.
+//! is there isn't entered again, and could be removed. Or the heap alone, which takes a timer twice and can't remove one: the least that a queue in
+//! memory costs. Timers lie in it themselves, not behind pointers. Durable is nothing.
 
 use super::{Backend, Cell, Kind, Place, Span, Table};
 use crate::harness::generate::{KEY_BYTES, KEY_GROUPS};
@@ -13,15 +14,15 @@ type Timer = [u8; 8 + KEY_BYTES];
 
 /// The timers of a key group.
 #[derive(Clone, Default, Debug)]
-struct Timers {
+struct Timers<const SET: bool> {
     order: BinaryHeap<Reverse<Timer>>,
-    /// Those that are there: one that was removed stays in the order until its turn comes.
+    /// Those that are there, if that is known: one that was removed stays in the order until its turn comes.
     set: hashbrown::HashSet<Timer, foldhash::fast::RandomState>,
 }
 
-impl Timers {
+impl<const SET: bool> Timers<SET> {
     fn insert(&mut self, timer: Timer) {
-        if self.set.insert(timer) {
+        if !SET || self.set.insert(timer) {
             self.order.push(Reverse(timer));
         }
     }
@@ -29,7 +30,7 @@ impl Timers {
     fn pop_below(&mut self, below: &[u8]) -> Option<Timer> {
         while let Some(Reverse(first)) = self.order.peek().copied().filter(|Reverse(first)| &first[..] < below) {
             self.order.pop();
-            if self.set.remove(&first) {
+            if !SET || self.set.remove(&first) {
                 return Some(first);
             }
         }
@@ -39,17 +40,17 @@ impl Timers {
 
 /// The queues.
 #[derive(Debug)]
-pub struct Heap {
-    tables: Vec<Vec<Timers>>,
+pub struct Heap<const SET: bool> {
+    tables: Vec<Vec<Timers<SET>>>,
 }
 
-impl Heap {
-    fn timers(&mut self, table: Table, group: KeyGroup) -> &mut Timers {
+impl<const SET: bool> Heap<SET> {
+    fn timers(&mut self, table: Table, group: KeyGroup) -> &mut Timers<SET> {
         &mut self.tables[table][usize::from(group.0)]
     }
 }
 
-impl Backend for Heap {
+impl<const SET: bool> Backend for Heap<SET> {
     type Common = ();
 
     fn open(place: &Place) -> Outcome<Self> {
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn a_timer_fires_once() -> Outcome {
         let place = Place { path: ".".into(), budget_bytes: 0, tables: vec![Kind::Queue] };
-        let mut heap = Heap::open(&place)?;
+        let mut heap = Heap::<true>::open(&place)?;
         let group = KeyGroup(3);
         for due in [9, 5, 300, 5, 9, 1] {
             heap.enqueue(0, group, &timer(due))?;
@@ -168,10 +169,21 @@ mod tests {
         Ok(())
     }
 
+    /// The heap alone has the same order, and takes what it is given.
+    #[test]
+    fn a_plain_heap_fires_what_was_set() {
+        let mut timers = Timers::<false>::default();
+        [9, 5, 300, 5].into_iter().for_each(|due| timers.insert(timer(due)));
+        let below = 300_u64.to_be_bytes();
+        let fired: Vec<_> = std::iter::from_fn(|| timers.pop_below(&below)).collect();
+        assert_eq!(fired, [timer(5), timer(5), timer(9)]);
+        assert!(timers.set.is_empty());
+    }
+
     /// What was removed before its turn doesn't fire, unless it was set again: then once.
     #[test]
     fn a_removed_timer_does_not_fire() {
-        let mut timers = Timers::default();
+        let mut timers = Timers::<true>::default();
         for due in [1, 2, 3] {
             timers.insert(timer(due));
         }

@@ -26,8 +26,11 @@ use alluvium::{KeyGroup, KeyGroupRange};
 use std::path::PathBuf;
 
 pub use hash::Hash;
-pub use heap::Heap;
 pub use ours::Ours;
+/// Heaps of timers with sets of them.
+pub type Heap = heap::Heap<true>;
+/// Heaps of timers alone.
+pub type PlainHeap = heap::Heap<false>;
 /// All by a `BTreeMap`.
 pub type BTree = kv::Keyed<btree::BTree>;
 /// fjall.

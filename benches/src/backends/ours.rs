@@ -132,6 +132,10 @@ impl Backend for Ours {
         Ok(self.writer.append(self.states[table], cell.key(), element)?)
     }
 
+    fn append_all(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
+        Ok(self.writer.append_all(self.states[table], cell.key(), elements)?)
+    }
+
     fn put_list(&mut self, table: Table, cell: &Cell, elements: &[&[u8]]) -> Outcome {
         Ok(self.writer.put_list(self.states[table], cell.key(), elements)?)
     }

@@ -132,7 +132,7 @@ pub fn spawn(program: &Path, arguments: &Arguments, limit: Duration) -> Outcome<
         None => {}
     }
     match printed.lines().last() {
-        Some(line) if status.success() => Ok(Ok(serde_json::from_str(line)?)),
+        Some(line) if status.success() => Ok(Ok(Figures::parse(line)?)),
         _ => Ok(Err(Failure::Error(said.lines().last().unwrap_or("no figures").to_owned()))),
     }
 }

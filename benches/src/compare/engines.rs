@@ -1,6 +1,6 @@
 //! The engines by name.
 
-use crate::backends::{BTree, Backend, Hash, Heap, Ours};
+use crate::backends::{BTree, Backend, Hash, Heap, Ours, PlainHeap};
 #[cfg(feature = "peers")]
 use crate::backends::{Fjall, Lmdb, Redb, RocksFlink, RocksTuned};
 use crate::harness::{Outcome, wrong};
@@ -34,6 +34,8 @@ pub enum Engine {
     Btreemap,
     /// A `BinaryHeap` of timers with a set of them: nothing of it is durable.
     Heap,
+    /// A `BinaryHeap` of timers and nothing else: nothing of it is durable.
+    PlainHeap,
 }
 
 /// What can be done with any engine.
@@ -72,11 +74,6 @@ impl Engine {
     pub fn name(self) -> String {
         clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().to_owned())
     }
-
-    /// Whether it has anything after a crash.
-    pub fn is_durable(self) -> bool {
-        !matches!(self, Self::Hashmap | Self::Btreemap | Self::Heap)
-    }
 }
 
 impl Runner for Engine {
@@ -97,6 +94,7 @@ impl Runner for Engine {
             Self::Hashmap => job.run::<Hash>(),
             Self::Btreemap => job.run::<BTree>(),
             Self::Heap => job.run::<Heap>(),
+            Self::PlainHeap => job.run::<PlainHeap>(),
         }
     }
 }

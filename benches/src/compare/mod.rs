@@ -1,9 +1,11 @@
 //! `compare`: every workload under every engine, in turns, each run in a process of its own within the same memory, every answer
 //! compared with one oracle's.
 
+pub mod apart;
 mod cap;
 mod cases;
 pub mod child;
+mod dip;
 mod engines;
 pub mod figures;
 mod killed;
@@ -156,7 +158,10 @@ fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&
         // Who comes first has an idle disk: each in turn.
         let (first, others) = engines.split_at(repeat as usize % engines.len().max(1));
         for engine in others.iter().chain(first) {
-            if !cases::is_for(case, *engine) {
+            if let Some(why) = apart::why_not(case, &engine.name()) {
+                if repeat == 0 && !arguments.engine.is_empty() {
+                    eprintln!("compare: {case}: {} is left out: {why}", engine.name());
+                }
                 continue;
             }
             let cap = cap.filter(|_| !cases::is_in_memory(case));
@@ -259,17 +264,21 @@ fn print_case(case: &str, runs: &[Figures]) {
     }
     eprintln!("\n## {case}");
     for (engine, runs) in by_engine {
-        let of = |figure: fn(&Figures) -> f64| median(runs.iter().map(|run| figure(run)).collect());
+        let of = |figure: fn(&Figures) -> Option<f64>, digits: usize| {
+            let values: Vec<f64> = runs.iter().filter_map(|run| figure(run)).collect();
+            if values.is_empty() { String::from("-") } else { format!("{:.digits$}", median(values)) }
+        };
+        let longest = |run: &Figures| run.latency_ns.map(|ns| ns.max_of_all.unwrap_or(ns.max) as f64 / 1e6);
         let failed = runs.iter().find(|run| !run.failed.is_empty()).map(|run| run.failed.as_str());
         let is_right = runs.iter().all(|run| run.correct);
         eprintln!(
-            "{engine:<14} {:>12.0} events/s  p50 {:>8.0} p99.9 {:>9.0} ns  max {:>6.1} ms  written {:>5.2}  disk {:>5.2}  {}",
-            of(|run| run.events_per_s),
-            of(|run| run.latency_ns.p50 as f64),
-            of(|run| run.latency_ns.p999 as f64),
-            of(|run| run.latency_ns.max as f64 / 1e6),
-            of(|run| run.write_amplification),
-            of(|run| run.space_amplification),
+            "{engine:<14} {:>12} events/s  p50 {:>8} p99.9 {:>9} ns  max {:>6} ms  written {:>5}  disk {:>5}  {}",
+            of(|run| run.events_per_s, 0),
+            of(|run| Some(run.latency_ns?.p50? as f64), 0),
+            of(|run| Some(run.latency_ns?.p999? as f64), 0),
+            of(longest, 1),
+            of(|run| run.write_amplification, 2),
+            of(|run| run.space_amplification, 2),
             failed.unwrap_or(if is_right { "" } else { "WRONG ANSWERS" }),
         );
     }

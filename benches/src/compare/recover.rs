@@ -198,7 +198,7 @@ impl Job for Recover<'_> {
         self.warm_up(&mut backend, &mut updates, before.updates_per_s, &mut figures)?;
         let (numbers, ops) = state.choose((0..keys).step_by(331));
         state.read(&mut backend, &numbers, &ops, &updates.counts)?;
-        figures.rss_bytes_max = usage::resident_bytes_max();
+        figures.rss_bytes_max = Some(usage::resident_bytes_max());
         figures.correct = true;
         backend.close()?;
         Ok(figures)
@@ -221,9 +221,9 @@ impl Recover<'_> {
         let reached = buckets.iter().position(is_enough);
         figures.to_90_percent_ms = reached.map(|index| (index as f64 + 1.0) * BUCKET.as_secs_f64() * 1e3);
         figures.before_events_per_s = Some(before_per_s);
-        figures.events = buckets.iter().sum();
-        figures.events_per_s = level(&buckets);
-        figures.ops_per_s = figures.events_per_s * 2.0;
+        figures.events = Some(buckets.iter().sum());
+        figures.events_per_s = Some(level(&buckets));
+        figures.ops_per_s = Some(level(&buckets) * 2.0);
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Job for Rescale<'_> {
         let mut figures = Figures { keys: Some(keys), ..Figures::default() };
         let started = Instant::now();
         let whole = run.load::<B>()?;
-        figures.load_s = started.elapsed().as_secs_f64();
+        figures.load_s = Some(started.elapsed().as_secs_f64());
         let (halves, split) = run.rescale(vec![whole], "half", 2)?;
         let halves = run.check_all(halves)?;
         let (again, joined) = run.rescale(halves, "again", 1)?;
@@ -60,11 +60,11 @@ impl Job for Rescale<'_> {
                 store.close()?;
             }
         }
-        figures.events = 2 * UPDATES;
-        figures.events_per_s = figures.events as f64 * 1e3 / (split.next_100k_updates_ms + joined.next_100k_updates_ms);
-        figures.ops_per_s = figures.events_per_s * 2.0;
+        let events_per_s = (2 * UPDATES) as f64 * 1e3 / (split.next_100k_updates_ms + joined.next_100k_updates_ms);
+        figures.events = Some(2 * UPDATES);
+        (figures.events_per_s, figures.ops_per_s) = (Some(events_per_s), Some(events_per_s * 2.0));
         (figures.split, figures.joined) = (Some(split), Some(joined));
-        figures.rss_bytes_max = usage::resident_bytes_max();
+        figures.rss_bytes_max = Some(usage::resident_bytes_max());
         figures.correct = true;
         Ok(figures)
     }

@@ -1,5 +1,6 @@
 //! `ckpt-stall`: what checkpoints cost those who go on.
 
+use super::dip::Dip;
 use super::engines::Job;
 use super::figures::{Figures, LatencyNs};
 use super::{Sizes, usage};
@@ -45,8 +46,9 @@ struct Running<B> {
     keys: u64,
     draw: Draw,
     random: Random,
-    /// How often each key was counted: what is on disk must say the same.
+    /// How often each key was counted: the oracle of every read.
     counts: Vec<u32>,
+    wrong_one: Option<u64>,
     begun: Option<Instant>,
     next: Instant,
     every: Duration,
@@ -61,42 +63,25 @@ impl Job for Stall<'_> {
         let every = if self.sizes.quick { Duration::from_millis(500) } else { Duration::from_secs(1) };
         let backend = B::open(&Place { tables: vec![Kind::Value], ..self.place })?;
         let (draw, random) = (Draw::zipf(keys), Random::new(self.seed));
-        let counts = vec![0; keys as usize];
-        let mut run = Running { backend, keys, draw, random, counts, begun: None, next: Instant::now(), every };
-        for i in 0..keys {
-            let key = ordered_key(i, keys);
-            run.backend.put(0, &Cell::of(key), Value::of(&key, 0, VALUE_BYTES).as_ref())?;
-        }
-        run.backend.checkpoint()?;
+        let (counts, next) = (vec![0; keys as usize], Instant::now());
+        let mut run = Running { backend, keys, draw, random, counts, wrong_one: None, begun: None, next, every };
         let mut figures = Figures::default();
-        let (mut closed, mut open) = (Times::default(), Times::default());
-        let mut latency = Latency::new()?;
-        run.closed(self.sizes.closed, &mut closed, &mut latency)?;
-        let total = (closed.beside + closed.between).as_secs_f64();
-        figures.events = closed.beside_events + closed.between_events;
-        figures.events_per_s = figures.events as f64 / total;
-        figures.ops_per_s = figures.events_per_s * 2.0;
-        figures.latency_ns = LatencyNs::of(&latency);
-        let rate = |events: u64, time: Duration| events as f64 / time.as_secs_f64().max(1e-9);
-        if closed.between_events > 0 && closed.beside_events > 0 {
-            let (beside, between) =
-                (rate(closed.beside_events, closed.beside), rate(closed.between_events, closed.between));
-            figures.checkpoint_dip = Some(1.0 - beside / between);
-        }
-        let mut late = Latency::new()?;
-        let written = usage::written_bytes();
-        run.open(self.sizes.closed, figures.events_per_s / 2.0, &mut open, &mut late)?;
-        figures.checkpoint_bytes = Some((usage::written_bytes() - written) / open.stalls_ns.len().max(1) as u64);
-        figures.open_latency_ns = LatencyNs::of(&late);
-        figures.worst_op_ns = Some(figures.open_latency_ns.max);
+        let started = Instant::now();
+        run.load()?;
+        figures.load_s = Some(started.elapsed().as_secs_f64());
+        let mut closed = Times::default();
+        let events_per_s = run.measure_closed(self.sizes, &mut closed, &mut figures)?;
+        let mut open = Times::default();
+        run.measure_open(self.sizes, events_per_s / 2.0, &mut open, &mut figures)?;
         let mut often = Times::default();
         run.one_after_the_other(self.sizes, EVENTS_PER_S as f64, &mut often)?;
         let apart_ns = [closed.stalls_ns, open.stalls_ns].concat();
         stalls(apart_ns, often.stalls_ns, &mut figures);
         figures.checkpoint_ms = Some(median([closed.until_complete_ms, open.until_complete_ms].concat()));
+        run.backend.checkpoint()?;
+        figures.space_amplification = Some(tree_bytes(&path)? as f64 / (keys * 116) as f64);
         run.check()?;
-        figures.space_amplification = tree_bytes(&path)? as f64 / (keys * 116) as f64;
-        figures.rss_bytes_max = usage::resident_bytes_max();
+        figures.rss_bytes_max = Some(usage::resident_bytes_max());
         figures.correct = true;
         run.backend.close()?;
         Ok(figures)
@@ -116,6 +101,47 @@ fn stalls(mut apart_ns: Vec<u64>, often_ns: Vec<u64>, figures: &mut Figures) {
 }
 
 impl<B: Backend> Running<B> {
+    fn load(&mut self) -> Outcome {
+        for i in 0..self.keys {
+            let key = ordered_key(i, self.keys);
+            self.backend.put(0, &Cell::of(key), Value::of(&key, 0, VALUE_BYTES).as_ref())?;
+        }
+        self.backend.checkpoint()
+    }
+
+    /// As fast as it goes; gives events/s.
+    fn measure_closed(&mut self, sizes: &Sizes, times: &mut Times, figures: &mut Figures) -> Outcome<f64> {
+        let mut latency = Latency::new()?;
+        self.closed(sizes.closed, times, &mut latency)?;
+        let (seconds, events) =
+            ((times.beside + times.between).as_secs_f64(), times.beside_events + times.between_events);
+        let events_per_s = events as f64 / seconds;
+        (figures.events, figures.closed_s) = (Some(events), Some(seconds));
+        (figures.events_per_s, figures.ops_per_s) = (Some(events_per_s), Some(events_per_s * 2.0));
+        (figures.latency_ns, figures.checkpoints) = (LatencyNs::of(&latency), Some(times.stalls_ns.len() as u64));
+        let rate = |events: u64, time: Duration| events as f64 / time.as_secs_f64().max(1e-9);
+        if times.between_events > 0 && times.beside_events > 0 {
+            let (beside, between) =
+                (rate(times.beside_events, times.beside), rate(times.between_events, times.between));
+            figures.checkpoint_dip = Some(1.0 - beside / between);
+        }
+        Ok(events_per_s)
+    }
+
+    /// With so many events in a second.
+    fn measure_open(&mut self, sizes: &Sizes, rate: f64, times: &mut Times, figures: &mut Figures) -> Outcome {
+        let (mut late, mut dip) = (Latency::new()?, Dip::default());
+        let written = usage::written_bytes();
+        self.open(sizes.closed, rate, times, &mut late, &mut dip)?;
+        figures.checkpoint_bytes = Some((usage::written_bytes() - written) / times.stalls_ns.len().max(1) as u64);
+        figures.open_latency_ns = LatencyNs::of(&late);
+        figures.worst_op_ns = figures.open_latency_ns.map(|latency| latency.max);
+        figures.half_load_dip_worst = dip.worst(rate);
+        let due = times.beside.as_secs_f64() * rate;
+        figures.half_load_dip = (due > 0.0).then(|| (1.0 - times.beside_events as f64 / due).max(0.0));
+        Ok(())
+    }
+
     fn make(&mut self, count: usize) -> Vec<(u64, Op)> {
         let next = |_| {
             let i = self.draw.next(&mut self.random);
@@ -124,9 +150,19 @@ impl<B: Backend> Running<B> {
         (0..count).map(next).collect()
     }
 
+    /// Compares the count that was read; the rest of a value is compared in the end, as making one again would be much of the time.
     fn update(&mut self, (i, key): (u64, Op)) -> Outcome {
-        self.counts[i as usize] += 1;
-        self.backend.update(0, &Cell::of(key), |old| Some(Value::after(&key, old, VALUE_BYTES)))
+        let count = &mut self.counts[i as usize];
+        let mut is_right = false;
+        self.backend.update(0, &Cell::of(key), |old| {
+            is_right = old.and_then(<[u8]>::first_chunk) == Some(&u64::from(*count).to_le_bytes());
+            Some(Value::after(&key, old, VALUE_BYTES))
+        })?;
+        *count += 1;
+        if !is_right {
+            self.wrong_one = Some(i);
+        }
+        Ok(())
     }
 
     /// Begins a checkpoint when it is time, and sees when it is complete. Gives whether one is under way.
@@ -152,9 +188,11 @@ impl<B: Backend> Running<B> {
             for group in ops.chunks(256) {
                 let started = Instant::now();
                 let is_beside = self.look_after_checkpoints(times)?;
+                latency.resume();
                 for (index, op) in group.iter().enumerate() {
                     latency.sample(index, || self.update(*op))?;
                 }
+                latency.pause();
                 let spent = started.elapsed();
                 let (all, events) = if is_beside {
                     (&mut times.beside, &mut times.beside_events)
@@ -169,23 +207,37 @@ impl<B: Backend> Running<B> {
     }
 
     /// Events come in groups, due at fixed times: their latency counts from there, the pause of a checkpoint included.
-    fn open(&mut self, time: Duration, rate: f64, times: &mut Times, latency: &mut Latency) -> Outcome {
+    fn open(&mut self, time: Duration, rate: f64, times: &mut Times, latency: &mut Latency, dip: &mut Dip) -> Outcome {
         let mut spent = Duration::ZERO;
         while spent < time {
             // For about a second, made while the clock stands.
             let ops = self.make((rate as usize).max(GROUP));
             let started = Instant::now();
             self.next = started + self.every / 2;
+            dip.restart();
+            let mut last = Duration::ZERO;
             for (index, group) in ops.chunks(GROUP).enumerate() {
                 let due = Duration::from_secs_f64((index * GROUP) as f64 / rate);
                 while started.elapsed() < due {
                     std::hint::spin_loop();
                 }
-                self.look_after_checkpoints(times)?;
+                let (was_under_way, before) = (self.begun.is_some(), started.elapsed());
+                let is_under_way = self.look_after_checkpoints(times)?;
+                if is_under_way && !was_under_way {
+                    dip.begin(before);
+                    last = before;
+                }
                 for op in group {
                     self.update(*op)?;
                 }
-                latency.add(started.elapsed().saturating_sub(due).as_nanos() as u64);
+                let now = started.elapsed();
+                latency.add(now.saturating_sub(due).as_nanos() as u64);
+                dip.add(now, group.len() as u64, is_under_way);
+                if is_under_way {
+                    times.beside += now - last;
+                    times.beside_events += group.len() as u64;
+                }
+                last = now;
             }
             spent += started.elapsed();
         }
@@ -219,9 +271,12 @@ impl<B: Backend> Running<B> {
         Ok(())
     }
 
+    /// All that was read was what was counted, and so is every byte of what is there.
     fn check(&mut self) -> Outcome {
-        self.backend.checkpoint()?;
-        for i in (0..self.keys).step_by(331) {
+        if let Some(i) = self.wrong_one {
+            return wrong(format!("the value of key {i} was wrong when it was updated"));
+        }
+        for i in 0..self.keys {
             let key = ordered_key(i, self.keys);
             let right = Value::of(&key, u64::from(self.counts[i as usize]), VALUE_BYTES);
             if !self.backend.get(0, &Cell::of(key), |value| value == Some(right.as_ref()))? {

@@ -44,7 +44,8 @@ impl Job for Steady<'_> {
     type Out = Figures;
 
     fn run<B: Backend>(self) -> Outcome<Figures> {
-        // State in halves of the budget, and how often it is written over in quarters.
+        // State in halves of the budget, and how often it is written over in quarters: less would be too few rounds of merges to say what one
+        // writes (docs/benchmarks.md).
         let (halves, quarters) = if self.sizes.quick { (1, 1) } else { (16, 8) };
         let keys = self.place.budget_bytes as u64 * halves / 2 / RECORD_BYTES / self.sizes.part;
         let each = keys * quarters / 4 / CHECKPOINTS;
@@ -62,21 +63,23 @@ impl Job for Steady<'_> {
         let mut figures = Figures { keys: Some(keys), ..Figures::default() };
         let started = Instant::now();
         run.load()?;
-        figures.load_s = started.elapsed().as_secs_f64();
+        figures.load_s = Some(started.elapsed().as_secs_f64());
         run.checkpoints(each, CHECKPOINTS / 2)?;
         let before_bytes = usage::written_bytes();
         run.checkpoints(each, CHECKPOINTS / 2)?;
-        figures.written_bytes = usage::written_bytes() - before_bytes;
-        figures.write_amplification = figures.written_bytes as f64 / (each * CHECKPOINTS / 2 * RECORD_BYTES) as f64;
+        let written_bytes = usage::written_bytes() - before_bytes;
+        figures.written_bytes = Some(written_bytes);
+        figures.write_amplification = Some(written_bytes as f64 / (each * CHECKPOINTS / 2 * RECORD_BYTES) as f64);
         let live_bytes = (keys * RECORD_BYTES) as f64;
-        figures.space_amplification = tree_bytes(&run.path)? as f64 / live_bytes;
+        figures.space_amplification = Some(tree_bytes(&run.path)? as f64 / live_bytes);
         figures.space_amplification_max = Some(run.space_bytes_max as f64 / live_bytes);
-        figures.events = each * CHECKPOINTS;
-        figures.events_per_s = figures.events as f64 / run.spent.as_secs_f64();
-        figures.ops_per_s = figures.events_per_s * 2.0;
+        let events = each * CHECKPOINTS;
+        let events_per_s = events as f64 / run.spent.as_secs_f64();
+        (figures.events, figures.checkpoints) = (Some(events), Some(CHECKPOINTS));
+        (figures.events_per_s, figures.ops_per_s) = (Some(events_per_s), Some(events_per_s * 2.0));
         figures.latency_ns = LatencyNs::of(&run.latency);
         run.check()?;
-        figures.rss_bytes_max = usage::resident_bytes_max();
+        figures.rss_bytes_max = Some(usage::resident_bytes_max());
         figures.correct = true;
         run.backend.close()?;
         Ok(figures)

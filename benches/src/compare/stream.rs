@@ -60,6 +60,8 @@ struct Running<'a, B, W: Workload> {
     events: Vec<W::Event>,
     digests: Vec<u64>,
     checkpoints: Every,
+    /// Checkpoints of the closed loop.
+    begun: u64,
 }
 
 impl<W: Workload> Job for Stream<'_, W> {
@@ -78,11 +80,12 @@ impl<W: Workload> Job for Stream<'_, W> {
             events: Vec::new(),
             digests: Vec::new(),
             checkpoints: Every::new(CHECKPOINT_EVERY),
+            begun: 0,
         };
         let started = Instant::now();
         run.workload.load(&mut run.backend, &mut run.answers)?;
         run.backend.checkpoint()?;
-        figures.load_s = started.elapsed().as_secs_f64();
+        figures.load_s = Some(started.elapsed().as_secs_f64());
         run.closed(&mut figures)?;
         if self.pace != Pace::Between {
             run.open(&mut figures)?;
@@ -123,7 +126,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
     }
 
     /// [`Pace::Between`]: a checkpoint of what is there between two segments.
-    fn checkpoint_between(&mut self, figures: &mut Figures) -> Outcome {
+    fn checkpoint_between(&mut self) -> Outcome {
         if self.workload.live_bytes() > 0 {
             return wrong("something is left where a checkpoint is");
         }
@@ -131,7 +134,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
             std::thread::sleep(Duration::from_micros(200));
         }
         self.backend.begin_checkpoint()?;
-        figures.checkpoints += 1;
+        self.begun += 1;
         Ok(())
     }
 
@@ -151,6 +154,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
             generating += usage::thread_cpu() - making;
             let segment = std::mem::take(&mut self.events);
             let started = Instant::now();
+            latency.resume();
             for (chunk, at) in segment.chunks(batch).zip(0_usize..) {
                 let (workload, backend, answers) = (&mut self.workload, &mut self.backend, &mut self.answers);
                 // Of batches there are few.
@@ -159,23 +163,27 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
                 index += 1;
                 // A look at the clock costs: not after each event.
                 if at % 1024 == 0 && self.is_checkpoint_due(at == 0) && self.backend.checkpoint_is_complete()? {
+                    latency.pause();
                     self.backend.begin_checkpoint()?;
-                    figures.checkpoints += 1;
+                    latency.resume();
+                    self.begun += 1;
                 }
             }
+            latency.pause();
             self.digests.push(self.answers.digest());
             if self.pace == Pace::Between && self.is_at_place() {
-                self.checkpoint_between(figures)?;
+                self.checkpoint_between()?;
             }
             time += started.elapsed();
             self.events = segment;
             events += self.events.len() as u64;
         }
         let cpu = usage::cpu() - cpu - generating;
-        (figures.events, figures.closed_s) = (events, time.as_secs_f64());
-        figures.events_per_s = events as f64 / time.as_secs_f64();
-        figures.ops_per_s = (self.answers.operations - operations) as f64 / time.as_secs_f64();
-        figures.cpu_s_per_million_events = cpu.as_secs_f64() * 1e6 / events as f64;
+        (figures.events, figures.checkpoints) = (Some(events), Some(self.begun));
+        figures.closed_s = Some(time.as_secs_f64());
+        figures.events_per_s = Some(events as f64 / time.as_secs_f64());
+        figures.ops_per_s = Some((self.answers.operations - operations) as f64 / time.as_secs_f64());
+        figures.cpu_s_per_million_events = Some(cpu.as_secs_f64() * 1e6 / events as f64);
         figures.latency_ns = LatencyNs::of(&latency);
         Ok(())
     }
@@ -184,7 +192,8 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
     /// clock isn't what is measured. The clock stands while events are made, and who is late then is late behind it.
     fn open(&mut self, figures: &mut Figures) -> Outcome {
         let mut latency = Latency::new()?;
-        let rate = figures.events_per_s * OPEN_LOAD;
+        let Some(closed_per_s) = figures.events_per_s else { return wrong("no closed loop to open") };
+        let rate = closed_per_s * OPEN_LOAD;
         let batch = self.workload.batch();
         let group = batch * ((rate * GROUP.as_secs_f64()) as usize / batch).max(1);
         let (mut spent, mut done) = (Duration::ZERO, 0);
@@ -208,9 +217,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
             done += self.events.len();
             self.digests.push(self.answers.digest());
         }
-        if done > 0 {
-            figures.open_latency_ns = LatencyNs::of(&latency);
-        }
+        figures.open_latency_ns = LatencyNs::of(&latency);
         Ok(())
     }
 
@@ -220,11 +227,13 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
         }
         self.backend.checkpoint()?;
         std::thread::sleep(self.sizes.settle);
-        figures.written_bytes = usage::written_bytes() - before_bytes;
-        figures.write_amplification = figures.written_bytes as f64 / (self.answers.logical_bytes as f64).max(1.0);
+        let written_bytes = usage::written_bytes() - before_bytes;
+        figures.written_bytes = Some(written_bytes);
+        figures.write_amplification = Some(written_bytes as f64 / (self.answers.logical_bytes as f64).max(1.0));
         // Where nothing lives there is no ratio.
         if self.workload.live_bytes() > 0 {
-            figures.space_amplification = tree_bytes(path)? as f64 / self.workload.live_bytes() as f64;
+            let disk_bytes = tree_bytes(path)? as f64;
+            figures.space_amplification = Some(disk_bytes / self.workload.live_bytes() as f64);
         }
         let mut seen = Answers::default();
         self.workload.check(&mut self.backend, &mut seen)?;
@@ -241,7 +250,7 @@ impl<B: Backend, W: Workload> Running<'_, B, W> {
                 return wrong("windows are left after all were closed");
             }
         }
-        figures.rss_bytes_max = usage::resident_bytes_max();
+        figures.rss_bytes_max = Some(usage::resident_bytes_max());
         self.backend.close()
     }
 }
@@ -267,6 +276,7 @@ impl<W: Workload> Job for Oracle<W> {
             events: Vec::new(),
             digests: Vec::new(),
             checkpoints: Every::new(CHECKPOINT_EVERY),
+            begun: 0,
         };
         let mut figures = Figures::default();
         run.workload.load(&mut run.backend, &mut run.answers)?;

@@ -23,6 +23,7 @@ const fn colour(engine: &str) -> RGBColor {
         b"hashmap" => RGBColor(110, 110, 110),
         b"btreemap" => RGBColor(170, 170, 170),
         b"heap" => RGBColor(140, 140, 140),
+        b"plain-heap" => RGBColor(90, 90, 90),
         _ => BLACK,
     }
 }
@@ -40,7 +41,7 @@ pub fn draw(runs: &Runs, out: &Path) -> Outcome<Vec<(&'static str, &'static str)
             sizes: shares(runs),
             across: "state / budget",
             up: "ns for an update",
-            figure: |run| Some(1e9 / run.events_per_s),
+            figure: |run| Some(1e9 / run.events_per_s?),
         },
         Curve {
             file: "growth-keys.svg",
@@ -48,7 +49,7 @@ pub fn draw(runs: &Runs, out: &Path) -> Outcome<Vec<(&'static str, &'static str)
             sizes: keys(runs, "growth-keys-"),
             across: "counters",
             up: "ns for an update",
-            figure: |run| Some(1e9 / run.events_per_s),
+            figure: |run| Some(1e9 / run.events_per_s?),
         },
         Curve {
             file: "recovery-size.svg",
@@ -72,10 +73,10 @@ pub fn draw(runs: &Runs, out: &Path) -> Outcome<Vec<(&'static str, &'static str)
             Some(run.recovery_first_read_ms? + run.next_100k_reads_ms?)
         }),
         ("written.svg", "Bytes written over bytes of keys and values written", AMPLIFIED, |run| {
-            Some(run.write_amplification).filter(|&value| value > 0.0)
+            run.write_amplification.filter(|&value| value > 0.0)
         }),
         ("latency.svg", "p99.9 from when an event was due at 70 % load, µs", AMPLIFIED, |run| {
-            Some(run.open_latency_ns.p999 as f64 / 1e3).filter(|&value| value > 0.0)
+            Some(run.open_latency_ns?.p999? as f64 / 1e3)
         }),
     ];
     for (name, title, workloads, figure) in bars_of {
@@ -157,14 +158,17 @@ fn cell(area: &Chart<'_>, (left, top): (i32, i32), (width, height): (i32, i32), 
     Ok(())
 }
 
-/// Workloads of the curve of growth, with their state over the budget.
+/// Workloads of the curve of growth, with their state over the budget, from little to much.
 fn shares(runs: &Runs) -> Vec<(f64, &String)> {
     let share = |name: &String| {
         let share = name.strip_prefix("growth-")?.parse::<f64>().ok()?;
         let is_quick = runs.of(name, OURS).is_ok_and(|runs| runs.iter().any(|run| run.quick));
         Some(if is_quick { share * QUICK_GROWTH } else { share })
     };
-    runs.workloads().iter().filter_map(|name| Some((share(name)?, name))).collect()
+    let mut shares: Vec<(f64, &String)> =
+        runs.workloads().iter().filter_map(|name| Some((share(name)?, name))).collect();
+    shares.sort_by(|a, b| a.0.total_cmp(&b.0));
+    shares
 }
 
 /// Workloads whose names begin so, from few keys to many.

@@ -1,8 +1,10 @@
 //! `report`: what `compare` recorded, as a Markdown table and as charts.
 
 mod charts;
+mod losses;
 mod table;
 
+use crate::compare::apart;
 use crate::compare::figures::Figures;
 use crate::harness::{Outcome, wrong};
 use std::collections::BTreeMap;
@@ -39,6 +41,8 @@ pub struct Summary {
 pub enum Missing<'a> {
     /// It was not run.
     NotRun,
+    /// It can't be run, for this reason.
+    Cannot(&'static str),
     /// It ended without figures.
     Failed(&'a str),
     /// It read something else than the oracle.
@@ -50,7 +54,7 @@ impl Runs {
     pub fn parse(text: &str) -> Outcome<Self> {
         let mut runs = Self::default();
         for line in text.lines().filter(|line| line.contains("\"workload\"")) {
-            let figures: Figures = serde_json::from_str(line)?;
+            let figures = Figures::parse(line)?;
             for (names, name) in [(&mut runs.workloads, &figures.workload), (&mut runs.engines, &figures.engine)] {
                 if !names.contains(name) {
                     names.push(name.clone());
@@ -100,7 +104,27 @@ impl Runs {
         let others =
             apart.iter().map(|(commit, of)| format!("\nNot beside it, but with {commit}: {}.\n", of.join(", ")));
         lines.extend(commits.chain(others));
+        lines.extend(self.apart());
         lines
+    }
+
+    /// Lines that say who can't be run with what, and why.
+    fn apart(&self) -> Vec<String> {
+        let mut apart = BTreeMap::<_, Vec<String>>::new();
+        for engine in &self.engines {
+            for workload in &self.workloads {
+                if let Err(Missing::Cannot(why)) = self.of(workload, engine) {
+                    apart.entry((engine, why)).or_default().push(workload.clone());
+                }
+            }
+        }
+        let line = |(engine, why): &(&String, &str), of: &Vec<String>| {
+            let rest: Vec<_> = self.workloads.iter().filter(|workload| !of.contains(workload)).cloned().collect();
+            // The shorter list.
+            let of = if rest.len() < of.len() { format!("all but {}", rest.join(", ")) } else { of.join(", ") };
+            format!("\n{engine} can't: {why} ({of}).\n")
+        };
+        apart.iter().map(|(key, of)| line(key, of)).collect()
     }
 
     /// Whether a run was made with another version of the code than those of this project's engine.
@@ -131,7 +155,10 @@ impl Runs {
 
     /// All that is known of an engine under a workload.
     pub fn of(&self, workload: &str, engine: &str) -> Result<&[Figures], Missing<'_>> {
-        let runs = self.runs.get(&(workload.to_owned(), engine.to_owned())).ok_or(Missing::NotRun)?;
+        let runs = self
+            .runs
+            .get(&(workload.to_owned(), engine.to_owned()))
+            .ok_or_else(|| apart::why_not(workload, engine).map_or(Missing::NotRun, Missing::Cannot))?;
         if let Some(failed) = runs.iter().find(|run| !run.failed.is_empty()) {
             return Err(Missing::Failed(&failed.failed));
         }
@@ -143,12 +170,12 @@ impl Runs {
         let mut values: Vec<f64> = self.of(workload, engine).ok()?.iter().filter_map(figure).collect();
         values.sort_by(f64::total_cmp);
         let (least, greatest) = (*values.first()?, *values.last()?);
-        Some(Summary { median: values[values.len() / 2], least, greatest })
+        Some(Summary { median: crate::harness::median(values), least, greatest })
     }
 
     /// The median rate of events.
     pub fn rate(&self, workload: &str, engine: &str) -> Option<f64> {
-        self.summary(workload, engine, |run| Some(run.events_per_s)).map(|summary| summary.median)
+        self.summary(workload, engine, |run| run.events_per_s).map(|summary| summary.median)
     }
 }
 
@@ -160,11 +187,6 @@ fn push_new(names: &mut Vec<String>, name: String) {
 
 /// This project's engine.
 pub const OURS: &str = "alluvium";
-
-/// Whether an engine is there to show what memory alone could do.
-pub fn is_ceiling(engine: &str) -> bool {
-    matches!(engine, "hashmap" | "btreemap" | "heap")
-}
 
 /// Writes the table and the charts.
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -188,7 +210,7 @@ mod tests {
         let figures = Figures {
             engine: engine.into(),
             workload: "rmw".into(),
-            events_per_s: rate,
+            events_per_s: Some(rate),
             correct,
             ..Figures::default()
         };
@@ -233,6 +255,20 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn growth_is_drawn_from_little_to_much() -> Outcome {
+        let run = |workload: &str, rate| {
+            let (engine, workload, events_per_s) = (OURS.into(), workload.into(), Some(rate));
+            let figures = Figures { engine, workload, correct: true, events_per_s, ..Figures::default() };
+            serde_json::to_string(&figures).unwrap_or_default()
+        };
+        let lines = [run("growth-5", 1e4), run("growth-20", 1e3), run("growth-0.1", 1e6)];
+        let directory = tempfile::tempdir()?;
+        let drawn = charts::draw(&Runs::parse(&lines.join("\n"))?, directory.path())?;
+        assert!(drawn.iter().any(|(file, _)| *file == "growth.svg"), "{drawn:?}");
+        Ok(())
+    }
+
     /// Who reads the table knows what memory there was, and of which code it is.
     #[test]
     fn settings_are_named() -> Outcome {
@@ -253,6 +289,41 @@ mod tests {
         );
         assert!(table.contains("Memory: 1000 MiB for the engine, no limit on the process: c.\n"), "{table}");
         assert!(table.contains("Alluvium of commit one: a, b.\n") && table.contains("commit two: c.\n"), "{table}");
+        Ok(())
+    }
+
+    /// What wasn't run, what can't be, and what wasn't measured are three things.
+    #[test]
+    fn where_there_is_no_figure_it_is_said_why() -> Outcome {
+        let run = |engine: &str, workload: &str, dip| {
+            let (engine, workload, rate) = (engine.into(), workload.into(), Some(1.0));
+            let figures = Figures {
+                engine,
+                workload,
+                correct: true,
+                events_per_s: rate,
+                half_load_dip_worst: dip,
+                ..Figures::default()
+            };
+            serde_json::to_string(&figures).unwrap_or_default()
+        };
+        let lines = [
+            run(OURS, "ckpt-stall", Some(0.0)),
+            run("fjall", "ckpt-stall", None),
+            run(OURS, "timers", None),
+            run("faster", "rmw-hot", None),
+            run("heap", "timers-memory", None),
+        ];
+        let table = table::markdown(&Runs::parse(&lines.join("\n"))?);
+        assert!(table.contains("| timers | 1.00 | not run | can't | can't |"), "{table}");
+        assert!(table.contains("| ckpt-stall | 0.00 | not measured | not run | can't |\n"), "{table}");
+        assert!(
+            table.contains("\nfaster can't: it has no order, so neither maps nor timers (timers, timers-memory).\n"),
+            "{table}"
+        );
+        let heap = "\nheap can't: it has timers in memory, and nothing else (all but timers-memory).\n";
+        assert!(table.contains(heap), "{table}");
+        assert!(!table.contains("fjall can't"), "{table}");
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The tables: who did how much, in which time, for what.
 
-use super::{Missing, OURS, Runs, Summary, is_ceiling};
+use super::{Missing, OURS, Runs, Summary, losses};
+use crate::compare::apart::keeps_nothing;
 use crate::compare::figures::Figures;
 use std::fmt::Write;
 
@@ -38,14 +39,15 @@ fn ranged(summary: Summary, text: impl Fn(f64) -> String) -> String {
 
 fn missing(why: Missing<'_>) -> String {
     match why {
-        Missing::NotRun => String::from("-"),
+        Missing::NotRun => String::from("not run"),
+        Missing::Cannot(_) => String::from("can't"),
         Missing::Failed(why) => why.replace('|', " "),
         Missing::Wrong => String::from("void: wrong answers"),
     }
 }
 
 type Text = fn(f64) -> String;
-type Figure = fn(&Figures) -> Option<f64>;
+pub type Figure = fn(&Figures) -> Option<f64>;
 
 /// A table of one figure: workloads down, engines across. Workloads of which nobody has it are left out.
 fn grid(runs: &Runs, out: &mut String, title: &str, text: Text, figure: Figure) {
@@ -60,12 +62,17 @@ fn grid(runs: &Runs, out: &mut String, title: &str, text: Text, figure: Figure) 
         for engine in runs.engines() {
             let cell = match runs.summary(workload, engine, figure) {
                 Some(summary) => ranged(summary, text),
-                None => runs.of(workload, engine).err().map_or_else(|| String::from("-"), missing),
+                None => nothing(runs, workload, engine),
             };
             let _ = write!(out, " {cell} |");
         }
         out.push('\n');
     }
+}
+
+/// Why there is no figure: what was run and has none didn't measure it, or had too few samples of it.
+fn nothing(runs: &Runs, workload: &str, engine: &str) -> String {
+    runs.of(workload, engine).err().map_or_else(|| String::from("not measured"), missing)
 }
 
 fn heading(runs: &Runs, out: &mut String, title: &str, more: &str) {
@@ -81,14 +88,14 @@ fn rates(runs: &Runs, out: &mut String) {
     for workload in runs.workloads() {
         let _ = write!(out, "| {workload} |");
         for engine in runs.engines() {
-            let cell = match runs.summary(workload, engine, |run| Some(run.events_per_s)) {
+            let cell = match runs.summary(workload, engine, |run| run.events_per_s) {
                 Some(summary) => ranged(summary, short),
-                None => runs.of(workload, engine).err().map_or_else(|| String::from("-"), missing),
+                None => nothing(runs, workload, engine),
             };
             let _ = write!(out, " {cell} |");
         }
         for ceiling in [false, true] {
-            let others = runs.engines().iter().filter(|engine| *engine != OURS && is_ceiling(engine) == ceiling);
+            let others = runs.engines().iter().filter(|engine| *engine != OURS && keeps_nothing(engine) == ceiling);
             let rates = others.filter_map(|engine| Some((engine, runs.rate(workload, engine)?)));
             let best = rates.max_by(|a, b| a.1.total_cmp(&b.1));
             let cell = match (runs.rate(workload, OURS), best) {
@@ -108,21 +115,27 @@ pub fn markdown(runs: &Runs) -> String {
         format!("# Engines compared\n\nMedians of {}; the range in brackets where it is wide.\n", runs.repeats());
     runs.settings().iter().for_each(|line| out.push_str(line));
     rates(runs, &mut out);
-    let grids: [(&str, Text, Figure); 35] = [
-        ("Operations of state/s, closed loop", short, |run| some(run.ops_per_s)),
-        ("Checkpoints begun in the closed loop", short, |run| positive(run.checkpoints)),
-        ("Two threads over one of them alone", short, |run| Some(run.events_per_s / run.one_thread_events_per_s?)),
-        ("Latency of an event, closed loop, p50", ns, |run| positive(run.latency_ns.p50)),
-        ("Latency, closed loop, p99", ns, |run| positive(run.latency_ns.p99)),
-        ("Latency, closed loop, p99.9", ns, |run| positive(run.latency_ns.p999)),
-        ("Latency, closed loop, longest", ns, |run| positive(run.latency_ns.max)),
-        ("From when it was due at 70 % load, p50", ns, |run| positive(run.open_latency_ns.p50)),
-        ("From when it was due at 70 % load, p99.9", ns, |run| positive(run.open_latency_ns.p999)),
-        ("From when it was due at 70 % load, longest", ns, |run| positive(run.open_latency_ns.max)),
-        ("Processor seconds for a million events", short, |run| some(run.cpu_s_per_million_events)),
-        ("Most memory resident, bytes", short, |run| positive(run.rss_bytes_max)),
-        ("Bytes written to disk / bytes of keys and values written", short, |run| some(run.write_amplification)),
-        ("Bytes on disk / live bytes", short, |run| some(run.space_amplification)),
+    losses::write(runs, &mut out);
+    let grids: [(&str, Text, Figure); 38] = [
+        ("Operations of state/s, closed loop", short, |run| run.ops_per_s),
+        ("Checkpoints begun in the closed loop", short, |run| Some(run.checkpoints? as f64)),
+        ("Two threads over one of them alone", short, |run| Some(run.events_per_s? / run.one_thread_events_per_s?)),
+        ("Latency of an event, closed loop, p50", ns, |run| Some(run.latency_ns?.p50? as f64)),
+        ("Latency, closed loop, p99", ns, |run| Some(run.latency_ns?.p99? as f64)),
+        ("Latency, closed loop, p99.9", ns, |run| Some(run.latency_ns?.p999? as f64)),
+        ("Latency, closed loop, longest of those that were timed (one in 61; batches all)", ns, |run| {
+            Some(run.latency_ns?.max as f64)
+        }),
+        ("Latency, closed loop, that none was above (60 that were not timed count together)", ns, |run| {
+            Some(run.latency_ns?.max_of_all? as f64)
+        }),
+        ("From when it was due at 70 % load, p50", ns, |run| Some(run.open_latency_ns?.p50? as f64)),
+        ("From when it was due at 70 % load, p99.9", ns, |run| Some(run.open_latency_ns?.p999? as f64)),
+        ("From when it was due at 70 % load, longest", ns, |run| Some(run.open_latency_ns?.max as f64)),
+        ("Processor seconds for a million events", short, |run| run.cpu_s_per_million_events),
+        ("Most memory resident, bytes", short, |run| Some(run.rss_bytes_max? as f64)),
+        ("Bytes written to disk / bytes of keys and values written", short, |run| run.write_amplification),
+        ("Bytes on disk / live bytes", short, |run| run.space_amplification),
         ("Bytes on disk / live bytes, the most", short, |run| run.space_amplification_max),
         ("Bytes on disk after all windows closed", short, |run| Some(run.drained_bytes? as f64)),
         ("What a checkpoint holds its caller, p50", ns, |run| Some(run.stall_ns_p50? as f64)),
@@ -132,7 +145,11 @@ pub fn markdown(runs: &Runs) -> String {
         ("What a checkpoint holds its caller, longest", ns, |run| Some(run.stall_ns_max? as f64)),
         ("Checkpoints that these are of", short, |run| Some(run.barriers? as f64)),
         ("Longest from when it was due at half load, with checkpoints", ns, |run| Some(run.worst_op_ns? as f64)),
-        ("Throughput lost while a checkpoint is under way", short, |run| run.checkpoint_dip),
+        ("Throughput lost while a checkpoint is under way, closed loop", short, |run| run.checkpoint_dip),
+        ("Throughput lost at half load, in the worst 100 ms with a checkpoint in them", short, |run| {
+            run.half_load_dip_worst
+        }),
+        ("Throughput lost at half load, from a checkpoint's begin to its end", short, |run| run.half_load_dip),
         ("Until a checkpoint is complete, ms", short, |run| run.checkpoint_ms),
         ("Bytes written for a checkpoint, at half load", short, |run| Some(run.checkpoint_bytes? as f64)),
         ("Recovery to the first read, ms", short, |run| run.recovery_first_read_ms),
@@ -151,12 +168,4 @@ pub fn markdown(runs: &Runs) -> String {
         grid(runs, &mut out, title, text, figure);
     }
     out
-}
-
-fn some(value: f64) -> Option<f64> {
-    (value > 0.0).then_some(value)
-}
-
-fn positive(value: u64) -> Option<f64> {
-    some(value as f64)
 }

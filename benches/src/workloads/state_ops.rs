@@ -30,6 +30,8 @@ pub enum What {
     MapContains,
     MapIsEmpty,
     MapIterate,
+    /// All of a map of a hundred entries, of which each counts as an operation.
+    MapScan,
     /// Most of them are gone already.
     MapRemove,
     MapRemoveAndPut,
@@ -39,9 +41,8 @@ impl What {
     /// Bytes of key, user key and value that one of them writes.
     fn written_bytes(self) -> u64 {
         let bytes = match self {
-            Self::ValueGet | Self::ListGet | Self::MapGet | Self::MapContains | Self::MapIsEmpty | Self::MapIterate => {
-                0
-            }
+            Self::ValueGet | Self::ListGet | Self::MapGet | Self::MapContains | Self::MapIsEmpty => 0,
+            Self::MapIterate | Self::MapScan => 0,
             Self::ValueUpdate | Self::ValueAdd | Self::ListAdd => KEY_BYTES + 8,
             Self::ListAddAll | Self::ListUpdate => KEY_BYTES + 8 * LIST_ELEMENTS as usize,
             Self::MapRemove => KEY_BYTES + 8,
@@ -54,6 +55,8 @@ impl What {
 
 const LIST_ELEMENTS: u64 = 100;
 const MAP_ENTRIES: u64 = 10;
+/// Of [`What::MapScan`].
+pub const SCANNED_ENTRIES: u64 = 100;
 /// Of an entry: key, user key and value.
 const ENTRY_BYTES: usize = KEY_BYTES + 8 + 8;
 /// An eighth of the keys have lists and maps where there are many of these.
@@ -107,7 +110,22 @@ impl StateOps {
 
     /// How many keys have what the operation is about.
     fn loaded(&self) -> u64 {
-        if self.table() == VALUES || self.what == What::ListAdd { self.keys } else { self.keys / KEYS_WITH_MORE }
+        let has_all = self.table() == VALUES || matches!(self.what, What::ListAdd | What::MapScan);
+        if has_all { self.keys } else { self.keys / KEYS_WITH_MORE }
+    }
+
+    fn map_entries(&self) -> u64 {
+        if self.what == What::MapScan { SCANNED_ENTRIES } else { MAP_ENTRIES }
+    }
+
+    /// Maps that grew at the same time, so that the entries of one don't lie together.
+    fn load_scanned<B: Backend>(&self, backend: &mut B) -> Outcome {
+        for entry in 0..SCANNED_ENTRIES {
+            for i in 0..self.loaded() {
+                backend.map_put(MAPS, &Cell::of(Op::of(i)), &entry.to_be_bytes(), &value_of(i, entry))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -194,6 +212,10 @@ impl StateOps {
             }
             What::MapIsEmpty => see_first(backend, &cell, tag, answers),
             What::MapIterate => see_map(backend, &cell, tag, answers),
+            What::MapScan => {
+                answers.did(SCANNED_ENTRIES - 1);
+                see_map(backend, &cell, tag, answers)
+            }
             What::MapRemove => {
                 self.removed[event.number as usize] |= 1 << event.entry;
                 backend.map_delete(MAPS, &cell, &entry)
@@ -219,6 +241,10 @@ impl Workload for StateOps {
     }
 
     fn load<B: Backend>(&mut self, backend: &mut B, answers: &mut Answers) -> Outcome {
+        answers.wrote(self.live_bytes());
+        if self.what == What::MapScan {
+            return self.load_scanned(backend);
+        }
         for i in 0..self.loaded() {
             let cell = Cell::of(Op::of(i));
             match self.what {
@@ -236,7 +262,6 @@ impl Workload for StateOps {
                 _ => backend.put(VALUES, &cell, &value_of(i, 0))?,
             }
         }
-        answers.wrote(self.live_bytes());
         Ok(())
     }
 
@@ -288,7 +313,7 @@ impl Workload for StateOps {
             LISTS => self.loaded() * (KEY_BYTES as u64 + LIST_ELEMENTS * 8),
             _ => {
                 let removed: u64 = self.removed.iter().map(|entries| u64::from(entries.count_ones())).sum();
-                (self.loaded() * MAP_ENTRIES + self.added - removed) * ENTRY_BYTES as u64
+                (self.loaded() * self.map_entries() + self.added - removed) * ENTRY_BYTES as u64
             }
         }
     }

@@ -15,6 +15,7 @@ mod merge;
 mod pick;
 #[cfg(test)]
 mod tests;
+mod urgency;
 mod work;
 
 pub(crate) use bring::{bring, take_away};
@@ -34,6 +35,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use urgency::Urgency;
 use work::{Picker, Work};
 
 /// Whether a store's compaction is under way; one runs at a time.
@@ -200,7 +202,10 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             continue;
         };
         from = work.next_group;
-        match merge::run(store, &work, now_ms, || !everything && !is_behind(store, &work)) {
+        let urgency = Urgency::new(Instant::now());
+        match merge::run(store, &work, now_ms, || {
+            !everything && !urgency.is_behind(overlay(store, &work), Instant::now())
+        }) {
             // The slices are left alone from now on, until the host brings another conversion.
             Err(error @ Error::Conversion { .. }) if !everything => {
                 tracing::warn!(%error, "values of an older schema can't be converted");
@@ -241,10 +246,11 @@ fn mergeable(store: &StoreInner) -> Arc<Version> {
     Version::below_all_later(&version, store.mergeable_epoch())
 }
 
-/// Whether reads suffer from how many layers there are where something is being merged.
-fn is_behind(store: &StoreInner, work: &Work) -> bool {
+/// How many layers lie above the bottom by now where something is being merged.
+fn overlay(store: &StoreInner, work: &Work) -> usize {
     let version = store.version.lock();
-    work.parts.iter().any(|part| pick::is_behind(version.slice_of(KeyGroup(part.slice.range.first()))))
+    let overlays = work.parts.iter().map(|part| pick::overlay_of(version.slice_of(KeyGroup(part.slice.range.first()))));
+    overlays.max().unwrap_or(0)
 }
 
 /// Fails where values of an older schema can't be converted for now.

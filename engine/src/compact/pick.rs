@@ -6,7 +6,7 @@ use crate::stack::{Layer, Slice};
 use std::ops::Range;
 
 /// The overlay is merged into the bottom when it is this share of it.
-const OVERLAY_SHARE: f64 = 0.36;
+const OVERLAY_SHARE: f64 = 0.3;
 /// With more layers than this above the bottom, they are merged among themselves.
 pub const RUNS_MAX: usize = 10;
 /// With so many a slice takes part in a merge that another one needs.
@@ -69,12 +69,6 @@ fn mean_bytes(slice: &Slice, layers: &[Layer]) -> f64 {
     bytes / count_in(slice, layers, puts_of).max(1.0)
 }
 
-/// Whether a slice has more layers than merging should leave it: reads pay for that, so it is time to hurry.
-pub fn is_behind(slice: &Slice) -> bool {
-    let overlay = slice.layers.iter().filter(|layer| layer.segment.meta().level != BOTTOM).count();
-    overlay > RUNS_MAX + RUNS_MAX / 2
-}
-
 /// All layers of a slice, if it has any.
 pub fn all_of(slice: &Slice) -> Option<Choice> {
     (!slice.layers.is_empty()).then_some(Choice { layers: 0..slice.layers.len(), bottom: true })
@@ -134,7 +128,7 @@ pub fn runs_to_join(slice: &Slice, waits: bool) -> Option<Choice> {
 }
 
 /// How many layers lie above the bottom.
-fn overlay_of(slice: &Slice) -> usize {
+pub fn overlay_of(slice: &Slice) -> usize {
     let bottoms = slice.layers.iter().rev().take_while(|layer| layer.segment.meta().level == BOTTOM).count();
     slice.layers.len() - bottoms
 }

@@ -18,7 +18,8 @@ use std::marker::PhantomData;
 /// let mut writer = store.writer(store.range())?;
 /// stops.put(&mut writer, &7, &["JFK".to_owned()])?;
 /// stops.append(&mut writer, &7, &"SEA".to_owned())?;
-/// assert_eq!(stops.get(&mut writer, &7)?, ["JFK", "SEA"]);
+/// stops.append_all(&mut writer, &7, &["ORD".to_owned(), "BOS".to_owned()])?;
+/// assert_eq!(stops.get(&mut writer, &7)?, ["JFK", "SEA", "ORD", "BOS"]);
 /// # Ok::<(), alluvium::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -48,6 +49,14 @@ impl<K: Codec, T: Codec> ListState<K, T> {
     pub fn append(&self, writer: &mut Writer, key: &K, element: &T) -> Result<()> {
         let key = encoded(key);
         writer.append(self.handle.state, self.handle.key(&key), &encoded(element))
+    }
+
+    /// Appends several elements, in order and together, without reading what is there.
+    pub fn append_all(&self, writer: &mut Writer, key: &K, elements: &[T]) -> Result<()> {
+        let key = encoded(key);
+        let elements: Vec<Vec<u8>> = elements.iter().map(encoded).collect();
+        let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+        writer.append_all(self.handle.state, self.handle.key(&key), &elements)
     }
 
     /// The elements, in the order of their appending; empty where there is no list.

@@ -1,11 +1,11 @@
 //! Keys that are looked up in the segments, many at once.
 
 use super::bring::{self, Value};
-use super::shard_of;
+use super::{is_at_hand, shard_of};
 use crate::cold::{self, ColdKey, Lookups};
 use crate::error::Result;
 use crate::ids::StateId;
-use crate::key::SortKey;
+use crate::key::{SortKey, VALUE_BYTES_MAX};
 use crate::shard::Shard;
 use crate::stack::{Found, Lookup, Slice};
 use crate::states::{StateDef, StateKind};
@@ -114,8 +114,7 @@ impl<'a> Turn<'a> {
                     continue;
                 }
                 let slice = core.view.slice_of(at.key.group);
-                // Nobody's reads are asked of a host before those that somebody waits for.
-                if slice.layers.is_empty() || (self.store.fetches.is_some() && slice.waits_for_host()) {
+                if slice.layers.is_empty() || !is_at_hand(self.store, &slice) {
                     continue;
                 }
                 let container = at.user_key.map_or(0, |user_key| sort_key.len() - user_key.len() - 1);
@@ -147,7 +146,7 @@ impl<'a> Turn<'a> {
             return None;
         }
         let operands = found.operands.iter().rev().map(Vec::as_slice);
-        let value = def.fold(found.base.as_deref(), operands, self.now_ms);
+        let value = def.fold_within(found.base.as_deref(), operands, self.now_ms, VALUE_BYTES_MAX).ok()?;
         (def.kind != StateKind::List || !value.is_empty()).then_some(value)
     }
 

@@ -7,7 +7,7 @@ use super::bring::{self, Value};
 use super::keys::{self, Wanted};
 use super::keyset::KeySet;
 use super::runs::{Runs, is_newest};
-use super::{is_full, shard_of, stack_of};
+use super::{is_at_hand, is_full, shard_of, stack_of};
 use crate::hot_list::{Chunk, Entry, List, Stack, format};
 use crate::ids::KeyGroupRange;
 use crate::key::SortKey;
@@ -66,10 +66,12 @@ struct Place {
 }
 
 impl Place {
-    fn new(slice: Arc<Slice>, stack: Stack) -> Self {
+    fn new(store: &StoreInner, slice: Arc<Slice>, stack: Stack) -> Self {
         let newer = slice.layers.len().checked_sub(stack.layers as usize);
         // Of no layers nothing can be said.
         let newer = newer.filter(|&newer| stack.layers > 0 && stack_of(&slice.layers[newer..]) == stack);
+        // What lies above is asked, which may have to be waited for.
+        let newer = newer.filter(|&newer| newer == 0 || is_at_hand(store, &slice));
         Self { slice, newer }
     }
 
@@ -161,8 +163,9 @@ impl Pass {
             }
             if group != Some(at.key.group) {
                 group = Some(at.key.group);
-                place = shard_of(&shards, at.key.group.0)
-                    .map(|shard| (shard, Place::new(shards[shard].view().1.slice_of(at.key.group), chunk.stack)));
+                place = shard_of(&shards, at.key.group.0).map(|shard| {
+                    (shard, Place::new(store, shards[shard].view().1.slice_of(at.key.group), chunk.stack))
+                });
             }
             let Some((shard, place)) = &place else { continue };
             if entry.value.is_some() && place.holds(entry.sort_key, &at) {

@@ -4,6 +4,7 @@
 //! keys       those of events that wait to be processed, as the host names them ([`Store::warm`](crate::Store::warm))
 //! hot list   what was used most before a crash, hottest first, by sequential reads       (`list`, written by `collect`)
 //! declared   states and key groups in the order that the host gave                       (`declared`)
+//! fitting    all that there is, where memory has room for it
 //! ```
 //!
 //! One thread of the engine does all of it, in this order of urgency, a few milliseconds of one store at a time. It holds a shard for some
@@ -28,7 +29,7 @@ use crate::manifest::StateMap;
 use crate::options::WarmUp;
 use crate::platform::storage::names;
 use crate::shard::Shard;
-use crate::stack::Layer;
+use crate::stack::{Layer, Slice};
 use crate::store::StoreInner;
 use collect::Collector;
 use declared::Declared;
@@ -43,6 +44,8 @@ pub use keys::Wanted;
 
 /// How long it works for one store before it is the next one's turn.
 const TURN: Duration = Duration::from_millis(5);
+/// For so long after a store began to be opened what nobody asked for isn't brought: the first answers have the disk for themselves.
+const FIRST_ANSWERS: Duration = Duration::from_millis(20);
 /// So many keys of a host wait at most; more are passed over.
 pub const KEYS_MAX: usize = 1 << 17;
 /// A list is written anew when a store wrote so many times its bytes since: it adds at most a share of one in so many to what is written.
@@ -176,12 +179,17 @@ pub struct Warm {
 }
 
 impl Warm {
-    /// What a store begins with that began to be opened at `opened`, has a range of key groups, and whose directory has these files.
-    pub fn new(warm_up: &WarmUp, range: KeyGroupRange, files: &[String], opened: Instant) -> Self {
+    /// What a store begins with that began to be opened at `opened`, has a range of key groups and these hot lists, and is new or not.
+    pub fn new(warm_up: &WarmUp, range: KeyGroupRange, files: &[String], is_new: bool, opened: Instant) -> Self {
         let mut lists: Vec<u64> = files.iter().filter_map(|name| names::parse_hot_list_name(name)).collect();
         lists.sort_unstable();
         let next_list = lists.last().map_or(1, |last| last.wrapping_add(1));
-        let warms = *warm_up != WarmUp::Nothing && !(*warm_up == WarmUp::Hottest && lists.is_empty());
+        let warms = match warm_up {
+            WarmUp::Nothing => false,
+            WarmUp::Fitting => !is_new,
+            WarmUp::Hottest => !lists.is_empty(),
+            WarmUp::Declared(_) => true,
+        };
         let unclaimed = if warms { vec![range] } else { Vec::new() };
         Self {
             line: Mutex::new(Line { unclaimed, ..Line::default() }),
@@ -427,7 +435,11 @@ fn next_pass(store: &Arc<StoreInner>, list: &mut Option<Arc<crate::hot_list::Lis
     }
     match &store.options.warm_up {
         WarmUp::Nothing => None,
-        WarmUp::Hottest => {
+        WarmUp::Fitting if bring::all_fits(store, &ranges) => {
+            std::thread::sleep(FIRST_ANSWERS.saturating_sub(store.warm.since_opened()));
+            Some(Pass::Declared(Declared::everything(store, &ranges)))
+        }
+        WarmUp::Fitting | WarmUp::Hottest => {
             if list.is_none() {
                 *list = list::newest(store);
             }
@@ -458,6 +470,12 @@ fn write_list(store: &Arc<StoreInner>, work: &mut Work, until: Instant) -> bool 
             false
         }
     }
+}
+
+/// Whether nothing of a slice has to be waited for until a host brings it: nobody's reads are asked of a host before those that somebody waits for,
+/// and the thread is that of all stores.
+fn is_at_hand(store: &StoreInner, slice: &Slice) -> bool {
+    store.fetches.is_none() || slice.layers.iter().all(|layer| layer.segment.is_here())
 }
 
 /// The place of the shard that a key group belongs to now.

@@ -3,14 +3,14 @@
 
 use super::bring::{self, Value};
 use super::keyset::KeySet;
-use super::{is_full, shard_of};
+use super::{is_at_hand, is_full, shard_of};
 use crate::error::Result;
 use crate::ids::{KeyGroup, KeyGroupRange, SegmentId};
 use crate::key::{SortKey, group_of};
 use crate::manifest::StateMap;
 use crate::segment::{Kind, SegmentCursor};
 use crate::shard::Shard;
-use crate::stack::{LazySegment, Lookup, Slice};
+use crate::stack::{Layer, LazySegment, Lookup, Slice};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Runs {
         for layer in (0..most).rev() {
             for (slice, _) in slices.iter().filter(|(_, count)| layer < *count) {
                 let Some(of) = slice.layers.get(layer) else { continue };
-                if of.older.is_some() || !matches!(*of.map, StateMap::Identity) {
+                if !is_as_written(of) {
                     continue;
                 }
                 let groups = ranges.iter().filter_map(|range| range.intersect(slice.range));
@@ -136,6 +136,9 @@ fn keep(store: &Arc<StoreInner>, (id, epoch): (SegmentId, u32), found: &[Found])
     let shards = store.shards.lock().clone();
     let Some(group) = found.first().and_then(|first| group_of(&first.sort_key)) else { return };
     let Some((shard, slice, layer)) = place_of(&shards, group, id) else { return };
+    if !is_at_hand(store, &slice) {
+        return;
+    }
     let values: Vec<Value<'_>> = found
         .iter()
         .filter_map(|Found { sort_key, value, expiry_ms }| {
@@ -148,11 +151,16 @@ fn keep(store: &Arc<StoreInner>, (id, epoch): (SegmentId, u32), found: &[Found])
     store.warm.counts.brought(records, bytes);
 }
 
-/// Where a segment lies in the slice of a key group now.
+/// Whether what the segment has counts as it stands there: of no state is it hidden, as after a rollback of some, or of an older schema.
+fn is_as_written(layer: &Layer) -> bool {
+    layer.older.is_none() && matches!(*layer.map, StateMap::Identity)
+}
+
+/// Where a segment lies in the slice of a key group now, if what it has counts as it stands there.
 fn place_of(shards: &[Arc<Shard>], group: KeyGroup, id: SegmentId) -> Option<(&Arc<Shard>, Arc<Slice>, usize)> {
     let shard = &shards[shard_of(shards, group.0)?];
     let slice = shard.view().1.slice_of(group);
-    let layer = slice.layers.iter().position(|layer| layer.segment.id() == id)?;
+    let layer = slice.layers.iter().position(|layer| layer.segment.id() == id && is_as_written(layer))?;
     Some((shard, slice, layer))
 }
 

@@ -78,7 +78,8 @@ impl Writer {
     /// What the handler changed before it fails stays, and the event doesn't count as applied.
     ///
     /// # Errors
-    /// As [`Writer::apply_event`]; [`Error::Options`] where the store has no changelog.
+    /// As [`Writer::apply_event`]; [`Error::Options`] where the store has no changelog. Also what an [`Invariant`](crate::Invariant) fails with: the event
+    /// is applied then.
     pub fn apply_event_once(&mut self, handler: HandlerId, group: KeyGroup, id: EventId, event: &[u8]) -> Result<bool> {
         read::check_key(Key { group, key: &[], namespace: &[] }, self.shard.range)?;
         change::check_value(event)?;

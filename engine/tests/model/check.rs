@@ -188,9 +188,12 @@ fn same(found: &Content, wanted: &Content, what: &str) {
         what: &str,
     ) {
         let shown = |value: Option<&V>| {
-            let mut text = format!("{value:?}");
-            text.truncate(400);
-            text
+            // The end too: it says when a value expires.
+            let text = format!("{value:?}");
+            match text.len() {
+                ..=600 => text,
+                length => format!("{} .. {}", &text[..300], &text[length - 300..]),
+            }
         };
         for key in found.keys().chain(wanted.keys()) {
             let (is, should) = (found.get(key), wanted.get(key));

@@ -88,6 +88,8 @@ pub struct Instance {
     pub next_label: u64,
     /// Opened at a checkpoint of the caller's choice: then nothing that is there already is deleted.
     pub chosen: bool,
+    /// The first label that the store has given since it was opened.
+    pub first_label: u64,
     pub shape: Shape,
 }
 
@@ -287,7 +289,14 @@ impl Instance {
         let spec = self.specs[index].clone();
         let full = self.content.bytes_at(index, at) > self.shape.value_bytes * 10;
         match rng.below(10) {
-            0..6 if !full => {
+            0 if !full => {
+                let elements: Vec<Vec<u8>> = (0..rng.below(4)).map(|_| self.value(rng)).collect();
+                note(format!("append_all {}", elements.len()));
+                let parts: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
+                self.writers[writer].append_all(state, at.key(), &parts).unwrap();
+                elements.iter().for_each(|element| self.content.append(index, &spec, at, element));
+            }
+            1..6 if !full => {
                 let element = self.value(rng);
                 note(format!("append {}", show(&element)));
                 self.writers[writer].append(state, at.key(), &element).unwrap();

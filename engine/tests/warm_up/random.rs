@@ -28,7 +28,13 @@ struct Model {
 
 const KEYS: u64 = 400;
 const USER_KEYS: u64 = 8;
+/// Of one map, which takes many steps to be brought.
+const USER_KEYS_OF_FIRST: u64 = 3_000;
 const RETAINED: usize = 3;
+
+fn user_keys(i: u32) -> u64 {
+    if i == 0 { USER_KEYS_OF_FIRST } else { USER_KEYS }
+}
 
 struct Open {
     store: Store,
@@ -48,7 +54,7 @@ impl Open {
         let Self { store, states: [v, m, l], writer } = self;
         // Half of the time one of few keys.
         let i = if random.below(2) == 0 { random.below(KEYS / 10) } else { random.below(KEYS) } as u32;
-        let (bytes, user) = (key(i), random.below(USER_KEYS) as u32);
+        let (bytes, user) = (key(i), random.below(user_keys(i)) as u32);
         let (key, new) = (store.key(&bytes), value(i, random.below(1 << 30) as u32));
         match random.below(16) {
             0..=5 => {
@@ -68,13 +74,13 @@ impl Open {
                 model.maps.remove(&(i, user));
             }
             12 => {
-                let range = user.to_be_bytes();
-                writer
-                    .map_delete_range(*m, key, &MapRange::between(Bound::Included(&range), Bound::Unbounded))
-                    .unwrap();
-                model.maps.retain(|&(of, at), _| of != i || at < user);
+                let end = user + random.below(USER_KEYS) as u32;
+                let range = [user, end].map(u32::to_be_bytes);
+                let range = MapRange::between(Bound::Included(&range[0]), Bound::Excluded(&range[1]));
+                writer.map_delete_range(*m, key, &range).unwrap();
+                model.maps.retain(|&(of, at), _| of != i || !(user..end).contains(&at));
             }
-            13 => {
+            13 if i > 0 => {
                 writer.map_clear(*m, key).unwrap();
                 model.maps.retain(|&(of, _), _| of != i);
             }
@@ -94,7 +100,7 @@ impl Open {
             let bytes = key(i);
             let key = store.key(&bytes);
             assert_eq!(writer.get(*v, key).unwrap().as_ref(), model.values.get(&i), "value {i} {what}");
-            for user in 0..USER_KEYS as u32 {
+            for user in 0..user_keys(i) as u32 {
                 let found = writer.map_get(*m, key, &user.to_be_bytes()).unwrap();
                 assert_eq!(found.as_ref(), model.maps.get(&(i, user)), "entry {i} {user} {what}");
             }
@@ -139,16 +145,7 @@ fn history(seed: u64) -> u64 {
             checkpoints.insert(label, model.clone());
             match random.below(6) {
                 0 => open.store.compact().unwrap(),
-                1 => {
-                    let first = random.below(128) as u16;
-                    let to = open.store.checkpoints().first().unwrap().label;
-                    let range = KeyGroupRange::new(first, 127);
-                    // Where it can be gone back to.
-                    if open.store.rollback(&Scope::groups(range), to).is_ok() {
-                        let then = checkpoints[&to].clone();
-                        roll_back(&open.store, &mut model, &then, range);
-                    }
-                }
+                1 => roll_back_some(&open, &mut random, &mut model, &checkpoints),
                 2 => {
                     if let Some(list) = lists(directory.path()).pop() {
                         // It may just be making room for the next.
@@ -170,12 +167,18 @@ fn history(seed: u64) -> u64 {
             std::fs::write(list, bytes).unwrap();
         }
         model = checkpoints[&then].clone();
-        let way = if random.below(4) == 0 { WarmUp::Declared(Vec::new()) } else { WarmUp::Hottest };
+        let way = [WarmUp::Declared(Vec::new()), WarmUp::Fitting, WarmUp::Hottest][random.below(3) as usize].clone();
         open = reopen(&engine, directory.path(), at, way);
-        if random.below(2) == 0 {
-            // Meanwhile it is written to, and what is written wins.
-            for _ in 0..random.below(400) {
-                open.change(&mut random, &mut model);
+        // Meanwhile it is written to, and what is written wins; its segments change; and some of it is rolled back.
+        for _ in 0..random.below(6) {
+            match random.below(4) {
+                0 => {
+                    label += 1;
+                    open.store.barrier(Barrier::new(label)).unwrap().wait().unwrap();
+                    checkpoints.insert(label, model.clone());
+                }
+                1 => roll_back_some(&open, &mut random, &mut model, &checkpoints),
+                _ => (0..random.below(400)).for_each(|_| open.change(&mut random, &mut model)),
             }
         }
         until_warm(&open.store);
@@ -185,15 +188,34 @@ fn history(seed: u64) -> u64 {
     brought
 }
 
-/// Takes the model's keys of a range back.
-fn roll_back(store: &Store, model: &mut Model, then: &Model, range: KeyGroupRange) {
+/// Takes a part of a store back to its oldest checkpoint, where that can be gone back to: a range, with all states or with one.
+fn roll_back_some(open: &Open, random: &mut Random, model: &mut Model, checkpoints: &BTreeMap<u64, Model>) {
+    let range = KeyGroupRange::new(random.below(128) as u16, 127);
+    let which = [None, Some(0), Some(1), Some(2)][random.below(4) as usize];
+    let scope = Scope::groups(range);
+    let scope = which.map_or(scope.clone(), |which| scope.states(&[open.states[which]]));
+    let to = open.store.checkpoints().first().unwrap().label;
+    if open.store.rollback(&scope, to).is_ok() {
+        roll_back(&open.store, model, &checkpoints[&to], (range, which));
+    }
+}
+
+/// Takes the model's keys of a range back, of one of the states or all.
+fn roll_back(store: &Store, model: &mut Model, then: &Model, (range, which): (KeyGroupRange, Option<usize>)) {
     let is_its = |i: u32| range.contains(store.key(&key(i)).group);
-    model.values.retain(|i, _| !is_its(*i));
-    model.values.extend(then.values.iter().filter(|(i, _)| is_its(**i)).map(|(i, value)| (*i, value.clone())));
-    model.maps.retain(|(i, _), _| !is_its(*i));
-    model.maps.extend(then.maps.iter().filter(|((i, _), _)| is_its(*i)).map(|(at, value)| (*at, value.clone())));
-    model.lists.retain(|i, _| !is_its(*i));
-    model.lists.extend(then.lists.iter().filter(|(i, _)| is_its(**i)).map(|(i, list)| (*i, list.clone())));
+    let of = |state: usize| which.is_none_or(|which| which == state);
+    if of(0) {
+        model.values.retain(|i, _| !is_its(*i));
+        model.values.extend(then.values.iter().filter(|(i, _)| is_its(**i)).map(|(i, value)| (*i, value.clone())));
+    }
+    if of(1) {
+        model.maps.retain(|(i, _), _| !is_its(*i));
+        model.maps.extend(then.maps.iter().filter(|((i, _), _)| is_its(*i)).map(|(at, value)| (*at, value.clone())));
+    }
+    if of(2) {
+        model.lists.retain(|i, _| !is_its(*i));
+        model.lists.extend(then.lists.iter().filter(|(i, _)| is_its(**i)).map(|(i, list)| (*i, list.clone())));
+    }
 }
 
 #[test]

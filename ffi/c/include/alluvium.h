@@ -265,6 +265,11 @@
 #define ALLUVIUM_WARM_UP_DECLARED 2
 
 /**
+ * All that there is is, in the order of its keys, where memory has room for all of it; else what `ALLUVIUM_WARM_UP_HOTTEST` brings.
+ */
+#define ALLUVIUM_WARM_UP_FITTING 3
+
+/**
  * Something of the changelog is still to be replayed: key groups that nobody asked for yet are replayed meanwhile, or wait for a writer.
  */
 #define ALLUVIUM_RECOVERY_REPLAYING 0
@@ -603,14 +608,14 @@
 typedef int32_t alluvium_status;
 
 /**
- * The owner of a range of key groups. It belongs to one thread.
+ * The state of an event's key group, for the handler that is given it: on its thread, and until it returns.
  */
 typedef struct {
   /**
-   * The handle's number; 0 is none.
+   * Its number; 0 is none.
    */
   uint64_t id;
-} alluvium_writer;
+} alluvium_applying;
 
 /**
  * Bytes of the caller's.
@@ -635,7 +640,7 @@ typedef struct {
    */
   int32_t group;
   /**
-   * The key. Key and namespace have 65,000 bytes together at most.
+   * The key. Key and namespace have 65,000 bytes together at most, as a user key has, and a value 1 GiB: `ALLUVIUM_TOO_LONG` else.
    */
   alluvium_slice key;
   /**
@@ -643,6 +648,69 @@ typedef struct {
    */
   alluvium_slice ns;
 } alluvium_key;
+
+/**
+ * Says what becomes of a value: `ALLUVIUM_PUT` with `*value` set, `ALLUVIUM_DELETE` or `ALLUVIUM_KEEP`. `old.data` is null where there is none.
+ * `index` is the key's place in a batch, else 0. What `*value` points to has to stay until the callback is called again, or the call that
+ * it belongs to returns. It must call nothing of the library, wait for no thread that does, and return.
+ */
+typedef int32_t (*alluvium_update_fn)(void *context, size_t index, alluvium_slice old, alluvium_slice *value);
+
+/**
+ * What went wrong in a call. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_error;
+
+/**
+ * Which entries of a map, and in which direction. All zero: all of them, upwards.
+ */
+typedef struct {
+  /**
+   * The lower bound: `ALLUVIUM_UNBOUNDED`, `ALLUVIUM_INCLUDED`, `ALLUVIUM_EXCLUDED`.
+   */
+  uint32_t from_kind;
+  /**
+   * The upper bound.
+   */
+  uint32_t to_kind;
+  /**
+   * Whether to go from the last down to the first: 0 or 1.
+   */
+  uint32_t reverse;
+  /**
+   * The lower bound's user key.
+   */
+  alluvium_slice from;
+  /**
+   * The upper bound's user key.
+   */
+  alluvium_slice to;
+  /**
+   * Only user keys that begin with this.
+   */
+  alluvium_slice prefix;
+} alluvium_map_range;
+
+/**
+ * Looks at an entry where it lies, for as long as the callback; anything but 0 says that it has seen enough. It must call nothing of the
+ * library.
+ */
+typedef int32_t (*alluvium_entry_fn)(void *context, alluvium_slice user_key, alluvium_slice value);
+
+/**
+ * The owner of a range of key groups. It belongs to one thread.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_writer;
 
 /**
  * What became of one key of `alluvium_writer_get_many`.
@@ -661,23 +729,6 @@ typedef struct {
    */
   size_t at;
 } alluvium_found;
-
-/**
- * What went wrong in a call. Any thread may use it.
- */
-typedef struct {
-  /**
-   * The handle's number; 0 is none.
-   */
-  uint64_t id;
-} alluvium_error;
-
-/**
- * Says what becomes of a value: `ALLUVIUM_PUT` with `*value` set, `ALLUVIUM_DELETE` or `ALLUVIUM_KEEP`. `old.data` is null where there is none.
- * `index` is the key's place in a batch, else 0. What `*value` points to has to stay until the callback is called again, or the call that
- * it belongs to returns. It must call nothing of the library, wait for no thread that does, and return.
- */
-typedef int32_t (*alluvium_update_fn)(void *context, size_t index, alluvium_slice old, alluvium_slice *value);
 
 /**
  * Reads that were submitted. Any thread, one call at a time.
@@ -873,7 +924,7 @@ typedef struct {
 typedef void (*alluvium_lasting_fn)(void *context, alluvium_status status);
 
 /**
- * Lets a context go that callbacks were given, when none of them is called any more. May be null.
+ * Lets a context go that callbacks were given, when none of them is called any more: once, by any thread. It must call nothing of the library. May be null.
  */
 typedef void (*alluvium_release_fn)(void *context);
 
@@ -948,16 +999,6 @@ typedef struct {
 } alluvium_bad_event;
 
 /**
- * The state of an event's key group, for the handler that is given it: on its thread, and until it returns.
- */
-typedef struct {
-  /**
-   * Its number; 0 is none.
-   */
-  uint64_t id;
-} alluvium_applying;
-
-/**
  * Makes up for an event: 0 where that is done; a failure's status, where an operation on `applying` came to it; else a number above 0. It reads and
  * changes the state of the event's key group as it is now, of states that are `traced` and whose values don't expire. It must call nothing of the
  * library but what takes `applying`, and frees errors.
@@ -983,36 +1024,6 @@ typedef struct {
    */
   uint64_t id;
 } alluvium_cursor;
-
-/**
- * Which entries of a map, and in which direction. All zero: all of them, upwards.
- */
-typedef struct {
-  /**
-   * The lower bound: `ALLUVIUM_UNBOUNDED`, `ALLUVIUM_INCLUDED`, `ALLUVIUM_EXCLUDED`.
-   */
-  uint32_t from_kind;
-  /**
-   * The upper bound.
-   */
-  uint32_t to_kind;
-  /**
-   * Whether to go from the last down to the first: 0 or 1.
-   */
-  uint32_t reverse;
-  /**
-   * The lower bound's user key.
-   */
-  alluvium_slice from;
-  /**
-   * The upper bound's user key.
-   */
-  alluvium_slice to;
-  /**
-   * Only user keys that begin with this.
-   */
-  alluvium_slice prefix;
-} alluvium_map_range;
 
 /**
  * Reads beside the writers. Any thread may use it; threads that read much have one each.
@@ -1145,12 +1156,6 @@ typedef void (*alluvium_draw_fn)(void *context, alluvium_output output);
 typedef void (*alluvium_read_fn)(void *context, alluvium_slice value);
 
 /**
- * Looks at an entry where it lies, for as long as the callback; anything but 0 says that it has seen enough. It must call nothing of the
- * library.
- */
-typedef int32_t (*alluvium_entry_fn)(void *context, alluvium_slice user_key, alluvium_slice value);
-
-/**
  * What a store wants of its host. Any thread may use it.
  */
 typedef struct {
@@ -1263,6 +1268,12 @@ typedef struct {
 } alluvium_item;
 
 /**
+ * Whether an entry is taken out of its map: anything but 0 where it is. It may be asked more than once, of which the last time counts. It must call nothing
+ * of the library, wait for no thread that does, and return.
+ */
+typedef int32_t (*alluvium_takes_fn)(void *context, alluvium_slice user_key, alluvium_slice value);
+
+/**
  * A recovery time that can't be kept, as things are.
  */
 typedef struct {
@@ -1311,6 +1322,16 @@ typedef struct {
    */
   uint64_t bytes;
 } alluvium_rolled_back;
+
+/**
+ * Keys that are being brought into memory. Any thread may use it.
+ */
+typedef struct {
+  /**
+   * The handle's number; 0 is none.
+   */
+  uint64_t id;
+} alluvium_warming;
 
 /**
  * How far the recovery of a store is.
@@ -1763,7 +1784,7 @@ typedef struct {
    */
   uint64_t hot_list_bytes;
   /**
-   * What is brought into memory once the store and its writers are open: `ALLUVIUM_WARM_UP_...` (`ALLUVIUM_WARM_UP_NOTHING`). The store
+   * What is brought into memory once the store and its writers are open: `ALLUVIUM_WARM_UP_...` (`ALLUVIUM_WARM_UP_FITTING`). The store
    * serves meanwhile, and nobody waits for it. It ends where memory is nearly full.
    */
   uint32_t warm_up;
@@ -1830,6 +1851,84 @@ typedef int32_t (*alluvium_invariant_fn)(void *context, alluvium_slice event, al
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Reads a value and writes what `change` makes of it, as by `alluvium_writer_update`.
+ */
+alluvium_status alluvium_applying_update(alluvium_applying applying,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         alluvium_update_fn change,
+                                         void *context,
+                                         alluvium_error *error);
+
+/**
+ * Appends several elements to a list, as by `alluvium_writer_append_all`.
+ */
+alluvium_status alluvium_applying_append_all(alluvium_applying applying,
+                                             uint16_t state,
+                                             const alluvium_key *key_,
+                                             const alluvium_slice *elements,
+                                             size_t elements_len,
+                                             alluvium_error *error);
+
+/**
+ * Replaces a list; an empty one deletes it.
+ */
+alluvium_status alluvium_applying_put_list(alluvium_applying applying,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           const alluvium_slice *elements,
+                                           size_t elements_len,
+                                           alluvium_error *error);
+
+/**
+ * Moves what a key holds in some namespaces to `key`'s own, as by `alluvium_writer_merge_namespaces`.
+ */
+alluvium_status alluvium_applying_merge_namespaces(alluvium_applying applying,
+                                                   uint16_t state,
+                                                   const alluvium_key *key_,
+                                                   const alluvium_slice *sources,
+                                                   size_t sources_len,
+                                                   alluvium_error *error);
+
+/**
+ * Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
+ */
+alluvium_status alluvium_applying_map_contains(alluvium_applying applying,
+                                               uint16_t state,
+                                               const alluvium_key *key_,
+                                               alluvium_slice user_key,
+                                               alluvium_error *error);
+
+/**
+ * Deletes the entries of a map in a range, which may not be reversed; null: all of them.
+ */
+alluvium_status alluvium_applying_map_delete_range(alluvium_applying applying,
+                                                   uint16_t state,
+                                                   const alluvium_key *key_,
+                                                   const alluvium_map_range *range,
+                                                   alluvium_error *error);
+
+/**
+ * Has `look` look at the entry of a map with the smallest user key; what it returns is of no account. `ALLUVIUM_NOT_FOUND` where there is none.
+ */
+alluvium_status alluvium_applying_map_first(alluvium_applying applying,
+                                            uint16_t state,
+                                            const alluvium_key *key_,
+                                            alluvium_entry_fn look,
+                                            void *context,
+                                            alluvium_error *error);
+
+/**
+ * Takes the entry with the smallest user key out of a map, and has `look` look at it as `alluvium_applying_map_first` does.
+ */
+alluvium_status alluvium_applying_map_pop_first(alluvium_applying applying,
+                                                uint16_t state,
+                                                const alluvium_key *key_,
+                                                alluvium_entry_fn look,
+                                                void *context,
+                                                alluvium_error *error);
 
 /**
  * Reads many keys of a value state: what memory doesn't have is read from disk together. The values lie in `memory`, one behind the other
@@ -1912,7 +2011,7 @@ alluvium_status alluvium_buffer_free(alluvium_buffer buffer);
 
 /**
  * Begins a load of about so many records, which come in the order of key group, state, key, namespace and user key. Nothing of it is there
- * to be read before `alluvium_bulk_finish`.
+ * to be read before `alluvium_bulk_finish`, which closes it, as `alluvium_bulk_abandon` does.
  * A load of which something could not be written has failed: it takes no more records and doesn't end well, and says so with `ALLUVIUM_OPTIONS`
  * where the first error was of the class `ALLUVIUM_CLASS_RETRY`. Give it up, and begin another one. What was refused as wrong changes nothing.
  */
@@ -1927,7 +2026,7 @@ alluvium_status alluvium_bulk_begin(alluvium_store store,
 alluvium_status alluvium_bulk_set_time(alluvium_bulk_load load, uint64_t now_ms, alluvium_error *error);
 
 /**
- * Loads a value.
+ * Loads a value. `ALLUVIUM_OPTIONS` where it doesn't come behind what was loaded before.
  */
 alluvium_status alluvium_bulk_put(alluvium_bulk_load load,
                                   uint16_t state,
@@ -1936,7 +2035,7 @@ alluvium_status alluvium_bulk_put(alluvium_bulk_load load,
                                   alluvium_error *error);
 
 /**
- * Loads a list, which isn't empty.
+ * Loads a list, which isn't empty, as by `alluvium_bulk_put`.
  */
 alluvium_status alluvium_bulk_put_list(alluvium_bulk_load load,
                                        uint16_t state,
@@ -1946,7 +2045,7 @@ alluvium_status alluvium_bulk_put_list(alluvium_bulk_load load,
                                        alluvium_error *error);
 
 /**
- * Loads an entry of a map.
+ * Loads an entry of a map, as by `alluvium_bulk_put`.
  */
 alluvium_status alluvium_bulk_map_put(alluvium_bulk_load load,
                                       uint16_t state,
@@ -1986,7 +2085,7 @@ alluvium_status alluvium_writer_barrier(alluvium_writer writer,
 
 /**
  * Waits until a checkpoint is complete, or can't become so, and gives what is known of it (`info` may be null; else close it with
- * `alluvium_info_close`).
+ * `alluvium_info_close`). `ALLUVIUM_CHECKPOINT` where it was given up. Several threads may wait, and each may ask again.
  */
 alluvium_status alluvium_pending_wait(alluvium_pending pending,
                                       alluvium_info *info,
@@ -2065,14 +2164,19 @@ alluvium_status alluvium_store_checkpoint(alluvium_store store,
 alluvium_status alluvium_store_restored(alluvium_store store, alluvium_info *info, alluvium_error *error);
 
 /**
- * Keeps a checkpoint until it is released or the store is closed.
+ * Keeps a checkpoint until it is released or the store is closed. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
  */
-alluvium_status alluvium_store_retain(alluvium_store store, uint64_t label, alluvium_error *error);
+alluvium_status alluvium_store_retain(alluvium_store store,
+                                      uint64_t label,
+                                      alluvium_error *error);
 
 /**
- * Lets go of a checkpoint. The newest one always stays.
+ * Lets go of a checkpoint. The newest one always stays; so does that which the store was opened at, until the next is complete.
+ * `ALLUVIUM_CHECKPOINT` where the store has none of this label.
  */
-alluvium_status alluvium_store_release(alluvium_store store, uint64_t label, alluvium_error *error);
+alluvium_status alluvium_store_release(alluvium_store store,
+                                       uint64_t label,
+                                       alluvium_error *error);
 
 /**
  * The host's word that a checkpoint is complete, its parts in other places included. Words may come late, twice, or for what is gone.
@@ -2196,7 +2300,7 @@ alluvium_status alluvium_cursor_keys(alluvium_store store,
                                      alluvium_error *error);
 
 /**
- * A cursor of the keys that a state has in one namespace.
+ * A cursor of the keys that a state has in one namespace. Close it with `alluvium_cursor_close`.
  */
 alluvium_status alluvium_cursor_keys_in_namespace(alluvium_store store,
                                                   uint16_t state,
@@ -2206,7 +2310,7 @@ alluvium_status alluvium_cursor_keys_in_namespace(alluvium_store store,
                                                   alluvium_error *error);
 
 /**
- * A cursor of the pairs of key and namespace of a state.
+ * A cursor of the pairs of key and namespace of a state. Close it with `alluvium_cursor_close`.
  */
 alluvium_status alluvium_cursor_keys_and_namespaces(alluvium_store store,
                                                     uint16_t state,
@@ -2215,7 +2319,7 @@ alluvium_status alluvium_cursor_keys_and_namespaces(alluvium_store store,
                                                     alluvium_error *error);
 
 /**
- * A cursor of the entries of a map in a range; null: all of them.
+ * A cursor of the entries of a map in a range; null: all of them. Close it with `alluvium_cursor_close`.
  */
 alluvium_status alluvium_cursor_entries(alluvium_store store,
                                         uint16_t state,
@@ -2233,7 +2337,8 @@ alluvium_status alluvium_cursor_set_batch(alluvium_cursor cursor,
                                           alluvium_error *error);
 
 /**
- * The next batch of what a cursor goes through, into a buffer, with the writer's view of it: `ALLUVIUM_NOT_FOUND` at the end. Each record
+ * The next batch of what a cursor goes through, into a buffer, with the writer's view of it: `ALLUVIUM_NOT_FOUND` at the end, with an empty buffer.
+ * A cursor that failed fails again with the same error; begin with a new one. `ALLUVIUM_ARGUMENT` for one of another store, or of a snapshot. Each record
  * is, little-endian and without padding: `key group u16 | len(key) u16 | len(namespace) u16 | len(user key) u16 | len(value) u32 | key |
  * namespace | user key | value`, with what the cursor doesn't give empty.
  */
@@ -2259,7 +2364,7 @@ alluvium_status alluvium_snapshot_fetch(alluvium_snapshot snapshot,
                                         alluvium_error *error);
 
 /**
- * Closes a cursor.
+ * Closes a cursor. Files that it goes through stay on disk until then.
  */
 alluvium_status alluvium_cursor_close(alluvium_cursor cursor, alluvium_error *error);
 
@@ -2627,7 +2732,8 @@ alluvium_status alluvium_fetches_absent_bytes(alluvium_fetches fetches, uint64_t
 alluvium_status alluvium_fetches_close(alluvium_fetches fetches, alluvium_error *error);
 
 /**
- * The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`.
+ * The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`. `ALLUVIUM_CHECKPOINT` where the store has none of this
+ * label.
  */
 alluvium_status alluvium_store_files(alluvium_store store,
                                      uint64_t label,
@@ -2653,7 +2759,8 @@ alluvium_status alluvium_files_info(alluvium_files files, alluvium_info *info, a
 alluvium_status alluvium_files_manifest(alluvium_files files, alluvium_slice *manifest, alluvium_error *error);
 
 /**
- * Reads `len` bytes of a file, by its place, from `offset`, into `memory`. `ALLUVIUM_NOT_FOUND` where there is no such place.
+ * Reads `len` bytes of a file, by its place, from `offset`, into `memory`: all of them, `ALLUVIUM_ARGUMENT` where the file ends before. `ALLUVIUM_NOT_FOUND`
+ * where there is no such place.
  */
 alluvium_status alluvium_files_read(alluvium_files files,
                                     size_t index,
@@ -2669,7 +2776,7 @@ alluvium_status alluvium_files_close(alluvium_files files, alluvium_error *error
 
 /**
  * Goes through everything in a checkpoint, in the order of key groups, then states, then keys. Close it with
- * `alluvium_iterator_close`.
+ * `alluvium_iterator_close`. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
  */
 alluvium_status alluvium_store_iterate(alluvium_store store,
                                        uint64_t label,
@@ -2736,6 +2843,16 @@ alluvium_status alluvium_writer_append(alluvium_writer writer,
                                        const alluvium_key *key_,
                                        alluvium_slice element,
                                        alluvium_error *error);
+
+/**
+ * Appends several elements to a list, in order, without reading it: all of them or, where that fails, none.
+ */
+alluvium_status alluvium_writer_append_all(alluvium_writer writer,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           const alluvium_slice *elements,
+                                           size_t elements_len,
+                                           alluvium_error *error);
 
 /**
  * The elements of a list, into a buffer: `len u32 | bytes` each, little-endian. `ALLUVIUM_NOT_FOUND` where it is empty.
@@ -2892,6 +3009,18 @@ alluvium_status alluvium_writer_map_last(alluvium_writer writer,
                                          alluvium_error *error);
 
 /**
+ * Has `visit` look at the entries of a map in a range where they lie, in order, until it has seen enough; null: all of them. It must leave the range alone.
+ * `ALLUVIUM_NOT_FOUND` where there are none. A cursor (`alluvium_cursor_entries`) is for more than a callback may look at in one call.
+ */
+alluvium_status alluvium_writer_map_scan(alluvium_writer writer,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         const alluvium_map_range *range,
+                                         alluvium_entry_fn visit,
+                                         void *context,
+                                         alluvium_error *error);
+
+/**
  * Takes the entry with the smallest user key out of a map, which it gives as `alluvium_writer_map_first` does.
  */
 alluvium_status alluvium_writer_map_pop_first(alluvium_writer writer,
@@ -2911,6 +3040,32 @@ alluvium_status alluvium_writer_map_pop_below(alluvium_writer writer,
                                               alluvium_slice below,
                                               alluvium_buffer buffer,
                                               alluvium_error *error);
+
+/**
+ * As `alluvium_writer_map_pop_first`, but leaves the entry where it is unless `takes` says so of it; in the buffer it is in any case. `taken` (may be null):
+ * whether it was taken out, 0 or 1.
+ */
+alluvium_status alluvium_writer_map_pop_first_if(alluvium_writer writer,
+                                                 uint16_t state,
+                                                 const alluvium_key *key_,
+                                                 alluvium_takes_fn takes,
+                                                 void *context,
+                                                 alluvium_buffer buffer,
+                                                 uint32_t *taken,
+                                                 alluvium_error *error);
+
+/**
+ * As `alluvium_writer_map_pop_below`, but takes out no more than `bytes_max` of the buffer's bytes, and says whether there are more (may be null): 0 or 1.
+ * `ALLUVIUM_TOO_SMALL` where the first entry alone is longer: nothing is taken out then. For callers that may have no room for what is out of the map.
+ */
+alluvium_status alluvium_writer_map_pop_below_up_to(alluvium_writer writer,
+                                                    uint16_t state,
+                                                    const alluvium_key *key_,
+                                                    alluvium_slice below,
+                                                    size_t bytes_max,
+                                                    alluvium_buffer buffer,
+                                                    uint32_t *more,
+                                                    alluvium_error *error);
 
 /**
  * The operand that adds `count` times an element, into a buffer; a negative count takes away.
@@ -3119,7 +3274,7 @@ alluvium_status alluvium_writer_rollback_prefix(alluvium_writer writer,
                                                 alluvium_error *error);
 
 /**
- * Makes a reader; with `committed` (0 or 1) of what is committed alone. Close it with `alluvium_reader_close`.
+ * Makes a reader, of the whole store and beside its writers; with `committed` (0 or 1) of what is committed alone, in a transactional store. Close it with `alluvium_reader_close`.
  */
 alluvium_status alluvium_reader_open(alluvium_store store,
                                      uint32_t committed,
@@ -3188,6 +3343,41 @@ alluvium_status alluvium_store_warm(alluvium_store store,
                                     alluvium_slice batch,
                                     uint64_t *taken,
                                     alluvium_error *error);
+
+/**
+ * As `alluvium_store_warm`, and gives what to ask for how far that is. Close it with `alluvium_warming_close`; until then the store stays open.
+ */
+alluvium_status alluvium_store_warming(alluvium_store store,
+                                       alluvium_slice batch,
+                                       alluvium_warming *warming,
+                                       alluvium_error *error);
+
+/**
+ * How many keys were taken up: fewer than the batch has reads where too many wait already.
+ */
+alluvium_status alluvium_warming_keys(alluvium_warming warming, uint64_t *count, alluvium_error *error);
+
+/**
+ * How many of them were brought into memory so far: the others are there already, have nothing on disk, or are still to be seen to.
+ */
+alluvium_status alluvium_warming_brought(alluvium_warming warming,
+                                         uint64_t *brought,
+                                         alluvium_error *error);
+
+/**
+ * Whether all of them were seen to: 0 or 1.
+ */
+alluvium_status alluvium_warming_is_done(alluvium_warming warming, uint32_t *is_done, alluvium_error *error);
+
+/**
+ * Waits until all of them were seen to.
+ */
+alluvium_status alluvium_warming_wait(alluvium_warming warming, alluvium_error *error);
+
+/**
+ * Closes the handle; the keys are brought all the same. `ALLUVIUM_IN_USE` while a call waits.
+ */
+alluvium_status alluvium_warming_close(alluvium_warming warming, alluvium_error *error);
 
 /**
  * How far a store is with coming back since it was opened: with replaying the changelog and with warming up. It serves all the while.
@@ -3604,6 +3794,7 @@ alluvium_status alluvium_store_metrics_labelled(alluvium_store store,
  * The answers that came since the ticket was last asked, in no particular order, into a buffer: `index u32 | status i32 | len u32 | value`
  * each, little-endian, the value of a list packed as by `alluvium_writer_list`. `ALLUVIUM_OK` while there are more to come;
  * `ALLUVIUM_NOT_FOUND` when all were taken, those in the buffer included. Values that were read from disk are kept in memory.
+ * `ALLUVIUM_ARGUMENT` for a ticket of another store.
  */
 alluvium_status alluvium_writer_poll(alluvium_writer writer,
                                      alluvium_ticket ticket,
@@ -3643,7 +3834,7 @@ alluvium_status alluvium_ticket_close(alluvium_ticket ticket, alluvium_error *er
 /**
  * Commits what all writers of the store wrote, as one, with where the sources stand and the host's metadata: what is staged, in a transactional
  * store. It lasts with the next checkpoint, and where the store has a changelog soon by itself: `alluvium_store_commit_lasting` says when.
- * `info` may be null; else close it with `alluvium_info_close`.
+ * `info` may be null; else close it with `alluvium_info_close`. `ALLUVIUM_OPTIONS` where the store is neither transactional nor has a changelog.
  */
 alluvium_status alluvium_store_commit(alluvium_store store,
                                       const alluvium_offset *offsets,
@@ -3663,7 +3854,7 @@ alluvium_status alluvium_writer_commit(alluvium_writer writer,
                                        alluvium_error *error);
 
 /**
- * Undoes what is staged, by all writers of the store, as one.
+ * Undoes what is staged, by all writers of the store, as one. `ALLUVIUM_OPTIONS` where the store isn't transactional.
  */
 alluvium_status alluvium_store_abort_transaction(alluvium_store store, alluvium_error *error);
 
@@ -3729,8 +3920,8 @@ alluvium_status alluvium_store_fired(alluvium_store store,
                                      alluvium_error *error);
 
 /**
- * Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them. The writer belongs to the
- * calling thread. Close it with `alluvium_writer_close`.
+ * Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them, `ALLUVIUM_OUTSIDE_RANGE` where the store
+ * doesn't. The writer belongs to the calling thread. Close it with `alluvium_writer_close`.
  */
 alluvium_status alluvium_writer_open(alluvium_store store,
                                      alluvium_range range_,
@@ -3738,9 +3929,11 @@ alluvium_status alluvium_writer_open(alluvium_store store,
                                      alluvium_error *error);
 
 /**
- * Lets a writer's range go; what it wrote stays. By its thread alone.
+ * Lets a writer's range go; what it wrote stays, and so do tickets of it. By its thread alone, or by any where it is shared: `ALLUVIUM_IN_USE` while
+ * another one is inside.
  */
-alluvium_status alluvium_writer_close(alluvium_writer writer, alluvium_error *error);
+alluvium_status alluvium_writer_close(alluvium_writer writer,
+                                      alluvium_error *error);
 
 /**
  * Gives a writer up to the thread that adopts it first (`alluvium_writer_adopt`). By its thread alone.

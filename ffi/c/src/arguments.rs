@@ -141,6 +141,11 @@ pub fn place<T>(pointer: *mut T, what: &'static str) -> Result<(), Misuse> {
     if pointer.is_null() || !pointer.is_aligned() { Err(Misuse::Null(what)) } else { Ok(()) }
 }
 
+/// The same, where the caller may not want it: before anything is done that stays done.
+pub fn place_optional<T>(pointer: *mut T, what: &'static str) -> Result<(), Misuse> {
+    if pointer.is_null() { Ok(()) } else { place(pointer, what) }
+}
+
 /// For what makes an object of nothing: what has a handle to look up is refused there.
 pub fn outside_callback() -> Result<(), Misuse> {
     if is_inside_callback() { Err(Misuse::InsideCallback) } else { Ok(()) }

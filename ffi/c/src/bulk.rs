@@ -35,7 +35,7 @@ impl LoadObject {
 }
 
 /// Begins a load of about so many records, which come in the order of key group, state, key, namespace and user key. Nothing of it is there
-/// to be read before `alluvium_bulk_finish`.
+/// to be read before `alluvium_bulk_finish`, which closes it, as `alluvium_bulk_abandon` does.
 /// A load of which something could not be written has failed: it takes no more records and doesn't end well, and says so with `ALLUVIUM_OPTIONS`
 /// where the first error was of the class `ALLUVIUM_CLASS_RETRY`. Give it up, and begin another one. What was refused as wrong changes nothing.
 #[unsafe(no_mangle)]
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn alluvium_bulk_set_time(
     }
 }
 
-/// Loads a value.
+/// Loads a value. `ALLUVIUM_OPTIONS` where it doesn't come behind what was loaded before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_bulk_put(
     load: alluvium_bulk_load,
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn alluvium_bulk_put(
     }
 }
 
-/// Loads a list, which isn't empty.
+/// Loads a list, which isn't empty, as by `alluvium_bulk_put`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_bulk_put_list(
     load: alluvium_bulk_load,
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn alluvium_bulk_put_list(
     }
 }
 
-/// Loads an entry of a map.
+/// Loads an entry of a map, as by `alluvium_bulk_put`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_bulk_map_put(
     load: alluvium_bulk_load,

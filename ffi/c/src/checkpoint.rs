@@ -186,7 +186,7 @@ unsafe fn leave_in(info: *mut alluvium_info, room: Option<Parent>, known: Checkp
 }
 
 /// Waits until a checkpoint is complete, or can't become so, and gives what is known of it (`info` may be null; else close it with
-/// `alluvium_info_close`).
+/// `alluvium_info_close`). `ALLUVIUM_CHECKPOINT` where it was given up. Several threads may wait, and each may ask again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_pending_wait(
     pending: alluvium_pending,
@@ -470,7 +470,7 @@ unsafe fn said(
     }
 }
 
-/// Keeps a checkpoint until it is released or the store is closed.
+/// Keeps a checkpoint until it is released or the store is closed. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_retain(
     store: alluvium_store,
@@ -481,7 +481,8 @@ pub unsafe extern "C" fn alluvium_store_retain(
     unsafe { said(store, error, |store| store.retain(label)) }
 }
 
-/// Lets go of a checkpoint. The newest one always stays.
+/// Lets go of a checkpoint. The newest one always stays; so does that which the store was opened at, until the next is complete.
+/// `ALLUVIUM_CHECKPOINT` where the store has none of this label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_release(
     store: alluvium_store,

@@ -62,7 +62,7 @@ pub unsafe extern "C" fn alluvium_cursor_keys(
     unsafe { open(store, cursor, error, |_| Ok(Cursor::keys(numbered(state), range(range_)?))) }
 }
 
-/// A cursor of the keys that a state has in one namespace.
+/// A cursor of the keys that a state has in one namespace. Close it with `alluvium_cursor_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_cursor_keys_in_namespace(
     store: alluvium_store,
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn alluvium_cursor_keys_in_namespace(
     }
 }
 
-/// A cursor of the pairs of key and namespace of a state.
+/// A cursor of the pairs of key and namespace of a state. Close it with `alluvium_cursor_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_cursor_keys_and_namespaces(
     store: alluvium_store,
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn alluvium_cursor_keys_and_namespaces(
     unsafe { open(store, cursor, error, |_| Ok(Cursor::keys_and_namespaces(numbered(state), range(range_)?))) }
 }
 
-/// A cursor of the entries of a map in a range; null: all of them.
+/// A cursor of the entries of a map in a range; null: all of them. Close it with `alluvium_cursor_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_cursor_entries(
     store: alluvium_store,
@@ -152,7 +152,8 @@ fn fetch(
     })
 }
 
-/// The next batch of what a cursor goes through, into a buffer, with the writer's view of it: `ALLUVIUM_NOT_FOUND` at the end. Each record
+/// The next batch of what a cursor goes through, into a buffer, with the writer's view of it: `ALLUVIUM_NOT_FOUND` at the end, with an empty buffer.
+/// A cursor that failed fails again with the same error; begin with a new one. `ALLUVIUM_ARGUMENT` for one of another store, or of a snapshot. Each record
 /// is, little-endian and without padding: `key group u16 | len(key) u16 | len(namespace) u16 | len(user key) u16 | len(value) u32 | key |
 /// namespace | user key | value`, with what the cursor doesn't give empty.
 #[unsafe(no_mangle)]
@@ -205,7 +206,7 @@ pub unsafe extern "C" fn alluvium_snapshot_fetch(
     }
 }
 
-/// Closes a cursor.
+/// Closes a cursor. Files that it goes through stay on disk until then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_cursor_close(cursor: alluvium_cursor, error: *mut alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.

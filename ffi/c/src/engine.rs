@@ -1,6 +1,6 @@
 //! The engine, and parts of its memory budget.
 
-use crate::arguments::{call, give, give_optional, options, outside_callback, place};
+use crate::arguments::{call, give, give_optional, options, outside_callback, place, place_optional};
 use crate::types::*;
 use alluvium::{Engine, EngineOptions, MemoryShare, PageCache, StorageChoice};
 use alluvium_ffi::handles::{self, Handle, Many};
@@ -162,9 +162,7 @@ pub unsafe extern "C" fn alluvium_engine_close_within(
     // SAFETY: the contract of the crate's head.
     unsafe {
         call(error, || {
-            if !ended.is_null() {
-                place(ended, "ended")?;
-            }
+            place_optional(ended, "ended")?;
             let patience = Duration::from_millis(timeout_ms.min(PATIENCE_MS_MAX));
             give_optional(ended, "ended", u32::from(close(engine.id, patience)?))?;
             Ok(Status::Ok)

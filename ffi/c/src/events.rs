@@ -198,7 +198,7 @@ pub unsafe extern "C" fn alluvium_writer_apply_event_once(
 }
 
 /// Runs an operation of a handler.
-unsafe fn inside<R>(
+pub(crate) unsafe fn inside<R>(
     applying: alluvium_applying,
     error: *mut alluvium_error,
     operation: impl FnOnce(&mut Applying<'_>, u32) -> Result<R, Failure>,
@@ -208,7 +208,7 @@ unsafe fn inside<R>(
     unsafe { call(error, || done(applying::with(applying.id, operation)?)) }
 }
 
-unsafe fn changing(
+pub(crate) unsafe fn changing(
     applying: alluvium_applying,
     key_: *const alluvium_key,
     error: *mut alluvium_error,

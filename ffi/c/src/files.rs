@@ -39,7 +39,8 @@ unsafe impl Object for IteratorObject {
     type Mode = One;
 }
 
-/// The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`.
+/// The files of a checkpoint that is complete, pinned until they are closed with `alluvium_files_close`. `ALLUVIUM_CHECKPOINT` where the store has none of this
+/// label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_files(
     store: alluvium_store,
@@ -135,7 +136,8 @@ pub unsafe extern "C" fn alluvium_files_manifest(
     }
 }
 
-/// Reads `len` bytes of a file, by its place, from `offset`, into `memory`. `ALLUVIUM_NOT_FOUND` where there is no such place.
+/// Reads `len` bytes of a file, by its place, from `offset`, into `memory`: all of them, `ALLUVIUM_ARGUMENT` where the file ends before. `ALLUVIUM_NOT_FOUND`
+/// where there is no such place.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_files_read(
     files: alluvium_files,
@@ -168,7 +170,7 @@ pub unsafe extern "C" fn alluvium_files_close(files: alluvium_files, error: *mut
 }
 
 /// Goes through everything in a checkpoint, in the order of key groups, then states, then keys. Close it with
-/// `alluvium_iterator_close`.
+/// `alluvium_iterator_close`. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_iterate(
     store: alluvium_store,

@@ -10,6 +10,7 @@
 #![expect(non_camel_case_types, reason = "names as C has them")]
 #![expect(clippy::missing_safety_doc, reason = "the contract is above, once for all")]
 
+pub mod applying;
 pub mod arguments;
 pub mod batches;
 pub mod buffer;

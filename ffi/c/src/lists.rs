@@ -35,6 +35,27 @@ pub unsafe extern "C" fn alluvium_writer_append(
     }
 }
 
+/// Appends several elements to a list, in order, without reading it: all of them or, where that fails, none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_append_all(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    elements: *const alluvium_slice,
+    elements_len: usize,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let key = key(key_, object.key_groups)?;
+            let elements = all_bytes(elements, elements_len)?;
+            object.writer.append_all(numbered(state), key, &elements)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
 /// The elements of a list, into a buffer: `len u32 | bytes` each, little-endian. `ALLUVIUM_NOT_FOUND` where it is empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_list(

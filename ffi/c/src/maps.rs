@@ -1,7 +1,8 @@
 //! Maps. Entries in buffers are packed as cursors' records are (`alluvium_cursor_entries`).
 
-use crate::arguments::{NOTHING, answer, bytes, copied_key, key, map_range, slice};
+use crate::arguments::{NOTHING, answer, bytes, copied_key, give_optional, key, map_range, place_optional, slice};
 use crate::buffer::{self, Buffer};
+use crate::events::alluvium_entry_fn;
 use crate::types::*;
 use crate::writer::{WriterObject, numbered, with};
 use alluvium::packed;
@@ -10,6 +11,7 @@ use alluvium_ffi::copied::Room;
 use alluvium_ffi::threads::callback;
 use alluvium_ffi::{Misuse, Status};
 use std::ffi::c_void;
+use std::ops::ControlFlow;
 
 /// Adds an entry to what lies in a buffer, as a cursor does; nothing is said of its map's key.
 pub(crate) fn push(buffer: &mut Buffer, user_key: &[u8], value: &[u8]) {
@@ -265,6 +267,36 @@ pub unsafe extern "C" fn alluvium_writer_map_last(
     unsafe { entry(writer, key_, buffer, error, |object, key| object.writer.map_last(numbered(state), key)) }
 }
 
+/// Has `visit` look at the entries of a map in a range where they lie, in order, until it has seen enough; null: all of them. It must leave the range alone.
+/// `ALLUVIUM_NOT_FOUND` where there are none. A cursor (`alluvium_cursor_entries`) is for more than a callback may look at in one call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_scan(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    range: *const alluvium_map_range,
+    visit: alluvium_entry_fn,
+    context: *mut c_void,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let visit = visit.ok_or(Misuse::Null("visit"))?;
+            let (mut room, mut seen) = (Room::new(), false);
+            let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
+            object.writer.map_scan(numbered(state), key, &map_range(range)?, |user_key, value| {
+                seen = true;
+                match callback(|| visit(context, slice(user_key), slice(value))) {
+                    0 => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
+            })?;
+            Ok(if seen { Status::Ok } else { Status::NotFound })
+        })
+    }
+}
+
 /// Takes the entry with the smallest user key out of a map, which it gives as `alluvium_writer_map_first` does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_map_pop_first(
@@ -300,6 +332,76 @@ pub unsafe extern "C" fn alluvium_writer_map_pop_below(
             out.clear();
             object.writer.map_pop_below(numbered(state), key, below, |user_key, value| push(out, user_key, value))?;
             Ok(if out.records == 0 { Status::NotFound } else { Status::Ok })
+        })
+    }
+}
+
+/// As `alluvium_writer_map_pop_first`, but leaves the entry where it is unless `takes` says so of it; in the buffer it is in any case. `taken` (may be null):
+/// whether it was taken out, 0 or 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_pop_first_if(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    takes: alluvium_takes_fn,
+    context: *mut c_void,
+    buffer: alluvium_buffer,
+    taken: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            let takes = takes.ok_or(Misuse::Null("takes"))?;
+            place_optional(taken, "taken")?;
+            let mut room = Room::new();
+            let (key, _) = copied_key(&mut room, key_, NOTHING, object.key_groups)?;
+            let mut is_taken = false;
+            let outcome = buffer::filling(buffer, |out| {
+                let found = object.writer.map_pop_first_if(numbered(state), key, |user_key, value| {
+                    is_taken = callback(|| takes(context, slice(user_key), slice(value))) != 0;
+                    is_taken
+                })?;
+                let Some((user_key, value)) = found else { return Ok(Status::NotFound) };
+                push(out, &user_key, &value);
+                Ok(Status::Ok)
+            })?;
+            give_optional(taken, "taken", u32::from(is_taken))?;
+            Ok(outcome)
+        })
+    }
+}
+
+/// As `alluvium_writer_map_pop_below`, but takes out no more than `bytes_max` of the buffer's bytes, and says whether there are more (may be null): 0 or 1.
+/// `ALLUVIUM_TOO_SMALL` where the first entry alone is longer: nothing is taken out then. For callers that may have no room for what is out of the map.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_writer_map_pop_below_up_to(
+    writer: alluvium_writer,
+    state: u16,
+    key_: *const alluvium_key,
+    below: alluvium_slice,
+    bytes_max: usize,
+    buffer: alluvium_buffer,
+    more: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        with(writer, error, |object| {
+            place_optional(more, "more")?;
+            let mut room = Room::new();
+            let (key, below) = copied_key(&mut room, key_, below, object.key_groups)?;
+            let mut buffer = alluvium_ffi::handles::get::<Buffer>(buffer.id)?;
+            let out = buffer.as_mut();
+            out.clear();
+            let visit = |user_key: &[u8], value: &[u8]| push(out, user_key, value);
+            let has_more = object.writer.map_pop_below_up_to(numbered(state), key, below, bytes_max, visit)?;
+            give_optional(more, "more", u32::from(has_more))?;
+            Ok(match out.records {
+                0 if has_more => Status::TooSmall,
+                0 => Status::NotFound,
+                _ => Status::Ok,
+            })
         })
     }
 }

@@ -25,7 +25,7 @@ unsafe impl Object for ReaderObject {
     type Mode = Many;
 }
 
-/// Makes a reader; with `committed` (0 or 1) of what is committed alone. Close it with `alluvium_reader_close`.
+/// Makes a reader, of the whole store and beside its writers; with `committed` (0 or 1) of what is committed alone, in a transactional store. Close it with `alluvium_reader_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_reader_open(
     store: alluvium_store,

@@ -1,12 +1,12 @@
 //! A store that comes back: what is to be in memory first, and how far that is.
 
-use crate::arguments::{array, call, give, give_optional, long_bytes, range, text};
+use crate::arguments::{array, call, give, give_optional, long_bytes, place, range, text};
 use crate::store::{StoreObject, alluvium_store_options};
 use crate::types::*;
-use alluvium::{RecoveryStage, WarmPart, WarmUp};
-use alluvium_ffi::handles;
+use alluvium::{RecoveryStage, Store, WarmPart, WarmUp, Warming};
+use alluvium_ffi::handles::{self, Many};
 use alluvium_ffi::packed;
-use alluvium_ffi::{Misuse, Status};
+use alluvium_ffi::{Failure, Kind, Misuse, Object, Status};
 use std::ffi::c_char;
 
 /// Nothing is brought into memory after a store was opened: what is asked for is read from disk, and stays.
@@ -15,6 +15,8 @@ pub const ALLUVIUM_WARM_UP_NOTHING: u32 = 0;
 pub const ALLUVIUM_WARM_UP_HOTTEST: u32 = 1;
 /// The parts that the options name are, one after the other; all that there is, where they name none.
 pub const ALLUVIUM_WARM_UP_DECLARED: u32 = 2;
+/// All that there is is, in the order of its keys, where memory has room for all of it; else what `ALLUVIUM_WARM_UP_HOTTEST` brings.
+pub const ALLUVIUM_WARM_UP_FITTING: u32 = 3;
 
 /// Something of the changelog is still to be replayed: key groups that nobody asked for yet are replayed meanwhile, or wait for a writer.
 pub const ALLUVIUM_RECOVERY_REPLAYING: u32 = 0;
@@ -85,8 +87,27 @@ pub(crate) unsafe fn warm_up(given: &alluvium_store_options) -> Result<WarmUp, M
             };
             WarmUp::Declared(parts.iter().map(part).collect::<Result<_, Misuse>>()?)
         }
+        ALLUVIUM_WARM_UP_FITTING => WarmUp::Fitting,
         _ => return Err(Misuse::Argument("an unknown way to warm up")),
     })
+}
+
+/// What the handle of keys that are being brought into memory stands for.
+#[derive(Debug)]
+pub struct WarmingObject(Warming);
+
+// SAFETY: the only type of this kind, and `Sync`.
+unsafe impl Object for WarmingObject {
+    const KIND: Kind = Kind::Warming;
+    type Mode = Many;
+}
+
+unsafe fn warm(store: &Store, batch: alluvium_slice) -> Result<Warming, Failure> {
+    // SAFETY: the caller's batch.
+    let operations = packed::decode(unsafe { long_bytes(batch) }?)?;
+    let ranges = packed::ranges(&operations);
+    let batch = packed::batch(&operations, &ranges, store.key_groups())?;
+    Ok(store.warm(&batch)?)
 }
 
 /// Has what the reads of a packed batch would find on disk brought into memory, in the background and many keys at once, for operations that
@@ -105,14 +126,108 @@ pub unsafe extern "C" fn alluvium_store_warm(
     unsafe {
         call(error, || {
             let object = handles::get::<StoreObject>(store.id)?;
-            let operations = packed::decode(long_bytes(batch)?)?;
-            let ranges = packed::ranges(&operations);
-            let batch = packed::batch(&operations, &ranges, object.store.key_groups())?;
-            let warming = object.store.warm(&batch)?;
+            let warming = warm(&object.store, batch)?;
             give_optional(taken, "taken", warming.keys() as u64)?;
             Ok(Status::Ok)
         })
     }
+}
+
+/// As `alluvium_store_warm`, and gives what to ask for how far that is. Close it with `alluvium_warming_close`; until then the store stays open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_store_warming(
+    store: alluvium_store,
+    batch: alluvium_slice,
+    warming: *mut alluvium_warming,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            place(warming, "warming")?;
+            let object = handles::get::<StoreObject>(store.id)?;
+            let begun = warm(&object.store, batch)?;
+            let id = handles::insert(WarmingObject(begun), store.id)?;
+            give(warming, "warming", alluvium_warming { id })?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// How many keys were taken up: fewer than the batch has reads where too many wait already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_warming_keys(
+    warming: alluvium_warming,
+    count: *mut u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let keys = handles::get::<WarmingObject>(warming.id)?.0.keys();
+            give(count, "count", keys as u64)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// How many of them were brought into memory so far: the others are there already, have nothing on disk, or are still to be seen to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_warming_brought(
+    warming: alluvium_warming,
+    brought: *mut u64,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let so_far = handles::get::<WarmingObject>(warming.id)?.0.brought();
+            give(brought, "brought", so_far)?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Whether all of them were seen to: 0 or 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_warming_is_done(
+    warming: alluvium_warming,
+    is_done: *mut u32,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let done = handles::get::<WarmingObject>(warming.id)?.0.is_done();
+            give(is_done, "is_done", u32::from(done))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Waits until all of them were seen to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_warming_wait(
+    warming: alluvium_warming,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            handles::get::<WarmingObject>(warming.id)?.0.wait();
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Closes the handle; the keys are brought all the same. `ALLUVIUM_IN_USE` while a call waits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_warming_close(
+    warming: alluvium_warming,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe { call(error, || Ok(handles::remove::<WarmingObject>(warming.id).map(|_| Status::Ok)?)) }
 }
 
 /// How far a store is with coming back since it was opened: with replaying the changelog and with warming up. It serves all the while.

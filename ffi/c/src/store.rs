@@ -96,7 +96,7 @@ pub struct alluvium_store_options {
     /// sequential reads after a crash (`ALLUVIUM_WARM_UP_HOTTEST`). It is written anew now and then, after a checkpoint, and adds an eighth to
     /// what the store writes at most. 0: none is kept (0).
     pub hot_list_bytes: u64,
-    /// What is brought into memory once the store and its writers are open: `ALLUVIUM_WARM_UP_...` (`ALLUVIUM_WARM_UP_NOTHING`). The store
+    /// What is brought into memory once the store and its writers are open: `ALLUVIUM_WARM_UP_...` (`ALLUVIUM_WARM_UP_FITTING`). The store
     /// serves meanwhile, and nobody waits for it. It ends where memory is nearly full.
     pub warm_up: u32,
     /// For `ALLUVIUM_WARM_UP_DECLARED`: the parts, each of which is brought in the order of key groups, states and keys.
@@ -135,7 +135,7 @@ fn defaults() -> alluvium_store_options {
         policy_time_us: 0,
         max_write_amplification: f64::INFINITY,
         hot_list_bytes: usual.hot_list_bytes as u64,
-        warm_up: recovery::ALLUVIUM_WARM_UP_NOTHING,
+        warm_up: recovery::ALLUVIUM_WARM_UP_FITTING,
         warm_parts: std::ptr::null(),
         warm_parts_len: 0,
         whole_replay_bytes: usual.changelog.whole_replay_bytes,

@@ -51,6 +51,7 @@ fn push(out: &mut Buffer, answer: &Answer) {
 /// The answers that came since the ticket was last asked, in no particular order, into a buffer: `index u32 | status i32 | len u32 | value`
 /// each, little-endian, the value of a list packed as by `alluvium_writer_list`. `ALLUVIUM_OK` while there are more to come;
 /// `ALLUVIUM_NOT_FOUND` when all were taken, those in the buffer included. Values that were read from disk are kept in memory.
+/// `ALLUVIUM_ARGUMENT` for a ticket of another store.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_poll(
     writer: alluvium_writer,

@@ -21,7 +21,7 @@ pub(crate) unsafe fn commit(
 
 /// Commits what all writers of the store wrote, as one, with where the sources stand and the host's metadata: what is staged, in a transactional
 /// store. It lasts with the next checkpoint, and where the store has a changelog soon by itself: `alluvium_store_commit_lasting` says when.
-/// `info` may be null; else close it with `alluvium_info_close`.
+/// `info` may be null; else close it with `alluvium_info_close`. `ALLUVIUM_OPTIONS` where the store is neither transactional nor has a changelog.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_commit(
     store: alluvium_store,
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn alluvium_writer_commit(
     }
 }
 
-/// Undoes what is staged, by all writers of the store, as one.
+/// Undoes what is staged, by all writers of the store, as one. `ALLUVIUM_OPTIONS` where the store isn't transactional.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_abort_transaction(
     store: alluvium_store,

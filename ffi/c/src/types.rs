@@ -204,6 +204,13 @@ pub struct alluvium_commit {
     /// The handle's number; 0 is none.
     pub id: u64,
 }
+/// Keys that are being brought into memory. Any thread may use it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct alluvium_warming {
+    /// The handle's number; 0 is none.
+    pub id: u64,
+}
 /// A checkpoint's files, pinned. Any thread may use it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +271,7 @@ pub struct alluvium_slice {
 pub struct alluvium_key {
     /// Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which isn't 0.
     pub group: i32,
-    /// The key. Key and namespace have 65,000 bytes together at most.
+    /// The key. Key and namespace have 65,000 bytes together at most, as a user key has, and a value 1 GiB: `ALLUVIUM_TOO_LONG` else.
     pub key: alluvium_slice,
     /// The namespace, which may be empty.
     pub ns: alluvium_slice,
@@ -349,6 +356,11 @@ pub type alluvium_update_fn = Option<
 /// return.
 pub type alluvium_read_fn = Option<unsafe extern "C" fn(context: *mut c_void, value: alluvium_slice)>;
 
+/// Whether an entry is taken out of its map: anything but 0 where it is. It may be asked more than once, of which the last time counts. It must call nothing
+/// of the library, wait for no thread that does, and return.
+pub type alluvium_takes_fn =
+    Option<unsafe extern "C" fn(context: *mut c_void, user_key: alluvium_slice, value: alluvium_slice) -> i32>;
+
 /// Merges `older` and then `newer` into one operand. It has to be associative, is called by any thread, also several at once, and
 /// must call nothing of the library.
 pub type alluvium_merge_fn = Option<
@@ -376,7 +388,7 @@ pub type alluvium_done_fn = Option<unsafe extern "C" fn(context: *mut c_void)>;
 /// the library.
 pub type alluvium_lasting_fn = Option<unsafe extern "C" fn(context: *mut c_void, status: alluvium_status)>;
 
-/// Lets a context go that callbacks were given, when none of them is called any more. May be null.
+/// Lets a context go that callbacks were given, when none of them is called any more: once, by any thread. It must call nothing of the library. May be null.
 pub type alluvium_release_fn = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// A conversion of values from one schema to the next.

@@ -44,8 +44,8 @@ pub(crate) const fn numbered(state: u16) -> State {
     State::numbered(StateId(state))
 }
 
-/// Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them. The writer belongs to the
-/// calling thread. Close it with `alluvium_writer_close`.
+/// Claims a range of key groups for writing: `ALLUVIUM_RANGE_CLAIMED` while another writer holds any of them, `ALLUVIUM_OUTSIDE_RANGE` where the store
+/// doesn't. The writer belongs to the calling thread. Close it with `alluvium_writer_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_open(
     store: alluvium_store,
@@ -66,7 +66,8 @@ pub unsafe extern "C" fn alluvium_writer_open(
     }
 }
 
-/// Lets a writer's range go; what it wrote stays. By its thread alone.
+/// Lets a writer's range go; what it wrote stays, and so do tickets of it. By its thread alone, or by any where it is shared: `ALLUVIUM_IN_USE` while
+/// another one is inside.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_close(writer: alluvium_writer, error: *mut alluvium_error) -> alluvium_status {
     // SAFETY: the contract of the crate's head.

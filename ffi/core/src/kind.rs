@@ -44,10 +44,12 @@ pub enum Kind {
     Past = 18,
     /// What a repair, or a question about events, came to.
     Repair = 19,
+    /// Keys that are being brought into memory.
+    Warming = 20,
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Engine,
         Self::Share,
         Self::Store,
@@ -67,6 +69,7 @@ impl Kind {
         Self::Commit,
         Self::Past,
         Self::Repair,
+        Self::Warming,
     ];
 
     /// The kind of a number.
@@ -95,6 +98,7 @@ impl Kind {
             Self::Commit => "a commit",
             Self::Past => "a view of the past",
             Self::Repair => "a repair",
+            Self::Warming => "a warming",
         }
     }
 }

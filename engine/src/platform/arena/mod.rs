@@ -10,6 +10,7 @@
 //!   that are immutable while shared may be borrowed by [`Arena::bytes`];
 //! - `used_bytes <= budget_bytes` but for charges that were forced, which are counted.
 
+mod ahead;
 mod classes;
 mod pages;
 mod shares;

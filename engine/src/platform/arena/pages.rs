@@ -1,9 +1,13 @@
 //! The reservation, its chunks, and the budget.
 
+use super::ahead::{self, Ahead};
 use super::shares::{Share, Shares};
 use crate::platform::arena::Ref;
 use crate::platform::sync::Mutex;
 use crate::platform::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::thread::Thread;
 
 /// What is committed and given back as a whole, in bytes.
 #[cfg(not(loom))]
@@ -38,6 +42,7 @@ struct Pool {
     shares: Shares,
     /// Heap memory that counts for shares, in bytes.
     charged_to_shares_bytes: usize,
+    ahead: Ahead,
 }
 
 /// One budget of memory; see the module's head.
@@ -52,6 +57,8 @@ pub struct Arena {
     pool: Mutex<Pool>,
     /// Bytes in use per chunk, kept by the allocator that holds it.
     live: Box<[AtomicU32]>,
+    /// The thread that populates memory ahead of its use, where there is one.
+    populates: OnceLock<Thread>,
 }
 
 impl Arena {
@@ -78,6 +85,7 @@ impl Arena {
             floor: 0,
             shares: Shares::new(),
             charged_to_shares_bytes: 0,
+            ahead: Ahead::default(),
         };
         Ok(Self {
             memory,
@@ -87,6 +95,7 @@ impl Arena {
             used_bytes: AtomicUsize::new(0),
             pool: Mutex::new(pool),
             live: (0..chunks).map(|_| AtomicU32::new(0)).collect(),
+            populates: OnceLock::new(),
         })
     }
 
@@ -124,7 +133,61 @@ impl Arena {
         pool.shares.add(share.at, bytes, bytes);
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.trim(&mut pool);
+        let more = pool.ahead.note(first + chunks, self.budget_bytes());
+        drop(pool);
+        if more && let Some(thread) = self.populates.get() {
+            thread.unpark();
+        }
         Ref::try_from(first * CHUNK_BYTES / 8).ok()
+    }
+
+    /// Populates what is used next, ahead of its use, and then waits to be woken for more; until `stopped` says so. For a thread of its own, which is
+    /// to be unparked then; where the budget is too small for that, or the system doesn't know how, it ends at once.
+    pub fn populate(&self, stopped: impl Fn() -> bool) {
+        if !ahead::has_lead(self.reserved_bytes) || self.populates.set(std::thread::current()).is_err() {
+            return;
+        }
+        while !stopped() {
+            match self.populate_next() {
+                Some(true) => {}
+                Some(false) => std::thread::park(),
+                None => return,
+            }
+        }
+    }
+
+    /// Populates the next page; false where there is none to be, and `None` where the system doesn't do it.
+    fn populate_next(&self) -> Option<bool> {
+        let page = {
+            let mut pool = self.pool.lock();
+            let Some(page) = pool.ahead.next(self.budget_bytes()) else { return Some(false) };
+            let more = page.clone().filter(|&chunk| !pool.is_resident(chunk)).count();
+            if page.end > self.reserved_bytes / CHUNK_BYTES
+                || pool.resident_chunks + self.charged_chunks(&pool) + more > self.budget_bytes() / CHUNK_BYTES
+            {
+                return Some(false);
+            }
+            // Counted before it is there, and left alone by `trim` until it is.
+            pool.note_resident(page.clone());
+            pool.ahead.begin(page.clone());
+            page
+        };
+        // Not under the lock: it takes up to some ms. Whoever is handed a part of the page meanwhile may use it, and loses nothing of it.
+        let done = self.memory.populate(page.start * CHUNK_BYTES, page.len() * CHUNK_BYTES);
+        self.pool.lock().ahead.under_way = 0..0;
+        done.then_some(true)
+    }
+
+    /// Memory that is there, in use or not, in bytes.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn resident_bytes(&self) -> usize {
+        self.pool.lock().resident_chunks * CHUNK_BYTES
+    }
+
+    /// What is charged, in chunks.
+    fn charged_chunks(&self, pool: &Pool) -> usize {
+        let charged_bytes = self.charged_bytes.load(Ordering::Relaxed) + pool.charged_to_shares_bytes;
+        charged_bytes.div_ceil(CHUNK_BYTES)
     }
 
     /// The budget that shares divide: without what is charged to none of them, in bytes.
@@ -201,13 +264,15 @@ impl Arena {
     /// Returns free but resident chunks to the operating system while they and the charges pass the budget.
     fn trim(&self, pool: &mut Pool) {
         let budget = self.budget_bytes() / CHUNK_BYTES;
-        let charged_bytes = self.charged_bytes.load(Ordering::Relaxed) + pool.charged_to_shares_bytes;
-        let charged = charged_bytes.div_ceil(CHUNK_BYTES);
+        let charged = self.charged_chunks(pool);
         let mut word = pool.resident.len();
         while pool.resident_chunks + charged > budget && word > 0 {
             word -= 1;
             let idle = pool.resident[word] & !pool.in_use[word];
             for bit in (0..64).rev().filter(|bit| idle >> bit & 1 == 1) {
+                if pool.ahead.under_way.contains(&(word * 64 + bit)) {
+                    continue;
+                }
                 self.memory.release((word * 64 + bit) * CHUNK_BYTES, CHUNK_BYTES);
                 pool.resident[word] &= !(1 << bit);
                 pool.resident_chunks -= 1;
@@ -325,18 +390,28 @@ impl Pool {
         None
     }
 
+    fn is_resident(&self, chunk: usize) -> bool {
+        self.resident[chunk / 64] >> (chunk % 64) & 1 == 1
+    }
+
+    fn note_resident(&mut self, chunks: Range<usize>) {
+        for chunk in chunks {
+            self.resident_chunks += usize::from(!self.is_resident(chunk));
+            self.resident[chunk / 64] |= 1 << (chunk % 64);
+        }
+    }
+
     fn mark(&mut self, first: usize, chunks: usize, used: bool) {
         for chunk in first..first + chunks {
             let (word, bit) = (chunk / 64, 1_u64 << (chunk % 64));
             if used {
                 self.in_use[word] |= bit;
-                self.resident_chunks += usize::from(self.resident[word] & bit == 0);
-                self.resident[word] |= bit;
             } else {
                 self.in_use[word] &= !bit;
             }
         }
         if used {
+            self.note_resident(first..first + chunks);
             self.used_chunks += chunks;
         } else {
             self.used_chunks -= chunks;
@@ -417,7 +492,7 @@ mod mapped {
 
     impl Memory {
         pub fn reserve(bytes: usize) -> Result<Self, ArenaError> {
-            const HUGE: usize = 2 << 20;
+            const HUGE: usize = super::ahead::PAGE_BYTES;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
             // SAFETY: a fresh anonymous mapping at an address that the kernel chooses touches no other memory.
             let base = unsafe {
@@ -453,6 +528,13 @@ mod mapped {
             assert!(offset + len <= self.bytes);
             // SAFETY: in bounds of our mapping; the pages read as zero afterwards, which every user of a chunk expects.
             unsafe { libc::madvise(self.base.add(offset).cast(), len, libc::MADV_DONTNEED) };
+        }
+
+        /// Has the system back what lies there, without a change to it; false where it doesn't (before Linux 5.14).
+        pub fn populate(&self, offset: usize, len: usize) -> bool {
+            assert!(offset + len <= self.bytes);
+            // SAFETY: in bounds of our mapping. It acts as a write of what is there, and isn't seen by anybody who reads or writes meanwhile.
+            unsafe { libc::madvise(self.base.add(offset).cast(), len, libc::MADV_POPULATE_WRITE) == 0 }
         }
 
         #[inline(always)]
@@ -602,6 +684,10 @@ mod modelled {
         }
 
         pub fn release(&self, _offset: usize, _len: usize) {}
+
+        pub fn populate(&self, _offset: usize, _len: usize) -> bool {
+            false
+        }
 
         pub fn word(&self, index: usize) -> &AtomicU64 {
             &self.words[index]

@@ -22,6 +22,7 @@ pub struct Directory {
     poisoned: AtomicBool,
     direct: AtomicBool,
     caches_single_reads: bool,
+    caches_all_reads: AtomicBool,
 }
 
 /// A file opened with `O_DIRECT` or, where the file system refuses that, without.
@@ -44,12 +45,25 @@ impl Directory {
         let root = fs::canonicalize(root).map_err(failed)?;
         let (poisoned, direct) = (AtomicBool::new(false), AtomicBool::new(cache != PageCache::Everything));
         let caches_single_reads = cache == PageCache::SingleReads;
-        Ok(Self { root, handle, counters: IoCounters::default(), poisoned, direct, caches_single_reads })
+        let caches_all_reads = AtomicBool::new(false);
+        let counters = IoCounters::default();
+        Ok(Self { root, handle, counters, poisoned, direct, caches_single_reads, caches_all_reads })
     }
 
     /// Whether single reads go through the page cache, although others don't.
     pub const fn caches_single_reads(&self) -> bool {
         self.caches_single_reads
+    }
+
+    /// Whether other reads do as well, for now.
+    pub fn caches_all_reads(&self) -> bool {
+        // Relaxed: either way gives the same bytes.
+        self.caches_all_reads.load(Ordering::Relaxed)
+    }
+
+    /// See [`super::Storage::cache_all_reads`].
+    pub fn cache_all_reads(&self, all: bool) {
+        self.caches_all_reads.store(all && self.caches_single_reads, Ordering::Relaxed);
     }
 
     /// The directory's absolute path.
@@ -367,15 +381,17 @@ pub fn remove_file(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Which directory `root` is, whatever path leads to it: device and inode.
-pub fn identity(root: &Path) -> Result<(u64, u64), StorageError> {
+/// Which directory `root` is, whatever path leads to it: device and inode, which are its own for as long as what is returned is open.
+pub fn identity(root: &Path) -> Result<((u64, u64), OwnedFd), StorageError> {
     let failed = |error: std::io::Error| StorageError::from_io(&error, root, 0);
     faults::at(Call::Stat, root).map_err(failed)?;
-    let found = fs::metadata(root).map_err(failed)?;
+    // It is only held: that takes no permission to read, and waits for nobody.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(root).map_err(failed)?;
+    let found = opened.metadata().map_err(failed)?;
     if !found.is_dir() {
         return Err(StorageError::new(Fault::Foreign, root, 0, "not a directory"));
     }
-    Ok((found.dev(), found.ino()))
+    Ok(((found.dev(), found.ino()), opened.into()))
 }
 
 /// Opens the file that stands for the lock of a directory, and makes it if need be.

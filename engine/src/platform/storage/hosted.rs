@@ -143,6 +143,10 @@ impl Storage for Hosted {
         self.inner.link_from(name, directory, durable)
     }
 
+    fn cache_all_reads(&self, all: bool) {
+        self.inner.cache_all_reads(all);
+    }
+
     fn read_batch(&self, batch: &mut [ReadRequest]) {
         self.inner.read_batch(batch);
     }

@@ -32,12 +32,17 @@ impl Drop for DirLock {
     }
 }
 
+/// What the registry has of a directory. It is open until it has been forgotten there, or, were the directory removed meanwhile, its inode
+/// could become another's, which would count as held.
 #[derive(Debug)]
-struct Entry((u64, u64));
+struct Entry {
+    identity: (u64, u64),
+    _root: OwnedFd,
+}
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        HELD.lock().remove(&self.0);
+        HELD.lock().remove(&self.identity);
     }
 }
 
@@ -51,11 +56,11 @@ impl DirLock {
 /// Holds a directory; [`Fault::Locked`] at once where another process or store holds it.
 pub fn lock(root: &Path) -> Result<DirLock, StorageError> {
     let path = root.join(names::LOCK);
-    let identity = files::identity(root)?;
+    let (identity, root) = files::identity(root)?;
     if !HELD.lock().insert(identity) {
         return Err(StorageError::new(Fault::Locked, path, 0, "this process has the directory open already"));
     }
-    let entry = Entry(identity);
+    let entry = Entry { identity, _root: root };
     let file = files::open_lock_file(&path)?;
     match sys::lock_exclusive(file.as_fd()) {
         Ok(()) => Ok(DirLock { path, file, _entry: entry }),
@@ -79,5 +84,21 @@ mod tests {
         drop(held);
         assert!(lock(directory.path()).is_ok());
         drop(inherited);
+    }
+
+    /// A file system gives what was removed to the next one's number, which isn't the directory that is held.
+    #[test]
+    fn a_directory_that_was_removed_while_it_was_held_is_no_other() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("removed");
+        std::fs::create_dir(&path).unwrap();
+        let held = lock(&path).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+        for number in 0..100 {
+            let other = parent.path().join(number.to_string());
+            std::fs::create_dir(&other).unwrap();
+            assert!(lock(&other).is_ok(), "{number}");
+        }
+        drop(held);
     }
 }

@@ -196,6 +196,9 @@ pub trait Storage: Send + Sync + Debug {
     /// [`Fault::Exists`] where there is one. [`Storage::sync_dir`] makes the name durable.
     fn link_from(&self, name: &str, directory: &Path, durable: bool) -> Result<(), StorageError>;
 
+    /// Has all reads of files that are open go through the page cache, where single ones do ([`PageCache::SingleReads`]), until told otherwise.
+    fn cache_all_reads(&self, _all: bool) {}
+
     /// Does all reads, submitted together, and leaves each one's outcome in it. Returns when all are done.
     fn read_batch(&self, batch: &mut [ReadRequest]);
 

@@ -96,6 +96,10 @@ impl Storage for Posix {
         self.directory.link_from(name, directory, durable)
     }
 
+    fn cache_all_reads(&self, all: bool) {
+        self.directory.cache_all_reads(all);
+    }
+
     fn read_batch(&self, batch: &mut [ReadRequest]) {
         if let [single] = batch {
             single.outcome = Some(single.file.read_single(single.offset, single.len));

@@ -102,6 +102,11 @@ impl Reading {
         other.then(|| self.cached_file().ok()).flatten()
     }
 
+    /// The same for all other reads, while they go through it as well.
+    fn file_for_all(&self) -> Option<Arc<OwnedFd>> {
+        self.directory.caches_all_reads().then(|| self.file_for_single()).flatten()
+    }
+
     /// Reads until the bytes asked for are there. `Ok(None)` where the file turned out not to do direct reads.
     fn read(&self, file: &OwnedFd, offset: u64, len: usize, direct: bool) -> Result<Option<Buffer>, StorageError> {
         let plan = Plan::new(self, offset, len, direct)?;
@@ -151,6 +156,9 @@ impl ReadFile for Reading {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> Result<Buffer, StorageError> {
+        if let Some(file) = self.file_for_all() {
+            return self.read_cached(&file, offset, len);
+        }
         // Relaxed: a stale `true` costs one refused read, after which the page cache answers.
         if self.direct.load(Ordering::Relaxed) {
             if let Some(buffer) = self.read(&*self.file()?, offset, len, true)? {
@@ -183,6 +191,9 @@ impl ReadFile for Reading {
     }
 
     fn descriptor(&self) -> Option<(Arc<OwnedFd>, bool)> {
+        if let Some(file) = self.file_for_all() {
+            return Some((file, false));
+        }
         Some((self.file().ok()?, self.direct.load(Ordering::Relaxed)))
     }
 

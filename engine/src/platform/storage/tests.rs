@@ -71,6 +71,9 @@ fn what_was_written_is_read_back_at_any_place() {
                 }
                 let want = &content[offset..offset + count];
                 assert_eq!(&*file.read_at(offset as u64, count).unwrap(), want, "{len}: {count} from {offset}");
+                storage.cache_all_reads(true);
+                assert_eq!(&*file.read_at(offset as u64, count).unwrap(), want, "{len}: {count} from {offset}, cached");
+                storage.cache_all_reads(false);
                 let single = file.read_single(offset as u64, count).unwrap();
                 assert_eq!(&*single, want, "{len}: {count} from {offset}, alone");
                 assert_eq!(&*file.map(offset as u64, count).unwrap(), want, "{len}: {count} from {offset}, mapped");
@@ -99,6 +102,8 @@ fn a_batch_brings_every_read_its_own_bytes() {
                     ReadRequest { cached, ..ReadRequest::new(Arc::clone(&files[file]), offset as u64, len) }
                 })
                 .collect();
+            // All of them do for now, or not.
+            storage.cache_all_reads(count % 2 == 1);
             storage.read_batch(&mut batch);
             for (index, request) in batch.into_iter().enumerate() {
                 let (file, offset, len) = place(index);

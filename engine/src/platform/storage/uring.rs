@@ -228,6 +228,10 @@ impl Storage for Uring {
         self.posix.link_from(name, directory, durable)
     }
 
+    fn cache_all_reads(&self, all: bool) {
+        self.posix.cache_all_reads(all);
+    }
+
     fn read_batch(&self, batch: &mut [ReadRequest]) {
         if batch.len() < 2 {
             return self.posix.read_batch(batch);

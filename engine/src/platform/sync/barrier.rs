@@ -19,18 +19,35 @@ use super::atomic::{Ordering, fence};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Barrier {
     expedited: bool,
+    /// What the heavy side waits for.
+    #[cfg(test)]
+    late: Option<&'static std::sync::OnceLock<()>>,
 }
 
 impl Barrier {
     /// SeqCst fences on both sides: works everywhere.
-    pub const FENCES: Self = Self { expedited: false };
+    pub const FENCES: Self = Self::new(false);
+
+    const fn new(expedited: bool) -> Self {
+        Self {
+            expedited,
+            #[cfg(test)]
+            late: None,
+        }
+    }
+
+    /// Fences, of which the heavy one isn't ready before something is there.
+    #[cfg(test)]
+    pub const fn late(ready: &'static std::sync::OnceLock<()>) -> Self {
+        Self { expedited: false, late: Some(ready) }
+    }
 
     /// The cheapest barrier that this process may use. The first call has the process registered with the kernel, beside the caller:
-    /// in a process with threads that takes 10 ms and more, and the first heavy side waits for it.
+    /// in a process with threads that takes 10 ms and more, and the first heavy side waits for it ([`Barrier::await_ready`]).
     #[cfg(all(target_os = "linux", not(any(loom, miri))))]
     pub fn detect() -> Self {
         static DETECTED: std::sync::OnceLock<Barrier> = std::sync::OnceLock::new();
-        *DETECTED.get_or_init(|| Self { expedited: membarrier::begin() })
+        *DETECTED.get_or_init(|| Self::new(membarrier::begin()))
     }
 
     /// The cheapest barrier that this process may use.
@@ -43,6 +60,18 @@ impl Barrier {
     pub fn settle() {
         #[cfg(all(target_os = "linux", not(any(loom, miri))))]
         membarrier::settle();
+    }
+
+    /// Waits until the heavy side takes no longer than it does: what makes others wait for it comes after this.
+    pub fn await_ready(self) {
+        #[cfg(all(target_os = "linux", not(any(loom, miri))))]
+        if self.expedited {
+            membarrier::is_registered();
+        }
+        #[cfg(test)]
+        if let Some(ready) = self.late {
+            ready.wait();
+        }
     }
 
     /// Whether the light side is free.
@@ -66,6 +95,7 @@ impl Barrier {
     /// When the kernel refuses a command that it said it knows (a system call filter was installed since).
     /// Going on without the barrier would let two threads into one shard.
     pub fn heavy(self) {
+        self.await_ready();
         fence(Ordering::SeqCst);
         #[cfg(all(target_os = "linux", not(any(loom, miri))))]
         if self.expedited {
@@ -122,10 +152,15 @@ mod membarrier {
         }
     }
 
+    /// Whether the process is registered: waits until that is known.
+    pub(super) fn is_registered() -> bool {
+        *REGISTERED.wait()
+    }
+
     /// One barrier over all threads of the process. Where it came not to be registered after all: over all threads there are, which
     /// takes milliseconds.
     pub(super) fn run() -> bool {
-        let command = match REGISTERED.wait() {
+        let command = match is_registered() {
             true => libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED,
             false => libc::MEMBARRIER_CMD_GLOBAL,
         };

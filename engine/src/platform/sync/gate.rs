@@ -108,6 +108,8 @@ impl OwnerGate {
 
     /// Takes the gate from its owner: waits for other borrowers and for the owner's operation in progress.
     pub fn borrow(&self) -> BorrowGuard<'_> {
+        // An owner that sees the request waits for all that the fence takes.
+        self.line.barrier.await_ready();
         let mut state = self.state.lock();
         while state.borrowed || state.owner_waits {
             state = self.turn.wait(state);

@@ -213,6 +213,11 @@ const OPERATIONS: &[(&str, Operate)] = &[
         writer.append(states.lists, key(&OLD).in_namespace(&[1]), &value(6)).unwrap();
         model.lists.get_mut(&(OLD[0], 1)).unwrap().push(value(6));
     }),
+    ("append_all", |writer, states, model| {
+        let elements = [value(7), value(8)];
+        writer.append_all(states.lists, key(&OLD).in_namespace(&[1]), &[&elements[0], &elements[1]]).unwrap();
+        model.lists.get_mut(&(OLD[0], 1)).unwrap().extend(elements);
+    }),
     ("put_list", |writer, states, model| {
         let elements = [value(3), value(4)];
         writer.put_list(states.lists, key(&OLD).in_namespace(&[2]), &[&elements[0], &elements[1]]).unwrap();

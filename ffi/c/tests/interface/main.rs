@@ -6,4 +6,5 @@
 mod compiled;
 mod declared;
 mod promised;
+mod raced;
 mod wrongly;

@@ -40,6 +40,7 @@ const OF_WRONG_HANDLES: &[(&str, &str, &str)] = &[
 
 /// Pointers that may be null, as the header says of each: (function, its parameters).
 const MAY_BE_NULL: &[(&str, &[&str])] = &[
+    ("alluvium_applying_map_delete_range", &["range"]),
     ("alluvium_applying_map_scan", &["range"]),
     ("alluvium_buffer_data", &["records"]),
     ("alluvium_commit_on_lasting", &["release"]),
@@ -74,6 +75,9 @@ const MAY_BE_NULL: &[(&str, &[&str])] = &[
     ("alluvium_writer_commit", &["info"]),
     ("alluvium_writer_commit_lasting", &["commit"]),
     ("alluvium_writer_map_delete_range", &["range"]),
+    ("alluvium_writer_map_pop_below_up_to", &["more"]),
+    ("alluvium_writer_map_pop_first_if", &["taken"]),
+    ("alluvium_writer_map_scan", &["range"]),
     // Memory for a value, which is looked at where there is one that fits: `values.c` and `misuse.c` have it be null.
     ("alluvium_applying_determinant", &["memory"]),
     ("alluvium_applying_get", &["memory"]),

@@ -89,6 +89,7 @@ static void stores(place at) {
     HOLDS("a load", alluvium_bulk_load, alluvium_bulk_begin(store, 1, &child, ERROR), alluvium_bulk_finish(child, ERROR));
     HOLDS("a checkpoint's files", alluvium_files, alluvium_store_files(store, 1, &child, ERROR), alluvium_files_close(child, ERROR));
     HOLDS("fetches", alluvium_fetches, alluvium_store_fetches(store, &child, ERROR), alluvium_fetches_close(child, ERROR));
+    HOLDS("a warming", alluvium_warming, alluvium_store_warming(store, NOTHING, &child, ERROR), alluvium_warming_close(child, ERROR));
 
     /* A checkpoint on its way, and one that is complete and whose handle is still there. */
     alluvium_store store = opened(&at);

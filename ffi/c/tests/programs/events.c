@@ -44,6 +44,77 @@ static int32_t sees_entry(void *context, alluvium_slice user_key, alluvium_slice
     return 1;
 }
 
+/* The entry that a map has is the one that is wanted. */
+static int32_t is_a_bc(void *context, alluvium_slice user_key, alluvium_slice value) {
+    host *known = context;
+    known->seen++;
+    CHECK(same(user_key, "a") && same(value, "bc"));
+    return 7;
+}
+
+static int32_t adds_x(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
+    static uint8_t longer[16];
+    (void)context;
+    CHECK(index == 0 && old.len < sizeof longer);
+    if (old.len == 3)
+        return ALLUVIUM_DELETE;
+    if (old.len != 0)
+        memcpy(longer, old.data, old.len);
+    longer[old.len] = 'x';
+    *value = bytes(longer, old.len + 1);
+    return ALLUVIUM_PUT;
+}
+
+static int32_t goes_wrong(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
+    (void)context, (void)index, (void)old, (void)value;
+    return 99;
+}
+
+/* Lists, namespaces, parts of maps and updates, at a key of which nothing is left. */
+static void more(host *known, alluvium_applying applying) {
+    alluvium_key key = in_group(3, "more"), window = in_group(3, "more"), other = in_group(4, "more");
+    window.ns = text("window");
+    uint8_t memory[8];
+    size_t len = 0;
+    for (size_t i = 1; i <= 3; i++) {
+        OK(alluvium_applying_update(applying, known->counts, &key, adds_x, NULL, ERROR));
+        OK(alluvium_applying_get(applying, known->counts, &key, memory, sizeof memory, &len, ERROR));
+        CHECK(len == i && memory[i - 1] == 'x');
+    }
+    IS(ALLUVIUM_ARGUMENT, alluvium_applying_update(applying, known->counts, &key, goes_wrong, NULL, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_applying_update(applying, known->counts, &key, NULL, NULL, ERROR));
+    IS(ALLUVIUM_OUTSIDE_RANGE, alluvium_applying_update(applying, known->counts, &other, adds_x, NULL, ERROR));
+    OK(alluvium_applying_update(applying, known->counts, &key, adds_x, NULL, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_applying_get(applying, known->counts, &key, memory, sizeof memory, &len, ERROR));
+
+    alluvium_slice elements[] = {text("four"), NOTHING, text("xyz")}, source = text("window");
+    OK(alluvium_applying_put_list(applying, known->lists, &window, elements, 2, ERROR));
+    OK(alluvium_applying_append_all(applying, known->lists, &window, elements + 1, 2, ERROR));
+    OK(alluvium_applying_append_all(applying, known->lists, &window, NULL, 0, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_applying_append_all(applying, known->lists, &window, NULL, 1, ERROR));
+    OK(alluvium_applying_merge_namespaces(applying, known->lists, &key, &source, 1, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_applying_list(applying, known->lists, &window, sees, known, ERROR));
+    known->seen = 0;
+    OK(alluvium_applying_list(applying, known->lists, &key, sees, known, ERROR));
+    CHECK(known->seen == 7);
+    OK(alluvium_applying_put_list(applying, known->lists, &key, NULL, 0, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_applying_list(applying, known->lists, &key, sees, known, ERROR));
+
+    IS(ALLUVIUM_NOT_FOUND, alluvium_applying_map_first(applying, known->maps, &key, is_a_bc, known, ERROR));
+    OK(alluvium_applying_map_put(applying, known->maps, &key, text("a"), text("bc"), ERROR));
+    OK(alluvium_applying_map_put(applying, known->maps, &key, text("d"), text("e"), ERROR));
+    OK(alluvium_applying_map_contains(applying, known->maps, &key, text("d"), ERROR));
+    alluvium_map_range range = {.from_kind = ALLUVIUM_INCLUDED, .from = text("b")};
+    OK(alluvium_applying_map_delete_range(applying, known->maps, &key, &range, ERROR));
+    IS(ALLUVIUM_NOT_FOUND, alluvium_applying_map_contains(applying, known->maps, &key, text("d"), ERROR));
+    known->seen = 0;
+    OK(alluvium_applying_map_first(applying, known->maps, &key, is_a_bc, known, ERROR));
+    IS(ALLUVIUM_NULL, alluvium_applying_map_pop_first(applying, known->maps, &key, NULL, NULL, ERROR));
+    OK(alluvium_applying_map_pop_first(applying, known->maps, &key, is_a_bc, known, ERROR));
+    CHECK(known->seen == 2);
+    IS(ALLUVIUM_NOT_FOUND, alluvium_applying_map_pop_first(applying, known->maps, &key, is_a_bc, known, ERROR));
+}
+
 static void *elsewhere(void *context) {
     host *known = context;
     alluvium_key key = in_group(3, "JFK");
@@ -113,6 +184,10 @@ static int32_t count(void *context, alluvium_slice event, alluvium_applying appl
         alluvium_status drew = alluvium_applying_determinant(applying, draws_nothing, NULL, memory, sizeof memory, &len, NULL);
         const char *put = drew == ALLUVIUM_OK ? "it was drawn" : "1";
         OK(alluvium_applying_put(applying, known->counts, &key, text(put), ERROR));
+        return 0;
+    }
+    if (same(event, "more")) {
+        more(known, applying);
         return 0;
     }
     if (same(event, "misuses")) {
@@ -245,6 +320,7 @@ int main(int argc, char **argv) {
     OK(alluvium_error_free(error));
     IS(ALLUVIUM_OUTSIDE_RANGE, alluvium_writer_apply_event(writer, handler, 3, text("passes on"), ERROR));
     OK(alluvium_writer_apply_event(writer, handler, 3, text("misuses"), ERROR));
+    OK(alluvium_writer_apply_event(writer, handler, 3, text("more"), ERROR));
     id.offset++;
     IS(ALLUVIUM_EVENT_HANDLER, alluvium_writer_apply_event_once(writer, handler, 3, id, text("fails"), &applied, ERROR));
     OK(alluvium_store_already_applied(made.store, 3, id, &applied, ERROR));

@@ -23,6 +23,7 @@ typedef struct {
     alluvium_commit commit;
     alluvium_files files;
     alluvium_fetches fetches;
+    alluvium_warming warming;
     alluvium_iterator iterator;
     alluvium_bulk_load bulk_load;
     alluvium_buffer buffer;
@@ -67,6 +68,7 @@ static inline void open_everything(everything *all, const char *path) {
     OK(alluvium_cursor_keys(all->store, all->values, all_groups(), &all->cursor, ERROR));
     OK(alluvium_writer_submit(all->writer, NOTHING, &all->ticket, ERROR));
     OK(alluvium_store_fetches(all->store, &all->fetches, ERROR));
+    OK(alluvium_store_warming(all->store, NOTHING, &all->warming, ERROR));
     OK(alluvium_bulk_begin(all->store, 1, &all->bulk_load, ERROR));
     OK(alluvium_buffer_new(&all->buffer, ERROR));
     CHECK(alluvium_engine_close(all->engine, &all->error) == ALLUVIUM_HAS_CHILDREN);
@@ -76,6 +78,7 @@ static inline void close_everything(everything *all) {
     OK(alluvium_error_free(all->error));
     OK(alluvium_buffer_free(all->buffer));
     OK(alluvium_bulk_abandon(all->bulk_load, ERROR));
+    OK(alluvium_warming_close(all->warming, ERROR));
     OK(alluvium_fetches_close(all->fetches, ERROR));
     OK(alluvium_ticket_close(all->ticket, ERROR));
     OK(alluvium_cursor_close(all->cursor, ERROR));

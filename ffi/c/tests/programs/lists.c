@@ -56,6 +56,12 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_list(made.writer, lists, &key, buffer, ERROR));
     elements_of(buffer, (const char *[]){"x", "yz"}, 2);
 
+    alluvium_slice more[] = {text("a"), NOTHING, text("b")};
+    OK(alluvium_writer_append_all(made.writer, lists, &key, more, 3, ERROR));
+    OK(alluvium_writer_append_all(made.writer, lists, &key, NULL, 0, ERROR));
+    OK(alluvium_writer_list(made.writer, lists, &key, buffer, ERROR));
+    elements_of(buffer, (const char *[]){"x", "yz", "a", "", "b"}, 5);
+
     /* What two windows hold becomes a third one's. */
     const char *windows[] = {"w1", "w2"};
     alluvium_slice sources[2];

@@ -107,8 +107,9 @@ int main(int argc, char **argv) {
     const char *directory = warmed_up;
     alluvium_store_options options;
     OK(alluvium_store_options_init(&options));
-    CHECK(options.hot_list_bytes == 0 && options.warm_up == ALLUVIUM_WARM_UP_NOTHING);
+    CHECK(options.hot_list_bytes == 0 && options.warm_up == ALLUVIUM_WARM_UP_FITTING);
     options.hot_list_bytes = 1 << 20;
+    options.warm_up = ALLUVIUM_WARM_UP_NOTHING;
     fixture made = set_up(directory, &options);
     CHECK(progress(made.store).stage == ALLUVIUM_RECOVERY_COMPLETE);
     uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
@@ -137,10 +138,47 @@ int main(int argc, char **argv) {
     }
     CHECK(progress(made.store).brought_bytes > KEYS * 10);
     values_are_right(&made, values);
+
+    /* The same, and waited for. */
+    reopen(&made, directory, &options);
+    values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    alluvium_warming warming;
+    uint64_t brought = 0;
+    uint32_t is_done = 0;
+    OK(alluvium_store_warming(made.store, bytes(batch, len), &warming, ERROR));
+    OK(alluvium_warming_keys(warming, &taken, ERROR));
+    CHECK(taken == KEYS);
+    OK(alluvium_warming_wait(warming, ERROR));
+    OK(alluvium_warming_is_done(warming, &is_done, ERROR));
+    OK(alluvium_warming_brought(warming, &brought, ERROR));
+    CHECK(is_done == 1 && brought == KEYS && progress(made.store).brought_records == KEYS);
+    IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
+    OK(alluvium_warming_close(warming, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_warming_wait(warming, ERROR));
+    values_are_right(&made, values);
+    /* What is there already is not brought once more, and of nothing all is done. */
+    OK(alluvium_store_warming(made.store, bytes(batch, len), &warming, ERROR));
+    OK(alluvium_warming_wait(warming, ERROR));
+    OK(alluvium_warming_brought(warming, &brought, ERROR));
+    CHECK(brought == 0);
+    OK(alluvium_warming_close(warming, ERROR));
+    OK(alluvium_store_warming(made.store, NOTHING, &warming, ERROR));
+    OK(alluvium_warming_keys(warming, &taken, ERROR));
+    OK(alluvium_warming_wait(warming, ERROR));
+    CHECK(taken == 0);
+    OK(alluvium_warming_close(warming, ERROR));
+    IS(ALLUVIUM_ARGUMENT, alluvium_store_warming(made.store, bytes(batch, len - 1), &warming, ERROR));
     IS(ALLUVIUM_ARGUMENT, alluvium_store_warm(made.store, bytes(batch, len - 1), NULL, ERROR));
     len = pack(batch, ALLUVIUM_OP_GET, 9, "key 0");
     IS(ALLUVIUM_STATE, alluvium_store_warm(made.store, bytes(batch, len), NULL, ERROR));
     free(batch);
+
+    /* All of it, as memory has room. */
+    options.warm_up = ALLUVIUM_WARM_UP_FITTING;
+    reopen(&made, directory, &options);
+    values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    CHECK(warmed(made.store) == KEYS);
+    values_are_right(&made, values);
 
     /* In a declared order, and all there is. */
     alluvium_warm_part parts[2] = {{"values", 1, {0, 63}}, {NULL, 0, {0, 0}}};
@@ -150,7 +188,7 @@ int main(int argc, char **argv) {
         options.warm_parts_len = count;
         reopen(&made, directory, &options);
         values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
-        uint64_t brought = warmed(made.store);
+        brought = warmed(made.store);
         CHECK(count == 1 ? brought > 0 && brought < KEYS : brought == KEYS);
         values_are_right(&made, values);
     }

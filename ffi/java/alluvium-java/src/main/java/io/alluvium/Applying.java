@@ -129,6 +129,16 @@ public final class Applying {
         return scratch.putAll(parts).in;
     }
 
+    /** Appends several elements to a list, in order. */
+    public void appendAll(State state, Key key, List<byte[]> elements) {
+        Memory keys = key.memory();
+        Memory in = packed(elements);
+        Failures.check(Native.applyingAppendAll(
+                id, state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), in.address, scratch.end));
+        keys.keep();
+        in.keep();
+    }
+
     /** Replaces a list; an empty one deletes it. */
     public void putList(State state, Key key, List<byte[]> elements) {
         Memory keys = key.memory();

@@ -1,9 +1,13 @@
 package io.alluvium;
 
+import java.nio.ByteBuffer;
+
 /**
  * Operations on any states and keys of a store, packed into memory outside of Java's heap, to be {@linkplain Writer#apply applied} or
  * {@linkplain Writer#submit submitted} together. It is cleared and filled again without allocating, unless it was larger than 1 MiB, and
  * belongs to one thread at a time.
+ *
+ * <p>What is given as a buffer is what remains in it, copied; the buffer, direct or not, is left as it is.
  */
 public final class Batch {
     private static final int HEADER = 16;
@@ -59,14 +63,15 @@ public final class Batch {
         return end;
     }
 
-    private Batch add(byte code, int flags, State state, Key key, byte[] userKey, byte[] value) {
+    /** Writes an operation but for its user key and value, and says where they go. */
+    private int head(byte code, int flags, State state, Key key, int userKeyLen, int valueLen) {
         int number = state.in(store);
         int keyLen = key.keyLen();
         int namespaceLen = key.namespaceLen();
-        if (keyLen > PART_MAX || namespaceLen > PART_MAX || userKey.length > PART_MAX) {
+        if (keyLen > PART_MAX || namespaceLen > PART_MAX || userKeyLen > PART_MAX) {
             throw new AlluviumException(Status.TOO_LONG, ErrorClass.USAGE, "a key or user key is longer than 65,000 bytes");
         }
-        long needed = (long) end + HEADER + keyLen + namespaceLen + userKey.length + value.length;
+        long needed = (long) end + HEADER + keyLen + namespaceLen + userKeyLen + valueLen;
         if (needed > memory.capacity) {
             memory = memory.grown(end, needed);
         }
@@ -77,21 +82,42 @@ public final class Batch {
         memory.buffer.putShort(end + 4, (short) Math.max(0, key.group()));
         memory.buffer.putShort(end + 6, (short) keyLen);
         memory.buffer.putShort(end + 8, (short) namespaceLen);
-        memory.buffer.putShort(end + 10, (short) userKey.length);
-        memory.buffer.putInt(end + 12, value.length);
+        memory.buffer.putShort(end + 10, (short) userKeyLen);
+        memory.buffer.putInt(end + 12, valueLen);
         int at = end + HEADER;
         memory.copyIn(at, key.memory(), 0, keyLen + namespaceLen);
-        at += keyLen + namespaceLen;
-        memory.copyIn(at, userKey, 0, userKey.length);
-        memory.copyIn(at + userKey.length, value, 0, value.length);
-        end = (int) needed;
+        return at + keyLen + namespaceLen;
+    }
+
+    private Batch endsAt(int at) {
+        end = at;
         size++;
         return this;
+    }
+
+    private Batch add(byte code, int flags, State state, Key key, byte[] userKey, byte[] value) {
+        int at = head(code, flags, state, key, userKey.length, value.length);
+        memory.copyIn(at, userKey, 0, userKey.length);
+        memory.copyIn(at + userKey.length, value, 0, value.length);
+        return endsAt(at + userKey.length + value.length);
+    }
+
+    private Batch add(byte code, State state, Key key, ByteBuffer value) {
+        int begin = value.position();
+        int len = Memory.remaining(value, begin);
+        int at = head(code, 0, state, key, 0, len);
+        memory.copyIn(at, value, begin, len);
+        return endsAt(at + len);
     }
 
     /** Puts a value. */
     public Batch put(State state, Key key, byte[] value) {
         return add(PUT, 0, state, key, NONE, value);
+    }
+
+    /** Puts a value. */
+    public Batch put(State state, Key key, ByteBuffer value) {
+        return add(PUT, state, key, value);
     }
 
     /** Deletes a value or list. */
@@ -104,14 +130,36 @@ public final class Batch {
         return add(APPEND, 0, state, key, NONE, element);
     }
 
+    /** Appends an element to a list. */
+    public Batch append(State state, Key key, ByteBuffer element) {
+        return add(APPEND, state, key, element);
+    }
+
     /** Merges an operand into a value. */
     public Batch merge(State state, Key key, byte[] operand) {
         return add(MERGE, 0, state, key, NONE, operand);
     }
 
+    /** Merges an operand into a value. */
+    public Batch merge(State state, Key key, ByteBuffer operand) {
+        return add(MERGE, state, key, operand);
+    }
+
     /** Puts an entry of a map. */
     public Batch mapPut(State state, Key key, byte[] userKey, byte[] value) {
         return add(MAP_PUT, 0, state, key, userKey, value);
+    }
+
+    /** Puts an entry of a map. */
+    public Batch mapPut(State state, Key key, ByteBuffer userKey, ByteBuffer value) {
+        int userKeyBegin = userKey.position();
+        int userKeyLen = Memory.remaining(userKey, userKeyBegin);
+        int valueBegin = value.position();
+        int valueLen = Memory.remaining(value, valueBegin);
+        int at = head(MAP_PUT, 0, state, key, userKeyLen, valueLen);
+        memory.copyIn(at, userKey, userKeyBegin, userKeyLen);
+        memory.copyIn(at + userKeyLen, value, valueBegin, valueLen);
+        return endsAt(at + userKeyLen + valueLen);
     }
 
     /** Deletes an entry of a map. */
@@ -126,11 +174,9 @@ public final class Batch {
 
     /** Deletes the entries of a map whose time is below {@code before}: see {@link Writer#mapExpire}. */
     public Batch mapExpire(State state, Key key, long before) {
-        byte[] bytes = new byte[Long.BYTES];
-        for (int place = 0; place < bytes.length; place++) {
-            bytes[place] = (byte) (before >>> (8 * place));
-        }
-        return add(MAP_EXPIRE, 0, state, key, NONE, bytes);
+        int at = head(MAP_EXPIRE, 0, state, key, 0, Long.BYTES);
+        memory.buffer.putLong(at, before);
+        return endsAt(at + Long.BYTES);
     }
 
     /** Deletes all entries of a map. */

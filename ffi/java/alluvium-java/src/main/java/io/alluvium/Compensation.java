@@ -7,6 +7,10 @@ package io.alluvium;
  */
 @FunctionalInterface
 public interface Compensation {
-    /** Makes up for an event. What it throws fails the call, and nothing has changed. */
+    /**
+     * Makes up for an event.
+     *
+     * @throws Exception which fails the call, and is the cause of what that throws; then nothing has changed
+     */
     void undo(BadEvent event, Applying applying) throws Exception;
 }

@@ -140,13 +140,22 @@ public final class Cursor extends NativeObject {
             }
         }
         int at = recordEnd;
-        ByteBuffer buffer = batch.buffer;
+        ByteBuffer buffer = memory().buffer;
         keyAt = at + HEADER;
         namespaceAt = keyAt + Short.toUnsignedInt(buffer.getShort(at + 2));
         userKeyAt = namespaceAt + Short.toUnsignedInt(buffer.getShort(at + 4));
         valueAt = userKeyAt + Short.toUnsignedInt(buffer.getShort(at + 6));
         recordEnd = valueAt + buffer.getInt(at + 8);
         return true;
+    }
+
+    /** The batch's, which another thread may take away by closing this at any moment. */
+    private Memory memory() {
+        Memory memory = batch;
+        if (memory == null) {
+            throw new ClosedException(Status.HANDLE, "the cursor is closed");
+        }
+        return memory;
     }
 
     /** Gets the next batch, which may be empty; false where there is none any more. */
@@ -158,10 +167,7 @@ public final class Cursor extends NativeObject {
             return false;
         }
         // Where and how long have to be of the same memory, whoever puts another one there.
-        Memory memory = batch;
-        if (memory == null) {
-            throw new ClosedException(Status.HANDLE, "the cursor is closed");
-        }
+        Memory memory = memory();
         if (lost) {
             throw new AlluviumException(Status.OTHER, ErrorClass.FAIL, "the cursor has lost a batch that there was no memory for");
         }
@@ -192,7 +198,7 @@ public final class Cursor extends NativeObject {
             }
         } while (bytes == 0);
         isShown = true;
-        ByteBuffer shown = batch.buffer.asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer shown = memory().buffer.asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
         shown.limit(bytes).position(0);
         recordEnd = bytes;
         return shown;
@@ -207,31 +213,31 @@ public final class Cursor extends NativeObject {
     /** The record's key group. */
     public int group() {
         check();
-        return Short.toUnsignedInt(batch.buffer.getShort(keyAt - HEADER));
+        return Short.toUnsignedInt(memory().buffer.getShort(keyAt - HEADER));
     }
 
     /** The record's key. */
     public byte[] key() {
         check();
-        return batch.bytes(keyAt, namespaceAt - keyAt);
+        return memory().bytes(keyAt, namespaceAt - keyAt);
     }
 
     /** The record's namespace. */
     public byte[] namespace() {
         check();
-        return batch.bytes(namespaceAt, userKeyAt - namespaceAt);
+        return memory().bytes(namespaceAt, userKeyAt - namespaceAt);
     }
 
     /** The entry's user key. */
     public byte[] userKey() {
         check();
-        return batch.bytes(userKeyAt, valueAt - userKeyAt);
+        return memory().bytes(userKeyAt, valueAt - userKeyAt);
     }
 
     /** The entry's value. */
     public byte[] value() {
         check();
-        return batch.bytes(valueAt, recordEnd - valueAt);
+        return memory().bytes(valueAt, recordEnd - valueAt);
     }
 
     /** The record's key, into an array: its length. Where that is greater than the array's, nothing is copied. */
@@ -254,11 +260,44 @@ public final class Cursor extends NativeObject {
         return part(valueAt, recordEnd, into);
     }
 
+    /**
+     * The record's key, into a buffer, whose position moves behind it: its length. Where that is greater than what remains in the buffer, nothing is
+     * copied.
+     */
+    public int key(ByteBuffer into) {
+        return part(keyAt, namespaceAt, into);
+    }
+
+    /** The record's namespace, into a buffer, as by {@link #key(ByteBuffer)}. */
+    public int namespace(ByteBuffer into) {
+        return part(namespaceAt, userKeyAt, into);
+    }
+
+    /** The entry's user key, into a buffer, as by {@link #key(ByteBuffer)}. */
+    public int userKey(ByteBuffer into) {
+        return part(userKeyAt, valueAt, into);
+    }
+
+    /** The entry's value, into a buffer, as by {@link #key(ByteBuffer)}. */
+    public int value(ByteBuffer into) {
+        return part(valueAt, recordEnd, into);
+    }
+
+    private int part(int from, int to, ByteBuffer into) {
+        int room = Memory.room(into);
+        check();
+        int len = to - from;
+        if (len <= room) {
+            memory().copyOut(from, len, into);
+        }
+        return len;
+    }
+
     private int part(int from, int to, byte[] into) {
         check();
         int len = to - from;
         if (len <= into.length) {
-            batch.copyOut(from, into, 0, len);
+            memory().copyOut(from, into, 0, len);
         }
         return len;
     }

@@ -6,8 +6,8 @@ abstract class CuttingObject extends OwnedObject {
     /** Of whoever has entered. */
     final Scratch scratch = new Scratch();
 
-    CuttingObject(long handle, Store store) {
-        super(handle, store);
+    CuttingObject(long handle, Store store, boolean shared) {
+        super(handle, store, shared);
         this.store = store;
     }
 

@@ -5,8 +5,8 @@ import java.util.Objects;
 
 /** What a writer does with events and with the past: having handlers apply events, taking them back, and bringing keys back. */
 abstract class EventsObject extends CuttingObject {
-    EventsObject(long handle, Store store) {
-        super(handle, store);
+    EventsObject(long handle, Store store, boolean shared) {
+        super(handle, store, shared);
     }
 
     /**

@@ -11,6 +11,10 @@ package io.alluvium;
  */
 @FunctionalInterface
 public interface Handler {
-    /** Applies an event. What it throws fails the call that it came from; what it changed before stays. */
+    /**
+     * Applies an event.
+     *
+     * @throws Exception which fails the call that it came from, and is the cause of what that throws; what was changed before stays
+     */
     void apply(byte[] event, Applying applying) throws Exception;
 }

@@ -7,6 +7,11 @@ package io.alluvium;
  */
 @FunctionalInterface
 public interface Invariant {
-    /** Whether it holds. What it throws fails the call that applied the event, which stays applied; the trigger doesn't fire then, and is looked at again. */
+    /**
+     * Whether it holds.
+     *
+     * @throws Exception which fails the call that applied the event, and is the cause of what that throws; the event stays applied, and the trigger doesn't fire then,
+     *     and is looked at again
+     */
     boolean holds(byte[] event, Applying applying) throws Exception;
 }

@@ -48,9 +48,10 @@ public final class Key {
 
     /** Sets the key to what remains in a buffer, which is left as it is. Its namespace becomes empty, its group that of its hash. */
     public Key set(ByteBuffer key) {
-        int len = key.remaining();
+        int begin = key.position();
+        int len = Memory.remaining(key, begin);
         reserve(0, len);
-        memory.copyIn(0, key.duplicate());
+        memory.copyIn(0, key, begin, len);
         return reset(len);
     }
 
@@ -71,9 +72,10 @@ public final class Key {
 
     /** Sets the namespace to what remains in a buffer, which is left as it is. */
     public Key namespace(ByteBuffer namespace) {
-        int len = namespace.remaining();
+        int begin = namespace.position();
+        int len = Memory.remaining(namespace, begin);
         reserve(keyLen, len);
-        memory.copyIn(keyLen, namespace.duplicate());
+        memory.copyIn(keyLen, namespace, begin, len);
         namespaceLen = len;
         return this;
     }
@@ -139,6 +141,14 @@ public final class Key {
         int before = keyLen + namespaceLen;
         reserve(before, userKey.length);
         memory.copyIn(before, userKey, 0, userKey.length);
+        return memory;
+    }
+
+    /** The same with part of a buffer. */
+    Memory withUserKey(ByteBuffer userKey, int begin, int len) {
+        int before = keyLen + namespaceLen;
+        reserve(before, len);
+        memory.copyIn(before, userKey, begin, len);
         return memory;
     }
 }

@@ -1,5 +1,6 @@
 package io.alluvium;
 
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /**
@@ -51,6 +52,16 @@ public final class Keys {
         reserve(key.length);
         Memory.copy(key, 0, data, end, key.length);
         end += key.length;
+        return entry(-1, 0);
+    }
+
+    /** Adds what remains in a buffer, which is left as it is, as a key of the key group of its hash, in no namespace. */
+    public Keys add(ByteBuffer key) {
+        int begin = key.position();
+        int len = Memory.remaining(key, begin);
+        reserve(len);
+        Memory.copy(key, begin, data, end, len);
+        end += len;
         return entry(-1, 0);
     }
 

@@ -6,6 +6,7 @@ import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.LongBuffer;
+import java.nio.ReadOnlyBufferException;
 
 /**
  * A direct buffer and where it lies. It never changes, so whoever holds one may pass its address on: the memory is there for as long
@@ -75,6 +76,47 @@ final class Memory {
         }
     }
 
+    /** The same from a buffer, which is left as it is. */
+    static void copy(ByteBuffer from, int begin, byte[] into, int at, int len) {
+        if (isTwoWords(len)) {
+            int last = len - Long.BYTES;
+            LONGS.set(into, at, word(from, begin));
+            LONGS.set(into, at + last, word(from, begin + last));
+            return;
+        }
+        if (len > WORDS_MAX) {
+            Parts.copy(from, begin, into, at, len);
+            return;
+        }
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            LONGS.set(into, at + copied, word(from, begin + copied));
+        }
+        for (; copied < len; copied++) {
+            into[at + copied] = from.get(begin + copied);
+        }
+    }
+
+    /** A word of a buffer, little-endian, whatever the buffer's order is. */
+    private static long word(ByteBuffer from, int at) {
+        long word = from.getLong(at);
+        return from.order() == ByteOrder.LITTLE_ENDIAN ? word : Long.reverseBytes(word);
+    }
+
+    /** How much a buffer has from its position on; nothing where another thread, which has no business here, moves that meanwhile. */
+    static int remaining(ByteBuffer from, int position) {
+        return Math.max(0, from.limit() - position);
+    }
+
+    /** How much there is room for in a buffer that is to be filled. */
+    static int room(ByteBuffer into) {
+        // Not only once there is something to put into it.
+        if (into.isReadOnly()) {
+            throw new ReadOnlyBufferException();
+        }
+        return into.remaining();
+    }
+
     /** Whether bytes are copied as their first and their last word. */
     private static boolean isTwoWords(int len) {
         return Long.BYTES <= len && len <= 2 * Long.BYTES;
@@ -114,10 +156,19 @@ final class Memory {
         }
     }
 
-    void copyIn(int at, ByteBuffer from) {
-        ByteBuffer target = buffer;
-        target.limit(capacity).position(at);
-        target.put(from);
+    /** Copies part of a buffer, which is left as it is. */
+    void copyIn(int at, ByteBuffer from, int begin, int len) {
+        if (len > WORDS_MAX) {
+            Parts.copy(from, begin, buffer, at, len);
+            return;
+        }
+        int copied = 0;
+        for (; copied + 8 <= len; copied += 8) {
+            buffer.putLong(at + copied, word(from, begin + copied));
+        }
+        for (; copied < len; copied++) {
+            buffer.put(at + copied, from.get(begin + copied));
+        }
     }
 
     void copyIn(int at, Memory from, int begin, int len) {
@@ -152,14 +203,14 @@ final class Memory {
         }
     }
 
-    /** Copies what lies here at the beginning into a buffer, whose position moves behind it. */
-    void copyOut(int len, ByteBuffer into) {
+    /** Copies into a buffer, whose position moves behind it. */
+    void copyOut(int at, int len, ByteBuffer into) {
         ByteBuffer source = buffer;
-        source.limit(len).position(0);
+        source.limit(at + len).position(at);
         try {
             into.put(source);
         } finally {
-            // Also where the buffer can't be written to: later calls read all of this memory.
+            // Also where another thread has filled the buffer meanwhile: later calls read all of this memory.
             source.clear();
         }
     }

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 9;
+    static final int INTERFACE_VERSION = 10;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -79,11 +79,11 @@ final class Native {
 
     // Writers: values and lists.
 
-    static native long writerOpen(long store, long out, int first, int last);
+    static native long writerOpen(long store, long out, int first, int last, int shared);
 
     static native long writerGiveAway(long writer);
 
-    static native long writerAdopt(long writer);
+    static native long writerAdopt(long writer, int shared);
 
     static native long writerShare(long writer);
 
@@ -105,6 +105,9 @@ final class Native {
 
     static native long writerList(
             long writer, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
+
+    static native long writerAppendAll(
+            long writer, int state, int group, long key, int keyLen, int nsLen, long list, int len);
 
     static native long writerPutList(
             long writer, int state, int group, long key, int keyLen, int nsLen, long list, int len);
@@ -260,6 +263,9 @@ final class Native {
 
     static native long applyingList(
             long applying, int state, int group, long key, int keyLen, int nsLen, long into, int capacity);
+
+    static native long applyingAppendAll(
+            long applying, int state, int group, long key, int keyLen, int nsLen, long list, int len);
 
     static native long applyingPutList(
             long applying, int state, int group, long key, int keyLen, int nsLen, long list, int len);

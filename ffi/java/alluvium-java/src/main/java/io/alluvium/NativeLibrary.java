@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
 
 /**
  * Finds and loads the native library: the file that the system property {@code alluvium.native} names, else the one for this
@@ -15,7 +16,7 @@ import java.nio.file.StandardCopyOption;
  * deleted as soon as it is loaded, and the operating system keeps what is mapped.
  */
 final class NativeLibrary {
-    /** The platforms that the jar has a library for. */
+    /** The platforms that the jar has a library for. Another one that has a name is looked for in it, as who builds it may add that. */
     static final String[] PLATFORMS = {"linux-x86_64"};
 
     private static final RuntimeException FAILURE = load();
@@ -38,7 +39,7 @@ final class NativeLibrary {
             if (named != null) {
                 System.load(Paths.get(named).toAbsolutePath().toString());
             } else {
-                loadCopy(platform(System.getProperty("os.name", ""), System.getProperty("os.arch", "")));
+                loadCopy(System.getProperty("os.name", ""), System.getProperty("os.arch", ""));
             }
             if (Native.interfaceVersion() != Native.INTERFACE_VERSION) {
                 return new IllegalStateException("the native library is of another version of alluvium-java");
@@ -60,18 +61,29 @@ final class NativeLibrary {
     /** The directory's name of a platform, as the Java properties {@code os.name} and {@code os.arch} describe it. */
     static String platform(String os, String architecture) {
         boolean linux = os.equalsIgnoreCase("linux");
-        boolean x86 = architecture.equals("amd64") || architecture.equals("x86_64");
-        if (linux && x86) {
+        if (linux && (architecture.equals("amd64") || architecture.equals("x86_64"))) {
             return "linux-x86_64";
         }
-        throw new UnsupportedPlatformException(
+        if (linux && architecture.equals("aarch64")) {
+            return "linux-aarch64";
+        }
+        throw unsupported(os, architecture);
+    }
+
+    private static UnsupportedPlatformException unsupported(String os, String architecture) {
+        return new UnsupportedPlatformException(
                 "alluvium has no native library for " + os + " on " + architecture + "; there is one for "
                         + String.join(", ", PLATFORMS),
                 null);
     }
 
-    private static void loadCopy(String platform) throws IOException {
+    private static void loadCopy(String os, String architecture) throws IOException {
+        String platform = platform(os, architecture);
         String resource = "/native/" + platform + "/liballuvium_java.so";
+        boolean shipped = Arrays.asList(PLATFORMS).contains(platform);
+        if (!shipped && NativeLibrary.class.getResource(resource) == null) {
+            throw unsupported(os, architecture);
+        }
         Path copy = Files.createTempFile("alluvium-", ".so");
         try {
             try (InputStream library = NativeLibrary.class.getResourceAsStream(resource)) {

@@ -14,11 +14,14 @@ abstract class OwnedObject extends NativeObject {
 
     private final ReentrantLock lock = new ReentrantLock();
     /** Null while it is nobody's, or everybody's. A thread finds itself here only if it wrote that, so it needs no ordering. */
-    private Thread owner = Thread.currentThread();
+    private Thread owner;
 
     private volatile boolean shared;
-    OwnedObject(long handle, Store store) {
+
+    OwnedObject(long handle, Store store, boolean shared) {
         super(WRITER, handle, store);
+        this.shared = shared;
+        owner = shared ? null : Thread.currentThread();
     }
 
     /** Takes the right to use the memory of this writer, and says whether a lock is held. */
@@ -61,7 +64,7 @@ abstract class OwnedObject extends NativeObject {
         }
     }
 
-    /** Makes it the calling thread's, if it was given away or its thread has ended. */
+    /** Makes it the calling thread's, if it was given away or its thread has ended. A virtual thread shares it with all by that. */
     public void adopt() {
         Thread before = owner;
         if (before == Thread.currentThread()) {
@@ -71,15 +74,17 @@ abstract class OwnedObject extends NativeObject {
         if (shared || (before != null && !ended)) {
             throw new WrongThreadException("the writer belongs to " + (shared ? "all threads" : before.getName()));
         }
-        long result = Native.writerAdopt(handle());
+        boolean virtual = Threads.isVirtual();
+        long result = Native.writerAdopt(handle(), virtual ? 1 : 0);
         long until = System.nanoTime() + ENDING_NS;
         while (ended && result == Status.WRONG_THREAD.code() && System.nanoTime() < until) {
             Thread.onSpinWait();
-            result = Native.writerAdopt(handle());
+            result = Native.writerAdopt(handle(), virtual ? 1 : 0);
         }
         Failures.check(result);
         VarHandle.acquireFence();
-        owner = Thread.currentThread();
+        owner = virtual ? null : Thread.currentThread();
+        shared = virtual;
     }
 
     /** Lets any thread use it from now on, one waiting for the other, which costs each call a lock. */

@@ -1,5 +1,6 @@
 package io.alluvium;
 
+import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -80,6 +81,27 @@ abstract class PointView extends NativeObject {
         }
     }
 
+    /**
+     * The value of a key, into a buffer, whose position moves behind it: its length, or -1. Where the length is greater than what remains in the buffer,
+     * nothing is copied.
+     */
+    public int get(State state, Key key, ByteBuffer into) {
+        int room = Memory.room(into);
+        Calls calls = take();
+        try {
+            return copied(calls.scratch, find(calls.scratch, state, key, room), room, into);
+        } finally {
+            idle.set(calls);
+        }
+    }
+
+    private static int copied(Scratch scratch, int len, int room, ByteBuffer into) {
+        if (0 < len && len <= room) {
+            scratch.out.copyOut(0, len, into);
+        }
+        return len;
+    }
+
     private static int copied(Scratch scratch, int len, byte[] into) {
         if (0 < len && len <= into.length) {
             scratch.out.copyOut(0, into, 0, len);
@@ -121,7 +143,7 @@ abstract class PointView extends NativeObject {
     public byte[] mapGet(State state, Key key, byte[] userKey) {
         Calls calls = take();
         try {
-            int len = findEntry(calls.scratch, state, key, userKey, Integer.MAX_VALUE);
+            int len = findEntry(calls.scratch, state, key, key.withUserKey(userKey), userKey.length, Integer.MAX_VALUE);
             return len < 0 ? null : calls.scratch.out.bytes(0, len);
         } finally {
             idle.set(calls);
@@ -132,18 +154,35 @@ abstract class PointView extends NativeObject {
     public int mapGet(State state, Key key, byte[] userKey, byte[] into) {
         Calls calls = take();
         try {
-            return copied(calls.scratch, findEntry(calls.scratch, state, key, userKey, into.length), into);
+            int len = findEntry(calls.scratch, state, key, key.withUserKey(userKey), userKey.length, into.length);
+            return copied(calls.scratch, len, into);
         } finally {
             idle.set(calls);
         }
     }
 
-    private int findEntry(Scratch scratch, State state, Key key, byte[] userKey, int max) {
-        Memory keys = key.withUserKey(userKey);
+    /**
+     * The value of a map's entry, into a buffer, whose position moves behind it: its length, or -1. Where the length is greater than what remains in the
+     * buffer, nothing is copied. The user key is what remains in its buffer, which is left as it is.
+     */
+    public int mapGet(State state, Key key, ByteBuffer userKey, ByteBuffer into) {
+        int room = Memory.room(into);
+        int begin = userKey.position();
+        int userKeyLen = Memory.remaining(userKey, begin);
+        Calls calls = take();
+        try {
+            int len = findEntry(calls.scratch, state, key, key.withUserKey(userKey, begin, userKeyLen), userKeyLen, room);
+            return copied(calls.scratch, len, room, into);
+        } finally {
+            idle.set(calls);
+        }
+    }
+
+    private int findEntry(Scratch scratch, State state, Key key, Memory keys, int userKeyLen, int max) {
         while (true) {
             Memory out = scratch.out;
             int len = Writer.length(mapGet(
-                    state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKey.length),
+                    state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), keys.part(userKeyLen),
                     out.address, out.capacity));
             keys.keep();
             if (len <= out.capacity || len > max) {

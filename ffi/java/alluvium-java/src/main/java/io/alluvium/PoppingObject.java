@@ -8,8 +8,8 @@ abstract class PoppingObject extends EventsObject {
     /** What is popped is taken out so much at a time. */
     private static final int POP_BYTES = 1 << 20;
 
-    PoppingObject(long handle, Store store) {
-        super(handle, store);
+    PoppingObject(long handle, Store store, boolean shared) {
+        super(handle, store, shared);
     }
 
     /**

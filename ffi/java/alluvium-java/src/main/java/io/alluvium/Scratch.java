@@ -98,14 +98,13 @@ final class Scratch {
         return putBytes(memory.bytes(0, keyLen)).putBytes(memory.bytes(keyLen, key.namespaceLen()));
     }
 
-    /** Bytes alone, without their length. Returns where they begin. */
-    int putRaw(ByteBuffer bytes) {
-        int begin = end;
-        int len = bytes.remaining();
+    /** Bytes alone, without their length. */
+    void putRaw(ByteBuffer bytes) {
+        int begin = bytes.position();
+        int len = Memory.remaining(bytes, begin);
         reserve(len);
-        in.copyIn(begin, bytes.duplicate());
+        in.copyIn(end, bytes, begin, len);
         end += len;
-        return begin;
     }
 
     /** Makes room for an answer of so many bytes. */

@@ -176,15 +176,16 @@ public final class Store extends NativeObject {
 
     /**
      * Claims a range of key groups for writing ({@link Status#RANGE_CLAIMED} while another writer holds any of them). The writer belongs to
-     * the calling thread.
+     * the calling thread; that of a virtual thread is {@linkplain Writer#share shared}.
      */
     public Writer writer(KeyGroupRange range) {
+        boolean shared = Threads.isVirtual();
         Scratch scratch = Scratch.take();
         try {
             HandlerCall.begin();
             long result = HandlerCall.check(
-                    Native.writerOpen(handle(), scratch.out.address, range.first(), range.last()));
-            return new Writer(scratch.handle(result), this);
+                    Native.writerOpen(handle(), scratch.out.address, range.first(), range.last(), shared ? 1 : 0));
+            return new Writer(scratch.handle(result), this, shared);
         } finally {
             scratch.give();
         }
@@ -584,7 +585,7 @@ public final class Store extends NativeObject {
         say(0, label);
     }
 
-    /** Lets go of a checkpoint. The newest one always stays. */
+    /** Lets go of a checkpoint. The newest one always stays; so does that which the store was opened at, until the next is complete. */
     public void release(long label) {
         say(1, label);
     }

@@ -27,7 +27,7 @@ public final class StoreOptions {
     MemoryShare share;
     Long hashSeed;
     long hotListBytes;
-    WarmUp warmUp = WarmUp.NOTHING;
+    WarmUp warmUp = WarmUp.FITTING;
 
     /** The usual options. */
     public StoreOptions() {}
@@ -174,7 +174,7 @@ public final class StoreOptions {
         return this;
     }
 
-    /** What is brought into memory once the store is open and its writers are ({@link WarmUp#NOTHING}). */
+    /** What is brought into memory once the store is open and its writers are ({@link WarmUp#FITTING}). */
     public StoreOptions warmUp(WarmUp warmUp) {
         this.warmUp = Objects.requireNonNull(warmUp);
         return this;

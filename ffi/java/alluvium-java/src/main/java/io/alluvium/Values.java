@@ -1,5 +1,6 @@
 package io.alluvium;
 
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /**
@@ -43,16 +44,32 @@ public final class Values {
     /** Adds a value. */
     public Values add(byte[] value) {
         if (value.length >= DIRECT_MIN) {
-            return addDirect(value);
+            direct(value.length).copyIn(end, value, 0, value.length);
+            copiedEnd = end + value.length;
+            return entry(value.length);
         }
         reserve(value.length);
         Memory.copy(value, 0, data, end, value.length);
         return entry(value.length);
     }
 
-    /** Adds a value without gathering it in the array. */
-    private Values addDirect(byte[] value) {
-        long needed = (long) end + value.length;
+    /** Adds what remains in a buffer, which is left as it is. */
+    public Values add(ByteBuffer value) {
+        int begin = value.position();
+        int len = Memory.remaining(value, begin);
+        if (len >= DIRECT_MIN) {
+            direct(len).copyIn(end, value, begin, len);
+            copiedEnd = end + len;
+            return entry(len);
+        }
+        reserve(len);
+        Memory.copy(value, begin, data, end, len);
+        return entry(len);
+    }
+
+    /** Memory with room for a value that isn't gathered in the array. */
+    private Memory direct(int len) {
+        long needed = (long) end + len;
         if (needed > Integer.MAX_VALUE - 8) {
             throw new AlluviumException(Status.TOO_LONG, ErrorClass.USAGE, "the values have more than 2 GiB");
         }
@@ -62,9 +79,7 @@ public final class Values {
             memory = memory.grown(end, needed);
             dataMemory = memory;
         }
-        memory.copyIn(end, value, 0, value.length);
-        copiedEnd = (int) needed;
-        return entry(value.length);
+        return memory;
     }
 
     /** Adds a value of 8 bytes, little-endian: what merging states add up. */
@@ -132,6 +147,25 @@ public final class Values {
                 dataMemory.copyOut(begin, into, 0, len);
             } else {
                 Memory.copy(data, begin, into, 0, len);
+            }
+        }
+        return len;
+    }
+
+    /**
+     * A value, into a buffer, whose position moves behind it: its length, or -1. Where the length is greater than what remains in the buffer, nothing is
+     * copied.
+     */
+    public int get(int place, ByteBuffer into) {
+        int room = Memory.room(into);
+        long entry = entryOf(place);
+        int begin = (int) entry;
+        int len = (int) (entry >> 32);
+        if (0 < len && len <= room) {
+            if (begin < copiedEnd) {
+                dataMemory.copyOut(begin, len, into);
+            } else {
+                into.put(data, begin, len);
             }
         }
         return len;

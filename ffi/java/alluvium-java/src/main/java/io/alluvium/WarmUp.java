@@ -12,6 +12,9 @@ public final class WarmUp {
     /** Nothing: what is asked for is read from disk, and stays. */
     public static final WarmUp NOTHING = new WarmUp(0, List.of());
 
+    /** All that there is, in the order of its keys, where memory has room for all of it; else what {@link #HOTTEST} brings. */
+    public static final WarmUp FITTING = new WarmUp(3, List.of());
+
     /** What was used most before, hottest first, where the store has a hot list ({@link StoreOptions#hotListBytes}); else nothing. */
     public static final WarmUp HOTTEST = new WarmUp(1, List.of());
 

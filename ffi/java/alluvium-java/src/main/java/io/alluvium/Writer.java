@@ -8,33 +8,31 @@ import java.util.function.UnaryOperator;
  * The owner of a range of key groups: reads and changes their keys.
  *
  * <p>A writer belongs to the thread that made it; any other gets a {@link WrongThreadException}. Its thread may {@linkplain #giveAway give
- * it away} to one that {@linkplain #adopt adopts} it, or {@linkplain #share share} it with all. A virtual thread changes the thread that
- * carries it, so it needs a shared one.
+ * it away} to one that {@linkplain #adopt adopts} it, or {@linkplain #share share} it with all. One that a virtual thread makes or adopts is
+ * shared at once, as the library knows only the thread that carries it, which changes.
  *
  * <p>Methods that take an array or buffer to put a value {@code into} allocate nothing. They return the value's length, or -1 where there is
- * none; where the length is greater than the room, nothing was copied.
+ * none; where the length is greater than the room, nothing was copied. A buffer's position moves behind what was put into it, and one that is read-only is
+ * refused ({@link java.nio.ReadOnlyBufferException}). What is given is what remains in a buffer, direct or not, which is left as it is.
  *
  * <p>Methods whose names end in {@code At} take addresses of memory outside of Java's heap, which has to be there until they return: nobody
  * checks that, and a wrong one crashes the process. The namespace lies directly behind the key. A {@code group} of -1 is that of the
  * key's hash.
  */
-public final class Writer extends PoppingObject {
+public final class Writer extends MapsObject {
     // Operations on many keys, with their numbers in packed batches.
     private static final int PUT = 0;
     private static final int DELETE = 1;
     private static final int APPEND = 2;
     private static final int MERGE = 3;
-    private static final int FIRST = 0;
-    private static final int LAST = 1;
-    private static final int POP_FIRST = 2;
     private static final int NONE = -1;
 
     private final Key own = new Key();
     private final Cursor.View view = new Cursor.View(this::fetch);
     private Updates updates;
 
-    Writer(long handle, Store store) {
-        super(handle, store);
+    Writer(long handle, Store store, boolean shared) {
+        super(handle, store, shared);
     }
 
     /** Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set. */
@@ -96,9 +94,10 @@ public final class Writer extends PoppingObject {
     public int get(State state, Key key, ByteBuffer into) {
         boolean locked = enter();
         try {
-            int len = find(state, key, into.remaining());
-            if (0 < len && len <= into.remaining()) {
-                scratch.out.copyOut(len, into);
+            int room = Memory.room(into);
+            int len = find(state, key, room);
+            if (0 < len && len <= room) {
+                scratch.out.copyOut(0, len, into);
             }
             return len;
         } finally {
@@ -143,17 +142,6 @@ public final class Writer extends PoppingObject {
         throw Failures.exception(result, null);
     }
 
-    /** Puts the bytes into this writer's memory. */
-    private Memory given(byte[] bytes) {
-        Memory in = scratch.in;
-        if (bytes.length > in.capacity) {
-            in = in.grown(0, bytes.length);
-            scratch.in = in;
-        }
-        in.copyIn(0, bytes, 0, bytes.length);
-        return in;
-    }
-
     /** Puts a value. For value and merging states. */
     public void put(State state, byte[] key, byte[] value) {
         boolean locked = enter();
@@ -168,7 +156,7 @@ public final class Writer extends PoppingObject {
     public void put(State state, Key key, byte[] value) {
         boolean locked = enter();
         try {
-            putIn(state, key, given(value), 0, value.length);
+            putIn(state, key, given(value), value.length);
         } finally {
             leave(locked);
         }
@@ -178,20 +166,19 @@ public final class Writer extends PoppingObject {
     public void put(State state, Key key, ByteBuffer value) {
         boolean locked = enter();
         try {
-            scratch.end = 0;
-            int begin = scratch.putRaw(value);
-            // What remains in it by now is another thread's affair.
-            putIn(state, key, scratch.in, begin, scratch.end - begin);
+            // First: the memory may be another one afterwards.
+            int len = given(value);
+            putIn(state, key, scratch.in, len);
         } finally {
             leave(locked);
         }
     }
 
-    private void putIn(State state, Key key, Memory value, int at, int len) {
+    private void putIn(State state, Key key, Memory value, int len) {
         Memory keys = key.memory();
         Failures.check(Native.writerPut(
                 handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                value.address + at, len));
+                value.address, len));
         keys.keep();
     }
 
@@ -271,6 +258,17 @@ public final class Writer extends PoppingObject {
         }
     }
 
+    /** Merges what remains in a buffer, which is left as it is, into a value, without reading it. For merging states. */
+    public void merge(State state, Key key, ByteBuffer operand) {
+        boolean locked = enter();
+        try {
+            int len = given(operand);
+            mergeIn(state, key, scratch.in, len);
+        } finally {
+            leave(locked);
+        }
+    }
+
     /** Merges a long, as 8 bytes, little-endian, which is what operators of {@code U64} and {@code I64} take. */
     public void mergeLong(State state, Key key, long operand) {
         boolean locked = enter();
@@ -304,15 +302,29 @@ public final class Writer extends PoppingObject {
     public void append(State state, Key key, byte[] element) {
         boolean locked = enter();
         try {
-            Memory keys = key.memory();
-            Memory value = given(element);
-            Failures.check(Native.writerAppend(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    value.address, element.length));
-            keys.keep();
+            appendIn(state, key, given(element), element.length);
         } finally {
             leave(locked);
         }
+    }
+
+    /** Appends what remains in a buffer, which is left as it is, to a list, without reading that. */
+    public void append(State state, Key key, ByteBuffer element) {
+        boolean locked = enter();
+        try {
+            int len = given(element);
+            appendIn(state, key, scratch.in, len);
+        } finally {
+            leave(locked);
+        }
+    }
+
+    private void appendIn(State state, Key key, Memory element, int len) {
+        Memory keys = key.memory();
+        Failures.check(Native.writerAppend(
+                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                element.address, len));
+        keys.keep();
     }
 
     /** The elements of a list, in the order of their appending. */
@@ -345,6 +357,21 @@ public final class Writer extends PoppingObject {
         return scratch.putAll(parts);
     }
 
+    /** Appends several elements to a list, in order, without reading it: all of them or, where that fails, none. */
+    public void appendAll(State state, Key key, List<byte[]> elements) {
+        boolean locked = enter();
+        try {
+            Memory keys = key.memory();
+            packed(elements);
+            Failures.check(Native.writerAppendAll(
+                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
+                    scratch.in.address, scratch.end));
+            keys.keep();
+        } finally {
+            leave(locked);
+        }
+    }
+
     /** Replaces a list; an empty one deletes it. */
     public void putList(State state, Key key, List<byte[]> elements) {
         boolean locked = enter();
@@ -373,182 +400,6 @@ public final class Writer extends PoppingObject {
                     handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
                     scratch.in.address, scratch.end));
             keys.keep();
-        } finally {
-            leave(locked);
-        }
-    }
-
-    // Maps.
-
-    /** The value of a map's entry; null where there is none. */
-    public byte[] mapGet(State state, Key key, byte[] userKey) {
-        boolean locked = enter();
-        try {
-            int len = findEntry(state, key, userKey, Integer.MAX_VALUE);
-            return len < 0 ? null : scratch.out.bytes(0, len);
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** The value of a map's entry, into an array: its length, or -1. */
-    public int mapGet(State state, Key key, byte[] userKey, byte[] into) {
-        boolean locked = enter();
-        try {
-            int len = findEntry(state, key, userKey, into.length);
-            if (0 < len && len <= into.length) {
-                scratch.out.copyOut(0, into, 0, len);
-            }
-            return len;
-        } finally {
-            leave(locked);
-        }
-    }
-
-    private int findEntry(State state, Key key, byte[] userKey, int max) {
-        Memory keys = key.withUserKey(userKey);
-        Memory out = scratch.out;
-        int len = length(Native.writerMapGet(
-                handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    keys.part(userKey.length),
-                out.address, out.capacity));
-        keys.keep();
-        if (len > out.capacity && len <= max) {
-            scratch.out = out.grown(0, len);
-            return findEntry(state, key, userKey, max);
-        }
-        return len;
-    }
-
-    /** Whether a map has an entry. */
-    public boolean mapContains(State state, Key key, byte[] userKey) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.withUserKey(userKey);
-            long result = Native.writerMapContains(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    keys.part(userKey.length));
-            keys.keep();
-            return Failures.check(result) != 0;
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** Whether a map has no entry. */
-    public boolean mapIsEmpty(State state, Key key) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.memory();
-            long result = Native.writerMapContains(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), NONE);
-            keys.keep();
-            return Failures.check(result) == 0;
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** Puts an entry of a map. */
-    public void mapPut(State state, Key key, byte[] userKey, byte[] value) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.withUserKey(userKey);
-            Memory values = given(value);
-            Failures.check(Native.writerMapPut(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    keys.part(userKey.length), values.address, value.length));
-            keys.keep();
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** Deletes an entry of a map. */
-    public void mapDelete(State state, Key key, byte[] userKey) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.withUserKey(userKey);
-            Failures.check(Native.writerMapDelete(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    keys.part(userKey.length)));
-            keys.keep();
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** Deletes the entries of a map in a range, whatever its direction, without going through them. */
-    public void mapDeleteRange(State state, Key key, MapRange range) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.memory();
-            scratch.end = 0;
-            range.write(scratch);
-            Failures.check(Native.writerMapDeleteRange(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys),
-                    scratch.in.address, scratch.end));
-            keys.keep();
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** Deletes the entries of a map whose time is below {@code before}: those whose user keys begin with it, as 8 bytes, big-endian. */
-    public void mapExpire(State state, Key key, long before) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.memory();
-            Failures.check(Native.writerMapExpire(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), before));
-            keys.keep();
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** Deletes all entries of a map. */
-    public void mapClear(State state, Key key) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.memory();
-            Failures.check(Native.writerMapClear(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys)));
-            keys.keep();
-        } finally {
-            leave(locked);
-        }
-    }
-
-    /** The entry of a map with the smallest user key; null where there is none. */
-    public Entry mapFirst(State state, Key key) {
-        return edge(state, key, FIRST);
-    }
-
-    /** The entry of a map with the greatest user key; null where there is none. */
-    public Entry mapLast(State state, Key key) {
-        return edge(state, key, LAST);
-    }
-
-    /** Takes the entry with the smallest user key out of a map; null where there is none. */
-    public Entry mapPopFirst(State state, Key key) {
-        return edge(state, key, POP_FIRST);
-    }
-
-    private Entry edge(State state, Key key, int which) {
-        boolean locked = enter();
-        try {
-            Memory keys = key.memory();
-            long result = Native.writerMapEdge(
-                    handle(), state.in(store), key.group(), keys.address, key.keyLen(keys), key.namespaceLen(keys), which,
-                    scratch.out.address, scratch.out.capacity);
-            keys.keep();
-            if (which == POP_FIRST && result > scratch.out.capacity) {
-                // It is still there: nothing is taken out that there is no room for.
-                scratch.out = scratch.out.grown(0, result);
-                return edge(state, key, which);
-            }
-            return scratch.answered(result) ? Packing.entries(scratch.takeAll()).get(0) : null;
         } finally {
             leave(locked);
         }

@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterEach;
@@ -68,7 +69,15 @@ class ContainersTest {
             assertEquals(List.of("x", "y"), texts(reader.list(lists, key)));
             assertEquals(3, snapshot.list(lists, key).size());
         }
+        writer.appendAll(lists, key, List.of(bytes("z"), bytes(""), new byte[3_000]));
+        writer.appendAll(lists, key, List.of());
+        found = writer.list(lists, key);
+        assertEquals(List.of("x", "y", "z", ""), texts(found.subList(0, 4)));
+        assertArrayEquals(new byte[3_000], found.get(4));
         writer.putList(lists, key, List.of());
+        assertEquals(List.of(), writer.list(lists, key));
+        assertThrows(NullPointerException.class, () -> writer.appendAll(lists, key, Arrays.asList(bytes("a"), null)));
+        writer.appendAll(lists, key, List.of());
         assertEquals(List.of(), writer.list(lists, key));
     }
 

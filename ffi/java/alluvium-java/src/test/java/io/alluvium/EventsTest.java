@@ -141,6 +141,9 @@ class EventsTest {
         applying.mergeNamespaces(lists, own, List.of(bytes("from"), bytes("none")));
         assertEquals(List.of("a", "", text(event), "moved"), texts(applying.list(lists, own)));
         assertEquals(List.of(), applying.list(lists, from));
+        applying.appendAll(lists, from, List.of(bytes("b"), bytes("")));
+        applying.appendAll(lists, from, List.of(event));
+        assertEquals(List.of("b", "", text(event)), texts(applying.list(lists, from)));
         applying.putList(lists, key("SEA"), List.of(event));
         applying.putList(lists, key("SEA"), List.of());
 

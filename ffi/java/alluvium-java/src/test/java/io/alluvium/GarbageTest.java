@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
@@ -93,6 +94,162 @@ class GarbageTest {
         }
     }
 
+    @Test
+    void nothingIsAllocatedByWrites() {
+        try (Fixture fixture = new Fixture(); Writer writer = fixture.store.writer()) {
+            Store store = fixture.store;
+            State values = store.state(StateOptions.value("values"));
+            State lists = store.state(StateOptions.list("lists"));
+            State sums = store.state(StateOptions.merging("sums", StateOptions.Operator.I64_ADD));
+            State maps = store.state(StateOptions.map("maps"));
+            byte[] name = bytes("a key of 16 byte");
+            byte[] value = new byte[100];
+            byte[] eight = new byte[8];
+            Key key = Key.of(name).namespace(bytes("n"));
+            assertEquals(0, bytesOf(() -> {
+                writer.append(lists, name, value);
+                writer.append(lists, key, eight);
+                // Else they grow without end.
+                writer.delete(lists, name);
+                writer.delete(lists, key);
+            }), "an append and a delete");
+            assertEquals(List.of(), writer.list(lists, key));
+            assertEquals(0, bytesOf(() -> {
+                writer.put(values, key, value);
+                writer.delete(values, key);
+            }), "a put and a delete");
+            assertEquals(0, bytesOf(() -> writer.merge(sums, name, eight)), "a merge");
+            assertEquals(0, bytesOf(() -> writer.merge(sums, key, eight)), "a merge of a key");
+            assertEquals(0, bytesOf(() -> {
+                writer.mapPut(maps, key, name, value);
+                writer.mapContains(maps, key, name);
+                writer.mapDelete(maps, key, name);
+                writer.mapIsEmpty(maps, key);
+            }), "an entry");
+            Batch batch = new Batch(store);
+            assertEquals(0, bytesOf(() -> {
+                batch.clear().put(values, key, value).merge(sums, key, eight).mapPut(maps, key, name, value);
+                batch.append(lists, key, eight).delete(lists, key).mapExpire(maps, key, 7);
+                writer.apply(batch);
+            }), "a packed batch");
+            assertEquals(100, writer.get(values, key, new byte[100]));
+        }
+    }
+
+    @Test
+    void nothingIsAllocatedByBatches() {
+        try (Fixture fixture = new Fixture(); Writer writer = fixture.store.writer()) {
+            Store store = fixture.store;
+            State values = store.state(StateOptions.value("values"));
+            State lists = store.state(StateOptions.list("lists"));
+            State sums = store.state(StateOptions.merging("sums", StateOptions.Operator.I64_ADD));
+            byte[] name = bytes("a key of 16 byte");
+            byte[] longer = bytes("a longer key of more than 64 bytes, which is copied as a whole in place of word by word");
+            Key key = Key.of(name).namespace(bytes("n"));
+            Keys keys = new Keys();
+            Values given = new Values();
+            // One that is gathered, and one that is not.
+            byte[] value = new byte[100];
+            byte[] large = new byte[1_000];
+            assertEquals(0, bytesOf(() -> {
+                keys.clear().add(name).add(longer).add(key).addLong(7);
+                given.clear().add(value).add(large).addLong(1).addNone();
+                writer.putMany(values, keys, given);
+                writer.prefetch(values, keys);
+            }), "puts");
+            assertEquals(1_000, writer.get(values, longer, large));
+            assertEquals(0, bytesOf(() -> {
+                keys.clear().add(name).add(longer).add(key).addLong(7);
+                given.clear().add(value).add(large).addLong(1).addLong(2);
+                writer.appendMany(lists, keys, given);
+                writer.deleteMany(lists, keys);
+            }), "appends and deletes");
+            assertEquals(List.of(), writer.list(lists, key));
+            assertEquals(0, bytesOf(() -> {
+                keys.clear().add(name).addLong(7);
+                given.clear().addLong(1).addLong(2);
+                writer.mergeMany(sums, keys, given);
+            }), "merges");
+            Values found = new Values();
+            keys.clear().add(name).addLong(7);
+            assertEquals(0, bytesOf(() -> {
+                writer.getMany(values, keys, found);
+                found.getLong(1, -1);
+            }), "numbers");
+            assertEquals(-1, found.getLong(1, -1));
+            assertEquals(100, found.length(0));
+        }
+    }
+
+    /** Of a state's value and a map's entry, of which the buffers say which, into one that has room for it, and one that hasn't. */
+    private static void nothingIsAllocatedByBuffers(Fixture fixture, Writer writer, Reader reader, ByteBuffer name, ByteBuffer value) {
+        Store store = fixture.store;
+        State values = store.state(StateOptions.value("values"));
+        State lists = store.state(StateOptions.list("lists"));
+        State sums = store.state(StateOptions.merging("sums", StateOptions.Operator.I64_ADD));
+        State maps = store.state(StateOptions.map("maps"));
+        String what = name + ", " + value;
+        Key key = new Key();
+        ByteBuffer operand = ByteBuffer.allocateDirect(8);
+        assertEquals(0, bytesOf(() -> {
+            key.set(name).namespace(operand);
+            writer.put(values, key, value);
+            writer.mapPut(maps, key, name, value);
+            writer.append(lists, key, value);
+            writer.merge(sums, key, operand);
+            writer.delete(lists, key);
+        }), what);
+        Keys keys = new Keys();
+        Values given = new Values();
+        assertEquals(0, bytesOf(() -> {
+            keys.clear().add(name);
+            given.clear().add(value);
+            writer.putMany(values, keys, given);
+        }), what);
+        Batch batch = new Batch(store);
+        assertEquals(0, bytesOf(() -> {
+            writer.apply(batch.clear().put(values, key, value).mapPut(maps, key, name, value).merge(sums, key, operand));
+        }), what);
+        Values found = new Values();
+        for (int room : new int[] {value.remaining(), value.remaining() - 1}) {
+            ByteBuffer into = value.isDirect() ? ByteBuffer.allocateDirect(room) : ByteBuffer.allocate(room);
+            assertEquals(0, bytesOf(() -> {
+                into.clear();
+                writer.get(values, key, into);
+                into.clear();
+                writer.mapGet(maps, key, name, into);
+                into.clear();
+                reader.get(values, key, into);
+                into.clear();
+                reader.mapGet(maps, key, name, into);
+                into.clear();
+                keys.clear().add(name);
+                writer.getMany(values, keys, found);
+                found.get(0, into);
+            }), what);
+            assertEquals(value.remaining(), found.length(0));
+            assertEquals(room < found.length(0) ? 0 : room, into.position());
+        }
+    }
+
+    @Test
+    void nothingIsAllocatedByBuffers() {
+        try (Fixture fixture = new Fixture(); Writer writer = fixture.store.writer(); Reader reader = fixture.store.reader()) {
+            ByteBuffer direct = ByteBuffer.allocateDirect(16);
+            nothingIsAllocatedByBuffers(fixture, writer, reader, direct, ByteBuffer.allocateDirect(64));
+            nothingIsAllocatedByBuffers(fixture, writer, reader, ByteBuffer.allocate(16), ByteBuffer.allocate(64));
+            nothingIsAllocatedByBuffers(fixture, writer, reader, direct.asReadOnlyBuffer(), ByteBuffer.allocate(64));
+            // Of more than 64 bytes each is copied as a whole, which takes a view of the buffer in Java before 16.
+            if (Runtime.version().feature() >= 16) {
+                direct = ByteBuffer.allocateDirect(80);
+                nothingIsAllocatedByBuffers(fixture, writer, reader, direct, ByteBuffer.allocateDirect(100));
+                nothingIsAllocatedByBuffers(fixture, writer, reader, direct, ByteBuffer.allocateDirect(1_000));
+                nothingIsAllocatedByBuffers(fixture, writer, reader, ByteBuffer.allocate(80), ByteBuffer.allocate(100));
+                nothingIsAllocatedByBuffers(fixture, writer, reader, direct.asReadOnlyBuffer(), ByteBuffer.allocate(1_000));
+            }
+        }
+    }
+
     /** Of values that are there, of none, and of an array that is too short. */
     private static void nothingIsAllocatedBy(PointView view, State values, State maps, int times) {
         byte[] name = bytes("a key of 16 byte");
@@ -146,7 +303,7 @@ class GarbageTest {
     }
 
     @Test
-    void nothingIsAllocatedByBuffersAndAddresses() {
+    void nothingIsAllocatedByFilledBuffersAndAddresses() {
         try (Fixture fixture = new Fixture(); Writer writer = fixture.store.writer()) {
             State values = fixture.store.state(StateOptions.value("values"));
             Key key = Key.of(bytes("a key of 16 byte"));
@@ -197,7 +354,14 @@ class GarbageTest {
                     assertEquals(16, cursor.userKey(into));
                     assertEquals(16, cursor.value(into));
                 };
+                ByteBuffer buffer = ByteBuffer.allocateDirect(32);
+                Consumer<Cursor> filled = cursor -> {
+                    buffer.clear();
+                    assertEquals(16, cursor.userKey(buffer));
+                    assertEquals(16, cursor.value(buffer));
+                };
                 KeyGroupRange all = store.range();
+                assertEquals(0, bytesOfStep(() -> writer.entries(maps, map, MapRange.all()), filled), "of entries into a buffer");
                 assertEquals(0, bytesOfStep(() -> writer.keys(values, all), key), "of keys");
                 assertEquals(0, bytesOfStep(() -> writer.keys(values, all, bytes("n")), key), "of keys in a namespace");
                 assertEquals(0, bytesOfStep(() -> writer.keysAndNamespaces(values, all), pair), "of pairs");

@@ -12,16 +12,30 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import javax.tools.DiagnosticCollector;
+import javax.tools.JavaCompiler;
+import javax.tools.JavaFileObject;
+import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 
-/** The guide's programs compile and run, and everything public has its Javadoc. */
+/** The programs of the guide and of the README compile and run, and everything public has its Javadoc. */
 class GuideTest {
     private static final Pattern PROGRAM = Pattern.compile("```java\\n(.*?public class (\\w+).*?)```", Pattern.DOTALL);
 
     @Test
     void theGuidesProgramsRun() throws Exception {
-        String guide = Files.readString(Path.of(System.getProperty("alluvium.test.guide")));
+        assertTrue(run(Path.of(System.getProperty("alluvium.test.guide"))) >= 2);
+    }
+
+    @Test
+    void theReadmesProgramRuns() throws Exception {
+        assertEquals(1, run(Path.of(System.getProperty("alluvium.test.readme"))));
+    }
+
+    /** Runs the programs of a document, and says how many it has. */
+    private static int run(Path document) throws Exception {
+        String guide = Files.readString(document);
         Matcher programs = PROGRAM.matcher(guide);
         Path directory = Fixture.directory();
         String classPath = System.getProperty("java.class.path") + File.pathSeparator + directory;
@@ -40,8 +54,31 @@ class GuideTest {
             assertEquals(0, program.code);
             assertFalse(program.output.contains("WARNING"));
         }
-        assertTrue(found >= 2);
         Fixture.delete(directory);
+        return found;
+    }
+
+    /** By the compiler, which knows better than a pattern what is public. Parameters and what is returned are told of in the text. */
+    @Test
+    void theCompilerMissesNoDocumentation() throws Exception {
+        JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
+        DiagnosticCollector<JavaFileObject> said = new DiagnosticCollector<>();
+        Path classes = Fixture.directory();
+        try (StandardJavaFileManager files = compiler.getStandardFileManager(said, null, null);
+                Stream<Path> sources = Files.walk(Path.of(System.getProperty("alluvium.test.sources")))) {
+            List<File> all = sources.filter(path -> path.toString().endsWith(".java")).map(Path::toFile).collect(Collectors.toList());
+            List<String> options = List.of(
+                    "--release", "11", "-proc:none", "-Xdoclint:all/protected", "-Xmaxwarns", "100000", "-d", classes.toString());
+            assertTrue(compiler.getTask(null, files, said, options, null, files.getJavaFileObjectsFromFiles(all)).call());
+        }
+        List<String> missed = said.getDiagnostics().stream()
+                .filter(one -> !one.getMessage(null).matches("no @(param|return).*"))
+                .map(Object::toString)
+                .collect(Collectors.toList());
+        assertEquals(List.of(), missed);
+        // It does look.
+        assertTrue(said.getDiagnostics().size() > 500, said.getDiagnostics().size() + " words");
+        Fixture.delete(classes);
     }
 
     @Test

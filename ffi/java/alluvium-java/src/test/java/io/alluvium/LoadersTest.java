@@ -64,7 +64,7 @@ class LoadersTest {
             request.end = 0;
             StateOptions.value("values").write(request);
             assertEquals(0, Native.storeState(store, request.in.address, request.end));
-            assertEquals(0, Native.writerOpen(store, out.address, 0, 127));
+            assertEquals(0, Native.writerOpen(store, out.address, 0, 127, 0));
             long writer = out.buffer.getLong(0);
             assertEquals(0, Native.writerPut(writer, 0, -1, out.address, 8, 0, out.address, 8));
             out.keep();

@@ -8,6 +8,7 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
 /** Where the library is found, and what is said where there is none. */
@@ -36,7 +37,8 @@ class PlatformTest {
     void platformsAreToldApart() {
         assertEquals("linux-x86_64", NativeLibrary.platform("Linux", "amd64"));
         assertEquals("linux-x86_64", NativeLibrary.platform("Linux", "x86_64"));
-        for (String[] other : new String[][] {{"Linux", "aarch64"}, {"Mac OS X", "x86_64"}, {"Windows 11", "amd64"}, {"", ""}}) {
+        assertEquals("linux-aarch64", NativeLibrary.platform("Linux", "aarch64"));
+        for (String[] other : new String[][] {{"Linux", "arm"}, {"Mac OS X", "aarch64"}, {"Mac OS X", "x86_64"}, {"Windows 11", "amd64"}, {"", ""}}) {
             UnsupportedPlatformException error = assertThrows(
                     UnsupportedPlatformException.class, () -> NativeLibrary.platform(other[0], other[1]));
             assertTrue(error.getMessage().contains(other[0]) && error.getMessage().contains("linux-x86_64"), error.getMessage());
@@ -48,6 +50,20 @@ class PlatformTest {
         Program program = open("-Dos.arch=riscv64");
         String line = "unsupported: alluvium has no native library for Linux on riscv64; there is one for linux-x86_64\n";
         assertEquals(line + line, program.output);
+        assertEquals(0, program.code);
+    }
+
+    /** A jar may have been built with a library for it: that one is for another machine than this. */
+    @Test
+    void aarch64IsUnsupportedUnlessItWasBuilt() throws Exception {
+        boolean built = NativeLibrary.class.getResource("/native/linux-aarch64/liballuvium_java.so") != null;
+        Program program = open("-Dos.arch=aarch64");
+        String expected = built
+                ? "unsupported: the native library can't be loaded: "
+                : "unsupported: alluvium has no native library for Linux on aarch64; there is one for linux-x86_64";
+        List<String> lines = program.output.lines().collect(Collectors.toList());
+        assertEquals(2, lines.size(), program.output);
+        assertTrue(lines.stream().allMatch(line -> line.startsWith(expected)), program.output);
         assertEquals(0, program.code);
     }
 

@@ -53,7 +53,7 @@ class RecoveryTest {
     void keysOfQueuedEventsAreBrought() {
         try (Fixture fixture = new Fixture()) {
             fill(fixture);
-            fixture.reopen(new StoreOptions());
+            fixture.reopen(new StoreOptions().warmUp(WarmUp.NOTHING));
             Store store = fixture.store;
             State values = store.state(StateOptions.value("values"));
             try (Writer writer = store.writer()) {
@@ -80,7 +80,7 @@ class RecoveryTest {
     void keysOfQueuedEventsAreWaitedFor() {
         try (Fixture fixture = new Fixture()) {
             fill(fixture);
-            fixture.reopen(new StoreOptions());
+            fixture.reopen(new StoreOptions().warmUp(WarmUp.NOTHING));
             Store store = fixture.store;
             State values = store.state(StateOptions.value("values"));
             Batch batch = new Batch(store);
@@ -95,6 +95,18 @@ class RecoveryTest {
                 assertEquals(0, store.awaitWarm(batch), "they are there");
                 assertEquals(0, store.awaitWarm(new Batch(store).put(values, Key.of(key(0)), value(0))), "none is read");
                 check(store, writer);
+            }
+        }
+    }
+
+    @Test
+    void whatFitsIsThereAgainByItself() {
+        try (Fixture fixture = new Fixture()) {
+            fill(fixture);
+            fixture.reopen(new StoreOptions());
+            try (Writer writer = fixture.store.writer()) {
+                assertEquals(KEYS, warmed(fixture.store).broughtRecords());
+                check(fixture.store, writer);
             }
         }
     }

@@ -28,6 +28,8 @@ import org.junit.jupiter.api.Test;
 /** Many threads at once, objects that are closed under them, and threads of the engine that must not outlive it. */
 class ThreadsTest {
     private static final int THREADS = 8;
+    /** {@code PF_EXITING} of Linux, among a task's flags: it executes no code of the process any more. */
+    private static final long EXITING = 4;
 
     private interface Work {
         void run(int thread) throws Exception;
@@ -623,9 +625,13 @@ class ThreadsTest {
         }
     }
 
+    /** None of one that has ended: the system lists a thread for a moment longer than whoever waits for its end has to. */
     private static String name(Path task) {
         try {
-            return Files.readString(task.resolve("comm")).strip();
+            String stat = Files.readString(task.resolve("stat"));
+            int end = stat.lastIndexOf(')');
+            long flags = Long.parseLong(stat.substring(end + 2).split(" ")[6]);
+            return (flags & EXITING) != 0 ? "" : stat.substring(stat.indexOf('(') + 1, end);
         } catch (IOException ended) {
             return "";
         }

@@ -90,11 +90,8 @@ final class AlluviumListState<K, N, V> extends AbstractAlluviumState<K, N, List<
     public void addAll(List<V> values) throws IOException {
         // All of them first: nothing is added where one can't be.
         List<byte[]> elements = bytes(values);
-        Key key = key();
         try {
-            for (byte[] element : elements) {
-                writer.append(state, key, element);
-            }
+            writer.appendAll(state, key(), elements);
         } catch (AlluviumException e) {
             throw failure(e);
         }

@@ -56,6 +56,22 @@ final class AlluviumSubject implements Subject {
         writer.put(values, key, into);
     }
 
+    private static byte[] added(byte[] value) {
+        LONG.set(value, 0, (long) LONG.get(value, 0) + 1);
+        return value;
+    }
+
+    @Override
+    public void updateBy(byte[] key) {
+        writer.update(values, key, AlluviumSubject::added);
+    }
+
+    @Override
+    public byte first(byte[] key) {
+        writer.get(values, key, into);
+        return into[0];
+    }
+
     @Override
     public void append(byte[] key, byte[] element) {
         writer.append(lists, key, element);
@@ -108,6 +124,12 @@ final class AlluviumSubject implements Subject {
     }
 
     @Override
+    public void updateManyBy(byte[][] batch) {
+        pack(batch);
+        writer.updateMany(values, keys, (index, old) -> added(old));
+    }
+
+    @Override
     public void appendMany(byte[][] batch, byte[] element) {
         pack(batch);
         given.clear();
@@ -118,10 +140,13 @@ final class AlluviumSubject implements Subject {
     }
 
     @Override
-    public long scan() {
+    public long scan(int batch) {
         byte[] key = new byte[16];
         long sum = 0;
         try (Cursor cursor = writer.keys(values, store.range())) {
+            if (batch > 0) {
+                cursor.setBatch(batch, 1 << 20);
+            }
             while (cursor.next()) {
                 sum += cursor.key(key);
             }

@@ -13,7 +13,7 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** Many keys a call. The times are those of a batch: divide by its size. */
+/** Many keys a call. The times are those of a batch, but for {@link #scan}: divide by its size. */
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 @Warmup(iterations = 5, time = 1)
@@ -64,6 +64,20 @@ public class Batched {
     public void update(Filled filled, Batch batch) {
         filled.data.batch(filled.data.keys, batch.keys);
         filled.subject.updateMany(batch.keys);
+    }
+
+    /** The same by {@code Writer.updateMany}, whose function makes the new values, an array for each; beside it what {@link #update} measures, once more. */
+    @Benchmark
+    public void updateByFunction(Filled filled, Batch batch) {
+        filled.data.batch(filled.data.keys, batch.keys);
+        filled.subject.updateManyBy(batch.keys);
+    }
+
+    /** All keys, so many a call of the native library; RocksDB's iterator has a call for each of them anyway. The time is that of the whole. */
+    @Benchmark
+    @OutputTimeUnit(TimeUnit.MILLISECONDS)
+    public long scan(Filled filled, Batch batch) {
+        return filled.subject.scan(batch.batch);
     }
 
     /** 8 bytes to a list; one in a hundred batches empties its lists, so that they stay short. */

@@ -57,10 +57,15 @@ public class Filled {
         byte[][] batch = {data.keys[1], data.absent[1], data.keys[2]};
         subject.update(data.keys[1]);
         subject.updateMany(new byte[][] {data.keys[1], data.keys[2]});
+        subject.updateBy(data.keys[1]);
+        subject.updateManyBy(new byte[][] {data.keys[2], data.keys[1]});
         boolean right = subject.get(data.keys[1]) == valueBytes
                 && subject.get(data.absent[1]) == -1
                 && subject.getMany(batch) == 2L * valueBytes - 1
-                && subject.scan() == 16L * keys;
+                && subject.first(data.keys[1]) == 4
+                && subject.first(data.keys[2]) == 2
+                && subject.scan(0) == 16L * keys
+                && subject.scan(64) == 16L * keys;
         if (!right) {
             throw new IllegalStateException(engine + " doesn't have what was put");
         }

@@ -39,6 +39,12 @@ final class HashMapSubject implements Subject {
     }
 
     @Override
+    public byte first(byte[] key) {
+        get(key);
+        return into[0];
+    }
+
+    @Override
     public void append(byte[] key, byte[] element) {
         ByteBuffer name = ByteBuffer.wrap(key);
         byte[] old = lists.getOrDefault(name, new byte[0]);
@@ -83,7 +89,7 @@ final class HashMapSubject implements Subject {
     }
 
     @Override
-    public long scan() {
+    public long scan(int batch) {
         long sum = 0;
         for (Map.Entry<ByteBuffer, byte[]> entry : values.entrySet()) {
             sum += entry.getKey().remaining();

@@ -125,6 +125,12 @@ final class RocksSubject implements Subject {
     }
 
     @Override
+    public byte first(byte[] key) {
+        get(key);
+        return into[0];
+    }
+
+    @Override
     public void append(byte[] key, byte[] element) {
         try {
             db.merge(lists, write, key, element);
@@ -236,7 +242,7 @@ final class RocksSubject implements Subject {
     }
 
     @Override
-    public long scan() {
+    public long scan(int batch) {
         ByteBuffer key = ByteBuffer.allocateDirect(16);
         long sum = 0;
         try (RocksIterator iterator = db.newIterator(values, read)) {

@@ -42,6 +42,12 @@ public class Single {
         filled.subject.update(filled.data.any());
     }
 
+    /** The same by {@code Writer.update}, whose function makes the new value, an array for each; beside it get and put once more. */
+    @Benchmark
+    public void updateByFunction(Filled filled) {
+        filled.subject.updateBy(filled.data.any());
+    }
+
     /** 8 bytes to a list; one in a hundred lists is emptied, so that they stay short. */
     @Benchmark
     public void append(Filled filled) {
@@ -56,6 +62,6 @@ public class Single {
     @Benchmark
     @OutputTimeUnit(TimeUnit.MILLISECONDS)
     public long scan(Filled filled) {
-        return filled.subject.scan();
+        return filled.subject.scan(0);
     }
 }

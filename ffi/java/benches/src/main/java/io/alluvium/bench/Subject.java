@@ -19,6 +19,14 @@ interface Subject extends AutoCloseable {
     /** Reads a value into an array that is used again, adds one to its first 8 bytes, and puts it. */
     void update(byte[] key);
 
+    /** The same by a function of the host's that makes the new value, where there is such a call. */
+    default void updateBy(byte[] key) {
+        update(key);
+    }
+
+    /** The first byte of a value. */
+    byte first(byte[] key);
+
     /** Appends 8 bytes to a list. */
     void append(byte[] key, byte[] element);
 
@@ -34,11 +42,16 @@ interface Subject extends AutoCloseable {
     /** {@link #update} of many. */
     void updateMany(byte[][] keys);
 
+    /** {@link #updateBy} of many. */
+    default void updateManyBy(byte[][] keys) {
+        updateMany(keys);
+    }
+
     /** {@link #append} to many. */
     void appendMany(byte[][] keys, byte[] element);
 
-    /** Goes through all keys of the values, and says how many bytes they have. */
-    long scan();
+    /** Goes through all keys of the values, so many a call where calls give several, and says how many bytes they have. 0: as many as it gives by itself. */
+    long scan(int batch);
 
     @Override
     void close();
