@@ -1,6 +1,6 @@
-/* One operation over a million keys, from C: prints ns for each. See calls.rs, which does the same in Rust.
+/* One operation over keys of 16 bytes, from C: prints ns for each. See calls.rs, which does the same in Rust.
  *
- *   calls DIRECTORY OPERATION VALUE_BYTES ROUNDS
+ *   calls DIRECTORY OPERATION VALUE_BYTES ROUNDS KEYS
  */
 #define _POSIX_C_SOURCE 200809L
 #include <alluvium.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { KEYS = 1000000, KEY_BYTES = 16, BATCH = 64 };
+enum { KEY_BYTES = 16, BATCH = 64 };
 
 static void must(alluvium_status status, alluvium_error *error) {
     if (status >= ALLUVIUM_OK)
@@ -47,12 +47,12 @@ static void make_key(uint8_t *key, uint64_t number) {
     memcpy(key, parts, KEY_BYTES);
 }
 
-static void make_keys(void) {
-    keys = malloc(sizeof *keys * KEYS);
-    absent = malloc(sizeof *absent * KEYS);
-    for (uint64_t i = 0; i < KEYS; i++) {
-        make_key(keys[i], i * 7919 % KEYS);
-        make_key(absent[i], i + KEYS);
+static void make_keys(size_t all) {
+    keys = malloc(sizeof *keys * all);
+    absent = malloc(sizeof *absent * all);
+    for (uint64_t i = 0; i < all; i++) {
+        make_key(keys[i], i * 7919 % all);
+        make_key(absent[i], i + all);
     }
 }
 
@@ -72,10 +72,10 @@ static int32_t add_one(void *context, size_t index, alluvium_slice old, alluvium
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
+    if (argc != 6)
         return 2;
     int operation = operation_of(argv[2]);
-    size_t value_len = strtoul(argv[3], NULL, 10), rounds = strtoul(argv[4], NULL, 10);
+    size_t value_len = strtoul(argv[3], NULL, 10), rounds = strtoul(argv[4], NULL, 10), all_keys = strtoul(argv[5], NULL, 10);
     alluvium_error error = {0};
     alluvium_engine engine;
     alluvium_store store;
@@ -96,10 +96,10 @@ int main(int argc, char **argv) {
     alluvium_range all = {0, 127};
     must(alluvium_writer_open(store, all, &writer, &error), &error);
 
-    make_keys();
+    make_keys(all_keys);
     uint8_t *memory = calloc(BATCH, value_len + 8);
     alluvium_slice value = {memory, value_len};
-    for (size_t i = 0; i < KEYS; i++) {
+    for (size_t i = 0; i < all_keys; i++) {
         uint8_t first[1][KEY_BYTES];
         make_key(first[0], i);
         alluvium_key key = key_at(first, 0);
@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
             must(alluvium_cursor_close(cursor, &error), &error);
             continue;
         }
-        for (size_t i = 0; i < KEYS; i++) {
+        for (size_t i = 0; i < all_keys; i++) {
             alluvium_key key = key_at(keys, i);
             if (operation == GET) {
                 must(alluvium_writer_get(writer, values, &key, memory, value_len, &len, &error), &error);

@@ -1,7 +1,8 @@
 //! What the C interface costs: the same operations over a million keys of 16 bytes from C (`calls.c`) and from Rust, in turns, each
 //! in a process of its own. Prints ns for each operation, and how fast C is next to Rust; at least 0.9 is asked.
 //!
-//! `cargo bench -p alluvium-c`, in about five minutes; `-- --quick` in one.
+//! `cargo bench -p alluvium-c`, in about five minutes; `-- --quick` in one; `-- --keys 1024` with as few keys as a cache of the
+//! processor's holds, where what is left is what calls execute.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench may panic")]
 
 use alluvium::{Cursor, Engine, EngineOptions, Key, Packed, StateOptions, Store, StoreOptions};
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 const KEYS: usize = 1_000_000;
 const BATCH: usize = 64;
-/// Operation, bytes of its value, how often it goes over all keys.
+/// Operation, bytes of its value, how often it goes over a million keys; over fewer as much oftener.
 const CASES: [(&str, usize, usize); 13] = [
     ("get", 8, 5),
     ("get", 100, 5),
@@ -76,13 +77,12 @@ fn add_one(old: Option<&[u8]>) -> Option<[u8; 8]> {
 }
 
 /// The operation from Rust: ns for each.
-fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize) -> alluvium::Result<f64> {
+fn in_rust(directory: &Path, operation: &str, value_len: usize, rounds: usize, all: u64) -> alluvium::Result<f64> {
     let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 30, ..Default::default() })?;
     let store = Store::create(&engine, directory, StoreOptions::default())?;
     let values = store.state(StateOptions::value("values"))?;
     let lists = store.state(StateOptions::list("lists"))?;
     let mut writer = store.writer(store.range())?;
-    let all = KEYS as u64;
     // In the order of their use, which is not that of the puts: a cache miss in a table of keys would be part of each operation.
     let keys: Vec<_> = (0..all).map(|i| key(i * 7919 % all)).collect();
     let absent: Vec<_> = (0..all).map(|i| key(i + all)).collect();
@@ -174,10 +174,10 @@ fn compile(program: &Path) {
 }
 
 /// Runs a program in an empty directory: ns for each operation.
-fn run(program: &Path, case: (&str, usize, usize), directory: &Path) -> f64 {
+fn run(program: &Path, case: (&str, usize, usize, usize), directory: &Path) -> f64 {
     std::fs::create_dir_all(directory).unwrap();
-    let (operation, value_len, rounds) = case;
-    let arguments = [operation.to_owned(), value_len.to_string(), rounds.to_string()];
+    let (operation, value_len, rounds, keys) = case;
+    let arguments = [operation.to_owned(), value_len.to_string(), rounds.to_string(), keys.to_string()];
     // Cargo has it name folders with older builds of the library.
     let mut command = Command::new(program);
     command.arg(directory).args(arguments).env_remove("LD_LIBRARY_PATH");
@@ -195,18 +195,22 @@ fn median(mut all: Vec<f64>) -> f64 {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [directory, operation, value_len, rounds] = arguments.as_slice() {
-        let ns = in_rust(Path::new(directory), operation, value_len.parse().unwrap(), rounds.parse().unwrap()).unwrap();
-        println!("{ns:.2}");
+    if let [directory, operation, value_len, rounds, keys] = arguments.as_slice() {
+        let (value_len, rounds, keys) = (value_len.parse().unwrap(), rounds.parse().unwrap(), keys.parse().unwrap());
+        println!("{:.2}", in_rust(Path::new(directory), operation, value_len, rounds, keys).unwrap());
         return;
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
+    let keys = arguments.iter().position(|argument| argument == "--keys");
+    let keys = keys.map_or(KEYS, |at| arguments[at + 1].parse().expect("how many keys"));
+    assert!(keys > 0 && keys.is_multiple_of(BATCH), "whole batches of {BATCH}");
     let temporary = tempfile::tempdir().unwrap();
     let (program, rust): (PathBuf, _) = (temporary.path().join("calls"), std::env::current_exe().unwrap());
     compile(&program);
     println!("{:<10} {:>6} {:>10} {:>10} {:>6}", "operation", "bytes", "Rust, ns", "C, ns", "ratio");
     for (operation, value_len, rounds) in CASES {
-        let case = (operation, value_len, if quick { 1 } else { rounds });
+        let times = if quick { 1 } else { rounds };
+        let case = (operation, value_len, times * KEYS / keys, keys);
         let turns = if quick { 1 } else { 5 };
         let directory = temporary.path().join("data");
         let both: Vec<_> =
