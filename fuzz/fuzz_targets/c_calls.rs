@@ -1,14 +1,22 @@
-//! Any calls of the C interface in any order, with handles in every state: null, made up, closed, of another kind, good. Each returns a
+//! Calls of the C interface in any order, with handles in every state: null, made up, closed, of another kind, good. Each returns a
 //! status that the header has, no call panics, and in the end everything can be closed, and was.
+//!
+//! All by one thread, and callbacks that do what they may: what goes wrong in them is shown by C programs (`ffi/c/tests`). Left out are what says
+//! something of a number alone (`ffi/c/tests/interface/fuzzed.rs` names it), and what handlers of events call, but for what the one here does. No
+//! segment is ever elsewhere, as nobody would bring it, so what fetches are answered with is but refused; and they are waited for but for a moment.
 #![no_main]
+
+#[path = "c_calls/callbacks.rs"]
+mod callbacks;
 
 #[path = "c_calls/arguments.rs"]
 mod arguments;
 
 use alluvium_c::{
-    batches::*, buffer::*, bulk::*, checkpoint::*, commit::*, cursor::*, engine::*, error::*, files::*, inspect::*,
-    lists::*, maps::*, multiset::*, pacing::*, past::*, reader::*, recovery::*, rollback::*, snapshot::*, state::*,
-    store::*, ticket::*, transaction::*, types::*, writer::*,
+    batches::*, buffer::*, bulk::*, checkpoint::*, commit::*, compensation::*, cursor::*, engine::*, error::*,
+    events::*, fetches::*, files::*, inspect::*, lists::*, maps::*, multiset::*, pacing::*, past::*, reader::*,
+    recovery::*, repair::*, rollback::*, snapshot::*, state::*, store::*, ticket::*, transaction::*, triggers::*,
+    types::*, writer::*,
 };
 use alluvium_ffi::Status;
 use arguments::{Argument, Source};
@@ -69,6 +77,9 @@ fn make(source: &mut Source<'_>, number: u8) {
         alluvium_store_commit_lasting(a b c d e f g);
         alluvium_writer_commit_lasting(a b c d e f g);
         alluvium_store_last_commit(a b c);
+        alluvium_store_fetches(a b c);
+        alluvium_store_warming(a b c d);
+        alluvium_store_handler(a b c d);
         alluvium_buffer_new(a b);
     );
 }
@@ -212,10 +223,107 @@ fn look(source: &mut Source<'_>, number: u8) {
         alluvium_pending_label(a b c);
         alluvium_files_info(a b c);
         alluvium_past_position(a b c);
+        alluvium_reader_get_buffer(a b c d e);
+        alluvium_reader_map_get_buffer(a b c d e f);
+        alluvium_snapshot_get_buffer(a b c d e);
+        alluvium_snapshot_map_get_buffer(a b c d e f);
+        alluvium_snapshot_wait(a b);
+        alluvium_past_get_buffer(a b c d e);
+        alluvium_past_map_get_buffer(a b c d e f);
+        alluvium_store_metrics_labelled(a b c d e);
         alluvium_multiset_operand(a b c d);
         alluvium_multiset_count(a b c d);
         alluvium_multiset_elements(a b c);
         alluvium_multiset_top(a b c d);
+    );
+}
+
+/// Has callbacks do something.
+fn call_back(source: &mut Source<'_>, number: u8) {
+    calls!(source, number;
+        alluvium_writer_read(a b c d e f);
+        alluvium_writer_update(a b c d e f);
+        alluvium_writer_update_many(a b c d e f g);
+        alluvium_writer_list_read(a b c d e f);
+        alluvium_writer_map_read(a b c d e f g);
+        alluvium_writer_map_scan(a b c d e f g);
+        alluvium_writer_map_pop_first_if(a b c d e f g h);
+        alluvium_writer_map_pop_below_up_to(a b c d e f g h);
+        alluvium_writer_apply_event(a b c d e);
+        alluvium_writer_apply_event_once(a b c d e f g);
+        alluvium_ticket_on_complete(a b c d);
+        alluvium_commit_on_lasting(a b c d e);
+        alluvium_store_migrate(a b c d e);
+        alluvium_store_watch_invariant(a b c d e f);
+        alluvium_store_watch_event(a b c d);
+        alluvium_store_watch_stragglers(a b c);
+        alluvium_store_unwatch(a b c);
+        alluvium_store_fired(a b c d);
+    );
+}
+
+/// Takes events back, and asks about them.
+fn repair(source: &mut Source<'_>, number: u8) {
+    calls!(source, number;
+        alluvium_writer_repair(a b c d e f);
+        alluvium_writer_plan_repair(a b c d e f);
+        alluvium_writer_retractions(a b c);
+        alluvium_writer_acknowledge(a b c d);
+        alluvium_writer_compensate(a b c d e f g);
+        alluvium_store_closure(a b c d e);
+        alluvium_store_provenance(a b c d e f);
+        alluvium_store_already_applied(a b c d e);
+        alluvium_repair_counts(a b c);
+        alluvium_repair_event(a b c d);
+        alluvium_repair_group(a b c d);
+        alluvium_repair_bad(a b c d e);
+        alluvium_repair_retraction(a b c d);
+        alluvium_repair_before(a b c d);
+    );
+}
+
+/// `alluvium_fetches_wait`, for a moment.
+unsafe fn fetches_wait(
+    fetches: alluvium_fetches,
+    requests: *mut alluvium_fetch_request,
+    len: usize,
+    count: *mut usize,
+    error: *mut alluvium_error,
+) -> i32 {
+    // SAFETY: the caller's arguments.
+    unsafe { alluvium_fetches_wait(fetches, 1, requests, len, count, error) }
+}
+
+/// `alluvium_fetches_wait_demanded`, for a moment.
+unsafe fn fetches_wait_demanded(
+    fetches: alluvium_fetches,
+    requests: *mut alluvium_fetch_request,
+    len: usize,
+    count: *mut usize,
+    error: *mut alluvium_error,
+) -> i32 {
+    // SAFETY: the caller's arguments.
+    unsafe { alluvium_fetches_wait_demanded(fetches, 1, requests, len, count, error) }
+}
+
+/// Has something brought, and asks how far that is.
+fn bring(source: &mut Source<'_>, number: u8) {
+    calls!(source, number;
+        fetches_wait(a b c d e);
+        fetches_wait_demanded(a b c d e);
+        alluvium_fetches_wake(a b);
+        alluvium_fetches_prefer(a b c d e);
+        alluvium_fetches_complete(a b c d);
+        alluvium_fetches_fail(a b c d);
+        alluvium_fetches_refuse(a b c d e);
+        alluvium_fetches_cancel(a b);
+        alluvium_fetches_absent(a b c);
+        alluvium_fetches_absent_bytes(a b c);
+        alluvium_warming_keys(a b c);
+        alluvium_warming_brought(a b c);
+        alluvium_warming_is_done(a b c);
+        alluvium_warming_wait(a b);
+        alluvium_store_observe_rates(a b c d);
     );
 }
 
@@ -233,6 +341,9 @@ fn close(source: &mut Source<'_>, number: u8) {
         alluvium_files_close(a b);
         alluvium_snapshot_close(a b);
         alluvium_past_close(a b);
+        alluvium_repair_close(a b);
+        alluvium_fetches_close(a b);
+        alluvium_warming_close(a b);
         alluvium_bulk_finish(a b);
         alluvium_bulk_abandon(a b);
         alluvium_writer_close(a b);
@@ -240,6 +351,7 @@ fn close(source: &mut Source<'_>, number: u8) {
         alluvium_store_close(a b);
         alluvium_share_close(a b);
         alluvium_engine_close(a b);
+        alluvium_engine_close_within(a b c d);
     );
 }
 
@@ -270,6 +382,9 @@ fn close_all(source: &mut Source<'_>) {
             alluvium_files_close(alluvium_files { id }, none);
             alluvium_snapshot_close(alluvium_snapshot { id }, none);
             alluvium_past_close(alluvium_past { id }, none);
+            alluvium_repair_close(alluvium_repair { id }, none);
+            alluvium_fetches_close(alluvium_fetches { id }, none);
+            alluvium_warming_close(alluvium_warming { id }, none);
             alluvium_bulk_abandon(alluvium_bulk_load { id }, none);
             alluvium_buffer_free(alluvium_buffer { id });
         }
@@ -302,11 +417,14 @@ fuzz_target!(|bytes: &[u8]| {
     source.begin();
     for _ in 0..CALLS_MAX {
         let Some((group, number)) = source.next_call() else { break };
-        match group % 9 {
+        match group % 12 {
             0 | 1 => make(&mut source, number),
             2..=4 => work(&mut source, number),
             5 | 6 => manage(&mut source, number),
             7 => look(&mut source, number),
+            8 => call_back(&mut source, number),
+            9 => repair(&mut source, number),
+            10 => bring(&mut source, number),
             _ => close(&mut source, number),
         }
     }

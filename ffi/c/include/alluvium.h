@@ -42,7 +42,7 @@
 #define ALLUVIUM_OP_MAP_DELETE_RANGE 6
 
 /**
- * Delete a map's entries whose time is below that of the value, a u64.
+ * Delete a map's entries whose user keys begin with a time (8 bytes, big-endian) below the value (8 bytes, little-endian).
  */
 #define ALLUVIUM_OP_MAP_EXPIRE 7
 
@@ -397,7 +397,8 @@
 #define ALLUVIUM_HAS_CHILDREN -7
 
 /**
- * The program was made for another version of the library, or didn't set the `size` of a structure (`alluvium_..._init` does).
+ * The program was made for another version of the library, or didn't set the `size` of a structure. `alluvium_..._options_init` does for options; others are
+ * set by hand: `alluvium_barrier b = {.size = sizeof b};`.
  */
 #define ALLUVIUM_ABI -8
 
@@ -527,12 +528,13 @@
 #define ALLUVIUM_CLASS_NONE 0
 
 /**
- * Nothing is lost; the same call can succeed later.
+ * Nothing is lost; the same call can succeed later (with `ALLUVIUM_STAGED`: after a commit or an abort).
  */
 #define ALLUVIUM_CLASS_RETRY 1
 
 /**
- * The call was wrong and always will be.
+ * The call doesn't fit what there is, and waiting doesn't help: change the call, or what it doesn't fit (close the other writer, or the children; register
+ * the handler).
  */
 #define ALLUVIUM_CLASS_USAGE 2
 
@@ -636,11 +638,13 @@ typedef struct {
  */
 typedef struct {
   /**
-   * Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which isn't 0.
+   * Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which is -1: a structure of zeros has group 0. The group is part of what names a key, so the same bytes
+   * in two groups are two keys: either all keys of a state go by the hash, or all by the caller's groups.
    */
   int32_t group;
   /**
-   * The key. Key and namespace have 65,000 bytes together at most, as a user key has, and a value 1 GiB: `ALLUVIUM_TOO_LONG` else.
+   * The key. Key and namespace have 65,000 bytes together at most, as a user key has: `ALLUVIUM_TOO_LONG` else. No slice has more than 1 GiB:
+   * `ALLUVIUM_ARGUMENT`.
    */
   alluvium_slice key;
   /**
@@ -1685,11 +1689,12 @@ typedef struct {
    */
   uint32_t size;
   /**
-   * How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created.
+   * How many key groups the whole job has: 1 to 65,536 (128). Whoever sets it sets `range`, too. Fixed when the store is created:
+   * `ALLUVIUM_OPTIONS` where it is opened with another number.
    */
   uint32_t key_groups;
   /**
-   * The key groups of this store (0 to 127).
+   * The key groups of this store, which may have a part of the job's (0 to 127, whatever `key_groups` is). Fixed when the store is created.
    */
   alluvium_range range;
   /**
@@ -1902,7 +1907,7 @@ alluvium_status alluvium_applying_map_contains(alluvium_applying applying,
                                                alluvium_error *error);
 
 /**
- * Deletes the entries of a map in a range, which may not be reversed; null: all of them.
+ * Deletes the entries of a map in a range, whatever its direction; null: all of them.
  */
 alluvium_status alluvium_applying_map_delete_range(alluvium_applying applying,
                                                    uint16_t state,
@@ -1947,7 +1952,8 @@ alluvium_status alluvium_writer_get_many(alluvium_writer writer,
 /**
  * `alluvium_writer_update` of many keys: what memory doesn't have is read from disk together. A key that occurs twice is changed twice, in
  * order; else the order is any. `change` is told the key's place, and called once for each key. Where it returns what it may not, that key keeps
- * its value, the others are changed as it says, and the call fails with the first such mistake.
+ * its value, the others are changed as it says, and the call fails with the first such mistake. Where it fails for another reason, some keys are
+ * changed and others aren't, and the error doesn't say which.
  */
 alluvium_status alluvium_writer_update_many(alluvium_writer writer,
                                             uint16_t state,
@@ -2164,7 +2170,8 @@ alluvium_status alluvium_store_checkpoint(alluvium_store store,
 alluvium_status alluvium_store_restored(alluvium_store store, alluvium_info *info, alluvium_error *error);
 
 /**
- * Keeps a checkpoint until it is released or the store is closed. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
+ * Keeps a checkpoint until it is released or the store is closed. That isn't written down: whoever opens the store again retains it again, before the next
+ * checkpoint is complete. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
  */
 alluvium_status alluvium_store_retain(alluvium_store store,
                                       uint64_t label,
@@ -2964,7 +2971,7 @@ alluvium_status alluvium_writer_map_delete(alluvium_writer writer,
                                            alluvium_error *error);
 
 /**
- * Deletes the entries of a map in a range, which may not be reversed; null: all of them.
+ * Deletes the entries of a map in a range, whatever its direction; null: all of them.
  */
 alluvium_status alluvium_writer_map_delete_range(alluvium_writer writer,
                                                  uint16_t state,
@@ -3210,6 +3217,15 @@ alluvium_status alluvium_past_get(alluvium_past past,
                                   alluvium_error *error);
 
 /**
+ * A value, into a buffer, as by `alluvium_writer_get_buffer`: a copy that stays, whatever becomes of the store.
+ */
+alluvium_status alluvium_past_get_buffer(alluvium_past past,
+                                         uint16_t state,
+                                         const alluvium_key *key_,
+                                         alluvium_buffer buffer,
+                                         alluvium_error *error);
+
+/**
  * A list, as by `alluvium_writer_list`.
  */
 alluvium_status alluvium_past_list(alluvium_past past,
@@ -3229,6 +3245,16 @@ alluvium_status alluvium_past_map_get(alluvium_past past,
                                       size_t capacity,
                                       size_t *len,
                                       alluvium_error *error);
+
+/**
+ * The value of a map's entry, into a buffer, as by `alluvium_past_get_buffer`.
+ */
+alluvium_status alluvium_past_map_get_buffer(alluvium_past past,
+                                             uint16_t state,
+                                             const alluvium_key *key_,
+                                             alluvium_slice user_key,
+                                             alluvium_buffer buffer,
+                                             alluvium_error *error);
 
 /**
  * The entries of a map in a range, in order, all at once, into a buffer, records as of `alluvium_writer_map_first`; null: all of them.
@@ -3298,6 +3324,15 @@ alluvium_status alluvium_reader_get(alluvium_reader reader,
                                     alluvium_error *error);
 
 /**
+ * A value, into a buffer, as by `alluvium_writer_get_buffer`: a copy that stays, whatever becomes of the store.
+ */
+alluvium_status alluvium_reader_get_buffer(alluvium_reader reader,
+                                           uint16_t state,
+                                           const alluvium_key *key_,
+                                           alluvium_buffer buffer,
+                                           alluvium_error *error);
+
+/**
  * A list, as by `alluvium_writer_list`.
  */
 alluvium_status alluvium_reader_list(alluvium_reader reader,
@@ -3317,6 +3352,16 @@ alluvium_status alluvium_reader_map_get(alluvium_reader reader,
                                         size_t capacity,
                                         size_t *len,
                                         alluvium_error *error);
+
+/**
+ * The value of a map's entry, into a buffer, as by `alluvium_reader_get_buffer`.
+ */
+alluvium_status alluvium_reader_map_get_buffer(alluvium_reader reader,
+                                               uint16_t state,
+                                               const alluvium_key *key_,
+                                               alluvium_slice user_key,
+                                               alluvium_buffer buffer,
+                                               alluvium_error *error);
 
 /**
  * Whether a map has an entry: `ALLUVIUM_OK` or `ALLUVIUM_NOT_FOUND`.
@@ -3568,6 +3613,15 @@ alluvium_status alluvium_snapshot_get(alluvium_snapshot snapshot,
                                       alluvium_error *error);
 
 /**
+ * A value, into a buffer, as by `alluvium_writer_get_buffer`: a copy that stays, whatever becomes of the store.
+ */
+alluvium_status alluvium_snapshot_get_buffer(alluvium_snapshot snapshot,
+                                             uint16_t state,
+                                             const alluvium_key *key_,
+                                             alluvium_buffer buffer,
+                                             alluvium_error *error);
+
+/**
  * A list, as by `alluvium_writer_list`.
  */
 alluvium_status alluvium_snapshot_list(alluvium_snapshot snapshot,
@@ -3589,6 +3643,16 @@ alluvium_status alluvium_snapshot_map_get(alluvium_snapshot snapshot,
                                           alluvium_error *error);
 
 /**
+ * The value of a map's entry, into a buffer, as by `alluvium_snapshot_get_buffer`.
+ */
+alluvium_status alluvium_snapshot_map_get_buffer(alluvium_snapshot snapshot,
+                                                 uint16_t state,
+                                                 const alluvium_key *key_,
+                                                 alluvium_slice user_key,
+                                                 alluvium_buffer buffer,
+                                                 alluvium_error *error);
+
+/**
  * Waits until what a snapshot holds is flushed. Reads do so by themselves.
  */
 alluvium_status alluvium_snapshot_wait(alluvium_snapshot snapshot, alluvium_error *error);
@@ -3604,7 +3668,9 @@ alluvium_status alluvium_snapshot_close(alluvium_snapshot snapshot, alluvium_err
 alluvium_status alluvium_state_options_init(alluvium_state_options *options);
 
 /**
- * Registers a state, or finds it where there is one of this name and kind, and says its number, which is good for this store alone.
+ * Registers a state, or finds it where there is one of this name, kind and merge operator, and says its number, which is good for this store alone.
+ * The time to live is to be given each time: without it, what is written from now on never expires; what was written before keeps its expiry.
+ * `ALLUVIUM_STATE` where the options contradict what is known of the state: its kind, its operator or, for list and merging states, whether values expire.
  * Contexts are the library's from this call on, whatever it comes to, unless that is `ALLUVIUM_ABI`.
  */
 alluvium_status alluvium_store_state(alluvium_store store,
@@ -3687,7 +3753,8 @@ alluvium_status alluvium_store_migration(alluvium_store store,
 alluvium_status alluvium_store_options_init(alluvium_store_options *options);
 
 /**
- * Creates a store in an empty directory, or a missing one, which is made with its parents. Null for the usual options. Close it with `alluvium_store_close`.
+ * Creates a store in a directory that has none (`ALLUVIUM_EXISTS` else); a missing one is made with its parents. Segments that a process left there
+ * which died before its first checkpoint was complete are deleted. Null for the usual options. Close it with `alluvium_store_close`.
  */
 alluvium_status alluvium_store_create(alluvium_engine engine,
                                       const char *path,
@@ -3715,7 +3782,10 @@ alluvium_status alluvium_store_open_or_create(alluvium_engine engine,
                                               alluvium_error *error);
 
 /**
- * Opens a store at the checkpoint of this label.
+ * Opens a store at the checkpoint of this label in place of the newest: what was done after it is given up. Checkpoints that are younger stay on
+ * disk only until the next one of this store is complete. With a changelog, what was committed after this checkpoint is void, and
+ * `alluvium_store_open` doesn't find the younger ones any more. Whoever may want them back copies the directory first. `ALLUVIUM_CHECKPOINT` where
+ * there is none of this label.
  */
 alluvium_status alluvium_store_open_checkpoint(alluvium_engine engine,
                                                const char *path,
@@ -3957,9 +4027,12 @@ alluvium_status alluvium_writer_share(alluvium_writer writer,
 alluvium_status alluvium_writer_range(alluvium_writer writer, alluvium_range *range, alluvium_error *error);
 
 /**
- * Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set.
+ * Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0 with each writer, and only moves when it is set: so it is
+ * set before the first operation where anything expires. Compaction purges by the lowest clock of the store's writers: one that never sets it keeps everything.
  */
-alluvium_status alluvium_writer_set_time(alluvium_writer writer, uint64_t now_ms, alluvium_error *error);
+alluvium_status alluvium_writer_set_time(alluvium_writer writer,
+                                         uint64_t now_ms,
+                                         alluvium_error *error);
 
 /**
  * A value, copied into `memory`, and its length. `ALLUVIUM_NOT_FOUND` where there is none, and `*len` is 0; `ALLUVIUM_TOO_SMALL` where it is longer than

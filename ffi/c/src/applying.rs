@@ -104,7 +104,7 @@ pub unsafe extern "C" fn alluvium_applying_map_contains(
     }
 }
 
-/// Deletes the entries of a map in a range, which may not be reversed; null: all of them.
+/// Deletes the entries of a map in a range, whatever its direction; null: all of them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_applying_map_delete_range(
     applying: alluvium_applying,

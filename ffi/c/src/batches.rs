@@ -25,7 +25,7 @@ pub const ALLUVIUM_OP_MAP_PUT: u8 = 4;
 pub const ALLUVIUM_OP_MAP_DELETE: u8 = 5;
 /// Delete a map's entries from the user key on, to the value, which is the first user key that stays.
 pub const ALLUVIUM_OP_MAP_DELETE_RANGE: u8 = 6;
-/// Delete a map's entries whose time is below that of the value, a u64.
+/// Delete a map's entries whose user keys begin with a time (8 bytes, big-endian) below the value (8 bytes, little-endian).
 pub const ALLUVIUM_OP_MAP_EXPIRE: u8 = 7;
 /// Delete a map's entries.
 pub const ALLUVIUM_OP_MAP_CLEAR: u8 = 8;
@@ -100,7 +100,8 @@ pub unsafe extern "C" fn alluvium_writer_get_many(
 
 /// `alluvium_writer_update` of many keys: what memory doesn't have is read from disk together. A key that occurs twice is changed twice, in
 /// order; else the order is any. `change` is told the key's place, and called once for each key. Where it returns what it may not, that key keeps
-/// its value, the others are changed as it says, and the call fails with the first such mistake.
+/// its value, the others are changed as it says, and the call fails with the first such mistake. Where it fails for another reason, some keys are
+/// changed and others aren't, and the error doesn't say which.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_update_many(
     writer: alluvium_writer,

@@ -470,7 +470,8 @@ unsafe fn said(
     }
 }
 
-/// Keeps a checkpoint until it is released or the store is closed. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
+/// Keeps a checkpoint until it is released or the store is closed. That isn't written down: whoever opens the store again retains it again, before the next
+/// checkpoint is complete. `ALLUVIUM_CHECKPOINT` where the store has none of this label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_retain(
     store: alluvium_store,

@@ -83,6 +83,25 @@ pub unsafe extern "C" fn alluvium_snapshot_get(
     }
 }
 
+/// A value, into a buffer, as by `alluvium_writer_get_buffer`: a copy that stays, whatever becomes of the store.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_snapshot_get_buffer(
+    snapshot: alluvium_snapshot,
+    state: u16,
+    key_: *const alluvium_key,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<SnapshotObject>(snapshot.id)?;
+            let value = object.snapshot.get(numbered(state), key(key_, object.key_groups)?)?;
+            buffer::answer(buffer, value.as_deref())
+        })
+    }
+}
+
 /// A list, as by `alluvium_writer_list`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_snapshot_list(
@@ -124,6 +143,27 @@ pub unsafe extern "C" fn alluvium_snapshot_map_get(
             let key = key(key_, object.key_groups)?;
             let value = object.snapshot.map_get(numbered(state), key, bytes(user_key)?)?;
             answer(value.as_deref(), memory, capacity, len)
+        })
+    }
+}
+
+/// The value of a map's entry, into a buffer, as by `alluvium_snapshot_get_buffer`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn alluvium_snapshot_map_get_buffer(
+    snapshot: alluvium_snapshot,
+    state: u16,
+    key_: *const alluvium_key,
+    user_key: alluvium_slice,
+    buffer: alluvium_buffer,
+    error: *mut alluvium_error,
+) -> alluvium_status {
+    // SAFETY: the contract of the crate's head.
+    unsafe {
+        call(error, || {
+            let object = handles::get::<SnapshotObject>(snapshot.id)?;
+            let key = key(key_, object.key_groups)?;
+            let value = object.snapshot.map_get(numbered(state), key, bytes(user_key)?)?;
+            buffer::answer(buffer, value.as_deref())
         })
     }
 }

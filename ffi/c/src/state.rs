@@ -224,7 +224,9 @@ unsafe fn state_options(given: &alluvium_state_options) -> Result<StateOptions, 
     Ok(options)
 }
 
-/// Registers a state, or finds it where there is one of this name and kind, and says its number, which is good for this store alone.
+/// Registers a state, or finds it where there is one of this name, kind and merge operator, and says its number, which is good for this store alone.
+/// The time to live is to be given each time: without it, what is written from now on never expires; what was written before keeps its expiry.
+/// `ALLUVIUM_STATE` where the options contradict what is known of the state: its kind, its operator or, for list and merging states, whether values expire.
 /// Contexts are the library's from this call on, whatever it comes to, unless that is `ALLUVIUM_ABI`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_state(

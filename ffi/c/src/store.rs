@@ -43,9 +43,10 @@ pub const ALLUVIUM_DURABILITY_CHANGELOG: u32 = 2;
 pub struct alluvium_store_options {
     /// The length of this in bytes, as the program knows it.
     pub size: u32,
-    /// How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created.
+    /// How many key groups the whole job has: 1 to 65,536 (128). Whoever sets it sets `range`, too. Fixed when the store is created:
+    /// `ALLUVIUM_OPTIONS` where it is opened with another number.
     pub key_groups: u32,
-    /// The key groups of this store (0 to 127).
+    /// The key groups of this store, which may have a part of the job's (0 to 127, whatever `key_groups` is). Fixed when the store is created.
     pub range: alluvium_range,
     /// `ALLUVIUM_DURABILITY_...` (`ALLUVIUM_DURABILITY_CHECKPOINT`).
     pub durability: u32,
@@ -286,7 +287,8 @@ fn insert(store: Store, engine: Handle) -> Result<Handle, Misuse> {
     handles::insert(StoreObject { store }, engine)
 }
 
-/// Creates a store in an empty directory, or a missing one, which is made with its parents. Null for the usual options. Close it with `alluvium_store_close`.
+/// Creates a store in a directory that has none (`ALLUVIUM_EXISTS` else); a missing one is made with its parents. Segments that a process left there
+/// which died before its first checkpoint was complete are deleted. Null for the usual options. Close it with `alluvium_store_close`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_create(
     engine: alluvium_engine,
@@ -334,7 +336,10 @@ pub unsafe extern "C" fn alluvium_store_open_or_create(
     }
 }
 
-/// Opens a store at the checkpoint of this label.
+/// Opens a store at the checkpoint of this label in place of the newest: what was done after it is given up. Checkpoints that are younger stay on
+/// disk only until the next one of this store is complete. With a changelog, what was committed after this checkpoint is void, and
+/// `alluvium_store_open` doesn't find the younger ones any more. Whoever may want them back copies the directory first. `ALLUVIUM_CHECKPOINT` where
+/// there is none of this label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_store_open_checkpoint(
     engine: alluvium_engine,

@@ -31,7 +31,8 @@ pub const ALLUVIUM_INSIDE_CALLBACK: i32 = -5;
 pub const ALLUVIUM_IN_USE: i32 = -6;
 /// Something that was made from the object is still open.
 pub const ALLUVIUM_HAS_CHILDREN: i32 = -7;
-/// The program was made for another version of the library, or didn't set the `size` of a structure (`alluvium_..._init` does).
+/// The program was made for another version of the library, or didn't set the `size` of a structure. `alluvium_..._options_init` does for options; others are
+/// set by hand: `alluvium_barrier b = {.size = sizeof b};`.
 pub const ALLUVIUM_ABI: i32 = -8;
 /// A bug of the library: it panicked, in this call or in an earlier one on the same object, which can only be closed now.
 pub const ALLUVIUM_PANIC: i32 = -9;
@@ -84,9 +85,10 @@ pub const ALLUVIUM_OTHER: i32 = -99;
 
 /// Not a failure.
 pub const ALLUVIUM_CLASS_NONE: i32 = 0;
-/// Nothing is lost; the same call can succeed later.
+/// Nothing is lost; the same call can succeed later (with `ALLUVIUM_STAGED`: after a commit or an abort).
 pub const ALLUVIUM_CLASS_RETRY: i32 = 1;
-/// The call was wrong and always will be.
+/// The call doesn't fit what there is, and waiting doesn't help: change the call, or what it doesn't fit (close the other writer, or the children; register
+/// the handler).
 pub const ALLUVIUM_CLASS_USAGE: i32 = 2;
 /// The task has to fail and recover from its last checkpoint, or the last commit that lasts.
 pub const ALLUVIUM_CLASS_FAIL: i32 = 3;
@@ -269,9 +271,11 @@ pub struct alluvium_slice {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct alluvium_key {
-    /// Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which isn't 0.
+    /// Its key group, or `ALLUVIUM_GROUP_BY_HASH`, which is -1: a structure of zeros has group 0. The group is part of what names a key, so the same bytes
+    /// in two groups are two keys: either all keys of a state go by the hash, or all by the caller's groups.
     pub group: i32,
-    /// The key. Key and namespace have 65,000 bytes together at most, as a user key has, and a value 1 GiB: `ALLUVIUM_TOO_LONG` else.
+    /// The key. Key and namespace have 65,000 bytes together at most, as a user key has: `ALLUVIUM_TOO_LONG` else. No slice has more than 1 GiB:
+    /// `ALLUVIUM_ARGUMENT`.
     pub key: alluvium_slice,
     /// The namespace, which may be empty.
     pub ns: alluvium_slice,

@@ -114,7 +114,8 @@ pub unsafe extern "C" fn alluvium_writer_range(
     }
 }
 
-/// Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set.
+/// Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0 with each writer, and only moves when it is set: so it is
+/// set before the first operation where anything expires. Compaction purges by the lowest clock of the store's writers: one that never sets it keeps everything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn alluvium_writer_set_time(
     writer: alluvium_writer,

@@ -43,8 +43,10 @@ areas!(
     checkpoints,
     children,
     cursors,
+    errors,
     events,
     fetches,
+    groups,
     handovers,
     inspect,
     lists,
@@ -95,17 +97,28 @@ fn the_guides_programs_do_what_they_say() {
     assert!(found >= 1);
 }
 
+/// Has a compiler, which a variable may name, look at a program that is but the header.
+fn the_header_is_good_for(variable: &str, usual: &str, standard: &str, extension: &str) {
+    let temporary = tempfile::tempdir().unwrap();
+    let source = temporary.path().join("header").with_extension(extension);
+    let program = "#include <alluvium.h>\nint main(void) { return alluvium_check_abi(ALLUVIUM_ABI_VERSION); }\n";
+    std::fs::write(&source, program).unwrap();
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let compiler = std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
+    let arguments = [standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"];
+    let output = Command::new(&compiler).args(arguments).arg("-I").arg(include).arg(&source).output();
+    let output = output.unwrap_or_else(|error| panic!("{compiler} is needed, or another in {variable}: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The header is C++, too.
 #[test]
 fn the_header_is_good_for_cpp() {
-    let temporary = tempfile::tempdir().unwrap();
-    let source = temporary.path().join("header.cc");
-    std::fs::write(&source, "#include <alluvium.h>\nint main() { return alluvium_check_abi(ALLUVIUM_ABI_VERSION); }\n")
-        .unwrap();
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    let cpp = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let arguments = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"];
-    let output = Command::new(cpp).args(arguments).arg("-I").arg(include).arg(&source).output();
-    let output = output.expect("a C++ compiler is needed: install g++, or set CXX");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    the_header_is_good_for("CXX", "c++", "-std=c++17", "cc");
+}
+
+/// The programs are C11; who has but C99 can use the header all the same.
+#[test]
+fn the_header_is_good_for_c99() {
+    the_header_is_good_for("CC", "cc", "-std=c99", "c");
 }

@@ -39,7 +39,7 @@ pub enum Code {
     MapDelete = 5,
     /// Delete a map's entries from the user key on, to the value, which is the first user key that stays.
     MapDeleteRange = 6,
-    /// Delete a map's entries whose time is below that of the value, a u64.
+    /// Delete a map's entries whose user keys begin with a time (8 bytes, big-endian) below the value (8 bytes, little-endian).
     MapExpire = 7,
     /// Delete a map's entries.
     MapClear = 8,

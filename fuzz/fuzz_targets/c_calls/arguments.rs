@@ -4,8 +4,11 @@ use alluvium_c::checkpoint::alluvium_barrier;
 use alluvium_c::engine::{
     ALLUVIUM_STORAGE_POSIX, alluvium_engine_open, alluvium_engine_options, alluvium_engine_options_init,
 };
+use alluvium_c::events::{alluvium_event_id, alluvium_handler};
 use alluvium_c::state::{alluvium_state_options, alluvium_state_options_init, alluvium_store_state};
-use alluvium_c::store::{alluvium_source, alluvium_store_create, alluvium_store_options, alluvium_store_options_init};
+use alluvium_c::store::{
+    alluvium_label, alluvium_source, alluvium_store_create, alluvium_store_options, alluvium_store_options_init,
+};
 use alluvium_c::types::*;
 use alluvium_c::writer::alluvium_writer_open;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -50,7 +53,7 @@ impl<'a> Source<'a> {
         Self { bytes, handles: Vec::new(), places: Vec::new(), paths, names }
     }
 
-    fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
         *first
@@ -177,7 +180,7 @@ macro_rules! handles {
 
 handles!(alluvium_engine alluvium_share alluvium_store alluvium_writer alluvium_reader alluvium_snapshot alluvium_past alluvium_cursor
     alluvium_ticket alluvium_pending alluvium_info alluvium_commit alluvium_files alluvium_iterator alluvium_bulk_load alluvium_buffer
-    alluvium_error);
+    alluvium_error alluvium_repair alluvium_fetches alluvium_warming);
 
 /// Places that results are left in; those that say how long they are do so, mostly.
 macro_rules! places {
@@ -217,10 +220,26 @@ places!(
     alluvium_c::checkpoint::alluvium_numbers,
     alluvium_c::files::alluvium_file,
     alluvium_c::files::alluvium_item,
+    alluvium_c::fetches::alluvium_fetch_request,
     alluvium_c::pacing::alluvium_conflict,
     alluvium_c::recovery::alluvium_recovery,
-    alluvium_c::past::alluvium_rolled_back
+    alluvium_c::past::alluvium_rolled_back,
+    alluvium_c::repair::alluvium_counts,
+    alluvium_c::repair::alluvium_event_at,
+    alluvium_c::repair::alluvium_group_repair,
+    alluvium_c::repair::alluvium_retraction,
+    alluvium_event_id
 );
+
+impl Argument for f64 {
+    fn make(source: &mut Source<'_>) -> Self {
+        match source.byte() {
+            255 => Self::NAN,
+            254 => Self::INFINITY,
+            byte => Self::from(byte) - 9.0,
+        }
+    }
+}
 
 impl Argument for i64 {
     fn make(source: &mut Source<'_>) -> Self {
@@ -275,6 +294,10 @@ arrays!(
     alluvium_source,
     alluvium_map_range,
     alluvium_barrier,
+    alluvium_event_id,
+    alluvium_handler,
+    alluvium_conversion,
+    alluvium_label,
     alluvium_engine_options,
     alluvium_store_options,
     alluvium_state_options
@@ -331,6 +354,42 @@ impl Argument for alluvium_key {
         let ns =
             if source.byte() % 2 == 0 { alluvium_slice { data: std::ptr::null(), len: 0 } } else { source.slice() };
         Self { group, key: source.slice(), ns }
+    }
+}
+
+impl Argument for alluvium_event_id {
+    fn make(source: &mut Source<'_>) -> Self {
+        Self { source: u32::from(source.byte() % 3), offset: source.number() }
+    }
+}
+
+impl Source<'_> {
+    /// A name, or none.
+    fn name(&mut self) -> *const c_char {
+        match self.byte() {
+            255 => std::ptr::null(),
+            byte => self.names[usize::from(byte) % self.names.len()].as_ptr(),
+        }
+    }
+}
+
+impl Argument for alluvium_handler {
+    fn make(source: &mut Source<'_>) -> Self {
+        let (name, version) = (source.name(), u32::from(source.byte() % 3));
+        Self { name, version, apply: Argument::make(source), context: std::ptr::null_mut(), release: None }
+    }
+}
+
+impl Argument for alluvium_conversion {
+    fn make(source: &mut Source<'_>) -> Self {
+        let name = source.name();
+        Self { name, convert: Argument::make(source), context: std::ptr::null_mut(), release: None }
+    }
+}
+
+impl Argument for alluvium_label {
+    fn make(source: &mut Source<'_>) -> Self {
+        Self { name: source.name(), value: source.name() }
     }
 }
 
@@ -404,6 +463,8 @@ impl Argument for alluvium_store_options {
         };
         options.durability = u32::from(source.byte() % 4);
         options.transactional = u32::from(source.byte() % 5 == 1);
+        options.fetch = u32::from(source.byte() % 4 == 1);
+        options.history_checkpoints = u64::from(source.byte() % 3);
         options.changelog_file_bytes = 1 << 20;
         options
     }
@@ -423,6 +484,8 @@ impl Argument for alluvium_state_options {
         options.name = if name == 255 { std::ptr::null() } else { source.names[name % names].as_ptr() };
         options.merge_name = if source.byte() % 2 == 0 { source.names[6].as_ptr() } else { std::ptr::null() };
         options.ttl_ms = u64::from(source.byte() % 3) * 10;
+        options.log_mode = u32::from(source.byte() % 4);
+        options.traced = u32::from(source.byte() % 3);
         options.schema = source.slice();
         options
     }

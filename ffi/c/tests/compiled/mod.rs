@@ -16,9 +16,18 @@ fn compiler() -> String {
     std::env::var("CC").unwrap_or_else(|_| "cc".to_owned())
 }
 
-fn compile(source: &Path, program: &Path, flags: &[&str]) {
-    let (root, libraries) = (Path::new(env!("CARGO_MANIFEST_DIR")), libraries());
-    let output = Command::new(compiler())
+/// What the linker is told, so that a program finds the library.
+fn linked() -> Vec<String> {
+    let libraries = libraries();
+    let (place, path) = (format!("-L{}", libraries.display()), format!("-Wl,-rpath,{}", libraries.display()));
+    vec![place, "-lalluvium_c".to_owned(), path]
+}
+
+/// Compiles a program, with what the linker is told.
+pub fn compile(source: &Path, program: &Path, flags: &[&str], linked: &[String]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(compiler());
+    command
         .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-pthread"])
         .args(flags)
         .arg("-I")
@@ -28,19 +37,16 @@ fn compile(source: &Path, program: &Path, flags: &[&str]) {
         .arg(source)
         .arg("-o")
         .arg(program)
-        .arg("-L")
-        .arg(&libraries)
-        .arg("-lalluvium_c")
-        .arg(format!("-Wl,-rpath,{}", libraries.display()))
-        .output();
-    let output = output.expect("a C compiler is needed: install gcc, or set CC");
+        .args(linked);
+    let output = command.output().expect("a C compiler is needed: install gcc, or set CC");
     assert!(output.status.success(), "{}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
 }
 
-fn run(program: &Path, directory: &Path) -> String {
+/// Runs a program with a directory and whatever else it is given, and says what it printed.
+pub fn run(program: &Path, directory: &Path, more: &[&Path]) -> String {
     let mut command = Command::new(program);
     // Leaks are looked for too; what lives as long as the process is reachable.
-    command.arg(directory).env("ASAN_OPTIONS", "detect_leaks=1:exitcode=99");
+    command.arg(directory).args(more).env("ASAN_OPTIONS", "detect_leaks=1:exitcode=99");
     // Cargo has it name folders with older builds of the library, which would go before the one that the program was linked with.
     command.env_remove("LD_LIBRARY_PATH");
     let output = command.output().unwrap();
@@ -58,8 +64,8 @@ pub fn program(source: &Path) -> String {
     {
         let (program, directory) = (temporary.path().join(name), temporary.path().join(format!("{name}-data")));
         std::fs::create_dir(&directory).unwrap();
-        compile(source, &program, flags);
-        printed = run(&program, &directory);
+        compile(source, &program, flags, &linked());
+        printed = run(&program, &directory, &[]);
     }
     printed
 }

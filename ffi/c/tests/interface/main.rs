@@ -5,6 +5,11 @@
 #[path = "../compiled/mod.rs"]
 mod compiled;
 mod declared;
+mod fuzzed;
+mod held;
+mod misplaced;
 mod promised;
 mod raced;
+mod sized;
+mod unloaded;
 mod wrongly;

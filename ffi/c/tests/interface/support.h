@@ -38,7 +38,8 @@ static inline void let_go(void *context) {
     released++;
 }
 
-/* A call comes to one of two statuses. Where that is a failure, it is its caller's, and its error says the same; `error` may be null. */
+/* A call comes to one of two statuses. Where that is a failure, it is its caller's, who may only have to wait for another call, and its error says the
+ * same; `error` may be null. */
 static inline void comes_to(const char *what, alluvium_status got, const alluvium_error *error, alluvium_status wanted, alluvium_status or_else) {
     if (got != wanted && got != or_else) {
         const char *message = "";
@@ -58,7 +59,8 @@ static inline void comes_to(const char *what, alluvium_status got, const alluviu
     const char *message = "";
     CHECK(error->id != 0);
     OK(alluvium_error_get(*error, &status, &class_, &message));
-    CHECK(status == got && class_ == ALLUVIUM_CLASS_USAGE && strlen(message) > 0);
+    const int32_t wanted_class = got == ALLUVIUM_IN_USE ? ALLUVIUM_CLASS_RETRY : ALLUVIUM_CLASS_USAGE;
+    CHECK(status == got && class_ == wanted_class && strlen(message) > 0);
     OK(alluvium_error_free(*error));
 }
 

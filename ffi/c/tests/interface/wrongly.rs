@@ -94,9 +94,11 @@ const MAY_BE_NULL: &[(&str, &[&str])] = &[
 
 /// What the arguments of a call are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Given {
+pub enum Given {
     Nothing,
     WrongHandles,
+    /// Everything is right.
+    Right,
     /// What is right, but for the argument at a place, which is null, or a handle that is none.
     RightBut(usize),
 }
@@ -146,7 +148,7 @@ fn call(header: &Header, function: &Function, given: Given) -> String {
 }
 
 /// A call and what it has to come to, by its status, or by another.
-fn checked(header: &Header, function: &Function, given: Given, wanted: (&str, &str), what: &str) -> String {
+pub fn checked(header: &Header, function: &Function, given: Given, wanted: (&str, &str), what: &str) -> String {
     let call = call(header, function, given);
     match function.returns.as_str() {
         "alluvium_status" => {
@@ -161,7 +163,7 @@ fn checked(header: &Header, function: &Function, given: Given, wanted: (&str, &s
 }
 
 /// Before a call: zeros where pointers point to, but for the size of what begins with one; and no error.
-fn prepared(header: &Header, function: &Function) -> String {
+pub fn prepared(header: &Header, function: &Function) -> String {
     let mut code = "clear();".to_owned();
     for (place, Parameter { kind, .. }) in function.parameters.iter().enumerate() {
         if let Some(pointed) = pointed_to(kind).filter(|_| header.is_sized(kind)) {
@@ -172,12 +174,13 @@ fn prepared(header: &Header, function: &Function) -> String {
 }
 
 /// After a call: a context is the library's, whatever the call came to, and was let go where that was a failure.
-fn let_go(function: &Function) -> &'static str {
+pub fn let_go(function: &Function) -> &'static str {
     let has_release = function.parameters.iter().any(|parameter| parameter.kind == "alluvium_release_fn");
     if has_release { " CHECK(released == 1);" } else { "" }
 }
 
-fn handles<'a>(header: &'a Header, function: &'a Function) -> impl Iterator<Item = (usize, &'a str)> {
+/// The handles that a function takes, by their places.
+pub fn handles<'a>(header: &'a Header, function: &'a Function) -> impl Iterator<Item = (usize, &'a str)> {
     let kinds = function.parameters.iter().map(|parameter| parameter.kind.as_str()).enumerate();
     kinds.filter(move |(_, kind)| header.is_handle(kind))
 }
@@ -251,7 +254,7 @@ fn calls_with_nulls(header: &Header, is_inside: bool) -> String {
 }
 
 /// Compiles a program with calls that are made from the header, and runs it.
-fn run(name: &str, text: &str, calls: &str) {
+pub fn run(name: &str, text: &str, calls: &str) {
     let temporary = tempfile::tempdir().unwrap();
     let source = temporary.path().join(name);
     std::fs::write(temporary.path().join("calls.h"), calls).unwrap();

@@ -30,6 +30,36 @@ static void let_go(void *context) {
     seen.released++;
 }
 
+/* What is loaded expires by the clock that the load had then. */
+static void by_its_clock(fixture *made) {
+    uint16_t values = expiring(made->store, "expiring", ALLUVIUM_KIND_VALUE, 100);
+    alluvium_key early = {3, text("1 early"), NOTHING}, late = {3, text("2 later"), NOTHING};
+    alluvium_bulk_load load;
+    uint8_t memory[8];
+    size_t len;
+    OK(alluvium_bulk_begin(made->store, 2, &load, ERROR));
+    OK(alluvium_bulk_set_time(load, 1000, ERROR));
+    OK(alluvium_bulk_put(load, values, &early, text("v"), ERROR));
+    OK(alluvium_bulk_set_time(load, 2000, ERROR));
+    OK(alluvium_bulk_put(load, values, &late, text("v"), ERROR));
+    OK(alluvium_bulk_finish(load, ERROR));
+    IS(ALLUVIUM_HANDLE, alluvium_bulk_set_time(load, 3000, ERROR));
+    static const struct {
+        uint64_t now_ms;
+        alluvium_status early, late;
+    } moments[] = {
+        {1099, ALLUVIUM_OK, ALLUVIUM_OK},
+        {1101, ALLUVIUM_NOT_FOUND, ALLUVIUM_OK},
+        {2099, ALLUVIUM_NOT_FOUND, ALLUVIUM_OK},
+        {2101, ALLUVIUM_NOT_FOUND, ALLUVIUM_NOT_FOUND},
+    };
+    for (size_t i = 0; i < sizeof moments / sizeof *moments; i++) {
+        OK(alluvium_writer_set_time(made->writer, moments[i].now_ms, ERROR));
+        IS(moments[i].early, alluvium_writer_get(made->writer, values, &early, memory, sizeof memory, &len, ERROR));
+        IS(moments[i].late, alluvium_writer_get(made->writer, values, &late, memory, sizeof memory, &len, ERROR));
+    }
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     alluvium_segment_sink sink = {.context = &seen, .write = take, .complete = is_whole, .abandon = is_abandoned, .release = let_go};
@@ -46,7 +76,6 @@ int main(int argc, char **argv) {
     size_t len;
     OK(alluvium_bulk_begin(made.store, 1000, &load, ERROR));
     IS(ALLUVIUM_HAS_CHILDREN, alluvium_store_close(made.store, ERROR));
-    OK(alluvium_bulk_set_time(load, 5, ERROR));
     for (uint32_t i = 0; i < 1000; i++) {
         snprintf(name, sizeof name, "%04u", i);
         alluvium_key key = {3, text(name), NOTHING};
@@ -82,6 +111,8 @@ int main(int argc, char **argv) {
     /* Its segment will never be whole, and whoever has the beginning of it is told. */
     CHECK(seen.whole == whole && seen.given_up == 1 && strcmp(seen.abandoned, seen.begun) == 0);
     IS(ALLUVIUM_NOT_FOUND, alluvium_writer_get(made.writer, values, &elsewhere, memory, sizeof memory, &len, ERROR));
+    by_its_clock(&made);
+    whole = seen.whole;
     tear_down(&made);
     CHECK(seen.whole == whole && seen.given_up == 1 && seen.released == 1);
     return 0;

@@ -157,6 +157,18 @@ static inline uint16_t state_of(alluvium_store store, const char *name, uint32_t
     return state;
 }
 
+/* A state whose values expire. */
+static inline uint16_t expiring(alluvium_store store, const char *name, uint32_t kind, uint64_t ttl_ms) {
+    uint16_t state;
+    alluvium_state_options options;
+    OK(alluvium_state_options_init(&options));
+    options.name = name;
+    options.kind = kind;
+    options.ttl_ms = ttl_ms;
+    OK(alluvium_store_state(store, &options, &state, ERROR));
+    return state;
+}
+
 /* A checkpoint, waited for. */
 static inline void checkpoint(alluvium_store store, uint64_t label) {
     alluvium_barrier barrier = {.size = sizeof barrier, .label = label};

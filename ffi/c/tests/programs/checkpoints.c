@@ -26,6 +26,89 @@ static void is_whole(void *context, const char *name, uint64_t len) { (void)cont
 
 static void is_abandoned(void *context, const char *name) { (void)context, (void)name; }
 
+/* A checkpoint, waited for: of how many segments it is, and of how many records. */
+typedef struct {
+    uint64_t segments;
+    size_t records;
+} extent;
+
+static extent checkpoint_of(alluvium_store store, uint64_t label) {
+    alluvium_barrier barrier = {.size = sizeof barrier, .label = label};
+    alluvium_numbers numbers = {.size = sizeof numbers};
+    alluvium_pending pending;
+    alluvium_info info;
+    alluvium_iterator iterator;
+    alluvium_item item;
+    size_t records = 0;
+    OK(alluvium_store_barrier(store, &barrier, &pending, ERROR));
+    OK(alluvium_pending_wait(pending, &info, ERROR));
+    OK(alluvium_info_numbers(info, &numbers, ERROR));
+    OK(alluvium_info_close(info, ERROR));
+    OK(alluvium_pending_close(pending, ERROR));
+    OK(alluvium_store_iterate(store, label, &iterator, ERROR));
+    while (alluvium_iterator_next(iterator, &item, ERROR) == ALLUVIUM_OK)
+        records++;
+    IS(ALLUVIUM_NOT_FOUND, alluvium_iterator_next(iterator, &item, ERROR));
+    OK(alluvium_iterator_close(iterator, ERROR));
+    return (extent){numbers.segments, records};
+}
+
+/* Compacting merges all segments into one, and leaves out what has expired. */
+static void compacts(const char *directory) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/compacted", directory);
+    fixture made = set_up(path, NULL);
+    uint16_t values = state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL);
+    uint16_t brief = expiring(made.store, "brief", ALLUVIUM_KIND_VALUE, 100);
+    OK(alluvium_writer_set_time(made.writer, 1000, ERROR));
+    put(made.writer, values, "JFK", "1");
+    put(made.writer, brief, "JFK", "1");
+    extent before = checkpoint_of(made.store, 1);
+    CHECK(before.segments == 1 && before.records == 2);
+    put(made.writer, values, "SEA", "2");
+    before = checkpoint_of(made.store, 2);
+    CHECK(before.segments == 2 && before.records == 3);
+    OK(alluvium_writer_set_time(made.writer, 2000, ERROR));
+    OK(alluvium_store_compact(made.store, ERROR));
+    extent after = checkpoint_of(made.store, 3);
+    CHECK(after.segments == 1 && after.records == 2);
+    CHECK(has(made.writer, values, "JFK", "1") && has(made.writer, values, "SEA", "2"));
+    tear_down(&made);
+}
+
+/* An iterator that comes to damage never says that it is at the end. */
+static void comes_to_damage(const char *directory) {
+    char path[512], damaged[600];
+    snprintf(path, sizeof path, "%s/damaged", directory);
+    fixture made = set_up(path, NULL);
+    alluvium_files files;
+    alluvium_file file;
+    alluvium_iterator iterator;
+    alluvium_item item;
+    put(made.writer, state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL), "JFK", "1");
+    checkpoint(made.store, 1);
+    OK(alluvium_store_files(made.store, 1, &files, ERROR));
+    OK(alluvium_files_get(files, 0, &file, ERROR));
+    OK(alluvium_files_close(files, ERROR));
+    snprintf(damaged, sizeof damaged, "%s/%s", path, file.name);
+    FILE *segment = fopen(damaged, "r+b");
+    CHECK(segment != NULL);
+    for (uint64_t at = 0; at < file.bytes; at++)
+        CHECK(fputc(0, segment) == 0);
+    CHECK(fclose(segment) == 0);
+    OK(alluvium_store_iterate(made.store, 1, &iterator, ERROR));
+    for (int i = 0; i < 3; i++) {
+        alluvium_error error = {0};
+        int32_t class_ = ALLUVIUM_CLASS_NONE;
+        CHECK(alluvium_iterator_next(iterator, &item, &error) == ALLUVIUM_CORRUPT);
+        OK(alluvium_error_get(error, NULL, &class_, NULL));
+        CHECK(class_ == ALLUVIUM_CLASS_CORRUPT);
+        OK(alluvium_error_free(error));
+    }
+    OK(alluvium_iterator_close(iterator, ERROR));
+    tear_down(&made);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     char path[512], exported[512];
@@ -206,29 +289,8 @@ int main(int argc, char **argv) {
         tear_down(&made);
     }
 
-    /* An iterator that comes to damage never says that it is at the end. */
-    snprintf(path, sizeof path, "%s/damaged", argv[1]);
-    made = set_up(path, NULL);
-    put(made.writer, state_of(made.store, "values", ALLUVIUM_KIND_VALUE, NULL), "JFK", "1");
-    checkpoint(made.store, 1);
-    OK(alluvium_store_files(made.store, 1, &files, ERROR));
-    OK(alluvium_files_get(files, 0, &file, ERROR));
-    OK(alluvium_files_close(files, ERROR));
-    char damaged[600];
-    snprintf(damaged, sizeof damaged, "%s/%s", path, file.name);
-    FILE *segment = fopen(damaged, "r+b");
-    CHECK(segment != NULL);
-    for (uint64_t at = 0; at < file.bytes; at++)
-        CHECK(fputc(0, segment) == 0);
-    CHECK(fclose(segment) == 0);
-    OK(alluvium_store_iterate(made.store, 1, &iterator, ERROR));
-    alluvium_status first = alluvium_iterator_next(iterator, &item, ERROR);
-    CHECK(first < 0);
-    forget_error();
-    IS(first, alluvium_iterator_next(iterator, &item, ERROR));
-    IS(first, alluvium_iterator_next(iterator, &item, ERROR));
-    OK(alluvium_iterator_close(iterator, ERROR));
-    tear_down(&made);
+    compacts(argv[1]);
+    comes_to_damage(argv[1]);
 
     made.engine = small_engine();
     IS(ALLUVIUM_NO_CHECKPOINT, alluvium_store_open(made.engine, "/nowhere/at/all", NULL, &made.store, ERROR));

@@ -2,7 +2,9 @@
  * are written. */
 #include "check.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum { KEYS = 2000, FILES = 64 };
 
@@ -81,6 +83,8 @@ typedef struct {
     alluvium_store store;
     uint16_t values;
     alluvium_status status;
+    int32_t class_;
+    atomic_int is_over;
 } reading;
 
 static void *reads(void *argument) {
@@ -92,10 +96,23 @@ static void *reads(void *argument) {
     alluvium_key key = by_hash("7");
     OK(alluvium_reader_open(at->store, 0, &reader, ERROR));
     at->status = alluvium_reader_get(reader, at->values, &key, memory, sizeof memory, &len, &error);
-    if (error.id != 0)
-        alluvium_error_free(error);
+    if (error.id != 0) {
+        OK(alluvium_error_get(error, NULL, &at->class_, NULL));
+        OK(alluvium_error_free(error));
+    }
     OK(alluvium_reader_close(reader, ERROR));
+    atomic_store(&at->is_over, 1);
     return NULL;
+}
+
+/* The read that a thread waits with has come to an end, or does before long. */
+static void ends(pthread_t reader, reading *at) {
+    const time_t began = time(NULL);
+    while (!atomic_load(&at->is_over)) {
+        CHECK(difftime(time(NULL), began) < 60);
+        sched_yield();
+    }
+    CHECK(pthread_join(reader, NULL) == 0);
 }
 
 static int32_t reenter(void *context, size_t index, alluvium_slice old, alluvium_slice *value) {
@@ -120,6 +137,30 @@ static void *sleeps(void *argument) {
     CHECK(count == 0);
     atomic_fetch_add(&woken, 1);
     return NULL;
+}
+
+/* A read that waits for what the host can't bring now, or whose wait is called off, fails, and can be tried again. */
+static void not_now(alluvium_store store, alluvium_fetches fetches, uint16_t values) {
+    alluvium_fetch_request requests[4];
+    for (int is_cancelled = 0; is_cancelled < 2; is_cancelled++) {
+        reading at = {.store = store, .values = values};
+        size_t count = 0;
+        pthread_t reader;
+        CHECK(pthread_create(&reader, NULL, reads, &at) == 0);
+        do
+            OK(alluvium_fetches_wait_demanded(fetches, 1000, requests, 4, &count, ERROR));
+        while (count == 0);
+        if (is_cancelled) {
+            OK(alluvium_fetches_cancel(fetches, ERROR));
+            ends(reader, &at);
+        }
+        /* What was asked for is asked for again when it was answered. */
+        for (size_t asked = 0; asked < count; asked++)
+            OK(alluvium_fetches_fail(fetches, requests[asked].id, "the network is down", ERROR));
+        if (!is_cancelled)
+            ends(reader, &at);
+        CHECK(at.status == ALLUVIUM_ABSENT && at.class_ == ALLUVIUM_CLASS_RETRY);
+    }
 }
 
 /* What the host brings first, what it holds back, and what it says that it will never have. */
@@ -157,7 +198,7 @@ static void in_the_hosts_order(alluvium_store store, alluvium_fetches fetches, u
 
     static const uint32_t faults[] = {ALLUVIUM_FAULT_MISSING, ALLUVIUM_FAULT_LENGTH, ALLUVIUM_FAULT_CORRUPT};
     for (size_t i = 0; i < 3; i++) {
-        reading at = {store, values, ALLUVIUM_OK};
+        reading at = {.store = store, .values = values};
         pthread_t reader;
         CHECK(pthread_create(&reader, NULL, reads, &at) == 0);
         do
@@ -166,8 +207,8 @@ static void in_the_hosts_order(alluvium_store store, alluvium_fetches fetches, u
         CHECK(requests[0].on_demand == 1);
         for (size_t asked = 0; asked < count; asked++)
             OK(alluvium_fetches_refuse(fetches, requests[asked].id, faults[i], "gone for good", ERROR));
-        CHECK(pthread_join(reader, NULL) == 0);
-        CHECK(at.status == ALLUVIUM_CORRUPT);
+        ends(reader, &at);
+        CHECK(at.status == ALLUVIUM_CORRUPT && at.class_ == ALLUVIUM_CLASS_CORRUPT);
     }
 
     IS(ALLUVIUM_ARGUMENT, alluvium_fetches_refuse(fetches, 1, 3, "x", ERROR));
@@ -288,6 +329,7 @@ int main(int argc, char **argv) {
     alluvium_key new = by_hash("new");
     OK(alluvium_writer_update(made.writer, values, &new, reenter, &fetches, ERROR));
     in_the_hosts_order(made.store, fetches, values);
+    not_now(made.store, fetches, values);
 
     pthread_t host;
     CHECK(pthread_create(&host, NULL, serve, &fetches) == 0);

@@ -38,6 +38,47 @@ static void is_now(alluvium_writer writer, uint16_t state, const char *name, con
     CHECK(same(bytes(memory, len), expected));
 }
 
+/* A value and a map's entry, as a buffer has them; `NULL` where there is none. */
+static void has_in_buffer(alluvium_past past, uint16_t values, uint16_t maps, const char *value, const char *entry) {
+    alluvium_key jfk = by_hash("JFK");
+    alluvium_buffer buffer;
+    alluvium_slice found;
+    size_t records = 9;
+    OK(alluvium_buffer_new(&buffer, ERROR));
+    IS(value == NULL ? ALLUVIUM_NOT_FOUND : ALLUVIUM_OK, alluvium_past_get_buffer(past, values, &jfk, buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &found, &records));
+    CHECK(same(found, value == NULL ? "" : value) && records == (value != NULL));
+    IS(entry == NULL ? ALLUVIUM_NOT_FOUND : ALLUVIUM_OK, alluvium_past_map_get_buffer(past, maps, &jfk, text("605"), buffer, ERROR));
+    OK(alluvium_buffer_data(buffer, &found, &records));
+    CHECK(same(found, entry == NULL ? "" : entry) && records == (entry != NULL));
+    IS(ALLUVIUM_STATE, alluvium_past_get_buffer(past, maps, &jfk, buffer, ERROR));
+    OK(alluvium_buffer_free(buffer));
+    IS(ALLUVIUM_HANDLE, alluvium_past_map_get_buffer(past, maps, &jfk, text("605"), buffer, ERROR));
+}
+
+/* What has expired by the clock of a view isn't there, however the store goes on. */
+static void by_its_clock(fixture *made) {
+    uint16_t values = expiring(made->store, "expiring values", ALLUVIUM_KIND_VALUE, 100);
+    uint16_t maps = expiring(made->store, "expiring maps", ALLUVIUM_KIND_MAP, 100);
+    alluvium_key jfk = by_hash("JFK");
+    alluvium_past past;
+    uint64_t position;
+    OK(alluvium_writer_set_time(made->writer, 1000, ERROR));
+    put(made->writer, values, "JFK", "1");
+    OK(alluvium_writer_map_put(made->writer, maps, &jfk, text("605"), text("late"), ERROR));
+    OK(alluvium_store_position(made->store, &position, ERROR));
+    OK(alluvium_writer_delete(made->writer, values, &jfk, ERROR));
+    OK(alluvium_writer_map_clear(made->writer, maps, &jfk, ERROR));
+    OK(alluvium_store_as_of_position(made->store, position, &past, ERROR));
+    has_in_buffer(past, values, maps, "1", "late");
+    OK(alluvium_past_set_time(past, 1099, ERROR));
+    has_in_buffer(past, values, maps, "1", "late");
+    OK(alluvium_past_set_time(past, 1101, ERROR));
+    has_in_buffer(past, values, maps, NULL, NULL);
+    is(past, values, "JFK", NULL);
+    OK(alluvium_past_close(past, ERROR));
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     alluvium_store_options options;
@@ -97,8 +138,8 @@ int main(int argc, char **argv) {
     OK(alluvium_past_close(past, ERROR));
     IS(ALLUVIUM_HANDLE, alluvium_past_set_time(past, 1, ERROR));
     OK(alluvium_store_as_of_position(made.store, second, &past, ERROR));
-    OK(alluvium_past_set_time(past, 1, ERROR));
     is(past, values, "JFK", "2");
+    has_in_buffer(past, values, maps, "2", "late");
     is(past, values, "JAX", "new");
     OK(alluvium_past_list(past, lists, &jfk, buffer, ERROR));
     alluvium_slice found;
@@ -140,6 +181,7 @@ int main(int argc, char **argv) {
     IS(ALLUVIUM_NULL, alluvium_writer_rollback_keys(writer, states, keys, 3, ALLUVIUM_AS_OF_LABEL, 7, NULL, ERROR));
 
     OK(alluvium_buffer_free(buffer));
+    by_its_clock(&made);
     tear_down(&made);
     return 0;
 }

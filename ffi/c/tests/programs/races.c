@@ -279,6 +279,16 @@ static alluvium_status reader_get(uint64_t id, racer *own) {
     alluvium_status status = alluvium_reader_get((alluvium_reader){id}, all.values, &key, own->memory, sizeof own->memory, &len, ERROR);
     return is(status, own, len, "1");
 }
+/* A value that a buffer has, where there is one. */
+static alluvium_status is_in_buffer(alluvium_status status, racer *own, const char *expected) {
+    alluvium_slice data = NOTHING;
+    CHECK(status < 0 || (records_of(own->buffer, &data) == 1 && same(data, expected)));
+    return status;
+}
+static alluvium_status reader_get_buffer(uint64_t id, racer *own) {
+    alluvium_key key = jfk();
+    return is_in_buffer(alluvium_reader_get_buffer((alluvium_reader){id}, all.values, &key, own->buffer, ERROR), own, "1");
+}
 static alluvium_status reader_list(uint64_t id, racer *own) {
     alluvium_key key = jfk();
     return is_list(alluvium_reader_list((alluvium_reader){id}, all.lists, &key, own->buffer, ERROR), own);
@@ -327,6 +337,10 @@ static alluvium_status snapshot_map_get(uint64_t id, racer *own) {
     alluvium_status status = alluvium_snapshot_map_get((alluvium_snapshot){id}, all.maps, &key, text("605"), own->memory, sizeof own->memory, &len, ERROR);
     return is(status, own, len, "late");
 }
+static alluvium_status snapshot_map_get_buffer(uint64_t id, racer *own) {
+    alluvium_key key = by_hash("map");
+    return is_in_buffer(alluvium_snapshot_map_get_buffer((alluvium_snapshot){id}, all.maps, &key, text("605"), own->buffer, ERROR), own, "late");
+}
 static alluvium_status snapshot_wait(uint64_t id, racer *own) {
     (void)own;
     return alluvium_snapshot_wait((alluvium_snapshot){id}, ERROR);
@@ -356,6 +370,10 @@ static alluvium_status past_get(uint64_t id, racer *own) {
     size_t len = 0;
     alluvium_status status = alluvium_past_get((alluvium_past){id}, all.values, &key, own->memory, sizeof own->memory, &len, ERROR);
     return is(status, own, len, "1");
+}
+static alluvium_status past_get_buffer(uint64_t id, racer *own) {
+    alluvium_key key = jfk();
+    return is_in_buffer(alluvium_past_get_buffer((alluvium_past){id}, all.values, &key, own->buffer, ERROR), own, "1");
 }
 static alluvium_status past_list(uint64_t id, racer *own) {
     alluvium_key key = jfk();
@@ -651,9 +669,9 @@ static const race RACES[] = {
     {"store", 20, open_store, close_store, {ALLUVIUM_STATE, ALLUVIUM_RANGE_CLAIMED, 0},
      {store_looked_at, store_state, store_metrics, store_writer, store_reader, store_snapshot, store_checkpointed, store_committed, store_gone_through, store_loaded,
       store_last_commit, store_fetches}},
-    {"reader", 200, open_reader, close_reader, {0}, {reader_get, reader_list, reader_map_get, reader_map_contains, reader_set_time, reader_keys, reader_entries}},
-    {"snapshot", 50, open_snapshot, close_snapshot, {0}, {snapshot_get, snapshot_list, snapshot_map_get, snapshot_wait, snapshot_set_time, snapshot_keys, snapshot_entries}},
-    {"past", 50, open_past, close_past, {0}, {past_get, past_list, past_map_entries, past_map_get, past_position, past_set_time}},
+    {"reader", 200, open_reader, close_reader, {0}, {reader_get, reader_get_buffer, reader_list, reader_map_get, reader_map_contains, reader_set_time, reader_keys, reader_entries}},
+    {"snapshot", 50, open_snapshot, close_snapshot, {0}, {snapshot_get, snapshot_list, snapshot_map_get, snapshot_map_get_buffer, snapshot_wait, snapshot_set_time, snapshot_keys, snapshot_entries}},
+    {"past", 50, open_past, close_past, {0}, {past_get, past_get_buffer, past_list, past_map_entries, past_map_get, past_position, past_set_time}},
     {"repair", 200, open_repair, close_repair, {0}, {repair_counts, repair_retraction}},
     {"cursor", 200, open_cursor, close_cursor, {0}, {cursor_fetch, cursor_set_batch}},
     {"ticket", 200, open_ticket, close_ticket, {0}, {ticket_poll, ticket_is_complete, ticket_on_complete, ticket_wait}},

@@ -1,6 +1,7 @@
 //! The engine, and parts of its memory budget.
 
 use crate::entry::{Outcome, Place, count, natives};
+use crate::upcall;
 use alluvium::{Engine, EngineOptions, MemoryShare, PageCache, StorageChoice};
 use alluvium_ffi::handles::{self, Handle, Many};
 use alluvium_ffi::{Kind, Misuse, Object};
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 /// How long closing waits for threads that are at something for a store that was closed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A year: for longer nobody has to count.
+const PATIENCE_MS_MAX: u64 = 365 * 24 * 3_600 * 1_000;
 
 /// What an engine's handle stands for.
 #[derive(Debug)]
@@ -26,24 +29,29 @@ impl EngineObject {
         self.0.as_ref().ok_or(Misuse::Handle)
     }
 
-    /// Ends its threads.
-    pub fn close(mut self) -> Outcome {
-        self.end();
-        Ok(0)
-    }
-
-    fn end(&mut self) {
-        if let Some(engine) = self.0.take() {
-            // Where they don't end in time they do later.
-            let _ended = engine.close_within(PATIENCE);
-        }
+    /// Waits for the end of its threads, and says whether they have ended. Where not, they do later.
+    fn end(&mut self, patience: Duration) -> bool {
+        self.0.take().is_none_or(|engine| engine.close_within(patience))
     }
 }
 
 impl Drop for EngineObject {
     fn drop(&mut self) {
-        self.end();
+        let _ended = self.end(PATIENCE);
     }
+}
+
+fn close_within(engine: Handle, patience: Duration) -> Outcome {
+    let (mut object, _parent) = handles::remove::<EngineObject>(engine)?.into_parts();
+    let ended = object.end(patience);
+    // Of threads that have ended: there is no more to come then.
+    upcall::let_go();
+    Ok(ended.into())
+}
+
+/// Closes an engine, and says whether its threads have ended: 0 or 1.
+pub fn close(engine: Handle) -> Outcome {
+    close_within(engine, PATIENCE)
 }
 
 /// What a share's handle stands for.
@@ -82,6 +90,12 @@ natives! {
         place.insert(EngineObject(Some(engine)), 0)
     }
 
+    /// Closes it, waits for the end of its threads up to so many ms, and says whether they have ended: 0 or 1.
+    fn engineCloseWithin(engine: jlong, patience_ms: jlong) {
+        let patience = Duration::from_millis((count(patience_ms)? as u64).min(PATIENCE_MS_MAX));
+        close_within(engine as Handle, patience)
+    }
+
     /// The memory budget in bytes.
     fn engineBudget(engine: jlong) {
         Ok(handles::get::<EngineObject>(engine as Handle)?.engine()?.budget_bytes() as jlong)
@@ -115,5 +129,24 @@ natives! {
     fn shareSetLimit(share: jlong, limit: jlong) {
         handles::get::<ShareObject>(share as Handle)?.0.set_limit_bytes(count(limit)?);
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests may panic")]
+    use super::*;
+    use alluvium_ffi::{Failure, Status};
+
+    /// Who holds the engine as a thread does that is still at something keeps it from having ended, and from nothing else.
+    #[test]
+    fn closing_says_whether_the_threads_have_ended() {
+        let engine = Engine::open(EngineOptions { memory_budget_bytes: 4 << 20, ..EngineOptions::default() }).unwrap();
+        let insert = |engine| handles::insert(EngineObject(Some(engine)), 0).unwrap();
+        let status = |outcome: Outcome| outcome.map_err(|failure: Failure| failure.status());
+        let held = insert(engine.clone());
+        assert_eq!(status(close_within(held, Duration::from_millis(1))), Ok(0));
+        assert_eq!(status(close_within(held, Duration::from_millis(1))), Err(Status::Handle));
+        assert_eq!(status(close(insert(engine))), Ok(1));
     }
 }

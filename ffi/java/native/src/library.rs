@@ -4,7 +4,7 @@ use crate::bulk::LoadObject;
 use crate::checkpoint::PendingObject;
 use crate::commit::CommitObject;
 use crate::cursor::CursorObject;
-use crate::engine::{EngineObject, ShareObject};
+use crate::engine::{self, ShareObject};
 use crate::entry::{self, Outcome, natives};
 use crate::fetches::FetchesObject;
 use crate::files::{FilesObject, IteratorObject};
@@ -22,7 +22,7 @@ use jni::{EnvUnowned, Outcome as EnvOutcome};
 use std::ffi::c_void;
 
 /// Goes up whenever a native's arguments or answers change: a library of another version is refused.
-pub const INTERFACE_VERSION: jlong = 10;
+pub const INTERFACE_VERSION: jlong = 11;
 
 /// Where a direct buffer's memory begins; 0 where it is none.
 #[unsafe(export_name = "Java_io_alluvium_Native_address")]
@@ -64,7 +64,7 @@ natives! {
         Ok(handles::open_objects() as jlong)
     }
 
-    /// Closes what a handle of this kind stands for.
+    /// Closes what a handle of this kind stands for; of an engine it says whether its threads have ended: 0 or 1.
     fn close(kind: jint, handle: jlong) {
         close_object(kind, handle as Handle)
     }
@@ -88,13 +88,7 @@ fn removed<T: Object>(handle: Handle) -> Outcome {
 
 fn close_object(kind: jint, handle: Handle) -> Outcome {
     match kind {
-        kind if kind == Kind::Engine as jint => {
-            let (engine, _parent) = handles::remove::<EngineObject>(handle)?.into_parts();
-            let closed = engine.close();
-            // Its threads have ended: there is no more to come.
-            upcall::let_go();
-            closed
-        }
+        kind if kind == Kind::Engine as jint => engine::close(handle),
         kind if kind == Kind::Store as jint => {
             // The engine isn't closed meanwhile.
             let (store, _parent) = handles::remove::<StoreObject>(handle)?.into_parts();

@@ -81,7 +81,8 @@ public final class Key {
     }
 
     /**
-     * Sets the key group, for hosts that have a hash of their own.
+     * Sets the key group, for hosts that have a hash of their own. The group is part of what names a key, so the same bytes in two groups are
+     * two keys: either all keys of a state go by the hash, or all by the host's groups.
      *
      * @throws IllegalArgumentException unless it is in 0 to 65,535
      */

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  */
 final class Native {
     /** Goes up whenever an argument or answer below changes. */
-    static final int INTERFACE_VERSION = 10;
+    static final int INTERFACE_VERSION = 11;
     /** There is no such thing, or no more of them. */
     static final long NOT_FOUND = -1_000;
     /** It isn't there yet. */
@@ -36,6 +36,8 @@ final class Native {
     // Engines.
 
     static native long engineOpen(long out, int threads, long budget, long ceiling, int storage, int pageCache);
+
+    static native long engineCloseWithin(long engine, long patienceMs);
 
     static native long engineBudget(long engine);
 

@@ -65,11 +65,12 @@ abstract class NativeObject implements AutoCloseable {
         long close(long handle);
     }
 
-    final void close(Closing closing) {
+    /** Closes it so, and says what the library answered; {@link Native#NOT_FOUND} where it was closed before. */
+    final long close(Closing closing) {
         synchronized (shell) {
             long handle = shell.handle;
             if (handle == 0) {
-                return;
+                return Native.NOT_FOUND;
             }
             long result = closing.close(handle);
             if (Failures.isMisuse(result) && result != Status.HANDLE.code() && result != Status.PANIC.code()) {
@@ -80,6 +81,7 @@ abstract class NativeObject implements AutoCloseable {
             if (result < 0 && result != Status.HANDLE.code()) {
                 throw Failures.exception(result, shell.name);
             }
+            return result;
         }
     }
 

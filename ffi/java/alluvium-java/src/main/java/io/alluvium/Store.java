@@ -58,7 +58,10 @@ public final class Store extends NativeObject {
         }
     }
 
-    /** Creates a store in an empty directory, or a missing one, which is made with its parents. */
+    /**
+     * Creates a store in a directory that has none ({@link Status#EXISTS} else); a missing one is made with its parents. Segments that a
+     * process left there which died before its first checkpoint was complete are deleted.
+     */
     public static Store create(Engine engine, Path path, StoreOptions options) {
         return open(engine, CREATE, path, options, scratch -> {});
     }
@@ -76,7 +79,12 @@ public final class Store extends NativeObject {
         return open(engine, OPEN_OR_CREATE, path, options, scratch -> {});
     }
 
-    /** Opens a store at the checkpoint of this label. */
+    /**
+     * Opens a store at the checkpoint of this label in place of the newest: what was done after it is given up. Checkpoints that are younger
+     * stay on disk only until the next one of this store is complete. With a changelog, what was committed after this checkpoint is void, and
+     * {@link #open} doesn't find the younger ones any more. Whoever may want them back copies the directory first. {@link Status#CHECKPOINT}
+     * where there is none of this label.
+     */
     public static Store openCheckpoint(Engine engine, Path path, long label, StoreOptions options) {
         return open(engine, OPEN_CHECKPOINT, path, options, scratch -> scratch.putLong(label));
     }
@@ -100,6 +108,20 @@ public final class Store extends NativeObject {
         return open(engine, RESTORE_ABSENT, path, options, scratch -> {
             scratch.putInt(manifests.size()).putAll(manifests);
         });
+    }
+
+    private interface Opening {
+        long open(long store, long out);
+    }
+
+    /** The handle of what is made from this store. */
+    private long opened(Opening opening) {
+        Scratch scratch = Scratch.take();
+        try {
+            return scratch.handle(opening.open(handle(), scratch.out.address));
+        } finally {
+            scratch.give();
+        }
     }
 
     private int number(int which) {
@@ -127,7 +149,11 @@ public final class Store extends NativeObject {
         }
     }
 
-    /** Registers a state, or finds it where there is one of this name and kind. */
+    /**
+     * Registers a state, or finds it where there is one of this name, kind and merge operator. The time to live is to be given each time:
+     * without it, what is written from now on never expires; what was written before keeps its expiry. {@link Status#STATE} where the options
+     * contradict what is known of the state: its kind, its operator or, for list and merging states, whether values expire.
+     */
     public State state(StateOptions options) {
         Scratch scratch = Scratch.take();
         try {
@@ -207,13 +233,7 @@ public final class Store extends NativeObject {
     }
 
     private Reader reader(boolean committed) {
-        Scratch scratch = Scratch.take();
-        try {
-            long result = Native.readerOpen(handle(), scratch.out.address, committed ? 1 : 0);
-            return new Reader(scratch.handle(result), this);
-        } finally {
-            scratch.give();
-        }
+        return new Reader(opened((store, out) -> Native.readerOpen(store, out, committed ? 1 : 0)), this);
     }
 
     /**
@@ -221,12 +241,7 @@ public final class Store extends NativeObject {
      * It keeps files on disk until it is closed.
      */
     public Snapshot snapshot() {
-        Scratch scratch = Scratch.take();
-        try {
-            return new Snapshot(scratch.handle(Native.snapshotOpen(handle(), scratch.out.address)), this);
-        } finally {
-            scratch.give();
-        }
+        return new Snapshot(opened(Native::snapshotOpen), this);
     }
 
     /**
@@ -234,12 +249,7 @@ public final class Store extends NativeObject {
      * which are. States that were registered later are empty; those that were migrated since are refused with {@link Status#STATE}.
      */
     public Snapshot asOf(long label) {
-        Scratch scratch = Scratch.take();
-        try {
-            return new Snapshot(scratch.handle(Native.storeAsOf(handle(), scratch.out.address, label)), this);
-        } finally {
-            scratch.give();
-        }
+        return new Snapshot(opened((store, out) -> Native.storeAsOf(store, out, label)), this);
     }
 
     /**
@@ -248,12 +258,7 @@ public final class Store extends NativeObject {
      * not so far forward.
      */
     public Past asOfPosition(long position) {
-        Scratch scratch = Scratch.take();
-        try {
-            return new Past(scratch.handle(Native.pastOpen(handle(), scratch.out.address, position)), this, position);
-        } finally {
-            scratch.give();
-        }
+        return new Past(opened((store, out) -> Native.pastOpen(store, out, position)), this, position);
     }
 
     /** The position in the changelog behind everything that was done so far, committed or not; 0 where there never was one. */
@@ -400,12 +405,7 @@ public final class Store extends NativeObject {
 
     /** Begins a load of about so many sorted records. */
     public BulkLoad bulkLoad(long records) {
-        Scratch scratch = Scratch.take();
-        try {
-            return new BulkLoad(scratch.handle(Native.bulkBegin(handle(), records, scratch.out.address)), this);
-        } finally {
-            scratch.give();
-        }
+        return new BulkLoad(opened((store, out) -> Native.bulkBegin(store, records, out)), this);
     }
 
     /** What the store wants of its host; empty without {@link StoreOptions#fetch}. */
@@ -580,7 +580,10 @@ public final class Store extends NativeObject {
         Failures.check(Native.storeSay(handle(), what, label));
     }
 
-    /** Keeps a checkpoint until it is released or the store is closed. */
+    /**
+     * Keeps a checkpoint until it is released or the store is closed. That isn't written down: whoever opens the store again retains it again,
+     * before the next checkpoint is complete.
+     */
     public void retain(long label) {
         say(0, label);
     }
@@ -607,13 +610,7 @@ public final class Store extends NativeObject {
 
     /** The files of a checkpoint that is complete, pinned until they are closed. */
     public CheckpointFiles files(long label) {
-        Scratch scratch = Scratch.take();
-        try {
-            long handle = scratch.handle(Native.storeFiles(handle(), label, scratch.out.address));
-            return new CheckpointFiles(handle, this);
-        } finally {
-            scratch.give();
-        }
+        return new CheckpointFiles(opened((store, out) -> Native.storeFiles(store, label, out)), this);
     }
 
     /**
@@ -633,13 +630,7 @@ public final class Store extends NativeObject {
     /** Goes through everything in a checkpoint, in the order of key groups, then states, then keys. */
     public CheckpointIterator iterate(long label) {
         List<State> states = states();
-        Scratch scratch = Scratch.take();
-        try {
-            long handle = scratch.handle(Native.storeIterate(handle(), label, scratch.out.address));
-            return new CheckpointIterator(handle, this, states);
-        } finally {
-            scratch.give();
-        }
+        return new CheckpointIterator(opened((store, out) -> Native.storeIterate(store, label, out)), this, states);
     }
 
     /**

@@ -32,7 +32,7 @@ public final class StoreOptions {
     /** The usual options. */
     public StoreOptions() {}
 
-    /** How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created. */
+    /** How many key groups the whole job has: 1 to 65,536 (128). Fixed when the store is created: {@link Status#OPTIONS} where it is opened with another number. */
     public StoreOptions keyGroups(int keyGroups) {
         this.keyGroups = keyGroups;
         return this;

@@ -35,7 +35,11 @@ public final class Writer extends MapsObject {
         super(handle, store, shared);
     }
 
-    /** Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0, and only moves when it is set. */
+    /**
+     * Sets the clock that decides what is expired, in ms. It is the caller's, begins at 0 with each writer, and only moves when it is set: so it
+     * is set before the first operation where anything expires. Compaction purges by the lowest clock of the store's writers: one that never
+     * sets it keeps everything.
+     */
     public void setTimeMs(long nowMs) {
         boolean locked = enter();
         try {
@@ -220,7 +224,17 @@ public final class Writer extends MapsObject {
      * and the key alone. For value states.
      */
     public void update(State state, byte[] key, UnaryOperator<byte[]> change) {
-        update(state, Key.of(key), change);
+        boolean locked = enter();
+        try {
+            byte[] changed = change.apply(get(state, key));
+            if (changed == null) {
+                delete(state, key);
+            } else {
+                put(state, key, changed);
+            }
+        } finally {
+            leave(locked);
+        }
     }
 
     /** The same with a key that is used again. */
@@ -429,22 +443,22 @@ public final class Writer extends MapsObject {
         }
     }
 
-    /** Puts the value of each key; where there is none, deletes the key's. */
+    /** Puts the value of each key; where there is none, deletes the key's. Where one fails, those before it are done. */
     public void putMany(State state, Keys keys, Values values) {
         writeMany(state, PUT, keys, values);
     }
 
-    /** Merges an operand into the value of each key. For merging states. */
+    /** Merges an operand into the value of each key. For merging states. Where one fails, those before it are done. */
     public void mergeMany(State state, Keys keys, Values operands) {
         writeMany(state, MERGE, keys, operands);
     }
 
-    /** Appends an element to the list of each key. */
+    /** Appends an element to the list of each key. Where one fails, those before it are done. */
     public void appendMany(State state, Keys keys, Values elements) {
         writeMany(state, APPEND, keys, elements);
     }
 
-    /** Deletes each key. */
+    /** Deletes each key. Where one fails, those before it are done. */
     public void deleteMany(State state, Keys keys) {
         writeMany(state, DELETE, keys, null);
     }
@@ -475,7 +489,7 @@ public final class Writer extends MapsObject {
 
     /**
      * Changes many keys of a value state as {@link #update} does, with one call to read them and one to write them. A key that occurs twice
-     * is changed twice, in order.
+     * is changed twice, in order. Where the call that writes fails, those keys before the one that failed are changed.
      */
     public void updateMany(State state, Keys keys, ManyUpdate change) {
         boolean locked = enter();

@@ -272,6 +272,43 @@ class BatchesTest {
         }
     }
 
+    /** Reads that the disk was needed for count until their answers are taken, whenever these come. */
+    @Test
+    void aWriterIsFullUntilAnswersAreTaken() {
+        writer.put(values, bytes("cold"), bytes("value"));
+        fixture.checkpoint(1);
+        writer.close();
+        fixture.reopen(new StoreOptions().warmUp(WarmUp.NOTHING));
+        writer = fixture.store.writer();
+        values = fixture.store.state(StateOptions.value("values"));
+        Key key = Key.of(bytes("cold"));
+        Batch batch = new Batch(fixture.store);
+        while (batch.size() < 8_192) {
+            batch.get(values, key);
+        }
+        Batch another = new Batch(fixture.store).get(values, key);
+        assertFalse(writer.isFull());
+        try (Ticket ticket = writer.submit(batch)) {
+            assertTrue(writer.isFull());
+            assertEquals(Status.BUSY, assertThrows(RetryException.class, () -> writer.submit(another)).status());
+            ticket.await();
+            assertTrue(writer.isFull(), "nobody has taken the answers");
+            int answers = 0;
+            while (!ticket.isDone()) {
+                for (Answer answer : ticket.poll()) {
+                    assertEquals("value", text(answer.value()));
+                    answers++;
+                }
+            }
+            assertEquals(batch.size(), answers);
+        }
+        assertFalse(writer.isFull());
+        try (Ticket ticket = writer.submit(another)) {
+            ticket.await();
+            assertEquals("value", text(ticket.poll().get(0).value()));
+        }
+    }
+
     /** Of values of 100 KB, but for one that is larger than what comes at once. */
     private Map<Integer, byte[]> large() {
         Random random = new Random(5);

@@ -21,9 +21,10 @@ import org.junit.jupiter.api.Test;
  */
 class CheckJniTest {
     private static final List<Class<?>> TESTS = List.of(
-            ValuesTest.class, BuffersTest.class, ContainersTest.class, BatchesTest.class, CheckpointsTest.class, ChangelogTest.class,
-            PastTest.class, EventsTest.class, RepairTest.class, RecoveryTest.class, PacingTest.class, OptionsTest.class,
-            StillOpenTest.class, MisuseTest.class, ModelTest.class, ThreadsTest.class, VirtualThreadsTest.class);
+            ValuesTest.class, BuffersTest.class, ContainersTest.class, KeyGroupsTest.class, BatchesTest.class, CheckpointsTest.class,
+            ChangelogTest.class, PastTest.class, EventsTest.class, RepairTest.class, RecoveryTest.class, PacingTest.class,
+            OptionsTest.class, StillOpenTest.class, MisuseTest.class, ModelTest.class, ThreadsTest.class, ClosingTest.class,
+            VirtualThreadsTest.class);
 
     private static List<Method> methods(Class<?> test, Class<? extends Annotation> annotated) {
         List<Method> found = new ArrayList<>();

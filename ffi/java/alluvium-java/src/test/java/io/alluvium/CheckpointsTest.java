@@ -20,6 +20,8 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -317,6 +319,14 @@ class CheckpointsTest {
         }
     }
 
+    private static void await(CountDownLatch latch) {
+        try {
+            latch.await(30, TimeUnit.SECONDS);
+        } catch (InterruptedException error) {
+            throw new AssertionError(error);
+        }
+    }
+
     private static void join(Thread thread) {
         try {
             thread.join();
@@ -437,7 +447,6 @@ class CheckpointsTest {
         State maps = store.state(StateOptions.map("maps"));
         Key key = new Key();
         try (BulkLoad load = store.bulkLoad(400)) {
-            load.setTimeMs(1);
             for (int group = 0; group < 128; group++) {
                 load.put(values, key.set(bytes("k")).group(group), bytes("v" + group));
                 load.putList(lists, key, List.of(bytes("a"), bytes("b" + group)));
@@ -461,6 +470,69 @@ class CheckpointsTest {
             assertEquals(ErrorClass.USAGE, unsorted.errorClass());
         }
         assertNull(get(store, values, "z"));
+    }
+
+    @Test
+    void whatIsLoadedExpiresByTheLoadsClock() {
+        Store store = fixture.store;
+        State brief = store.state(StateOptions.value("brief").ttl(100, false));
+        try (BulkLoad load = store.bulkLoad(2)) {
+            assertThrows(AlluviumException.class, () -> load.setTimeMs(-1));
+            load.put(brief, Key.of(bytes("early")).group(1), bytes("v"));
+            load.setTimeMs(1_000);
+            load.put(brief, Key.of(bytes("late")).group(2), bytes("v"));
+            load.finish();
+        }
+        try (Writer writer = store.writer()) {
+            assertEquals("v", text(writer.get(brief, Key.of(bytes("early")).group(1))));
+            writer.setTimeMs(1_099);
+            assertNull(writer.get(brief, Key.of(bytes("early")).group(1)), "its clock began at 0");
+            assertEquals("v", text(writer.get(brief, Key.of(bytes("late")).group(2))));
+            writer.setTimeMs(1_101);
+            assertNull(writer.get(brief, Key.of(bytes("late")).group(2)));
+        }
+    }
+
+    /** Reads wait for a segment that the host doesn't bring until it has seen what they make of a checkpoint. */
+    @Test
+    void aCheckpointIsRefusedWhileReadsAreInFlight() {
+        put(0, 100, "v");
+        fixture.checkpoint(1);
+        byte[] manifest;
+        Map<String, byte[]> elsewhere = new HashMap<>();
+        try (CheckpointFiles files = fixture.store.files(1)) {
+            manifest = files.manifest();
+            CheckpointFiles.File segment = files.list().get(0);
+            elsewhere.put(segment.name(), files.read(0, 0, (int) segment.bytes()));
+        }
+        StoreOptions options = new StoreOptions().fetch(true).warmUp(WarmUp.NOTHING);
+        Path path = fixture.directory.resolve("absent");
+        try (Store store = Store.restoreAbsent(fixture.engine, path, List.of(manifest), options);
+                Fetches fetches = store.fetches().orElseThrow();
+                Writer writer = store.writer();
+                Ticket ticket = writer.submit(new Batch(store).get(values(store), Key.of(bytes("k1"))))) {
+            CountDownLatch seen = new CountDownLatch(1);
+            Thread host = new Thread(() -> {
+                // Were it not refused, it would wait for the reads: then they come at last.
+                await(seen);
+                serve(fetches, elsewhere);
+            });
+            host.start();
+            RetryException refused = assertThrows(
+                    RetryException.class, () -> store.checkpoint(Checkpoint.of(2).refuseWhileReading()));
+            assertEquals(Status.BUSY, refused.status());
+            assertFalse(ticket.isComplete());
+            seen.countDown();
+            try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(3))) {
+                assertTrue(ticket.isComplete(), "it waited for them");
+                assertEquals(3, pending.await().label());
+            }
+            assertEquals("v1", text(writer.poll(ticket).get(0).value()));
+            try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(4).refuseWhileReading())) {
+                assertEquals(4, pending.await().label());
+            }
+            join(host);
+        }
     }
 
     @Test

@@ -5,12 +5,18 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.DataInputStream;
+import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
+import java.util.jar.JarEntry;
 import java.util.jar.JarFile;
+import java.util.jar.JarOutputStream;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -24,6 +30,69 @@ class JarTest {
 
     private static JarFile jar() throws IOException {
         return new JarFile(System.getProperty("alluvium.test.jar"));
+    }
+
+    /** What a program does that has the jar. */
+    public static final class Use {
+        private Use() {}
+
+        /** Writes to a store in a directory, reads from it, and says from where the classes are. */
+        public static void main(String[] arguments) {
+            System.out.println(Engine.class.getProtectionDomain().getCodeSource().getLocation().getPath());
+            Path directory = Path.of(arguments[0]);
+            byte[] count = new byte[Long.BYTES];
+            try (Engine engine = Engine.open()) {
+                Key airport = Key.of("JFK".getBytes(StandardCharsets.UTF_8));
+                for (int time = 0; time < 2; time++) {
+                    try (Store store = Store.openOrCreate(engine, directory, new StoreOptions()); Writer writer = store.writer()) {
+                        State counts = store.state(StateOptions.merging("counts", StateOptions.Operator.I64_ADD));
+                        writer.mergeLong(counts, airport, 3);
+                        writer.get(counts, airport, count);
+                        System.out.println(count[0] + " flights");
+                        try (PendingCheckpoint pending = writer.checkpoint(Checkpoint.of(time))) {
+                            pending.await();
+                        }
+                    }
+                }
+            } catch (RuntimeException failed) {
+                System.out.println(failed);
+            }
+        }
+    }
+
+    /** By a program that has this jar, and else only the tests' classes, which have no library. */
+    private static Program use(Path jar, Path directory) throws Exception {
+        Path tests = Path.of(JarTest.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        return Program.run(jar + File.pathSeparator + tests, List.of(), Use.class.getName(), directory.resolve("store").toString());
+    }
+
+    @Test
+    void aStoreIsUsedFromTheJar() throws Exception {
+        Path directory = Fixture.directory();
+        Path jar = Path.of(System.getProperty("alluvium.test.jar")).toAbsolutePath();
+        Program program = use(jar, directory);
+        assertEquals(jar + "\n3 flights\n6 flights\n", program.output);
+        assertEquals(0, program.code);
+        Fixture.delete(directory);
+    }
+
+    /** Were the classes or the library found elsewhere, the test above would say nothing of the jar. */
+    @Test
+    void aJarWithoutALibraryIsNoUse() throws Exception {
+        Path directory = Fixture.directory();
+        Path without = directory.resolve("without.jar");
+        try (JarFile jar = jar(); JarOutputStream out = new JarOutputStream(Files.newOutputStream(without))) {
+            for (JarEntry entry : Collections.list(jar.entries())) {
+                if (!entry.getName().startsWith("native/")) {
+                    out.putNextEntry(new JarEntry(entry.getName()));
+                    jar.getInputStream(entry).transferTo(out);
+                }
+            }
+        }
+        Program program = use(without, directory);
+        String lacks = "the jar lacks /native/linux-x86_64/liballuvium_java.so: build it without -Dnative.skip, or name a library by -Dalluvium.native";
+        assertEquals(without + "\njava.lang.IllegalStateException: " + lacks + "\n", program.output);
+        Fixture.delete(directory);
     }
 
     @Test

@@ -14,14 +14,20 @@ import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
 /** Several class loaders at once, as Flink makes them, each with a library of its own, which goes when the loader does. */
 class LoadersTest {
+    /** One that has failed doesn't come: then the others fail as well, after it. */
+    private static final int BARRIER_S = 60;
+
     private static URLClassLoader loader() {
         List<URL> urls = new ArrayList<>();
         for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
@@ -85,19 +91,75 @@ class LoadersTest {
             }
             return read;
         }
+
+        /** The same with everything open while all others have so, too, and a checkpoint; says how many values were right. */
+        public static String runBeside(Path directory, CyclicBarrier all) throws Exception {
+            String name = directory.getFileName().toString();
+            try (Engine engine = Engine.open(new EngineOptions().memoryBudgetBytes(16 << 20));
+                    Store store = Store.create(engine, directory, new StoreOptions());
+                    Writer writer = store.writer()) {
+                all.await(BARRIER_S, TimeUnit.SECONDS);
+                State values = store.state(StateOptions.value("values of " + name));
+                for (int number = 0; number < 2_000; number++) {
+                    writer.put(values, Fixture.bytes("k" + number), Fixture.bytes(name + number));
+                }
+                try (PendingCheckpoint pending = store.checkpoint(Checkpoint.of(1))) {
+                    pending.await();
+                }
+                int right = 0;
+                for (int number = 0; number < 2_000; number++) {
+                    right += (name + number).equals(Fixture.text(writer.get(values, Fixture.bytes("k" + number)))) ? 1 : 0;
+                }
+                String said = right + " of " + name + ", " + Engine.openObjects() + " open, " + store.states().get(0).name();
+                all.await(BARRIER_S, TimeUnit.SECONDS);
+                return said;
+            }
+        }
+    }
+
+    @Test
+    void twoLoadersAreAtItAtOnce() throws Exception {
+        Path directory = Fixture.directory();
+        Engine.openObjects();
+        Set<String> before = mapped();
+        CyclicBarrier all = new CyclicBarrier(3);
+        String[] names = {"one", "two"};
+        Object[] said = new Object[names.length];
+        Set<String> both = new HashSet<>();
+        try (URLClassLoader one = loader(); URLClassLoader two = loader()) {
+            ThreadsTest.all(thread -> {
+                if (thread < names.length) {
+                    Class<?> example = Class.forName("io.alluvium.LoadersTest$Example", true, thread == 0 ? one : two);
+                    Method run = example.getMethod("runBeside", Path.class, CyclicBarrier.class);
+                    said[thread] = run.invoke(null, directory.resolve(names[thread]), all);
+                } else if (thread == names.length) {
+                    all.await(BARRIER_S, TimeUnit.SECONDS);
+                    both.addAll(mapped());
+                    all.await(BARRIER_S, TimeUnit.SECONDS);
+                }
+            });
+        }
+        assertEquals("2000 of one, 3 open, values of one", said[0]);
+        assertEquals("2000 of two, 3 open, values of two", said[1]);
+        both.removeAll(before);
+        assertEquals(2, both.size(), "each has a library of its own");
+        Fixture.delete(directory);
     }
 
     @Test
     void eachLoaderHasItsOwn() throws Exception {
         Path directory = Fixture.directory();
         Engine.openObjects();
-        int before = mapped().size();
+        Set<String> before = mapped();
         try (URLClassLoader one = loader(); URLClassLoader two = loader()) {
             assertNotSame(Class.forName("io.alluvium.Engine", true, one), Engine.class);
             assertEquals("a of 3", call(one, directory.resolve("a"), true));
             assertEquals("b of 3", call(two, directory.resolve("b"), true));
             assertEquals("c of 3", call(one, directory.resolve("c"), true));
-            assertEquals(before + 2, mapped().size());
+            Set<String> after = mapped();
+            // Libraries of other tests' loaders may have gone.
+            after.removeAll(before);
+            assertEquals(2, after.size());
         }
         Fixture.delete(directory);
     }

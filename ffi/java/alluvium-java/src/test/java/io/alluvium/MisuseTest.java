@@ -12,6 +12,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.ByteBuffer;
 import java.nio.ReadOnlyBufferException;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -62,6 +64,14 @@ class MisuseTest {
 
     @Test
     void whatIsClosedIsClosed() {
+        fixture.close();
+        // With these there are objects of every kind.
+        fixture = new Fixture(new StoreOptions()
+                .durability(Durability.CHANGELOG)
+                .changelogFileBytes(1 << 20)
+                .historyCheckpoints(1)
+                .fetch(true));
+        values = fixture.store.state(StateOptions.value("values"));
         State maps = fixture.store.state(StateOptions.map("maps"));
         Store store = fixture.store;
         Writer writer = store.writer();
@@ -74,9 +84,15 @@ class MisuseTest {
         CheckpointFiles files = store.files(1);
         CheckpointIterator iterator = store.iterate(1);
         BulkLoad load = store.bulkLoad(1);
+        Committed committed = store.commit(new Commit(), Lasting.SOON);
+        Past past = store.asOfPosition(committed.position());
+        Fetches fetches = store.fetches().orElseThrow();
         MemoryShare share = fixture.engine.memoryShare(0, 2 << 20);
-        List<NativeObject> all =
-                List.of(cursor, ticket, iterator, files, pending, load, share, snapshot, reader, writer);
+        List<NativeObject> all = List.of(
+                cursor, ticket, iterator, files, pending, load, committed, past, fetches, share, snapshot, reader, writer);
+        Set<String> kinds = Kinds.of(all);
+        kinds.addAll(List.of("Store", "Engine"));
+        assertEquals(Kinds.all(), kinds);
         for (NativeObject object : all) {
             assertFalse(object.isClosed());
             object.close();
@@ -86,7 +102,10 @@ class MisuseTest {
         }
         List<Executable> calls = new ArrayList<>(List.of(
                 cursor::next, ticket::poll, ticket::await, iterator::hasNext, files::list, files::manifest, pending::await,
-                pending::poll, load::finish, share::usedBytes, () -> share.setLimitBytes(2 << 20),
+                pending::poll, load::finish, committed::await, committed::isLasting, committed::position, committed::info,
+                () -> past.get(values, bytes("k")), () -> past.entries(maps, Key.of(bytes("k")), MapRange.all()),
+                () -> past.setTimeMs(1), () -> fetches.await(1, Duration.ZERO), fetches::wake, fetches::cancelWaits,
+                fetches::absentFiles, fetches::absentBytes, share::usedBytes, () -> share.setLimitBytes(2 << 20),
                 () -> snapshot.get(values, bytes("k")), () -> reader.get(values, bytes("k")),
                 () -> writer.get(values, bytes("k")), () -> writer.put(values, bytes("k"), bytes("v")), writer::isFull,
                 () -> writer.keys(values, store.range()), () -> reader.keys(values, store.range()),
@@ -114,6 +133,34 @@ class MisuseTest {
         assertThrows(StillOpenException.class, fixture.engine::close);
         assertEquals("v", text(writer.get(values, bytes("k"))), "it goes on");
         writer.close();
+    }
+
+    @Test
+    void anEngineSaysWhetherItsThreadsHaveEnded() {
+        Engine engine = Engine.open(new EngineOptions().memoryBudgetBytes(4 << 20));
+        assertEquals(Status.ARGUMENT, status(() -> engine.closeWithin(Duration.ofMillis(-1))));
+        MemoryShare share = engine.memoryShare(0, 2 << 20);
+        assertThrows(StillOpenException.class, () -> engine.closeWithin(Duration.ZERO));
+        assertEquals(4 << 20, engine.budgetBytes(), "it goes on");
+        share.close();
+        // However long that is, nobody waits once they have ended.
+        assertTrue(engine.closeWithin(ChronoUnit.FOREVER.getDuration()));
+        assertTrue(engine.isClosed());
+        assertTrue(engine.closeWithin(Duration.ZERO), "it is told again");
+
+        Engine closed = Engine.open(new EngineOptions().memoryBudgetBytes(4 << 20));
+        closed.close();
+        assertTrue(closed.closeWithin(Duration.ZERO));
+
+        // What one has to do that holds a thread is on the native side (engine.rs). Here is what Java makes of it.
+        Engine held = Engine.open(new EngineOptions().memoryBudgetBytes(4 << 20));
+        assertFalse(held.end(handle -> {
+            assertEquals(1, Native.close(NativeObject.ENGINE, handle));
+            return 0;
+        }));
+        assertTrue(held.isClosed());
+        held.close();
+        assertFalse(held.closeWithin(Duration.ZERO));
     }
 
     @Test
@@ -305,17 +352,17 @@ class MisuseTest {
 
     @Test
     void handlesThatWereNeverGivenOutAreNone() {
+        assertEquals(Kinds.all().size(), Kinds.numbers().size());
         Memory memory = Memory.allocate(8);
         for (long handle : new long[] {0, 1, -1, Long.MAX_VALUE, Long.MIN_VALUE, 0x1234_5678_9ABC_DEF0L}) {
             assertEquals(Status.HANDLE.code(), Native.storeCompact(handle));
             assertEquals(Status.HANDLE.code(), Native.writerGet(handle, 0, -1, memory.address, 8, 0, memory.address, 8));
-            for (int kind = 1; kind <= NativeObject.COMMIT; kind++) {
-                if (kind != 10 && kind != 15 && kind != 16) {
-                    assertEquals(Status.HANDLE.code(), Native.close(kind, handle));
-                    assertEquals(Status.HANDLE.code(), Native.release(kind, handle));
-                }
+            // The others are no kinds of Java's.
+            for (int kind = 0; kind < 100; kind++) {
+                Status status = Kinds.numbers().contains(kind) ? Status.HANDLE : Status.ARGUMENT;
+                assertEquals(status.code(), Native.close(kind, handle), "kind " + kind);
+                assertEquals(status.code(), Native.release(kind, handle), "kind " + kind);
             }
-            assertEquals(Status.ARGUMENT.code(), Native.close(99, handle));
         }
         try (Writer writer = fixture.store.writer()) {
             long handle = writer.handle();

@@ -50,6 +50,25 @@ class PastTest {
     }
 
     @Test
+    void valuesExpireByItsClock() {
+        State brief = fixture.store.state(StateOptions.value("brief").ttl(100, false));
+        fixture.checkpoint(7);
+        try (Writer writer = fixture.store.writer()) {
+            writer.setTimeMs(1_000);
+            writer.put(brief, bytes("JFK"), bytes("late"));
+            try (Past past = fixture.store.asOfPosition(fixture.store.position())) {
+                writer.delete(brief, bytes("JFK"));
+                assertEquals("late", text(past.get(brief, key("JFK"))));
+                past.setTimeMs(1_099);
+                assertEquals("late", text(past.get(brief, key("JFK"))));
+                past.setTimeMs(1_101);
+                assertNull(past.get(brief, key("JFK")));
+                assertThrows(AlluviumException.class, () -> past.setTimeMs(-1));
+            }
+        }
+    }
+
+    @Test
     void itIsReadAndBroughtBack() {
         Store store = fixture.store;
         try (Writer writer = store.writer(store.range())) {
@@ -76,7 +95,6 @@ class PastTest {
             assertTrue(unknown.getMessage().contains("[7]"), unknown.getMessage());
 
             try (Past past = store.asOfPosition(second)) {
-                past.setTimeMs(1);
                 assertEquals(second, past.position());
                 assertEquals("2", text(past.get(values, key("JFK"))));
                 assertEquals(2, past.list(lists, key("JFK")).size());

@@ -100,6 +100,21 @@ class RecoveryTest {
     }
 
     @Test
+    void itIsSaidHowLongItHasTaken() {
+        try (Fixture fixture = new Fixture()) {
+            fill(fixture);
+            long before = System.nanoTime();
+            fixture.reopen(new StoreOptions().warmUp(WarmUp.NOTHING));
+            Duration first = fixture.store.recovery().elapsed();
+            Duration second = fixture.store.recovery().elapsed();
+            Duration most = Duration.ofNanos(System.nanoTime() - before);
+            assertTrue(first.compareTo(Duration.ZERO) > 0, "it began before it was open");
+            assertTrue(second.compareTo(first) > 0, "it goes on");
+            assertTrue(second.compareTo(most) < 0, "it is of this opening");
+        }
+    }
+
+    @Test
     void whatFitsIsThereAgainByItself() {
         try (Fixture fixture = new Fixture()) {
             fill(fixture);

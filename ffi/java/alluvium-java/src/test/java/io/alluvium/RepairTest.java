@@ -375,6 +375,28 @@ class RepairTest {
         return count;
     }
 
+    /** Where an event has to do with more than 10,000 keys, all events of its key group are applied again. */
+    @Test
+    void aRepairMayTakeAllOfAKeyGroup() {
+        Store store = fixture.store;
+        State last = store.state(StateOptions.value("last").traced());
+        HandlerId sums = store.handler("sums", 1, (event, applying) -> {
+            Key read = new Key();
+            for (int number = 0; number < Integer.parseInt(text(event)); number++) {
+                applying.get(last, read.set(bytes("of " + number)).group(GROUP));
+            }
+            applying.put(last, jfk(), event);
+        });
+        fixture.checkpoint(1);
+        EventId few = EventId.of(1, 1);
+        EventId many = EventId.of(1, 2);
+        try (Writer writer = store.writer(store.range())) {
+            apply(writer, sums, few.offset(), "3");
+            apply(writer, sums, many.offset(), "10001");
+            assertTrue(writer.planRepair(List.of(many), RepairWay.REEXECUTE).groups().get(0).isWholeGroup());
+        }
+    }
+
     @Test
     void badEventsAreTakenBack() {
         Store store = fixture.store;
@@ -416,6 +438,7 @@ class RepairTest {
             Closure closure = store.closure(bad);
             assertEquals(List.of(2L, 3L), offsets(closure.events()));
             assertEquals(GROUP, closure.events().get(0).group());
+            assertEquals(1, closure.events().get(0).id().source());
             assertTrue(closure.events().get(0).position() > 0 && closure.keys() > 0 && closure.suffixEvents() >= 2);
             assertEquals(List.of(1L, 2L, 3L), offsets(store.provenance(counts, jfk(), null)));
             assertStatus(Status.EVENT, () -> store.closure(never));
@@ -435,6 +458,7 @@ class RepairTest {
             assertEquals(1, group.dependents());
             assertTrue(group.appliedAgain() >= 1);
             assertEquals(OptionalLong.of(1), group.from());
+            assertFalse(group.isWholeGroup(), "the others have nothing to do with it");
             Retraction retraction = done.retractions().get(0);
             assertEquals(1, done.retractions().size());
             assertEquals(bad.get(0), retraction.event());

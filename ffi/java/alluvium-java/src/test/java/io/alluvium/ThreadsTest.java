@@ -31,11 +31,11 @@ class ThreadsTest {
     /** {@code PF_EXITING} of Linux, among a task's flags: it executes no code of the process any more. */
     private static final long EXITING = 4;
 
-    private interface Work {
+    interface Work {
         void run(int thread) throws Exception;
     }
 
-    private static void all(Work work) throws InterruptedException {
+    static void all(Work work) throws InterruptedException {
         ConcurrentLinkedQueue<Throwable> wrong = new ConcurrentLinkedQueue<>();
         List<Thread> threads = new ArrayList<>();
         for (int number = 0; number < THREADS; number++) {
@@ -105,7 +105,7 @@ class ThreadsTest {
         }
     }
 
-    private static void closeInTheEnd(NativeObject object, AtomicLong refusals) {
+    static void closeInTheEnd(NativeObject object, AtomicLong refusals) {
         while (!object.isClosed()) {
             try {
                 object.close();
