@@ -449,9 +449,12 @@ mod tests {
     #[test]
     #[cfg(all(target_os = "linux", not(loom)))]
     fn huge_pages_are_denied_where_the_kernel_has_none() {
-        let arena = Arena::new(4 << 20, 4 << 20).unwrap();
-        let has = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
-        assert_eq!(arena.has_huge_pages(), has);
+        let memory = std::path::Path::new("/sys/kernel/mm");
+        // Nothing says what the kernel has where that isn't mounted, as in a bare chroot.
+        if memory.exists() {
+            let arena = Arena::new(4 << 20, 4 << 20).unwrap();
+            assert_eq!(arena.has_huge_pages(), memory.join("transparent_hugepage").exists());
+        }
     }
 
     #[test]
