@@ -14,6 +14,8 @@ mod rescale;
 mod stall;
 mod steady;
 mod stream;
+#[cfg(test)]
+mod sweep;
 mod threads;
 mod usage;
 
@@ -121,7 +123,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
         names().iter().for_each(|name| println!("{name}"));
         return Ok(());
     }
-    let is_of = |case: &str, name: &str| case.strip_suffix('*').map_or(case == name, |start| name.starts_with(start));
     if let Some(unknown) = arguments.case.iter().find(|case| !names().iter().any(|name| is_of(case, name))) {
         return crate::harness::wrong(format!("no case is called {unknown}; --list gives their names"));
     }
@@ -141,6 +142,11 @@ pub fn run(arguments: &Arguments) -> Outcome {
         Some(bad) => crate::harness::wrong(format!("{}: {} {}", bad.engine, bad.workload, bad.failed)),
         None => Ok(()),
     }
+}
+
+/// Whether this is the name of a case that was asked for.
+fn is_of(case: &str, name: &str) -> bool {
+    case.strip_suffix('*').map_or(case == name, |start| name.starts_with(start))
 }
 
 fn one_case(arguments: &Arguments, case: &str, engines: &[Engine], cap: Option<&Cap>) -> Outcome<Vec<Figures>> {
