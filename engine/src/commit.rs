@@ -396,14 +396,16 @@ mod tests {
             let abort = scope.spawn(|| store.abort_transaction());
             // The other one's flush is under way: the abort would be through with the first one by now.
             std::thread::sleep(std::time::Duration::from_millis(30));
-            {
+            let in_flight = {
                 let core = &mut shards[0].cell.borrow();
                 core.settle(&shards[0]);
-                assert_eq!(core.hot.staged_in_flight(), 1);
-            }
+                core.hot.staged_in_flight()
+            };
             let version = Arc::clone(&inner.version.lock());
             shards[1].publish(version, Some(epoch));
             shards[1].signal();
+            // Not before the abort can end: else it would be waited for.
+            assert_eq!(in_flight, 1);
             abort.join().unwrap().unwrap();
         });
         for (writer, key) in writers.iter_mut().zip(keys) {

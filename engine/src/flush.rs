@@ -239,10 +239,14 @@ impl Queue {
         line.jobs.remove(at)
     }
 
-    /// As if a flush ran that never ends: jobs stay in line.
+    /// As if a flush ran that never ends: jobs stay in line. One that runs is let end first, as it would take the line along.
     #[cfg(test)]
     pub fn hold(&self) {
-        self.line.lock().running = true;
+        let mut line = self.line.lock();
+        while line.running {
+            self.idle.wait(&mut line);
+        }
+        line.running = true;
     }
 
     /// Waits until no job is left.
