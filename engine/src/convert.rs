@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::ids::StateId;
 use crate::key::VALUE_BYTES_MAX;
-use crate::states::{MergeOperator, STATE_NAME_BYTES_MAX, StateDef, StateKind, frame, frames};
+use crate::states::{MergeOperator, STATE_NAME_BYTES_MAX, StateDef, StateKind, frames, push_framed};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::fmt;
@@ -131,8 +131,7 @@ impl Conversion {
                 for (expiry_ms, old) in frames(old, expiring) {
                     element.clear();
                     call(function, old, &mut element)?;
-                    converted.extend_from_slice(frame(&element, expiry_ms).as_bytes());
-                    converted.extend_from_slice(&element);
+                    push_framed(&mut converted, &element, expiry_ms);
                 }
             }
         }
@@ -259,6 +258,7 @@ impl Conversions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::states::frame;
     use crate::states::{StateOptions, Ttl};
 
     struct Named(&'static str, fn(&[u8], &mut Vec<u8>) -> std::result::Result<(), String>);

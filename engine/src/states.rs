@@ -506,8 +506,7 @@ impl StateDef {
         }
         let mut kept = Vec::with_capacity(bytes.len());
         for (_, element) in frames(bytes, false).filter(|(_, element)| !purge.is_due(element, now_ms)) {
-            kept.extend_from_slice(frame(element, None).as_bytes());
-            kept.extend_from_slice(element);
+            push_framed(&mut kept, element, None);
         }
         *bytes = kept;
     }
@@ -600,11 +599,21 @@ pub fn framed(elements: &[&[u8]], expiry_ms: Option<u64>) -> Vec<u8> {
     // Most frames have one byte of length.
     let expiry_bytes = if expiry_ms.is_some() { 8 } else { 0 };
     let mut bytes = Vec::with_capacity(elements.iter().map(|element| element.len() + 1 + expiry_bytes).sum());
-    for element in elements {
-        bytes.extend_from_slice(frame(element, expiry_ms).as_bytes());
-        bytes.extend_from_slice(element);
-    }
+    elements.iter().for_each(|element| push_framed(&mut bytes, element, expiry_ms));
     bytes
+}
+
+/// Appends an element in its [frame]. Most are short, and many are one number: those are copied without a call.
+#[inline]
+pub fn push_framed(out: &mut Vec<u8>, element: &[u8], expiry_ms: Option<u64>) {
+    match (u8::try_from(element.len()), expiry_ms) {
+        (Ok(len @ ..0x80), None) => out.push(len),
+        _ => out.extend_from_slice(frame(element, expiry_ms).as_bytes()),
+    }
+    match <&[u8; 8]>::try_from(element) {
+        Ok(number) => out.extend_from_slice(number),
+        Err(_) => out.extend_from_slice(element),
+    }
 }
 
 /// See [`frame`].
@@ -654,8 +663,7 @@ pub fn frames(mut bytes: &[u8], expiring: bool) -> impl Iterator<Item = (Option<
 fn retain_frames(bytes: &[u8], now_ms: u64, out: &mut Vec<u8>) {
     for (expiry_ms, element) in frames(bytes, true) {
         if expiry_ms.is_none_or(|at| at > now_ms) {
-            out.extend_from_slice(frame(element, expiry_ms).as_bytes());
-            out.extend_from_slice(element);
+            push_framed(out, element, expiry_ms);
         }
     }
 }
@@ -668,13 +676,14 @@ mod tests {
     fn elements_come_out_of_their_frames() {
         let long = vec![3_u8; 70_000];
         for expiry_ms in [None, Some(7)] {
-            let mut bytes = Vec::new();
-            for element in [&b""[..], b"a", &long] {
-                bytes.extend_from_slice(frame(element, expiry_ms).as_bytes());
-                bytes.extend_from_slice(element);
-            }
+            // Around what is copied without a call, and what has one byte of length.
+            let all: [&[u8]; 8] = [b"", b"a", &[4; 7], &[5; 8], &[6; 9], &[7; 0x7F], &[8; 0x80], &long];
+            let bytes = framed(&all, expiry_ms);
+            let one_by_one: Vec<u8> =
+                all.iter().flat_map(|element| [frame(element, expiry_ms).as_bytes(), element].concat()).collect();
+            assert_eq!(bytes, one_by_one);
             let elements: Vec<_> = frames(&bytes, expiry_ms.is_some()).collect();
-            assert_eq!(elements, [(expiry_ms, &b""[..]), (expiry_ms, b"a"), (expiry_ms, &long)]);
+            assert_eq!(elements, all.map(|element| (expiry_ms, element)));
         }
     }
 

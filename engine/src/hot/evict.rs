@@ -23,6 +23,8 @@ pub struct Hand {
 
 /// At least one in so many chunks is emptied by a sweep that empties any.
 const CONDEMNED_SHARE: usize = 16;
+/// A container with so many entries at most is expected to go with one of them: they were put, and are used, together.
+const ENTRIES_FEW: u64 = 8;
 /// What it takes to look at a page, in steps; to pass an empty table takes one.
 const PAGE_STEPS: usize = 64;
 
@@ -200,7 +202,7 @@ impl Hot {
     /// Whether a sweep is about the record: where it is about chunks, also for those of the chain below it.
     fn is_for(&self, sweep: &Sweep, record: Record) -> bool {
         let condemned = match sweep {
-            Sweep::Unused { class_min } => return record.class() >= *class_min,
+            Sweep::Unused { class_min } => return record.class() >= *class_min || self.frees_root(record, *class_min),
             Sweep::Everything => return true,
             Sweep::Chunks(condemned) => condemned,
         };
@@ -215,6 +217,16 @@ impl Hot {
             }
             at = Record::load(self.arena(), below);
         }
+    }
+
+    /// Whether the record is one of few entries of a map whose container lies in a block of a class or a larger one: that goes with the last
+    /// of them, and not before, so nobody finds its block by looking for it.
+    fn frees_root(&self, record: Record, class_min: u8) -> bool {
+        if !matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE) {
+            return false;
+        }
+        let root = Record::load(self.arena(), record.link(self.arena()) as Ref);
+        root.class() >= class_min && self.entries(root) <= ENTRIES_FEW
     }
 
     /// Evicts all of a map's entries that are on disk, and its container if none is left.

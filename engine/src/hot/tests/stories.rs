@@ -3,10 +3,10 @@
 use super::Random;
 use super::disk::{Address, CELLS, MAPS};
 use super::world::{GROUPS, World};
-use crate::hot::record::Record;
+use crate::hot::record::{ENTRY, ROOT, Record};
 use crate::hot::table::Head;
 use crate::hot::{Front, Loaded};
-use crate::platform::arena::CHUNK_BYTES;
+use crate::platform::arena::{CHUNK_BYTES, Walk, class_bytes};
 use crate::platform::sync::reclaim::Domain;
 use std::sync::Arc;
 
@@ -307,4 +307,31 @@ fn a_large_record_takes_the_place_of_a_large_one() {
     assert!(gone > 0 && evicted / gone >= block_bytes, "{evicted} bytes of {gone} records");
     world.put_cell(&large, &[1; 500], None).unwrap();
     world.check(&[large]);
+}
+
+#[test]
+fn a_container_that_goes_with_its_entry_is_found_by_its_block() {
+    // Containers are never evicted themselves while they have entries, which lie in smaller blocks: whoever found no room for one more
+    // container went over all tables, time and again, and evicted nothing that helped.
+    let mut world = World::new(50);
+    let name = |n: usize| address(&format!("a map whose name is longer than its entry, number {n}"));
+    for n in 0..2_000 {
+        world.put_entry(&name(n), b"k", b"v", None).unwrap();
+    }
+    barrier(&mut world);
+    while world.hot.work() {}
+    let records = world.hot.memory.records();
+    let blocks: Vec<Walk> = records.chunks().iter().flat_map(|&chunk| records.walk(chunk)).collect();
+    let class_of = |kind| {
+        let of_kind = |block: &Walk| Some(Record::load(&world.arena, block.at)).filter(|record| record.kind() == kind);
+        blocks.iter().find_map(of_kind).unwrap().class()
+    };
+    let (root, entry) = (class_of(ROOT), class_of(ENTRY));
+    assert!(root > entry);
+    let before = world.hot.records_in(MAPS, 0);
+    // Twice around: the first takes the marks of use.
+    let evicted: usize = (0..2).map(|_| world.hot.evict_blocks(usize::MAX, 1, class_bytes(root))).sum();
+    assert!(evicted >= class_bytes(root) + class_bytes(entry), "{evicted} bytes");
+    assert!(before - world.hot.records_in(MAPS, 0) >= 2);
+    world.check(&(0..2_000).map(name).collect::<Vec<_>>());
 }
