@@ -264,6 +264,7 @@ impl Hot {
     /// Enters a record in the current dirty list.
     #[inline]
     pub(super) fn push_dirty(&mut self, state: u16, group: u16, record: Record) -> Result<(), OutOfMemory> {
+        self.note_changed(record);
         if self.transaction.is_some() {
             return self.push_staged(state, group, record);
         }
@@ -395,7 +396,9 @@ impl Hot {
     /// Frees a container that nothing leads to any more but, perhaps, sealed entries: the flusher learns their keys
     /// from it.
     pub(super) fn free_root(&mut self, mut root: Record) {
-        if let Some(sealed) = self.sealed.back() {
+        if self.changed_in(root) > self.flushed
+            && let Some(sealed) = self.sealed.back()
+        {
             self.free_after(sealed.slot, root);
             return;
         }

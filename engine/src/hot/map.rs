@@ -2,7 +2,8 @@
 //!
 //! An entry is a record of its own, found by the hash of (container, user key) and linked to its container. The
 //! container is a record of kind [`ROOT`](record::ROOT) that is never flushed and never moves while it has entries; its
-//! value is two words: the order's root, and how many entries there are. Its stamp is the epoch that it was made in. What
+//! value is two words: the order's root with, in the upper half, the last epoch in which an entry entered a dirty list; and how many entries
+//! there are. Its stamp is the epoch that it was made in. What
 //! was cleared of a map is told by a tombstone at the container's key ([`crate::hot::cut`]).
 
 use crate::hot::cell::Below;
@@ -87,7 +88,30 @@ impl Hot {
     }
 
     pub(super) fn set_tree(&self, root: Record, tree: Tree) {
-        self.arena().word(root.value_at()).store(u64::from(tree.root), Ordering::Relaxed);
+        let word = self.arena().word(root.value_at());
+        let changed = word.load(Ordering::Relaxed) & !0xFFFF_FFFF;
+        word.store(changed | u64::from(tree.root), Ordering::Relaxed);
+    }
+
+    /// Notes in a container that this entry of it enters a dirty list: as long as that isn't flushed, the flusher learns its key from there.
+    #[inline]
+    pub(super) fn note_changed(&self, record: Record) {
+        if !matches!(record.kind(), ENTRY | ENTRY_TOMBSTONE) {
+            return;
+        }
+        // The epoch of what is staged isn't known before its commit.
+        let epoch = if self.transaction.is_some() { u32::MAX } else { self.current };
+        let root = Record::load(self.arena(), record.link(self.arena()) as Ref);
+        let word = self.arena().word(root.value_at());
+        let tree = word.load(Ordering::Relaxed);
+        if self.changed_in(root) < epoch {
+            word.store(tree & 0xFFFF_FFFF | u64::from(epoch) << 32, Ordering::Relaxed);
+        }
+    }
+
+    /// The last epoch in which an entry of the container entered a dirty list, or a later one.
+    pub(super) fn changed_in(&self, root: Record) -> u32 {
+        (self.arena().word(root.value_at()).load(Ordering::Relaxed) >> 32) as u32
     }
 
     /// How many entries the map has in memory, deleted ones and those that were cut off too.

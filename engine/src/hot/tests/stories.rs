@@ -335,3 +335,43 @@ fn a_container_that_goes_with_its_entry_is_found_by_its_block() {
     assert!(before - world.hot.records_in(MAPS, 0) >= 2);
     world.check(&(0..2_000).map(name).collect::<Vec<_>>());
 }
+
+#[test]
+fn containers_of_what_was_flushed_are_freed_beside_a_flush() {
+    // They waited for the end of whatever flush was under way: who needed room for one evicted all that was clean meanwhile.
+    let mut world = World::new(50);
+    let name = |n: usize| address(&format!("map {n}"));
+    (0..100).for_each(|n| world.put_entry(&name(n), b"k", b"v", None).unwrap());
+    barrier(&mut world);
+    while world.hot.work() {}
+    // Of these the flush is about to need the containers: of one that is changed, one whose entry is deleted, and one that is cleared.
+    let changed: Vec<Address> = ["one more", "map 1", "map 2", "map 3"].map(address).to_vec();
+    world.put_entry(&changed[0], b"k", b"v", None).unwrap();
+    world.put_entry(&changed[1], b"k", b"w", None).unwrap();
+    world.delete_entry(&changed[2], b"k").unwrap();
+    world.put_entry(&changed[3], b"l", b"v", None).unwrap();
+    let of = |world: &World, map: &Address| {
+        let probe = world.hot.probe(MAPS, map.0, &map.1, map.2);
+        world.hot.find_root(&probe).map(|(root, _)| root.at)
+    };
+    let kept: Vec<_> = changed.iter().map(|map| of(&world, map).unwrap()).collect();
+    let clean: Vec<_> = (4..100).map(|n| of(&world, &name(n)).unwrap()).collect();
+    assert!(world.seal(&mut Random::new(1)));
+    world.clear_map(&changed[3]).unwrap();
+    for _ in 0..3 {
+        world.hot.evict(usize::MAX);
+    }
+    world.hot.memory.collect();
+    assert!((4..100).all(|n| of(&world, &name(n)).is_none()));
+    let class = Record::load(&world.arena, kept[0]).class();
+    let mut free = std::collections::BTreeSet::new();
+    // Others may be free as well.
+    for _ in 0..clean.len() + 10 {
+        free.insert(world.hot.memory.allocate_record(class_bytes(class)).unwrap().0);
+    }
+    let in_use = clean.iter().filter(|at| !free.contains(at)).count();
+    assert_eq!(in_use, 0, "containers that nothing needs are in use");
+    assert!(kept.iter().all(|at| !free.contains(at)), "a container that the flush needs was freed");
+    assert!(world.flush());
+    world.check(&(0..100).map(name).chain(changed).collect::<Vec<_>>());
+}
