@@ -103,9 +103,9 @@ impl Hot {
         let epoch = if self.transaction.is_some() { u32::MAX } else { self.current };
         let root = Record::load(self.arena(), record.link(self.arena()) as Ref);
         let word = self.arena().word(root.value_at());
-        let tree = word.load(Ordering::Relaxed);
-        if self.changed_in(root) < epoch {
-            word.store(tree & 0xFFFF_FFFF | u64::from(epoch) << 32, Ordering::Relaxed);
+        let before = word.load(Ordering::Relaxed);
+        if ((before >> 32) as u32) < epoch {
+            word.store(before & 0xFFFF_FFFF | u64::from(epoch) << 32, Ordering::Relaxed);
         }
     }
 
