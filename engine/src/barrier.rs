@@ -10,12 +10,11 @@ use crate::hot::Sealed;
 use crate::ids::KeyGroupRange;
 use crate::manifest::check_given;
 use crate::platform::sync::gate::OwnerToken;
+use crate::platform::threads::{self, Condvar, Mutex, MutexGuard};
 use crate::replay;
 use crate::shard::{Core, Shard};
 use crate::store::{Mark, StoreInner};
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What a checkpoint is to carry.
 #[derive(Clone, Debug, Default)]
@@ -180,7 +179,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
         }
         store.reads.wait_idle();
     }
-    let started = Instant::now();
+    let started = threads::now();
     let reading = store.purge_clock.begin();
     let (sealing, mark, (shards, mut purge_clock_ms)) = seal_all(store, &mut own)?;
     let shared = Arc::new(Shared::default());
@@ -201,7 +200,7 @@ pub(crate) fn cut(store: &Arc<StoreInner>, barrier: Barrier, mut own: Option<Own
     if store.log.is_full() {
         store.engine.log(store);
     }
-    store.counts.barrier_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    store.counts.barrier_ns.record(u64::try_from(threads::since(started).as_nanos()).unwrap_or(u64::MAX));
     Ok(Pending { label, shared, store: Arc::downgrade(store) })
 }
 
@@ -237,7 +236,7 @@ pub(crate) fn await_events(store: &StoreInner) {
         // Who cuts holds it to the end; who waits for another's event to end doesn't.
         drop(store.queue.sealing.lock());
         if store.queue.holds_events_off() {
-            std::thread::sleep(EVENT_PAUSE);
+            threads::sleep(EVENT_PAUSE);
         }
     }
 }
@@ -260,9 +259,9 @@ pub(crate) fn lock_sealing<'a>(store: &'a StoreInner, own: Option<&Arc<Shard>>, 
         drop(sealing);
         looks += 1;
         if looks <= LOOKS_AT_ONCE {
-            std::thread::yield_now();
+            threads::yield_now();
         } else {
-            store.engine.hurry(|| std::thread::sleep(PAUSE));
+            store.engine.hurry(|| threads::sleep(PAUSE));
         }
     }
 }

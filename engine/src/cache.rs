@@ -12,8 +12,8 @@
 
 use crate::ids::SegmentId;
 use crate::platform::arena::Arena;
+use crate::platform::threads::Mutex;
 use crate::segment::{Block, BlockRef, BlockSource};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -10,7 +10,9 @@ use crate::key::SortKey;
 use crate::manifest::{self, Manifest, Marks, Parent, StackEntry, StateInfo, StateMap};
 use crate::merged::{Base, Merged, SliceBounds};
 use crate::options::Durability;
+use crate::platform::safeguards::{Safeguard, stands};
 use crate::platform::storage::{Storage, names};
+use crate::platform::threads;
 use crate::purge_clock::Reading;
 use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
@@ -21,7 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What is known of a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -295,10 +297,13 @@ pub(crate) fn complete(store: &Arc<StoreInner>, request: Request, rollback: u64)
         request.shared.finish(Err(aborted(label)));
         return Ok(());
     }
+    if !stands(Safeguard::CutBehindCheckpoint) {
+        log_is_covered(store, request.log_position);
+    }
     let outcome = publish(store, &request, rollback);
     match outcome {
         Ok(Some(info)) => {
-            let elapsed = u64::try_from(request.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let elapsed = u64::try_from(threads::since(request.started).as_nanos()).unwrap_or(u64::MAX);
             store.counts.checkpoints.fetch_add(1, Ordering::Relaxed);
             store.counts.checkpoint_ns.record(elapsed);
             tracing::info!(label, number = info.number, bytes = info.new_bytes, elapsed_ns = elapsed, "checkpoint");
@@ -449,7 +454,7 @@ fn describe(store: &StoreInner, version: &Version, number: u64, parent: Option<P
         }
     }
     let highest = segments.iter().map(|segment| segment.meta().epoch_high).max().unwrap_or_default();
-    let created_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let created_ms = threads::unix_time().as_millis() as u64;
     Manifest {
         number,
         store: store.info,

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, KeyGroupRange};
 use crate::manifest::check_given;
 use crate::platform::sync::gate::{CellBorrow, CellGuard};
+use crate::platform::threads;
 use crate::reclaim;
 use crate::replay;
 use crate::shard::{Core, Shard};
@@ -21,7 +22,6 @@ use crate::store::StoreInner;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 /// When a commit lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -168,7 +168,7 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
         store.engine.log(store);
         store.engine.hurry(|| store.log.catch_up())?;
     }
-    let started = Instant::now();
+    let started = threads::now();
     // An operation is seldom left in its middle, and each gate is borrowed to find out: first that is left to the commit itself.
     let mut whole = Whole::Events;
     let (sealing, epoch) = loop {
@@ -192,7 +192,7 @@ pub(crate) fn commit(store: &Arc<StoreInner>, commit: Commit, mut own: Option<Ow
         store.engine.log(store);
     }
     store.counts.commits.fetch_add(1, Ordering::Relaxed);
-    store.counts.commit_ns.record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    store.counts.commit_ns.record(u64::try_from(threads::since(started).as_nanos()).unwrap_or(u64::MAX));
     Ok(Committed { info, log: Arc::clone(&store.log), store: Arc::downgrade(store) })
 }
 

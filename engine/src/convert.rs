@@ -7,8 +7,8 @@
 use crate::error::{Error, Result};
 use crate::ids::StateId;
 use crate::key::VALUE_BYTES_MAX;
+use crate::platform::threads::{Mutex, RwLock};
 use crate::states::{MergeOperator, STATE_NAME_BYTES_MAX, StateDef, StateKind, frames, push_framed};
-use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

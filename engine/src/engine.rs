@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 use crate::options::{BUDGET_BYTES_MIN, EngineOptions, MemoryShare, SHARE_BYTES_MIN, StoreOptions};
 use crate::platform::arena::{Arena, Share};
 use crate::platform::sync::reclaim::Domain;
+use crate::platform::threads::{self, Mutex};
 use crate::store::StoreInner;
 use crate::worker::{Task, Workers};
-use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
 /// The memory budget and background threads of a process; cheap to clone, closed when the last clone and the last of
@@ -75,7 +75,7 @@ impl Engine {
     /// # Ok::<(), alluvium::Error>(())
     /// ```
     pub fn close_within(self, patience: std::time::Duration) -> bool {
-        let until = std::time::Instant::now() + patience;
+        let until = threads::now() + patience;
         let mut inner = self.inner;
         loop {
             match Arc::try_unwrap(inner) {
@@ -84,13 +84,13 @@ impl Engine {
                     drop(last);
                     return true;
                 }
-                Err(shared) if std::time::Instant::now() >= until => {
+                Err(shared) if threads::now() >= until => {
                     drop(shared);
                     return false;
                 }
                 Err(shared) => inner = shared,
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            threads::sleep(std::time::Duration::from_millis(1));
         }
     }
 

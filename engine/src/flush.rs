@@ -13,6 +13,7 @@ use crate::ids::{Epoch, KeyGroup, StateId};
 use crate::key::{Key, VALUE_BYTES_MAX, prefix_of, push_entry_key, push_sort_key, sort_prefix};
 use crate::options::Durability;
 use crate::platform::arena::{Arena, Ref};
+use crate::platform::threads::{self, Condvar, Mutex};
 use crate::reclaim;
 use crate::segment::{Entry, Kind, SegmentMeta, SegmentOptions, SegmentWriter};
 use crate::shard::Shard;
@@ -21,7 +22,6 @@ use crate::stack::{LazySegment, Version};
 use crate::states::{StateDef, StateKind};
 use crate::store::StoreInner;
 use crate::worker::{Pace, Task};
-use parking_lot::{Condvar, Mutex};
 use std::cmp::Ordering as Order;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -305,7 +305,7 @@ fn run_job(store: &Arc<StoreInner>, mut job: Job) {
         store.engine.submit(Task::Clear(Arc::clone(store)));
     }
     if again {
-        std::thread::sleep(RETRY_PAUSE);
+        threads::sleep(RETRY_PAUSE);
     }
 }
 
@@ -313,7 +313,7 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
     if let Some(error) = store.failure.lock().clone() {
         return Err(error);
     }
-    let started = std::time::Instant::now();
+    let started = threads::now();
     if !job.shards.is_empty() {
         let (written, cleared) = write_segment(store, job)?;
         install(store, job, written, &cleared);
@@ -326,7 +326,7 @@ fn run(store: &Arc<StoreInner>, job: &mut Job) -> Result<()> {
         let version = store.version_before(job.rollback);
         snapshot.finish(Ok(Version::up_to(&version, snapshot.up_to)));
     }
-    tracing::debug!(elapsed_ns = started.elapsed().as_nanos() as u64, "flushed");
+    tracing::debug!(elapsed_ns = threads::since(started).as_nanos() as u64, "flushed");
     if job.request.is_some() {
         match crate::compact::gather(store, job.rollback) {
             // A full disk: then it has more files.

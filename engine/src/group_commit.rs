@@ -7,11 +7,9 @@ use crate::changelog::files::Files;
 use crate::changelog::stream::Taken;
 use crate::error::{Error, Result};
 use crate::platform::storage::{Backend, LogGroup, StorageError};
+use crate::platform::threads::{self, MutexGuard, Receiver, RecvTimeoutError};
 use crate::store::StoreInner;
-use crossbeam::channel::{Receiver, RecvTimeoutError};
-use parking_lot::MutexGuard;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 /// How much of a store's changelog is written at once, about, in bytes.
 const TAKEN_BYTES: usize = 4 << 20;
@@ -20,7 +18,7 @@ const TAKEN_BYTES: usize = 4 << 20;
 ///
 /// It holds them weakly but while it writes: a store that is dropped meanwhile gives its directory up.
 pub(crate) fn run(queue: &Receiver<Option<Weak<StoreInner>>>) {
-    crate::platform::thread::work_in_background();
+    crate::platform::threads::work_in_background();
     let (mut rings, mut plain) = (LogGroup::default(), LogGroup::posix());
     let mut stores: Vec<Weak<StoreInner>> = Vec::new();
     let add = |stores: &mut Vec<Weak<StoreInner>>, store: Weak<StoreInner>| {
@@ -29,7 +27,7 @@ pub(crate) fn run(queue: &Receiver<Option<Weak<StoreInner>>>) {
         }
     };
     loop {
-        let now = Instant::now();
+        let now = threads::now();
         let due_of = |store: &Weak<StoreInner>| store.upgrade().and_then(|store| store.log.due(now));
         stores.retain(|store| due_of(store).is_some());
         let due = stores.iter().filter_map(due_of).min();
@@ -46,7 +44,7 @@ pub(crate) fn run(queue: &Receiver<Option<Weak<StoreInner>>>) {
             let Some(store) = next else { return };
             add(&mut stores, store);
         }
-        let now = Instant::now();
+        let now = threads::now();
         let there: Vec<Arc<StoreInner>> = stores.iter().filter_map(Weak::upgrade).collect();
         if there.iter().filter_map(|store| store.log.due(now)).any(|due| due <= now) {
             let (on_rings, others): (Vec<_>, Vec<_>) =

@@ -153,6 +153,9 @@ pub use compact::measuring;
 #[cfg(all(feature = "recorder", not(loom)))]
 #[doc(hidden)]
 pub use platform::storage::{faults, recorder};
+#[cfg(all(feature = "simulation", not(loom)))]
+#[doc(hidden)]
+pub use platform::threads::simulated;
 #[cfg(not(loom))]
 pub use {
     as_of::{AsOf, Past},

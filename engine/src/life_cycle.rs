@@ -11,8 +11,8 @@ use crate::ids::SegmentId;
 use crate::manifest::{self, Manifest};
 use crate::options::{Retention, StoreOptions};
 use crate::platform::storage::{ReadFile, names};
+use crate::platform::threads::Mutex;
 use crate::store::StoreInner;
-use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Metrics: what the engine counts, as a struct and as Prometheus text.
 
 use crate::platform::storage::IoCounts;
+use crate::platform::threads::Mutex;
 use crate::stats::{Histogram, HistogramSnapshot, MetricKind, prometheus, prometheus_summary};
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Kinds of operations that are timed apart.

@@ -4,7 +4,7 @@
 //! was committed: what is staged isn't in it, and has no say. It goes back with rollbacks, with a checkpoint that was cut at an earlier time, and
 //! at once where a writer sets an earlier time: what is written from then on lives by that one.
 
-use parking_lot::Mutex;
+use crate::platform::threads::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 

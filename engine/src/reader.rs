@@ -15,6 +15,7 @@ use crate::key::Key;
 use crate::metrics::OwnerCounts;
 use crate::packed::Packed;
 use crate::platform::sync::reclaim::{Domain, Slot};
+use crate::platform::threads::{Mutex, MutexGuard, RwLock};
 use crate::read::{self, is_expired};
 use crate::replay;
 use crate::shard::{Core, Shard, StateHeads, View};
@@ -23,7 +24,6 @@ use crate::stack::Found;
 use crate::states::{StateDef, StateKind, frames};
 use crate::store::{State, StoreInner};
 use crate::walk::Access;
-use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

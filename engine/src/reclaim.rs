@@ -7,6 +7,7 @@
 use crate::checkpoint::Catalogue;
 use crate::ids::SegmentId;
 use crate::life_cycle;
+use crate::platform::safeguards::{Safeguard, stands};
 use crate::platform::storage::{StorageError, names};
 use crate::stack::{LazySegment, Version};
 use crate::store::StoreInner;
@@ -74,7 +75,9 @@ pub(crate) fn remove_manifests(store: &StoreInner) -> Result<(), StorageError> {
     for &number in &doomed {
         store.storage.remove(&names::manifest_name(number))?;
     }
-    store.storage.sync_dir()?;
+    if stands(Safeguard::ManifestsGoFirst) {
+        store.storage.sync_dir()?;
+    }
     store.catalogue.lock().doomed.retain(|number| !doomed.contains(number));
     Ok(())
 }
@@ -125,12 +128,14 @@ fn remove_segments(store: &StoreInner) {
     let manifests = catalogue.kept.values().map(|kept| Arc::clone(&kept.manifest)).chain(read);
     let named: HashSet<SegmentId> =
         manifests.flat_map(|manifest| manifest.segments.iter().map(|meta| meta.id).collect::<Vec<_>>()).collect();
-    let dead: Vec<SegmentId> = catalogue
+    let mut dead: Vec<SegmentId> = catalogue
         .garbage
         .iter()
         .filter(|(id, held)| !in_use.contains(id) && !named.contains(id) && held.strong_count() == 0)
         .map(|(&id, _)| id)
         .collect();
+    // The oldest first: what has the same turns has the same changes of files.
+    dead.sort_unstable();
     for id in dead {
         match store.storage.remove(&names::segment_name(id.0)) {
             Ok(()) => {

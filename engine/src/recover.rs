@@ -19,7 +19,9 @@ use crate::metrics::StoreCounts;
 use crate::options::{Durability, StoreOptions};
 use crate::platform::arena::Share;
 use crate::platform::random::random;
+use crate::platform::safeguards::{Safeguard, stands};
 use crate::platform::storage::{self, DirLock, Fault, Fetches, Hosted, Storage, StorageError, names};
+use crate::platform::threads::{self, Mutex, RwLock};
 use crate::purge_clock::PurgeClock;
 use crate::replay::Replay;
 use crate::rescale;
@@ -28,7 +30,6 @@ use crate::states::StateDef;
 use crate::store::{CheckpointSource, Paced, Store, StoreInner, add_logged_state, state_defs};
 use crate::warm::Warm;
 use crate::worker::Task;
-use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ fn none_in(directory: &Path, error: StorageError) -> Error {
 /// checkpoint left them, and nothing will ever name them.
 pub(crate) fn create(engine: &Engine, path: &Path, options: StoreOptions) -> Result<Store> {
     options.validate()?;
-    let started = Instant::now();
+    let started = threads::now();
     let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;
@@ -160,7 +161,7 @@ pub(crate) fn open_or_create(engine: &Engine, path: &Path, options: StoreOptions
 /// A store at a checkpoint: the newest one, or the one with this label.
 pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: StoreOptions) -> Result<Store> {
     options.validate()?;
-    let started = Instant::now();
+    let started = threads::now();
     let located = locate(engine, path, false, &options)?;
     let mut files = located.storage.names()?;
     if let Some(label) = label
@@ -197,6 +198,9 @@ pub(crate) fn open(engine: &Engine, path: &Path, label: Option<u64>, options: St
 fn sync_found(described: &Described) -> Result<()> {
     let last = described.tail.as_ref().and_then(|tail| tail.there.last());
     let Some(last) = last else { return Ok(()) };
+    if !stands(Safeguard::FoundSynced) {
+        return Ok(());
+    }
     Ok(described.located.storage.sync_file(&names::changelog_name(last.number))?)
 }
 
@@ -466,7 +470,7 @@ pub(crate) fn beside(
     path: &Path,
     (range, version, epoch): (KeyGroupRange, Version, Epoch),
 ) -> Result<Store> {
-    let started = Instant::now();
+    let started = threads::now();
     let options = StoreOptions {
         // Nothing is synced.
         durability: Durability::Host,
@@ -545,7 +549,7 @@ fn restore_combined(
     bring: impl Fn(&dyn Storage, SegmentId, usize) -> Result<()>,
 ) -> Result<Store> {
     options.validate()?;
-    let started = Instant::now();
+    let started = threads::now();
     let located = locate(engine, path, true, &options)?;
     let files = located.storage.names()?;
     refuse_occupied(&*located.storage, &files)?;

@@ -23,12 +23,12 @@ use crate::error::{Class, Error, Result};
 use crate::events;
 use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::options::StoreOptions;
+use crate::platform::threads::{self, Condvar, Mutex};
 use crate::rollback;
 use crate::store::StoreInner;
 use crate::write;
 use crate::writer::Writer;
 use groups::ByGroup;
-use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -219,7 +219,7 @@ pub(crate) fn all(store: &Arc<StoreInner>) -> Result<()> {
             // Its writer replays it, or was faster.
             Err(Error::RangeClaimed { .. }) => {
                 drop(helping);
-                std::thread::yield_now();
+                threads::yield_now();
             }
             Err(error) => return Err(error),
         }
@@ -322,7 +322,7 @@ fn check_host(store: &StoreInner, tail: &Tail) -> Result<()> {
 /// Replays the changes of some ranges of key groups, in order, by the writers that have them. A writer may have others as well, which were
 /// replayed before.
 fn run(store: &Arc<StoreInner>, tail: &Tail, ranges: &[KeyGroupRange], writers: &mut [&mut Writer]) -> Result<()> {
-    let started = std::time::Instant::now();
+    let started = threads::now();
     let mut logs: Vec<_> = writers.iter_mut().map(|writer| writer.swap_log(None)).collect();
     let mut changes = 0_u64;
     let groups: u64 = ranges.iter().map(|range| range.count() as u64).sum();
@@ -358,7 +358,7 @@ fn run(store: &Arc<StoreInner>, tail: &Tail, ranges: &[KeyGroupRange], writers: 
     for (writer, log) in writers.iter_mut().zip(&mut logs) {
         writer.swap_log(log.take());
     }
-    let (bytes, elapsed) = (tail.bytes(), started.elapsed());
+    let (bytes, elapsed) = (tail.bytes(), threads::since(started));
     store.replay.passed(tail.to.saturating_sub(told), groups);
     if store.log.is_on() && outcome.is_ok() {
         store.paced.replayed(bytes, elapsed);

@@ -18,6 +18,7 @@ use crate::ids::{KeyGroup, KeyGroupRange, SegmentId, StateId};
 use crate::manifest::{Manifest, StateInfo};
 use crate::past;
 use crate::platform::sync::gate::CellBorrow;
+use crate::platform::threads;
 use crate::reclaim;
 use crate::replay;
 use crate::scope::Scope;
@@ -29,7 +30,7 @@ use crate::undone::Clearing;
 use crate::worker::Task;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 mod position;
 
@@ -184,9 +185,9 @@ pub(crate) fn run(store: &Arc<StoreInner>, scope: &Scope, label: u64) -> Result<
     store.check_cut()?;
     replay::all(store)?;
     check_scope(store, scope)?;
-    let started = Instant::now();
+    let started = threads::now();
     let rewound = patiently(store, scope, Target::Label(label))?;
-    tracing::info!(label, range = %scope.range(), elapsed_ns = started.elapsed().as_nanos() as u64, "rolled back");
+    tracing::info!(label, range = %scope.range(), elapsed_ns = threads::since(started).as_nanos() as u64, "rolled back");
     Ok(rewound)
 }
 
@@ -195,10 +196,10 @@ pub(crate) fn run_to(store: &Arc<StoreInner>, scope: &Scope, position: u64) -> R
     store.check_cut()?;
     replay::all(store)?;
     check_scope(store, scope)?;
-    let started = Instant::now();
+    let started = threads::now();
     let reached = position::reach(store, store, scope, past::reach(store, position)?, 0)?;
     let rewound = put_in_place(store, scope, &reached, true)?;
-    tracing::info!(position, range = %scope.range(), elapsed_ns = started.elapsed().as_nanos() as u64, "rolled back");
+    tracing::info!(position, range = %scope.range(), elapsed_ns = threads::since(started).as_nanos() as u64, "rolled back");
     Ok(rewound)
 }
 
@@ -225,17 +226,17 @@ fn put_in_place(store: &Arc<StoreInner>, scope: &Scope, reached: &Reached, logs:
 }
 
 fn patiently(store: &Arc<StoreInner>, scope: &Scope, target: Target<'_>) -> Result<Rewound> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = threads::now() + PATIENCE;
     // The event that is under way is the last one until then: else it would have to be met between two of them.
     let _held_off = store.queue.hold_events_off();
     let rewound = loop {
         if let Some(rewound) = attempt(store, scope, target)? {
             break rewound;
         }
-        if Instant::now() > deadline {
+        if threads::now() > deadline {
             return Err(Error::Busy { problem: "an operation on these key groups is waiting for memory" });
         }
-        store.engine.hurry(|| std::thread::sleep(PAUSE));
+        store.engine.hurry(|| threads::sleep(PAUSE));
     };
     store.queue.forget_rollbacks(store);
     if store.clearing.lock().begins() {
@@ -497,7 +498,7 @@ pub(crate) fn clear(store: &Arc<StoreInner>) {
     for shard in shards {
         // Closing it takes all of it away.
         while store.check_open().is_ok() && clear_a_little(store, &shard) {
-            std::thread::sleep(REST);
+            threads::sleep(REST);
             rounds += 1;
             if rounds == ROUNDS {
                 // It is another task's turn.

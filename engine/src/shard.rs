@@ -15,10 +15,10 @@ use crate::key::Key;
 use crate::metrics::OperationKind;
 use crate::platform::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::platform::sync::gate::GatedCell;
+use crate::platform::threads::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 use crate::purge_clock::PurgeClock;
 use crate::stack::{Slice, Version};
 use crate::stats::Histogram;
-use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 use std::sync::Arc;
 
 /// How long a flush takes before those who wait for it say so.

@@ -4,6 +4,7 @@ mod history;
 mod paced;
 mod recovery;
 
+use crate::platform::threads::{Mutex, RwLock};
 pub(crate) use paced::{Mark, Paced};
 pub use recovery::{Recovery, RecoveryStage, Warming};
 
@@ -39,7 +40,6 @@ use crate::triggers::Triggers;
 use crate::undone::{Clearing, Rollbacks};
 use crate::writer::Writer;
 use crate::{checkpoint, recover, replay};
-use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

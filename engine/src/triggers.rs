@@ -6,8 +6,8 @@
 use crate::error::Result;
 use crate::events::Applying;
 use crate::ids::{EventId, KeyGroup};
+use crate::platform::threads::Mutex;
 use crate::writer::Writer;
-use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -6,13 +6,11 @@
 use crate::error::{Error, Result};
 use crate::platform::arena::Arena;
 use crate::platform::sync::barrier::Barrier;
+use crate::platform::threads::{self, JoinHandle, Mutex, OnceLock, Receiver, Sender, unbounded};
 use crate::store::StoreInner;
 use crate::{compact, flush, group_commit, inflight, reclaim, rollback, warm};
-use crossbeam::channel::{Receiver, Sender, unbounded};
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Something to be done in the background.
@@ -34,7 +32,7 @@ pub enum Task {
 #[derive(Debug)]
 pub struct Workers {
     tasks: Sender<Task>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    running: Mutex<Vec<JoinHandle<()>>>,
     /// How many threads of the host wait for what is done here.
     waiting: AtomicUsize,
     /// The thread that reads for whoever doesn't wait; started by the first read of that kind.
@@ -48,21 +46,19 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `threads` threads.
-    pub fn start(threads: usize) -> Result<Self> {
+    /// Starts so many threads.
+    pub fn start(count: usize) -> Result<Self> {
         let (tasks, queue) = unbounded();
-        let mut handles = Vec::with_capacity(threads);
-        for number in 0..threads {
+        let mut handles = Vec::with_capacity(count);
+        for number in 0..count {
             let queue: Receiver<Task> = queue.clone();
-            let handle = std::thread::Builder::new()
-                .name(format!("alluvium-{number}"))
-                .spawn(move || run(&queue))
+            let handle = threads::start(format!("alluvium-{number}"), move || run(&queue))
                 .map_err(|error| Error::Background(format!("starting a thread: {error}")))?;
             handles.push(handle);
         }
-        let (threads, waiting) = (Mutex::new(handles), AtomicUsize::new(0));
+        let (running, waiting) = (Mutex::new(handles), AtomicUsize::new(0));
         let (reads, logs, warm) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Ok(Self { tasks, threads, waiting, reads, logs, warm, stops: Arc::default() })
+        Ok(Self { tasks, running, waiting, reads, logs, warm, stops: Arc::default() })
     }
 
     /// Adds a task to the queue.
@@ -77,11 +73,11 @@ impl Workers {
         if store.fetches.as_ref().is_some_and(|fetches| fetches.files_absent() > 0) {
             let waits = Arc::clone(store);
             let own = move || inflight::run(&waits);
-            match std::thread::Builder::new().name("alluvium-fetched-reads".into()).spawn(own) {
+            match threads::start("alluvium-fetched-reads", own) {
                 Ok(thread) => {
-                    let mut threads = self.threads.lock();
-                    threads.retain(|thread| !thread.is_finished());
-                    threads.push(thread);
+                    let mut running = self.running.lock();
+                    running.retain(|thread| !thread.is_finished());
+                    running.push(thread);
                     return;
                 }
                 Err(error) => tracing::error!(%error, "starting a thread"),
@@ -94,8 +90,8 @@ impl Workers {
                     inflight::run(&store);
                 }
             };
-            match std::thread::Builder::new().name("alluvium-reads".into()).spawn(own) {
-                Ok(thread) => self.threads.lock().push(thread),
+            match threads::start("alluvium-reads", own) {
+                Ok(thread) => self.running.lock().push(thread),
                 Err(error) => tracing::error!(%error, "starting a thread"),
             }
             reads
@@ -110,11 +106,11 @@ impl Workers {
 
     /// Runs something that takes long on a thread of its own, which ends with it.
     pub fn run_apart(&self, name: &str, work: impl FnOnce() + Send + 'static) {
-        match std::thread::Builder::new().name(name.into()).spawn(work) {
+        match threads::start(name, work) {
             Ok(thread) => {
-                let mut threads = self.threads.lock();
-                threads.retain(|thread| !thread.is_finished());
-                threads.push(thread);
+                let mut running = self.running.lock();
+                running.retain(|thread| !thread.is_finished());
+                running.push(thread);
             }
             Err(error) => tracing::error!(%error, "starting a thread"),
         }
@@ -124,8 +120,8 @@ impl Workers {
     pub fn log(&self, store: &Arc<StoreInner>) {
         let logs = self.logs.get_or_init(|| {
             let (logs, queue) = unbounded::<Option<Weak<StoreInner>>>();
-            match std::thread::Builder::new().name("alluvium-log".into()).spawn(move || group_commit::run(&queue)) {
-                Ok(thread) => self.threads.lock().push(thread),
+            match threads::start("alluvium-log", move || group_commit::run(&queue)) {
+                Ok(thread) => self.running.lock().push(thread),
                 Err(error) => tracing::error!(%error, "starting a thread"),
             }
             logs
@@ -142,7 +138,7 @@ impl Workers {
             let (warm, queue) = unbounded::<Option<Weak<StoreInner>>>();
             let again = warm.clone();
             let own = move || {
-                crate::platform::thread::work_in_background();
+                threads::work_in_background();
                 while let Ok(Some(store)) = queue.recv() {
                     if store.upgrade().is_some_and(|store| warm::run(&store)) {
                         // The queue is here.
@@ -150,8 +146,8 @@ impl Workers {
                     }
                 }
             };
-            match std::thread::Builder::new().name("alluvium-warm".into()).spawn(own) {
-                Ok(thread) => self.threads.lock().push(thread),
+            match threads::start("alluvium-warm", own) {
+                Ok(thread) => self.running.lock().push(thread),
                 Err(error) => tracing::error!(%error, "starting a thread"),
             }
             warm
@@ -166,10 +162,10 @@ impl Workers {
     pub fn populate(&self, arena: &Arc<Arena>) {
         let (arena, stops) = (Arc::clone(arena), Arc::clone(&self.stops));
         self.run_apart("alluvium-memory", move || {
-            crate::platform::thread::work_in_background();
-            let (begun, stopped) = (Instant::now(), || stops.load(Ordering::Relaxed));
-            while begun.elapsed() < FIRST_ANSWERS && !stopped() {
-                std::thread::park_timeout(FIRST_ANSWERS.saturating_sub(begun.elapsed()));
+            threads::work_in_background();
+            let (begun, stopped) = (threads::now(), || stops.load(Ordering::Relaxed));
+            while threads::since(begun) < FIRST_ANSWERS && !stopped() {
+                threads::park_timeout(FIRST_ANSWERS.saturating_sub(threads::since(begun)));
             }
             arena.populate(stopped);
         });
@@ -206,26 +202,26 @@ pub struct Pace<'a> {
 impl<'a> Pace<'a> {
     /// From now on.
     pub fn new(workers: &'a Workers) -> Self {
-        Self { workers, since: Instant::now() }
+        Self { workers, since: threads::now() }
     }
 
     /// Rests if it is time to, and the work may wait; says whether it did. Called every few dozen microseconds.
     pub fn rest(&mut self, may_wait: impl FnOnce() -> bool) -> bool {
-        let worked = self.since.elapsed();
+        let worked = threads::since(self.since);
         if worked < WORK {
             return false;
         }
         let rests = !self.workers.is_hurried() && may_wait();
         if rests {
-            std::thread::sleep(worked.min(REST_MAX));
+            threads::sleep(worked.min(REST_MAX));
         }
-        self.since = Instant::now();
+        self.since = threads::now();
         rests
     }
 }
 
 fn run(queue: &Receiver<Task>) {
-    crate::platform::thread::work_in_background();
+    threads::work_in_background();
     while let Ok(task) = queue.recv() {
         match task {
             Task::Flush(store) => flush::run_next(&store),
@@ -240,8 +236,8 @@ fn run(queue: &Receiver<Task>) {
 impl Drop for Workers {
     fn drop(&mut self) {
         Barrier::settle();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for _ in &threads {
+        let running = std::mem::take(&mut *self.running.lock());
+        for _ in &running {
             // More than there are of those that take tasks; the rest is left in the queue.
             self.submit(Task::Stop);
         }
@@ -256,10 +252,10 @@ impl Drop for Workers {
         }
         // Before it is unparked, which orders the two.
         self.stops.store(true, Ordering::Relaxed);
-        for thread in threads {
+        for thread in running {
             thread.thread().unpark();
             // The last owner of an engine may be a store that a task held, on one of these threads.
-            if thread.thread().id() != std::thread::current().id() {
+            if thread.thread().id() != threads::current().id() {
                 let _ = thread.join();
             }
         }

@@ -12,6 +12,7 @@ use crate::ids::{KeyGroup, KeyGroupRange};
 use crate::metrics::OperationKind;
 use crate::platform::arena::CHUNK_BYTES;
 use crate::platform::sync::gate::{CellBorrow, CellGuard, GatedCell, OwnerToken};
+use crate::platform::threads;
 use crate::shard::{Core, Shard};
 use crate::states::StateDef;
 use crate::store::{State, StoreInner};
@@ -19,7 +20,7 @@ use crate::writer::Writer;
 use std::ops::DerefMut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Why an operation stopped half-way, having changed nothing.
 #[derive(Debug)]
@@ -225,7 +226,7 @@ fn run_with_care<R>(
         move_log(store, token)?;
     }
     let mut core = token.enter();
-    let started = core.counts.operations.is_multiple_of(TICKS).then(Instant::now);
+    let started = core.counts.operations.is_multiple_of(TICKS).then(threads::now);
     core.answer_call();
     core.settle(shard);
     if started.is_some() {
@@ -243,7 +244,7 @@ fn run_with_care<R>(
         Err(Halt::Memory(out)) => run_again(store, shard, token, operation, (out, aborts)),
     };
     if let Some(started) = started {
-        shard.latency[kind as usize].record(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        shard.latency[kind as usize].record(u64::try_from(threads::since(started).as_nanos()).unwrap_or(u64::MAX));
     }
     outcome
 }
@@ -356,7 +357,7 @@ fn try_again<R>(
 ) -> Result<R> {
     let mut before = Room::Made;
     for attempt in 1..=ATTEMPTS {
-        let started = Instant::now();
+        let started = threads::now();
         let owed = attempt < CHUNKS_AT && store.share.is_owed(out.bytes.next_multiple_of(CHUNK_BYTES));
         let room = if owed && reclaim_elsewhere(store, shard, (out.bytes, 0)) {
             Room::Made
@@ -380,7 +381,7 @@ fn try_again<R>(
         check_aborts(&core, aborts)?;
         if room == Room::Wait {
             core.counts.stalls += 1;
-            core.counts.stall_ns += started.elapsed().as_nanos() as u64;
+            core.counts.stall_ns += threads::since(started).as_nanos() as u64;
         }
         match operation(&mut core) {
             Ok(value) => return Ok(value),
@@ -436,7 +437,7 @@ fn await_room(
         Room::Readers => {
             // One that another thread has the processor of holds what was freed since, so all that there is before long.
             if !reclaim_elsewhere(store, shard, wanted) {
-                store.engine.hurry(|| std::thread::sleep(READERS_PAUSE));
+                store.engine.hurry(|| threads::sleep(READERS_PAUSE));
             }
             Ok(())
         }

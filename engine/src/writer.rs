@@ -17,6 +17,7 @@ use crate::metrics::OperationKind;
 use crate::namespaces;
 use crate::packed::Packed;
 use crate::platform::sync::gate::OwnerToken;
+use crate::platform::threads;
 use crate::read;
 use crate::replay;
 use crate::scan::{self, MapRange};
@@ -740,13 +741,13 @@ fn wrong_kind(def: &StateDef, kinds: &[StateKind]) -> Error {
 /// ```
 #[derive(Debug)]
 pub struct SharedWriter {
-    writer: parking_lot::Mutex<Writer>,
+    writer: threads::Mutex<Writer>,
 }
 
 impl SharedWriter {
     /// Shares a writer.
     pub const fn new(writer: Writer) -> Self {
-        Self { writer: parking_lot::Mutex::new(writer) }
+        Self { writer: threads::Mutex::new(writer) }
     }
 
     /// Uses the writer alone for a while; other threads wait.

@@ -6,6 +6,10 @@
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
 
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
+
 use alluvium::{
     Barrier, Cursor, Engine, EngineOptions, Key, KeyGroup, KeyGroupRange, MapRange, MergeOperator, Packed, Reader,
     State, StateKind, StateOptions, Store, StoreOptions, Ttl, Writer,
@@ -14,6 +18,7 @@ use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
+use turns::in_turns;
 
 const TTL_MS: u64 = 500;
 const GROUPS: u16 = 6;
@@ -409,7 +414,7 @@ fn run(seed: u64) {
 fn cursors_find_what_is_there_and_nothing_else() {
     let from = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let runs = std::env::var("ALLUVIUM_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(6);
-    (from..from + runs).for_each(run);
+    (from..from + runs).for_each(|seed| in_turns(seed, || run(seed)));
 }
 
 /// More keys in one key group than a window takes: it is gone through in several, sorted.

@@ -4,6 +4,9 @@
 #[path = "model/rng.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 #[path = "migration/world.rs"]
 mod world;
 
@@ -16,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use turns::in_turns;
 use world::World;
 
 fn seeds(count: u64) -> Vec<u64> {
@@ -32,18 +36,20 @@ fn seeds(count: u64) -> Vec<u64> {
 fn states_of_all_kinds_are_migrated_at_random_moments() {
     for seed in seeds(6) {
         println!("ALLUVIUM_TEST_SEED={seed}");
-        let mut world = World::new(seed);
-        for _ in 0..1_500 {
-            world.step();
-        }
-        world.check();
-        world.close_and_open();
-        world.store().compact().unwrap();
-        for state in 0..8 {
-            assert!(world.store().migration(world.states[state]).unwrap().is_none(), "all of it was rewritten");
-        }
-        world.check();
-        world.check_checkpoints();
+        in_turns(seed, || {
+            let mut world = World::new(seed);
+            for _ in 0..1_500 {
+                world.step();
+            }
+            world.check();
+            world.close_and_open();
+            world.store().compact().unwrap();
+            for state in 0..8 {
+                assert!(world.store().migration(world.states[state]).unwrap().is_none(), "all of it was rewritten");
+            }
+            world.check();
+            world.check_checkpoints();
+        });
     }
 }
 

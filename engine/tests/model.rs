@@ -5,7 +5,7 @@
 //! `ALLUVIUM_TEST_SEED=<seed> cargo test --release -p alluvium --test model`; a long sweep from there on:
 //! `ALLUVIUM_TEST_SEED=1000 ALLUVIUM_TEST_ROUNDS=500 cargo test --release -p alluvium --test model`.
 //! `ALLUVIUM_TEST_LINES=100000` shows more of the operations than the last few.
-//! Seeds decide what is done; the threads of the engine make runs of one seed differ a little all the same.
+//! Seeds decide what is done; the threads of the engine make runs of one seed differ a little all the same, but with the feature `simulation` (`support/turns.rs`).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
@@ -17,11 +17,15 @@ mod instance;
 mod oracle;
 #[path = "model/rng.rs"]
 mod rng;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 #[path = "model/world.rs"]
 mod world;
 
 use instance::Shape;
 use rng::Rng;
+use turns::in_turns;
 use world::{Setup, World};
 
 /// Rounds without an environment that says otherwise.
@@ -35,7 +39,7 @@ fn sweep(first: u64, setup: impl Fn(&mut Rng) -> Setup) {
     for seed in (seed.unwrap_or(first)..).take(rounds as usize) {
         let setup = setup(&mut Rng::new(seed));
         println!("ALLUVIUM_TEST_SEED={seed} {setup:?}");
-        World::new(seed, setup).run();
+        in_turns(seed, || World::new(seed, setup).run());
     }
 }
 

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 #[path = "on_demand/random.rs"]
 mod random;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 
 const GROUPS: u16 = 16;
 
@@ -37,7 +40,7 @@ fn options() -> StoreOptions {
 fn open(engine: &Engine, path: &Path, options: &StoreOptions) -> Store {
     loop {
         match Store::open_or_create(engine, path, options.clone()) {
-            Err(error) if error.class() == Class::Retry => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) if error.class() == Class::Retry => turns::sleep(Duration::from_millis(1)),
             opened => return opened.unwrap(),
         }
     }
@@ -71,7 +74,7 @@ fn left_behind(engine: &Engine, path: &Path, options: &StoreOptions, count: u32)
 
 fn await_complete(store: &Store) {
     while store.recovery().stage != RecoveryStage::Complete {
-        std::thread::sleep(Duration::from_millis(1));
+        turns::sleep(Duration::from_millis(1));
     }
 }
 

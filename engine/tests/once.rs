@@ -5,6 +5,8 @@
 #[path = "model/rng.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
+#[path = "support/turns.rs"]
+mod turns;
 
 use alluvium::{
     Applying, Barrier, ChangelogOptions, Class, Commit, Durability, Engine, EngineOptions, Error, EventId, Handler,
@@ -56,7 +58,7 @@ impl Handler for Tally {
             ADDS => {
                 add(first)?;
                 // Whoever cuts does so in the middle, if ever.
-                std::thread::yield_now();
+                turns::yield_now();
                 add(second)
             }
             NOTHING => Ok(()),
@@ -116,7 +118,7 @@ impl Kind {
 fn open(engine: &Engine, path: &Path, options: &StoreOptions) -> Store {
     for _ in 0..2_000 {
         match Store::open_or_create(engine, path, options.clone()) {
-            Err(error) if error.class() == Class::Retry => std::thread::sleep(std::time::Duration::from_millis(5)),
+            Err(error) if error.class() == Class::Retry => turns::sleep(std::time::Duration::from_millis(5)),
             outcome => return outcome.unwrap(),
         }
     }
@@ -374,9 +376,11 @@ fn run(kind: Kind, seeds: std::ops::Range<u64>) {
     let given = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
     for seed in given.map_or(seeds, |seed: u64| seed..seed + 1) {
         println!("seed {seed}, {kind:?}");
-        let mut world = World::new(kind, seed);
-        (0..80).for_each(|_| world.step());
-        assert!(world.passed_over > 20, "only {} events came again", world.passed_over);
+        turns::in_turns(seed, || {
+            let mut world = World::new(kind, seed);
+            (0..80).for_each(|_| world.step());
+            assert!(world.passed_over > 20, "only {} events came again", world.passed_over);
+        });
     }
 }
 
@@ -453,7 +457,7 @@ fn beside_one_another(mode: LogMode, traced: bool) {
     // What the history begins with.
     store.barrier(Barrier::new(1_000_000)).unwrap().wait().unwrap();
     let is_done = AtomicBool::new(false);
-    let positions = std::thread::scope(|scope| {
+    let positions = turns::scope(|scope| {
         let of = |first| {
             let writer = store.writer(KeyGroupRange::new(first, first + 1)).unwrap();
             scope.spawn(move || apply_all(writer, handler, KeyGroup(first)))
@@ -464,7 +468,7 @@ fn beside_one_another(mode: LogMode, traced: bool) {
         is_done.store(true, Ordering::Release);
         cutting.join().unwrap()
     });
-    assert!(positions.len() > 10, "{} commits", positions.len());
+    assert!(positions.len() > 10 || cfg!(feature = "simulation"), "{} commits", positions.len());
     if mode == LogMode::State {
         for position in positions.iter().step_by(positions.len() / 40 + 1) {
             let past = store.as_of_position(*position).unwrap();
@@ -488,6 +492,8 @@ fn beside_one_another(mode: LogMode, traced: bool) {
 #[test]
 fn no_event_is_cut_in_its_middle_by_who_cuts_beside_it() {
     for (mode, traced) in [(LogMode::State, false), (LogMode::Event, true)] {
-        beside_one_another(mode, traced);
+        for seed in 0..if cfg!(feature = "simulation") { 20 } else { 1 } {
+            turns::in_turns(seed, || beside_one_another(mode, traced));
+        }
     }
 }

@@ -2,6 +2,10 @@
 //! answers are those of a model.
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
+
 use alluvium::{
     Barrier, Cursor, Engine, EngineOptions, Key, KeyGroup, KeyGroupRange, MapRange, Packed, Pending, Scope, State,
     StateOptions, Store, StoreOptions, Writer,
@@ -9,6 +13,7 @@ use alluvium::{
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
+use turns::in_turns;
 
 type Queue = BTreeMap<Vec<u8>, Vec<u8>>;
 type Pair = (Vec<u8>, Vec<u8>);
@@ -281,20 +286,22 @@ fn queues_are_those_of_a_model(seed: u64) {
     let seed = std::env::var("QUEUES_SEED").map_or(seed, |seed| seed.parse().unwrap());
     println!("QUEUES_SEED={seed}");
     let directory = tempfile::tempdir().unwrap();
-    let mut world = World::new(directory.path(), seed);
-    for n in 0..40_000 {
-        world.put(n % QUEUES);
-    }
-    for _ in 0..60 {
-        // So that queues are what they are for a while, and now and then something else is asked of them.
-        for _ in 0..500 {
-            world.step(true);
+    in_turns(seed, || {
+        let mut world = World::new(directory.path(), seed);
+        for n in 0..40_000 {
+            world.put(n % QUEUES);
         }
-        for _ in 0..world.random.below(80) {
-            world.step(false);
+        for _ in 0..60 {
+            // So that queues are what they are for a while, and now and then something else is asked of them.
+            for _ in 0..500 {
+                world.step(true);
+            }
+            for _ in 0..world.random.below(80) {
+                world.step(false);
+            }
         }
-    }
-    world.empty();
+        world.empty();
+    });
 }
 
 #[test]

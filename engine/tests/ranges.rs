@@ -4,6 +4,9 @@
 #[path = "model/rng.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 #[path = "ranges/world.rs"]
 mod world;
 
@@ -13,6 +16,7 @@ use alluvium::{
 };
 use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow, Range};
+use turns::in_turns;
 use world::World;
 
 /// `ALLUVIUM_TEST_SEED` runs one seed, `ALLUVIUM_TEST_ROUNDS` so many of them.
@@ -31,11 +35,13 @@ fn with_seeds(seeds: std::ops::Range<u64>, run: impl Fn(u64)) {
 fn run(seed: u64, steps: usize) {
     let spread = [30, 300, 3_000, 20_000][seed as usize % 4];
     let budget_bytes = [4 << 20, 8 << 20, 64 << 20][seed as usize % 3];
-    let mut world = World::new(seed, budget_bytes, spread);
-    for _ in 0..steps {
-        world.step();
-    }
-    world.compare();
+    in_turns(seed, || {
+        let mut world = World::new(seed, budget_bytes, spread);
+        for _ in 0..steps {
+            world.step();
+        }
+        world.compare();
+    });
 }
 
 #[test]

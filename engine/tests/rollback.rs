@@ -11,10 +11,14 @@ mod positions;
 mod rng;
 #[path = "rollback/stories.rs"]
 mod stories;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 #[path = "rollback/world.rs"]
 mod world;
 
 use alluvium::{Durability, StoreOptions};
+use turns::in_turns;
 use world::{World, options};
 
 /// Set to do one seed again, or others than usual.
@@ -26,14 +30,16 @@ fn run(seeds: std::ops::Range<u64>, steps: usize, options: &StoreOptions) {
     let seeds = given.map_or(seeds, |seed: u64| seed..seed + 3);
     for seed in seeds {
         println!("seed {seed}");
-        let mut world = World::new(seed, options.clone());
-        for _ in 0..steps {
-            world.step();
-        }
-        world.check();
-        world.check_snapshots();
-        world.check_checkpoints();
-        (rollbacks, redone) = (rollbacks + world.rollbacks, redone + world.redone);
+        in_turns(seed, || {
+            let mut world = World::new(seed, options.clone());
+            for _ in 0..steps {
+                world.step();
+            }
+            world.check();
+            world.check_snapshots();
+            world.check_checkpoints();
+            (rollbacks, redone) = (rollbacks + world.rollbacks, redone + world.redone);
+        });
     }
     assert!(rollbacks > 10 && redone > 0, "{rollbacks} rollbacks and {redone} recoveries say little");
 }

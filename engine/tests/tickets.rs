@@ -6,6 +6,10 @@
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
 
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
+
 use alluvium::{
     Barrier, Batch, Class, Engine, EngineOptions, Error, Key, KeyGroup, KeyGroupRange, MergeOperator, Operation,
     ReadsInFlight, State, StateOptions, StorageChoice, Store, StoreOptions, Ticket, Ttl, Writer,
@@ -14,6 +18,7 @@ use rng::Rng;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::channel;
+use turns::in_turns;
 
 const TTL: Ttl = Ttl { duration_ms: 400, refresh_on_read: false };
 
@@ -282,8 +287,8 @@ fn answers_are_what_was_there_when_it_was_asked() {
     let from = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let runs = std::env::var("ALLUVIUM_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3);
     for seed in from..from + runs {
-        run(StorageChoice::Auto, seed);
-        run(StorageChoice::Posix, seed);
+        in_turns(seed, || run(StorageChoice::Auto, seed));
+        in_turns(seed, || run(StorageChoice::Posix, seed));
     }
 }
 

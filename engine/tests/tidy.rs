@@ -235,10 +235,10 @@ const UNSAFE: &[&str] = &[
     "platform/storage/mapping.rs",
     "platform/storage/ring.rs",
     "platform/storage/sys.rs",
-    "platform/thread.rs",
     "platform/sync/barrier.rs",
     "platform/sync/face_std.rs",
     "platform/sync/gate/cell.rs",
+    "platform/threads/background.rs",
     "segment/filter.rs",
 ];
 
@@ -251,6 +251,17 @@ const STD_ATOMICS: &[(&str, &str)] = &[
     ("platform/storage/reading.rs", "a flag that is set once and never cleared"),
     ("platform/storage/uring.rs", "a flag that is set once and never cleared"),
 ];
+
+/// Files that take locks, channels, threads or clocks from elsewhere than `platform/threads`, and why no simulation needs them.
+const OTHER_THREADS: &[(&str, &str)] = &[
+    ("platform/sync/barrier.rs", "the process's, registered once"),
+    ("platform/sync/face_std.rs", "threads of tests"),
+    ("remote/runtime.rs", "tokio's thread, whose time and sockets no simulation has"),
+    ("store/paced.rs", "how many processors there are"),
+];
+
+/// Code that never ships: only tests have it (feature `simulation`).
+const FOR_TESTS: &str = "platform/threads/simulated/";
 
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -474,6 +485,35 @@ fn atomics_come_through_the_shim() {
 }
 
 #[test]
+fn what_threads_wait_on_comes_from_one_place() {
+    let theirs = [
+        "parking_lot::",
+        "crossbeam::channel",
+        "std::thread::",
+        "use std::thread",
+        "Instant::now",
+        "SystemTime::now",
+        ".elapsed()",
+    ];
+    let (mut violations, mut used) = (Vec::new(), BTreeSet::new());
+    for source in sources("engine/src").into_iter().filter(|source| !source.name.starts_with("platform/threads/")) {
+        for (number, line) in source.code().filter(|(_, line)| theirs.iter().any(|theirs| line.contains(theirs))) {
+            match OTHER_THREADS.iter().find(|(file, _)| *file == source.name) {
+                Some((file, _)) => _ = used.insert(*file),
+                None => violations.push(format!("{}:{number}: {}", source.name, line.trim())),
+            }
+        }
+    }
+    for (file, _) in OTHER_THREADS.iter().filter(|(file, _)| !used.contains(file)) {
+        violations.push(format!("{file} needs no exception any more"));
+    }
+    report(
+        "locks, channels, threads and clocks come from platform::threads, so that a simulation has them",
+        &violations,
+    );
+}
+
+#[test]
 fn unsafe_code_stands_in_few_files() {
     let (mut violations, mut used) = (Vec::new(), BTreeSet::new());
     for source in sources("engine/src") {
@@ -498,7 +538,7 @@ fn code_that_ships_neither_panics_on_purpose_nor_is_unfinished() {
     let notes = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
     let mut violations = Vec::new();
     for folder in ["engine/src", "engine/cli/src"] {
-        for source in sources(folder) {
+        for source in sources(folder).into_iter().filter(|source| !source.name.starts_with(FOR_TESTS)) {
             for (number, line) in source.code() {
                 if panics.iter().any(|panic| line.contains(panic)) {
                     violations.push(format!("{folder}/{}:{number}: {}", source.name, line.trim()));

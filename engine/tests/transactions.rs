@@ -4,6 +4,9 @@
 #[path = "model/rng.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod rng;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 #[path = "transactions/world.rs"]
 mod world;
 
@@ -15,6 +18,7 @@ use rng::Rng;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use turns::in_turns;
 use world::{World, options, transactional};
 
 fn seeds(count: u64) -> Vec<u64> {
@@ -26,13 +30,15 @@ fn seeds(count: u64) -> Vec<u64> {
 
 fn run(seed: u64, steps: usize, pressure: bool) {
     println!("ALLUVIUM_TEST_SEED={seed}");
-    let mut world = World::new(seed, if pressure { 4 << 20 } else { 64 << 20 });
-    for _ in 0..steps {
-        world.step(pressure);
-    }
-    world.check_all();
-    world.reopen();
-    world.check_all();
+    in_turns(seed, || {
+        let mut world = World::new(seed, if pressure { 4 << 20 } else { 64 << 20 });
+        for _ in 0..steps {
+            world.step(pressure);
+        }
+        world.check_all();
+        world.reopen();
+        world.check_all();
+    });
 }
 
 #[test]

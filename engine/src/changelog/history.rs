@@ -10,7 +10,7 @@ use super::tail::header_of;
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::platform::storage::{Buffer, ReadFile, Storage, names};
-use parking_lot::Mutex;
+use crate::platform::threads::Mutex;
 use std::sync::{Arc, OnceLock};
 
 /// What a changelog has from a position up to another.

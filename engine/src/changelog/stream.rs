@@ -11,7 +11,7 @@ use super::trace::{Gathered, TraceIndex};
 use crate::error::{Error, Result};
 use crate::ids::KeyGroupRange;
 use crate::options::ChangelogOptions;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::platform::threads::{self, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -317,8 +317,8 @@ impl Changelog {
             Err(error) if error.class() == crate::error::Class::Retry => {
                 // In front again, and tried again.
                 taken.chunks.into_iter().rev().for_each(|chunk| stream.chunks.push_front(chunk));
-                stream.wanted_since.get_or_insert_with(Instant::now);
-                stream.trouble = Some((error, Instant::now() + PATIENCE));
+                stream.wanted_since.get_or_insert_with(threads::now);
+                stream.trouble = Some((error, threads::now() + PATIENCE));
             }
             Err(error) => {
                 drop(stream);
@@ -415,7 +415,7 @@ impl Changelog {
         let mut stream = self.stream.lock();
         stream.read = stream.read.max(position.min(stream.appended));
         if stream.wants() {
-            stream.wanted_since.get_or_insert_with(Instant::now);
+            stream.wanted_since.get_or_insert_with(threads::now);
         }
     }
 

@@ -4,6 +4,7 @@ use super::merge::{Output, remove};
 use super::{Running, share_segments};
 use crate::error::{Error, Result};
 use crate::ids::{KeyGroup, KeyGroupRange, SegmentId, StateId};
+use crate::platform::threads;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::states::StateDef;
 use crate::store::StoreInner;
@@ -92,7 +93,7 @@ pub(crate) fn alone<R>(store: &Arc<StoreInner>, work: impl FnOnce() -> Result<R>
         // A checkpoint that was cut before must not have what is loaded now.
         while !store.queue.is_idle() {
             store.trouble.lock().clone().map_or(Ok(()), Err)?;
-            store.engine.hurry(|| std::thread::sleep(PAUSE));
+            store.engine.hurry(|| threads::sleep(PAUSE));
         }
         // A merge under way would count on its inputs being the lowest.
         if store.compaction.start() {

@@ -18,6 +18,7 @@ mod tests;
 mod urgency;
 mod work;
 
+use crate::platform::threads::{self, Condvar, Mutex};
 pub(crate) use bring::{bring, take_away};
 pub(crate) use gather::gather;
 pub(crate) use load::{alone, install_loaded};
@@ -30,11 +31,10 @@ use crate::reclaim;
 use crate::stack::{Layer, LazySegment, Slice, Version};
 use crate::store::StoreInner;
 use crate::worker::Task;
-use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use urgency::Urgency;
 use work::{Picker, Work};
 
@@ -93,7 +93,7 @@ impl Schedule {
 
     /// Has a compaction under way end with what it is merging, and waits for that, but not for longer than `patience`.
     fn end_within(&self, store: &StoreInner, patience: Duration) {
-        let deadline = Instant::now() + patience;
+        let deadline = threads::now() + patience;
         // Relaxed: it only decides how soon.
         self.urged.fetch_add(1, Ordering::Relaxed);
         store.engine.hurry(|| {
@@ -202,9 +202,9 @@ fn compact(store: &Arc<StoreInner>, everything: bool) -> Result<()> {
             continue;
         };
         from = work.next_group;
-        let urgency = Urgency::new(Instant::now());
+        let urgency = Urgency::new(threads::now());
         match merge::run(store, &work, now_ms, || {
-            !everything && !urgency.is_behind(overlay(store, &work), Instant::now())
+            !everything && !urgency.is_behind(overlay(store, &work), threads::now())
         }) {
             // The slices are left alone from now on, until the host brings another conversion.
             Err(error @ Error::Conversion { .. }) if !everything => {

@@ -12,6 +12,7 @@ use crate::hot::transaction::{Departing, Transaction};
 use crate::hot::{Memory, OutOfMemory, Probe};
 use crate::key::VALUE_BYTES_MAX;
 use crate::platform::arena::{Arena, Ref};
+use crate::platform::safeguards::{Safeguard, stands};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -314,7 +315,8 @@ impl Hot {
         if stamp == self.current {
             return Ok(true);
         }
-        if stamp > self.flushed || stamp <= self.committed {
+        let in_flight = stamp > self.flushed && stands(Safeguard::StampRule);
+        if in_flight || stamp <= self.committed && stands(Safeguard::CommittedStamp) {
             return Ok(false);
         }
         self.push_dirty(probe.state, probe.group, *record)?;

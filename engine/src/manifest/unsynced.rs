@@ -6,7 +6,7 @@
 
 use super::Manifest;
 use crate::platform::storage::{Fault, Storage, StorageError, names};
-use parking_lot::Mutex;
+use crate::platform::threads::Mutex;
 use std::collections::HashSet;
 
 /// The names of the files, until they are synced.

@@ -2,6 +2,7 @@
 
 use super::{Manifest, format};
 use crate::error::{Error, Result};
+use crate::platform::safeguards::{Safeguard, stands};
 use crate::platform::storage::{Fault, Storage, StorageError, names};
 
 /// A manifest that was published.
@@ -42,12 +43,12 @@ pub fn publish(storage: &dyn Storage, manifest: &Manifest, durable: bool) -> Res
     storage.remove(&temporary)?;
     let mut file = storage.create(&temporary)?;
     file.append(&bytes)?;
-    file.finish(durable)?;
-    if durable {
+    file.finish(durable && stands(Safeguard::ManifestSynced))?;
+    if durable && stands(Safeguard::NamesBeforeManifest) {
         storage.sync_dir()?;
     }
     storage.rename(&temporary, &name)?;
-    if durable {
+    if durable && stands(Safeguard::ManifestNamed) {
         storage.sync_dir()?;
     }
     Ok(Published { digest: format::digest_of(&bytes), file_bytes: bytes.len() as u64 })

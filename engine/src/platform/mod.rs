@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod random;
+pub mod safeguards;
 pub mod storage;
 pub mod sync;
-pub mod thread;
+pub mod threads;

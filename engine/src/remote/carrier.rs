@@ -10,8 +10,8 @@ use super::options::RestoreOptions;
 use super::runtime::blocking;
 use crate::error::Error;
 use crate::platform::storage::{Fault, FetchRequest, Fetches};
+use crate::platform::threads::{self, Condvar, Mutex};
 use object_store::path::Path;
-use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,7 +184,7 @@ impl Carrier {
         order: Vec<Piece>,
         how: RestoreOptions,
     ) -> RemoteResult<Restoring> {
-        let now = Instant::now();
+        let now = threads::now();
         let state = State {
             demanded: HashSet::new(),
             background: HashSet::new(),
@@ -204,7 +204,7 @@ impl Carrier {
         let carrier = Arc::new(Self { fetches, origins, order, how, bytes_total, started: now, state, changed });
         carrier.prefer();
         let carries = Arc::clone(&carrier);
-        let thread = std::thread::Builder::new().name("alluvium-restore".into()).spawn(move || carries.carry());
+        let thread = threads::start("alluvium-restore", move || carries.carry());
         thread.map_err(|error| RemoteError::Thread(error.to_string()))?;
         Ok(Restoring { carrier })
     }
@@ -250,7 +250,7 @@ impl Carrier {
         if state.cancelled {
             return Turn::Demanded(usize::MAX, TICK);
         }
-        let wait = state.bucket.wait(Instant::now());
+        let wait = state.bucket.wait(threads::now());
         // What somebody waits for must not queue behind much else; but with reads all the time something else has to come, too. It
         // begins slowly, as the first reads need most.
         let few = self.how.concurrency.div_ceil(4);
@@ -270,7 +270,7 @@ impl Carrier {
         if !state.demanded.is_empty() || !state.background.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = threads::now();
         match state.again {
             None => state.again = Some(now + state.pause),
             Some(again) if again <= now => {
@@ -328,7 +328,7 @@ impl Carrier {
         if request.on_demand {
             state.bytes_on_demand += request.len as u64;
         }
-        state.meter.add(request.len, Instant::now());
+        state.meter.add(request.len, threads::now());
         (state.pause, state.again) = (PAUSE, None);
         if state.refused.is_empty() {
             state.problem = None;
@@ -393,7 +393,7 @@ impl Restoring {
         let carrier = &self.carrier;
         let (bytes_left, files_left) = (carrier.fetches.bytes_absent(), carrier.fetches.files_absent());
         let mut state = carrier.state.lock();
-        let bytes_per_s = state.meter.bytes_per_s(Instant::now());
+        let bytes_per_s = state.meter.bytes_per_s(threads::now());
         let bytes_total = carrier.bytes_total.max(bytes_left);
         let time_left = (bytes_per_s >= 1.0).then(|| Duration::try_from_secs_f64(bytes_left as f64 / bytes_per_s).ok());
         RestoreProgress {
@@ -405,7 +405,7 @@ impl Restoring {
             requests: state.requests,
             bytes_per_s,
             time_left: if files_left == 0 { Some(Duration::ZERO) } else { time_left.flatten() },
-            elapsed: carrier.started.elapsed(),
+            elapsed: threads::since(carrier.started),
             done: files_left == 0,
             problem: state.problem.clone(),
         }
@@ -439,7 +439,7 @@ impl Restoring {
 
     /// Brings at most so much in the background from now on, in bytes a second; `None`: as fast as it comes.
     pub fn set_limit_bytes_per_s(&self, limit: Option<u64>) {
-        self.carrier.state.lock().bucket = Bucket::new(limit.map(|limit| limit.max(1)), Instant::now());
+        self.carrier.state.lock().bucket = Bucket::new(limit.map(|limit| limit.max(1)), threads::now());
         self.carrier.fetches.wake();
     }
 

@@ -15,6 +15,7 @@ use super::format::{self, Checkpoint, sums_of};
 use super::ledger::{Ledger, Listing, Removed};
 use super::runtime::blocking;
 use crate::life_cycle::{CheckpointFiles, FileInfo};
+use crate::platform::threads;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use object_store::path::Path;
@@ -22,7 +23,7 @@ use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -57,7 +58,7 @@ struct Job {
 }
 
 pub(super) async fn run(remote: Arc<Inner>, files: Arc<CheckpointFiles>) -> RemoteResult<Uploaded> {
-    let started = Instant::now();
+    let started = threads::now();
     let permits = Arc::new(Semaphore::new(remote.options.concurrency));
     let job = Job { remote: Arc::clone(&remote), files: Arc::clone(&files), permits };
     let access = &remote.access;
@@ -96,7 +97,7 @@ pub(super) async fn run(remote: Arc<Inner>, files: Arc<CheckpointFiles>) -> Remo
         }
     };
     uploaded.removed = ledger.retain(access, &listing, remote.options.keep).await;
-    uploaded.elapsed = started.elapsed();
+    uploaded.elapsed = threads::since(started);
     let (label, bytes) = (uploaded.label, uploaded.new_bytes);
     tracing::info!(label, sequence = uploaded.sequence, bytes, elapsed = ?uploaded.elapsed, "uploaded");
     Ok(uploaded)

@@ -16,11 +16,11 @@ use super::pass::Pass;
 use crate::changelog::Tail;
 use crate::error::{Class, Error, Result, catch};
 use crate::ids::{KeyGroup, KeyGroupRange};
+use crate::platform::threads::{self, Condvar, Mutex};
 use crate::shard::Shard;
 use crate::store::StoreInner;
 use crate::writer::Writer;
 use crate::{warm, write};
-use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -232,7 +232,7 @@ impl ByGroup {
         }
         state.passes += 1;
         state.demands += usize::from(!is_long);
-        state.began.get_or_insert_with(Instant::now);
+        state.began.get_or_insert_with(threads::now);
         Some(pass)
     }
 
@@ -385,7 +385,7 @@ fn end(store: &Arc<StoreInner>, pass: &Pass, outcome: &Result<()>) {
     let is_shard_done = state.is_done(pass.shard().range);
     let all = state.range;
     let ended = state.is_done(all).then(|| state.tail.take()).flatten();
-    let took = state.began.map(|began| began.elapsed());
+    let took = state.began.map(threads::since);
     drop(state);
     if is_shard_done {
         pass.shard().cell.borrow().end_replay();
@@ -429,10 +429,10 @@ fn start(store: &Arc<StoreInner>, range: KeyGroupRange) {
 /// Goes on until all of a range was replayed, or the store is gone, closed or failed. It holds the store for a block of the changelog at a time, so
 /// that one that is dropped goes soon.
 fn run(store: &Weak<StoreInner>, range: KeyGroupRange) {
-    crate::platform::thread::work_in_background();
+    crate::platform::threads::work_in_background();
     while let Some(more) = run_pass(store, range) {
         if !more {
-            std::thread::sleep(PAUSE);
+            threads::sleep(PAUSE);
         }
     }
 }

@@ -27,6 +27,7 @@
 use crate::checksum::checksum;
 use crate::codec::{DecodeError, common_prefix, push_varint, u16_at, u32_at, u64_at, varint_at, varint_bytes};
 use crate::key::VALUE_BYTES_MAX;
+use crate::platform::safeguards::{Safeguard, stands};
 use crate::platform::storage::Buffer;
 use crate::spans::is_clear_value;
 
@@ -497,7 +498,8 @@ impl Frame {
             return Err(DecodeError::new(0, "no block has this length"));
         }
         let error = |problem| DecodeError::new(end - TRAILER_BYTES, problem);
-        if u64_at(stored, end - 8) != Some(checksum(&stored[..end - 8]) ^ place) {
+        let summed = || u64_at(stored, end - 8) == Some(checksum(&stored[..end - 8]) ^ place);
+        if stands(Safeguard::BlockChecksum) && !summed() {
             return Err(error("the block's checksum differs"));
         }
         let at = end - TRAILER_BYTES;

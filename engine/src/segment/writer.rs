@@ -9,6 +9,7 @@
 //! to the next page border saves a read a page, it is moved, as long as all that is skipped stays within a sixteenth;
 //! blocks of small records that don't compress thus fill one page each.
 
+use crate::platform::safeguards::{Safeguard, stands};
 use std::path::PathBuf;
 
 use crate::checksum::{Checksum, checksum, hash_key, place};
@@ -240,7 +241,7 @@ impl<'s> SegmentWriter<'s> {
         };
         self.out.file.append(&superblock.encode())?;
         debug_assert_eq!(self.out.file.len(), meta.file_bytes);
-        self.out.file.finish(durable)?;
+        self.out.file.finish(durable && stands(Safeguard::SegmentSynced))?;
         let bytes = meta.file_bytes;
         Ok(Some((meta, bytes)))
     }

@@ -8,7 +8,7 @@
 use super::{Store, StoreInner};
 use crate::checkpoint::CheckpointInfo;
 use crate::pacing::{Completed, Conflict, Decision, Pacer, Policy, Rates};
-use parking_lot::Mutex;
+use crate::platform::threads::{self, Mutex};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub(crate) struct Mark(u64);
 impl Paced {
     /// Of a store that serves from now on; opening it began at `started`.
     pub fn new(policy: Policy, started: Instant) -> Self {
-        let took = started.elapsed();
+        let took = threads::since(started);
         let now_ns = nanoseconds(took);
         let mut pacer = Pacer::new(policy, false, now_ns);
         pacer.observe_open(now_ns, took);
@@ -68,7 +68,7 @@ impl Paced {
     }
 
     fn now_ns(&self) -> u64 {
-        nanoseconds(self.started.elapsed())
+        nanoseconds(threads::since(self.started))
     }
 
     /// To be taken before the first shard is cut: what comes in meanwhile counts as after the barrier.

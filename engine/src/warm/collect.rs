@@ -12,6 +12,7 @@ use crate::ids::{KeyGroup, StateId};
 use crate::key::{Key, push_entry_key, push_sort_key};
 use crate::options::Durability;
 use crate::platform::storage::names;
+use crate::platform::threads;
 use crate::shard::Shard;
 use crate::stack::Slice;
 use crate::store::StoreInner;
@@ -121,7 +122,7 @@ impl Collector {
                 self.begin_taking(store)?;
             }
             pace.rest(|| true);
-            if Instant::now() >= until {
+            if threads::now() >= until {
                 return Ok(true);
             }
         }

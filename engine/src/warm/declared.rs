@@ -8,6 +8,7 @@ use crate::key::{SortKey, VALUE_BYTES_MAX};
 use crate::merged::{Base, Bounds, Merged, Resolved};
 use crate::options::WarmPart;
 use crate::platform::storage::Storage;
+use crate::platform::threads;
 use crate::shard::Shard;
 use crate::stack::Slice;
 use crate::states::{StateDef, StateKind};
@@ -113,7 +114,7 @@ impl Declared {
                     self.tables.pop();
                 }
             }
-            if Instant::now() >= until {
+            if threads::now() >= until {
                 return true;
             }
         }

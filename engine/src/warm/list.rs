@@ -11,6 +11,7 @@ use super::{is_at_hand, is_full, shard_of, stack_of};
 use crate::hot_list::{Chunk, Entry, List, Stack, format};
 use crate::ids::KeyGroupRange;
 use crate::key::SortKey;
+use crate::platform::threads;
 use crate::shard::Shard;
 use crate::stack::Slice;
 use crate::store::StoreInner;
@@ -112,7 +113,7 @@ impl Pass {
                 return false;
             }
             self.bring_values(store, &chunk);
-            if Instant::now() >= until {
+            if threads::now() >= until {
                 return true;
             }
         }
@@ -127,7 +128,7 @@ impl Pass {
         if runs.go_on(store, &self.keys, until) {
             return true;
         }
-        while Instant::now() < until && !self.left.is_empty() {
+        while threads::now() < until && !self.left.is_empty() {
             if !bring::has_room(store) {
                 is_full(store);
                 return false;

@@ -28,13 +28,13 @@ use crate::ids::KeyGroupRange;
 use crate::manifest::StateMap;
 use crate::options::WarmUp;
 use crate::platform::storage::names;
+use crate::platform::threads::{self, Condvar, Mutex};
 use crate::shard::Shard;
 use crate::stack::{Layer, Slice};
 use crate::store::StoreInner;
 use collect::Collector;
 use declared::Declared;
 use heat::Heat;
-use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -212,7 +212,7 @@ impl Warm {
 
     /// How long ago the store began to be opened.
     pub fn since_opened(&self) -> Duration {
-        self.opened.elapsed()
+        threads::since(self.opened)
     }
 
     /// Waits until the thread is at nothing of the store. Where the store is closed nothing comes after that.
@@ -362,22 +362,22 @@ fn give_up(store: &StoreInner) {
 
 /// Does what is most urgent; whether there is more.
 fn turn(store: &Arc<StoreInner>) -> bool {
-    let until = Instant::now() + TURN;
+    let until = threads::now() + TURN;
     let more = warm_keys(store, until);
     let mut work = store.warm.work.lock();
-    if more || Instant::now() >= until {
+    if more || threads::now() >= until {
         return true;
     }
     if work.pass.is_none() {
         work.pass = next_pass(store, &mut work.list);
     }
     if let Some(pass) = &mut work.pass {
-        let started = Instant::now();
+        let started = threads::now();
         let more = match pass {
             Pass::List(pass) => pass.go_on(store, until),
             Pass::Declared(pass) => pass.go_on(store, until),
         };
-        let worked_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let worked_ns = u64::try_from(threads::since(started).as_nanos()).unwrap_or(u64::MAX);
         store.warm.counts.worked_ns.fetch_add(worked_ns, Ordering::Relaxed);
         if more {
             return true;
@@ -421,7 +421,7 @@ fn warm_keys(store: &Arc<StoreInner>, until: Instant) -> bool {
         // Whoever waits goes on, also where an operator of the host panics.
         let brought = catch(|| Ok(keys::look_up(store, some, true).brought)).unwrap_or(0);
         progress.finish(keys, brought);
-        if Instant::now() >= until {
+        if threads::now() >= until {
             return true;
         }
     }
@@ -436,7 +436,7 @@ fn next_pass(store: &Arc<StoreInner>, list: &mut Option<Arc<crate::hot_list::Lis
     match &store.options.warm_up {
         WarmUp::Nothing => None,
         WarmUp::Fitting if bring::all_fits(store, &ranges) => {
-            std::thread::sleep(FIRST_ANSWERS.saturating_sub(store.warm.since_opened()));
+            threads::sleep(FIRST_ANSWERS.saturating_sub(store.warm.since_opened()));
             Some(Pass::Declared(Declared::everything(store, &ranges)))
         }
         WarmUp::Fitting | WarmUp::Hottest => {

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::ids::{KeyGroup, KeyGroupRange, SegmentId};
 use crate::key::{SortKey, group_of};
 use crate::manifest::StateMap;
+use crate::platform::threads;
 use crate::segment::{Kind, SegmentCursor};
 use crate::shard::Shard;
 use crate::stack::{Layer, LazySegment, Lookup, Slice};
@@ -76,7 +77,7 @@ impl Runs {
                     self.segments.pop();
                 }
             }
-            if Instant::now() >= until {
+            if threads::now() >= until {
                 break;
             }
         }

@@ -104,21 +104,24 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 pub struct Disk {
     root: PathBuf,
-    files: Vec<File>,
+    files: BTreeMap<usize, File>,
     directories: BTreeMap<PathBuf, Directory>,
+    /// Changes so far, those of earlier records among them.
     done: usize,
+    earlier: usize,
 }
 
 impl Disk {
     /// Of an image below `root`; its files have numbers in the order of their paths.
     pub fn new(root: &Path, image: &Image) -> Self {
-        let mut disk = Self { root: root.to_owned(), files: Vec::new(), directories: BTreeMap::new(), done: 0 };
+        let (files, directories) = (BTreeMap::new(), BTreeMap::new());
+        let mut disk = Self { root: root.to_owned(), files, directories, done: 0, earlier: 0 };
         for path in &image.directories {
             disk.durable_name(path, Entry::Directory);
         }
         for (path, bytes) in &image.files {
             let number = disk.files.len();
-            disk.files.push(File { durable: Arc::clone(bytes), pending: Vec::new() });
+            disk.files.insert(number, File { durable: Arc::clone(bytes), pending: Vec::new() });
             disk.durable_name(path, Entry::File(number));
         }
         disk
@@ -131,10 +134,7 @@ impl Disk {
     }
 
     fn file(&mut self, number: usize) -> &mut File {
-        if self.files.len() <= number {
-            self.files.resize(number + 1, File::default());
-        }
-        &mut self.files[number]
+        self.files.entry(number).or_default()
     }
 
     /// Goes on by a step of the record.
@@ -164,17 +164,56 @@ impl Disk {
                 self.directories.entry(directory.clone()).or_default().pending.push((at, names.clone()));
             }
             Op::DirectorySynced { directory, before } => {
+                let before = self.earlier + before;
                 let directory = self.directories.entry(directory.clone()).or_default();
                 let pending = std::mem::take(&mut directory.pending);
-                let (synced, rest): (Vec<_>, Vec<_>) = pending.into_iter().partition(|(at, _)| at < before);
+                let (synced, rest): (Vec<_>, Vec<_>) = pending.into_iter().partition(|(at, _)| *at < before);
                 synced.iter().for_each(|(_, names)| apply(&mut directory.durable, names));
                 directory.pending = rest;
             }
             Op::SyncFailed { file } => self.file(*file).pending.clear(),
             Op::DirectorySyncFailed { directory, before } => {
-                self.directories.entry(directory.clone()).or_default().pending.retain(|(at, _)| at >= before);
+                let before = self.earlier + before;
+                self.directories.entry(directory.clone()).or_default().pending.retain(|(at, _)| *at >= before);
             }
         }
+    }
+
+    /// A process died, and the system goes on: everything is there, and what wasn't durable isn't. The image, and the disk for the record of
+    /// who opens it, in which its files have numbers in the order of their paths.
+    pub fn outlived(&self) -> (Image, Self) {
+        let all = Choice { kept: vec![true; self.unit_count()], garbage: None, torn: None, full_length: true };
+        let image = self.image(&all);
+        let mut now: BTreeMap<PathBuf, usize> = BTreeMap::new();
+        for (path, directory) in &self.directories {
+            let mut names = directory.durable.clone();
+            directory.pending.iter().for_each(|(_, changes)| apply(&mut names, changes));
+            let files = names.into_iter().filter_map(|(name, entry)| match entry {
+                Entry::File(number) => Some((path.join(name), number)),
+                Entry::Directory => None,
+            });
+            now.extend(files);
+        }
+        let found = image.files.keys().map(|path| now[&self.root.join(path)]);
+        let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
+        found.enumerate().for_each(|(new, old)| _ = numbers.entry(old).or_insert(new));
+        // Those that nothing leads to any more but a name that may come back: numbers that no record comes to.
+        let rest: Vec<usize> = self.files.keys().copied().filter(|old| !numbers.contains_key(old)).collect();
+        numbers.extend(rest.into_iter().map(|old| (old, usize::MAX - old)));
+        let mut disk = self.clone();
+        disk.earlier = disk.done;
+        disk.files = self.files.iter().map(|(old, file)| (numbers[old], file.clone())).collect();
+        let renumbered = |entry: &mut Entry| {
+            if let Entry::File(number) = entry {
+                *number = numbers.get(number).copied().unwrap_or(usize::MAX - *number);
+            }
+        };
+        for directory in disk.directories.values_mut() {
+            directory.durable.values_mut().for_each(renumbered);
+            let changes = directory.pending.iter_mut().flat_map(|(_, names)| names);
+            changes.filter_map(|(_, entry)| entry.as_mut()).for_each(renumbered);
+        }
+        (image, disk)
     }
 
     /// The units in the order in which they came about.
@@ -184,7 +223,7 @@ impl Disk {
             units.extend(directory.pending.iter().enumerate().map(|(index, (at, _))| (*at, Unit::Name(path, index))));
         }
         for number in self.reachable() {
-            let pending = self.files.get(number).map_or(&[][..], |file| &file.pending);
+            let pending = self.files.get(&number).map_or(&[][..], |file| &file.pending);
             units.extend(pending.iter().enumerate().map(|(index, (at, _))| (*at, Unit::File(number, index))));
         }
         units.sort_by_key(|(at, unit)| (*at, matches!(unit, Unit::File(_, index) if *index > 0)));
@@ -247,7 +286,7 @@ impl Disk {
                     self.gather(&whole, kept, choice, image);
                 }
                 Entry::File(number) => {
-                    let Some(file) = self.files.get(number) else {
+                    let Some(file) = self.files.get(&number) else {
                         image.files.insert(relative, Arc::default());
                         continue;
                     };

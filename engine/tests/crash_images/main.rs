@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
+#[expect(dead_code, reason = "shared with other tests")]
 mod disk;
 mod look;
 mod reopened;

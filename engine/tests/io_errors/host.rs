@@ -5,6 +5,7 @@ use super::sites;
 use super::workload::{Contents, Model, Plan, Rng, Subject, assert_same, contents_of, engine, store_options};
 use alluvium::faults::{Call, Injection, Injector, Site};
 use alluvium::inspect::{self, Severity};
+use alluvium::platform::threads::sleep;
 use alluvium::recorder::Recorder;
 use alluvium::{
     Barrier, ChangelogOptions, CheckpointSource, Class, Commit, Durability, Engine, Error, Key, Lasting, Pending,
@@ -160,7 +161,7 @@ impl<'a> Host<'a> {
                     }
                 }
             }
-            std::thread::sleep(PAUSE);
+            sleep(PAUSE);
         }
         panic!("it never succeeds");
     }

@@ -333,7 +333,7 @@ impl World {
     pub fn patiently(mut open: impl FnMut() -> Result<Store, Error>) -> Store {
         loop {
             match open() {
-                Err(error) if error.class() == Class::Retry => std::thread::sleep(Duration::from_millis(2)),
+                Err(error) if error.class() == Class::Retry => crate::turns::sleep(Duration::from_millis(2)),
                 store => return store.unwrap(),
             }
         }

@@ -134,7 +134,7 @@ impl Instance {
             if left_over.is_empty() || !nothing_else {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            crate::turns::sleep(std::time::Duration::from_millis(10));
         }
         panic!("files that nothing names: {left_over:?}; segments in use: {}", self.store.metrics().segments);
     }

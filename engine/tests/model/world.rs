@@ -41,7 +41,7 @@ pub struct World {
 fn patiently<T>(mut open: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 0..2_000 {
         match open() {
-            Err(error) if error.class() == Class::Retry => std::thread::sleep(std::time::Duration::from_millis(5)),
+            Err(error) if error.class() == Class::Retry => crate::turns::sleep(std::time::Duration::from_millis(5)),
             outcome => return outcome,
         }
     }
@@ -77,7 +77,7 @@ impl Instance {
         let now = |store: &Store| store.checkpoints().iter().map(|info| info.label).collect::<Vec<u64>>();
         let mut labels = now(&self.store);
         loop {
-            std::thread::sleep(std::time::Duration::from_millis(4));
+            crate::turns::sleep(std::time::Duration::from_millis(4));
             let later = now(&self.store);
             if later == labels {
                 return labels;

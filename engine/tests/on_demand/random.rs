@@ -247,7 +247,7 @@ impl World {
         cuts.dedup();
         let (before, mut rest) = (self.model.clone(), &mut self.model[..]);
         println!("  cut at {cuts:?}, writes: {writes}");
-        std::thread::scope(|scope| {
+        turns::scope(|scope| {
             for cut in cuts.windows(2) {
                 let (mine, others) = std::mem::take(&mut rest).split_at_mut(usize::from(cut[1] - cut[0]));
                 rest = others;
@@ -325,9 +325,11 @@ fn random_histories() {
     let rounds = number("ALLUVIUM_TEST_ROUNDS").unwrap_or(if seed.is_some() { 1 } else { 6 });
     for seed in (seed.unwrap_or(1)..).take(rounds as usize) {
         println!("ALLUVIUM_TEST_SEED={seed}");
-        let mut world = World::new(seed);
-        (0..12).for_each(|_| world.round());
-        let (store, states) = world.open();
-        check_all(&store, &states, &world.model, &mut world.random);
+        turns::in_turns(seed, || {
+            let mut world = World::new(seed);
+            (0..12).for_each(|_| world.round());
+            let (store, states) = world.open();
+            check_all(&store, &states, &world.model, &mut world.random);
+        });
     }
 }

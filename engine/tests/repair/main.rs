@@ -12,4 +12,7 @@ mod moved;
 mod oracle;
 mod stories;
 mod transactional;
+#[path = "../support/turns.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod turns;
 mod undone;

@@ -494,7 +494,7 @@ impl World {
         }
         let store = loop {
             match Store::open(&self.engine, self.directory.path(), self.options.clone()) {
-                Err(error) if error.class() == alluvium::Class::Retry => std::thread::yield_now(),
+                Err(error) if error.class() == alluvium::Class::Retry => crate::turns::yield_now(),
                 opened => break opened.unwrap(),
             }
         };

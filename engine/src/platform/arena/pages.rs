@@ -5,9 +5,9 @@ use super::shares::{Share, Shares};
 use crate::platform::arena::Ref;
 use crate::platform::sync::Mutex;
 use crate::platform::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::platform::threads::{self, Thread};
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::thread::Thread;
 
 /// What is committed and given back as a whole, in bytes.
 #[cfg(not(loom))]
@@ -144,13 +144,13 @@ impl Arena {
     /// Populates what is used next, ahead of its use, and then waits to be woken for more; until `stopped` says so. For a thread of its own, which is
     /// to be unparked then; where the budget is too small for that, or the system doesn't know how, it ends at once.
     pub fn populate(&self, stopped: impl Fn() -> bool) {
-        if !ahead::has_lead(self.reserved_bytes) || self.populates.set(std::thread::current()).is_err() {
+        if !ahead::has_lead(self.reserved_bytes) || self.populates.set(threads::current()).is_err() {
             return;
         }
         while !stopped() {
             match self.populate_next() {
                 Some(true) => {}
-                Some(false) => std::thread::park(),
+                Some(false) => threads::park(),
                 None => return,
             }
         }

@@ -4,7 +4,7 @@
 //! only until too many are open: then those that were not used lately are closed, and opened again by the next read.
 //! The bound is one for the process, as the system's is; a clock's hand goes over what is open.
 
-use parking_lot::Mutex;
+use crate::platform::threads::Mutex;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, LazyLock, Weak};

@@ -9,7 +9,7 @@
 
 pub use super::call::Call;
 use super::{files, names};
-use parking_lot::Mutex;
+use crate::platform::threads::{self, Mutex};
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
 use std::os::fd::BorrowedFd;
@@ -158,13 +158,14 @@ fn ask(call: Call, path: &Path) -> Option<Outcome> {
     let outcome = one.ask(Site { call, kind: Kind::of(path) });
     drop(all);
     if let Some(Outcome::Late(by)) = outcome {
-        std::thread::sleep(by);
+        threads::sleep(by);
     }
     outcome
 }
 
 /// Asked before a call about a name.
 pub fn at(call: Call, path: &Path) -> Result<()> {
+    threads::pass();
     match ask(call, path) {
         // The standard library calls again.
         Some(Outcome::Error(libc::EINTR)) => Ok(()),
@@ -180,6 +181,7 @@ pub fn on(call: Call, file: BorrowedFd<'_>) -> Result<()> {
 
 /// Asked before a call that is to transfer so many bytes: how many it is to transfer.
 pub fn transfer(call: Call, file: BorrowedFd<'_>, bytes: usize) -> Result<usize> {
+    threads::pass();
     if INJECTING.lock().is_empty() {
         return Ok(bytes);
     }

@@ -6,7 +6,7 @@
 
 use super::files::Partial;
 use super::{Fault, StorageError};
-use parking_lot::{Condvar, Mutex};
+use crate::platform::threads::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

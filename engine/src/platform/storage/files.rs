@@ -3,6 +3,7 @@
 //! The only file of the engine that uses `std::fs`. Invariant: once [`Directory`] is poisoned it stays so, and every
 //! operation that changes the directory is refused.
 
+use crate::platform::safeguards::{Safeguard, stands};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -79,7 +80,7 @@ impl Directory {
     /// Refuses every later change: what is on disk can no longer be told.
     pub fn poison(&self) {
         // Release pairs with the Acquire in `writable`: who sees the flag sees what led to it.
-        self.poisoned.store(true, Ordering::Release);
+        self.poisoned.store(stands(Safeguard::FailureStays), Ordering::Release);
     }
 
     /// [`Fault::Poisoned`] after a failed write or sync.
@@ -392,6 +393,12 @@ pub fn identity(root: &Path) -> Result<((u64, u64), OwnedFd), StorageError> {
         return Err(StorageError::new(Fault::Foreign, root, 0, "not a directory"));
     }
     Ok(((found.dev(), found.ino()), opened.into()))
+}
+
+/// Which file it is, where there is one.
+#[cfg(feature = "recorder")]
+pub fn file_identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Opens the file that stands for the lock of a directory, and makes it if need be.

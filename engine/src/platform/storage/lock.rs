@@ -4,11 +4,10 @@
 //! dies. Within the process it is a registry too, as `flock` is per process on some network file systems: there, a
 //! second open of the file would even give up the first one's lock when closed. So the registry is asked first.
 
+use crate::platform::threads::Mutex;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-
-use parking_lot::Mutex;
 
 use super::{Fault, StorageError, files, names, sys};
 

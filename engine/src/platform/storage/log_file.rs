@@ -4,6 +4,7 @@
 //! always begins with a whole first page. What is written later is durable once [`LogFile::sync`] says so. A failure poisons the
 //! directory, as with any other file.
 
+use crate::platform::safeguards::{Safeguard, stands};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ impl PreallocatedFile {
         let Opened { file, direct, .. } = opened;
         let mut made = Self { directory: Arc::clone(directory), path, file: Arc::new(file), direct, len };
         let filled = made.fill(first);
-        let named = filled.and_then(|()| directory.rename(&temporary, name)).and_then(|()| directory.sync());
+        let named = filled.and_then(|()| directory.rename(&temporary, name));
+        let named = named.and_then(|()| if stands(Safeguard::ChangelogNamed) { directory.sync() } else { Ok(()) });
         if let Err(error) = named {
             // Nothing refers to it; what stays of it is removed when the store is opened.
             drop(remove_file(&made.path));
@@ -53,7 +55,7 @@ impl PreallocatedFile {
         page.push(first);
         page.pad(ALIGNMENT);
         self.write(0, &page)?;
-        self.sync()
+        if stands(Safeguard::ChangelogMade) { self.sync() } else { Ok(()) }
     }
 
     /// Notes a failed write or sync.

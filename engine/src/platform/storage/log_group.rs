@@ -67,6 +67,7 @@ mod on_ring {
     use super::{LogGroup, LogWrite, Ring};
     use crate::platform::storage::faults::{self, Call};
     use crate::platform::storage::{Fault, StorageError, recorder};
+    use crate::platform::threads;
     use io_uring::{IoUring, opcode, squeue, types};
     use std::os::fd::{AsFd, AsRawFd, OwnedFd};
     use std::sync::Arc;
@@ -165,15 +166,13 @@ mod on_ring {
             match ring.submit_and_wait(1) {
                 Ok(count) => submitted += count,
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR)) => {}
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
-                    std::thread::yield_now()
-                }
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => threads::yield_now(),
                 Err(error) => {
                     refused = Some(error);
                     if submitted == done {
                         break;
                     }
-                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    threads::sleep(std::time::Duration::from_millis(1));
                 }
             }
             for completed in ring.completion() {

@@ -42,6 +42,7 @@ mod tests;
 #[cfg(target_os = "linux")]
 mod uring;
 
+use super::threads;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub fn open(
 ) -> Result<Arc<dyn Storage>, StorageError> {
     let posix = posix::Posix::new(Arc::new(files::Directory::open(root, cache, create)?));
     #[cfg(target_os = "linux")]
-    if choice != StorageChoice::Posix {
+    if choice != StorageChoice::Posix && !threads::is_simulated() {
         match uring::Uring::new(posix) {
             Ok(uring) => return Ok(Arc::new(uring)),
             Err((posix, error)) if choice == StorageChoice::Uring => {

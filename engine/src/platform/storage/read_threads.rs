@@ -3,11 +3,8 @@
 //! The threads are shared by all storages of the process, start with the first batch that wants them and end with the
 //! last storage that used them. The calling thread reads too, so a batch is done even where no thread could be started.
 
+use crate::platform::threads::{self, Mutex, Receiver, Sender, bounded, unbounded};
 use std::sync::{Arc, Weak};
-use std::thread;
-
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
-use parking_lot::Mutex;
 
 use super::{Buffer, ReadRequest, StorageError};
 
@@ -83,9 +80,9 @@ impl Threads {
         let (jobs, asked) = unbounded::<Job>();
         for number in 0..THREADS {
             let asked = asked.clone();
-            let thread = thread::Builder::new().name(format!("alluvium-read-{number}"));
+            let work = move || asked.iter().for_each(|job| help(&job));
             // A thread that can't be started is done without; the others and the caller read its share.
-            drop(thread.spawn(move || asked.iter().for_each(|job| help(&job))));
+            drop(threads::start(format!("alluvium-read-{number}"), work));
         }
         Self { jobs }
     }

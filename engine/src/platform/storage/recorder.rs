@@ -9,8 +9,8 @@
 //! file is written and synced by one thread at a time. Directories are changed by several, so their syncs say what they cover.
 //! What is copied where links can't be isn't noted.
 
-use super::sys;
-use parking_lot::Mutex;
+use super::{files, sys};
+use crate::platform::threads::Mutex;
 use std::collections::HashMap;
 use std::io::Result;
 use std::os::fd::BorrowedFd;
@@ -100,8 +100,9 @@ impl Recorder {
     /// Begins. `there` are the files below `root` (an absolute path without links) that there are already, as paths from it: they have the numbers from 0 on.
     pub fn start(root: &Path, there: &[PathBuf]) -> Self {
         let names = there.iter().enumerate().map(|(file, path)| (root.join(path), Entry::File(file))).collect();
-        let recording =
-            Recording { root: root.to_owned(), ops: Vec::new(), files: HashMap::new(), names, count: there.len() };
+        let known = there.iter().enumerate();
+        let files = known.filter_map(|(file, path)| Some((files::file_identity(&root.join(path))?, file))).collect();
+        let recording = Recording { root: root.to_owned(), ops: Vec::new(), files, names, count: there.len() };
         RECORDINGS.lock().push(recording);
         Self { root: root.to_owned() }
     }

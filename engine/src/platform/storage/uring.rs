@@ -3,6 +3,7 @@
 //! Everything but batches is done as the [`Posix`] back end does it: a single read or a large sequential write is one
 //! system call either way. Once the kernel denies io_uring, batches go there too.
 
+use crate::platform::threads;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,7 +79,7 @@ impl Uring {
                     Some(libc::EINTR) => {}
                     Some(libc::EAGAIN | libc::EBUSY) if refusals < MAX_REFUSALS => {
                         refusals += 1;
-                        std::thread::yield_now();
+                        threads::yield_now();
                     }
                     _ => return Err(error),
                 },

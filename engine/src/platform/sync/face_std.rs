@@ -1,9 +1,10 @@
-//! The types of a normal build: `std` and `parking_lot`, in the shape of loom's.
+//! The types of a normal build: `std`'s, and those of `platform/threads`, in the shape of loom's.
 #![expect(unsafe_code, reason = "a raw pointer behind the interface of loom's cell")]
 
+use crate::platform::threads;
 pub use std::sync::Arc;
 
-pub use parking_lot::MutexGuard;
+pub use crate::platform::threads::MutexGuard;
 
 /// Atomic words and fences.
 pub mod atomic {
@@ -14,12 +15,13 @@ pub mod atomic {
 
 /// What to do while waiting for another core.
 pub mod hint {
-    pub use std::hint::spin_loop;
+    pub use crate::platform::threads::spin_loop;
 }
 
 /// Threads, as far as the protocols need them.
 pub mod thread {
-    pub use std::thread::{JoinHandle, spawn, yield_now};
+    pub use crate::platform::threads::yield_now;
+    pub use std::thread::{JoinHandle, spawn};
 }
 
 /// Memory that is shared under a protocol of the caller's.
@@ -114,22 +116,24 @@ pub mod cell {
 
 /// A mutex that doesn't poison: what it guards is made whole before each unlock.
 #[derive(Debug, Default)]
-pub struct Mutex<T>(parking_lot::Mutex<T>);
+pub struct Mutex<T>(threads::Mutex<T>);
 
 impl<T> Mutex<T> {
     /// A mutex around `value`.
     pub const fn new(value: T) -> Self {
-        Self(parking_lot::Mutex::new(value))
+        Self(threads::Mutex::new(value))
     }
 
     /// Waits for the mutex and takes it.
     #[inline]
+    #[cfg_attr(feature = "simulation", track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock()
     }
 
     /// Takes the mutex if nobody has it.
     #[inline]
+    #[cfg_attr(feature = "simulation", track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         self.0.try_lock()
     }
@@ -137,15 +141,16 @@ impl<T> Mutex<T> {
 
 /// A place to sleep until what a mutex guards has changed.
 #[derive(Debug, Default)]
-pub struct Condvar(parking_lot::Condvar);
+pub struct Condvar(threads::Condvar);
 
 impl Condvar {
     /// A place where nobody sleeps.
     pub const fn new() -> Self {
-        Self(parking_lot::Condvar::new())
+        Self(threads::Condvar::new())
     }
 
     /// Gives the mutex up, sleeps until notified, and takes it again.
+    #[cfg_attr(feature = "simulation", track_caller)]
     pub fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(&mut guard);
         guard

@@ -25,6 +25,7 @@ mod loom_models;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+use crate::platform::safeguards::{Safeguard, stands};
 use std::marker::PhantomData;
 
 use crossbeam::utils::CachePadded;
@@ -115,7 +116,7 @@ impl OwnerGate {
             state = self.turn.wait(state);
         }
         let guard = self.ask(state);
-        if !self.spin_until(|| self.owner_is_out()) {
+        if stands(Safeguard::GateWaits) && !self.spin_until(|| self.owner_is_out()) {
             let mut state = self.state.lock();
             // The owner, which was inside after our heavy fence, finds the request when it leaves, and then takes the
             // mutex to wake us: it can't do so between this look and the sleep.

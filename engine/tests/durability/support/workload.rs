@@ -5,8 +5,8 @@
 
 use alluvium::states::{frame, frames};
 use alluvium::{
-    Barrier, CheckpointInfo, Convert, Engine, EngineOptions, Key, MapRange, MergeOperator, State, StateOptions,
-    StorageChoice, Store, StoreOptions, Writer,
+    Barrier, CheckpointInfo, Convert, Engine, EngineOptions, Key, KeyGroup, KeyGroupRange, MapRange, MergeOperator,
+    State, StateOptions, StorageChoice, Store, StoreOptions, Writer,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -254,10 +254,11 @@ fn with_conversions(options: StateOptions, state: &str) -> StateOptions {
     numbers.fold(options, |options, number| options.conversion(Migrating::new(number)))
 }
 
-/// The store under test, with its states and one writer.
+/// The store under test, with its states and one writer: of all key groups, or of a part that has its own plan.
 pub struct Subject {
     pub store: Store,
     pub writer: Writer,
+    range: KeyGroupRange,
     values: State,
     lists: State,
     maps: State,
@@ -266,15 +267,19 @@ pub struct Subject {
 
 /// A small engine.
 pub fn engine(storage: StorageChoice, budget_bytes: usize) -> Engine {
-    Engine::open(EngineOptions { memory_budget_bytes: budget_bytes, threads: 1, storage, ..Default::default() })
-        .unwrap()
+    engine_of_threads(storage, budget_bytes, 1)
+}
+
+/// The same with so many threads.
+pub fn engine_of_threads(storage: StorageChoice, budget_bytes: usize, threads: usize) -> Engine {
+    Engine::open(EngineOptions { memory_budget_bytes: budget_bytes, threads, storage, ..Default::default() }).unwrap()
 }
 
 /// The options of all stores under test.
 pub fn store_options() -> StoreOptions {
     StoreOptions {
         key_groups: 16,
-        range: alluvium::KeyGroupRange::new(0, 15),
+        range: KeyGroupRange::new(0, 15),
         retained_checkpoints: 2,
         hash_seed: Some(7),
         ..Default::default()
@@ -283,13 +288,30 @@ pub fn store_options() -> StoreOptions {
 
 impl Subject {
     pub fn over(store: Store) -> alluvium::Result<Self> {
+        let range = store.range();
+        Self::over_part(store, range)
+    }
+
+    /// The same over a part of the key groups.
+    pub fn over_part(store: Store, range: KeyGroupRange) -> alluvium::Result<Self> {
         let values = store.state(with_conversions(StateOptions::value("values"), "values"))?;
         let lists = store.state(with_conversions(StateOptions::list("lists"), "lists"))?;
         let maps = store.state(with_conversions(StateOptions::map("maps"), "maps"))?;
         let sums = StateOptions::merging("sums", MergeOperator::U64Add);
         let sums = store.state(with_conversions(sums, "sums"))?;
-        let writer = store.writer(store.range())?;
-        Ok(Self { store, writer, values, lists, maps, sums })
+        let writer = store.writer(range)?;
+        Ok(Self { store, writer, range, values, lists, maps, sums })
+    }
+
+    /// The key of a name, in one of this subject's key groups.
+    pub fn key<'a>(&self, name: &'a [u8]) -> Key<'a> {
+        Self::key_in(&self.store, self.range, name)
+    }
+
+    /// The key of a name in a part of a store.
+    pub fn key_in<'a>(store: &Store, part: KeyGroupRange, name: &'a [u8]) -> Key<'a> {
+        let hashed = store.key(name).group.0 % part.count() as u16;
+        Key::new(KeyGroup(part.first() + hashed), name)
     }
 
     /// Does step `n` of a plan.
@@ -299,7 +321,7 @@ impl Subject {
             self.store.migrate(state, &number.to_le_bytes(), Migrating::new(number))?;
         }
         let Step { key, namespace, change } = plan.step(n);
-        let key = self.store.key(&key).in_namespace(&namespace);
+        let key = self.key(&key).in_namespace(&namespace);
         let writer = &mut self.writer;
         match change {
             Change::Put(value) => writer.put(self.values, key, &value),
@@ -334,6 +356,15 @@ impl Subject {
         }
     }
 
+    /// The entries of a map, in their order.
+    pub fn each_entry(&mut self, key: Key<'_>, mut each: impl FnMut(&[u8], &[u8])) -> alluvium::Result<()> {
+        let each = |user_key: &[u8], value: &[u8]| {
+            each(user_key, value);
+            ControlFlow::Continue(())
+        };
+        self.writer.map_scan(self.maps, key, &MapRange::all(), each)
+    }
+
     /// The barrier after `n` steps.
     pub fn barrier(n: u64) -> Barrier {
         Barrier { offsets: vec![(store_options().range, offset(n))], metadata: offset(!n), ..Barrier::new(n) }
@@ -344,7 +375,7 @@ impl Subject {
         type Pair<'a> = (&'a [u8], &'a [u8]);
         let mut maps = BTreeMap::<Pair<'_>, Vec<Pair<'_>>>::new();
         for ((state, name, namespace, user_key), value) in wanted {
-            let key = Key::new(self.store.key(name).group, name).in_namespace(namespace);
+            let key = self.key(name).in_namespace(namespace);
             let found = self.read(state, key, user_key.as_deref()).unwrap();
             if let Some(user_key) = user_key {
                 maps.entry((name, namespace)).or_default().push((user_key, value));
@@ -352,13 +383,9 @@ impl Subject {
             assert_eq!(found.as_deref(), Some(&value[..]), "{what}: {state} of {key:?}");
         }
         for ((name, namespace), entries) in maps {
-            let key = Key::new(self.store.key(name).group, name).in_namespace(namespace);
+            let key = self.key(name).in_namespace(namespace);
             let mut found = Vec::new();
-            let each = |user_key: &[u8], value: &[u8]| {
-                found.push((user_key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            };
-            self.writer.map_scan(self.maps, key, &MapRange::all(), each).unwrap();
+            self.each_entry(key, |user_key, value| found.push((user_key.to_vec(), value.to_vec()))).unwrap();
             let found: Vec<(&[u8], &[u8])> =
                 found.iter().map(|(user_key, value)| (&user_key[..], &value[..])).collect();
             assert_eq!(found, entries, "{what}: map of {key:?}");
@@ -370,7 +397,7 @@ impl Subject {
         for id in 0..plan.keys {
             let name = format!("key-{id}").into_bytes();
             for namespace in [&b""[..], b"w0", b"w1", b"w2"] {
-                let key = Key::new(self.store.key(&name).group, &name).in_namespace(namespace);
+                let key = self.key(&name).in_namespace(namespace);
                 let there =
                     |state: &str| wanted.contains_key(&(state.to_owned(), name.clone(), namespace.to_vec(), None));
                 assert_eq!(self.writer.get(self.values, key).unwrap().is_some(), there("values"), "{what}: {key:?}");

@@ -18,6 +18,7 @@ mod sink;
 
 use crate::histories::{Random, event, seed};
 use crate::model::{Event, GROUPS};
+use crate::turns::in_turns;
 use alluvium::{CheckpointSource, Engine, EventId, KeyGroupRange, Store};
 use fold::Moment;
 use part::Part;
@@ -523,7 +524,7 @@ fn whatever_is_taken_back_the_fold_of_the_rest_is_left() {
     for round in 0..rounds {
         let seed = seed.wrapping_add(round);
         println!("seed {seed}");
-        history(seed, &mut seen);
+        in_turns(seed, || history(seed, &mut seen));
     }
     println!("{rounds} histories, {} deeds after one another", seen.values().sum::<u64>());
     // Fewer may have had no checkpoint to go back to each time.

@@ -70,7 +70,7 @@ pub fn directory() -> tempfile::TempDir {
 pub fn patiently(mut open: impl FnMut() -> alluvium::Result<Store>) -> Store {
     for _ in 0..5_000 {
         match open() {
-            Err(error) if error.class() == Class::Retry => std::thread::sleep(std::time::Duration::from_millis(1)),
+            Err(error) if error.class() == Class::Retry => crate::turns::sleep(std::time::Duration::from_millis(1)),
             outcome => return outcome.unwrap(),
         }
     }
