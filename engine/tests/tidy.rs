@@ -691,6 +691,17 @@ fn documents_name_files_that_exist() {
 }
 
 #[test]
+fn the_document_of_tests_has_all_safeguards() {
+    let read = |path: &str| std::fs::read_to_string(workspace().join(path)).unwrap();
+    let (code, document) = (read("engine/src/platform/safeguards.rs"), read("docs/testing.md"));
+    let names = code.lines().filter_map(|line| line.trim().strip_prefix("Safeguard::")?.strip_suffix(','));
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 10, "{names:?}");
+    let missing: Vec<&&str> = names.iter().filter(|name| !document.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "not in docs/testing.md: {missing:?}");
+}
+
+#[test]
 fn the_readme_example_is_the_one_that_is_tested() {
     let text = std::fs::read_to_string(workspace().join("README.md")).expect("README.md");
     assert!(text.contains("```rust\n"), "the README has no example");

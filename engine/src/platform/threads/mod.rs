@@ -1,7 +1,7 @@
 //! What threads wait on, and what time it is: locks, channels, threads, clocks.
 //!
 //! They are the system's, by way of `parking_lot`, `crossbeam` and `std`, and the whole engine takes them from here. With the feature
-//! `simulation` a thread that a [`world`](simulated::world) runs gets those of that world instead: one of its threads runs at a time, a
+//! `simulation` a thread that a world runs (`simulated/world.rs`) gets those of that world instead: one of its threads runs at a time, a
 //! seed decides which, and time passes as the world says. So a run of the whole engine, threads and all, happens again as it happened.
 
 mod background;
