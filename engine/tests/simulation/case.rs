@@ -48,21 +48,10 @@ impl Case {
         }
     }
 
-    fn numbers(self) -> [u64; 12] {
-        let Self {
-            seed,
-            schedule,
-            writers,
-            readers,
-            threads,
-            steps,
-            keys,
-            value_bytes_max,
-            pause_us,
-            kind,
-            commit_one_in,
-            crashes,
-        } = self;
+    /// All of it, in the order of its word.
+    fn numbers(&mut self) -> [&mut u64; 12] {
+        let Self { seed, schedule, writers, readers, threads, steps, keys, value_bytes_max, pause_us, kind, .. } = self;
+        let (commit_one_in, crashes) = (&mut self.commit_one_in, &mut self.crashes);
         [
             seed,
             schedule,
@@ -80,43 +69,18 @@ impl Case {
     }
 
     /// As one word, for an environment variable.
-    pub fn to_word(self) -> String {
+    pub fn to_word(mut self) -> String {
         self.numbers().map(|number| number.to_string()).join(",")
     }
 
     pub fn from_word(word: &str) -> Self {
-        let numbers: Vec<u64> = word.split(',').map(|number| number.parse().expect("a number")).collect();
-        let [
-            seed,
-            schedule,
-            writers,
-            readers,
-            threads,
-            steps,
-            keys,
-            value_bytes_max,
-            pause_us,
-            kind,
-            commit_one_in,
-            crashes,
-        ] = numbers[..]
-        else {
-            panic!("no case: {word}")
-        };
-        Self {
-            seed,
-            schedule,
-            writers,
-            readers,
-            threads,
-            steps,
-            keys,
-            value_bytes_max,
-            pause_us,
-            kind,
-            commit_one_in,
-            crashes,
+        let mut case = Self::new(0);
+        let mut given = word.split(',').map(|number| number.parse().expect("a number"));
+        for number in case.numbers() {
+            *number = given.next().expect("as many numbers as a case has");
         }
+        assert_eq!(given.next(), None, "more numbers than a case has: {word}");
+        case
     }
 
     /// Cases that do less, each in one way.

@@ -1,11 +1,10 @@
 //! Files that a disk gives back otherwise than they were written: what is read is right, or an error.
 
 use super::case::Case;
-use super::disk::{Disk, Image};
+use super::disk::Image;
 use super::look::{check_commit, contents_of};
 use super::notes::Notes;
 use super::play::{Played, play};
-use super::run::place;
 use super::workload::{Model, Rng, Subject, assert_same};
 use alluvium::simulated::world::{self, Schedule};
 use alluvium::{Result, Store};
@@ -20,33 +19,24 @@ const PAGE: usize = 4096;
 const HEADER: u64 = 72;
 
 /// Plays a case, and reads all that its process would have left by dying at some moments of it, from files that were damaged in one place each.
-pub fn play_damages(case: Case) {
-    println!("case {}: {case:?}", case.to_word());
-    let place = place();
-    let path = place.path().canonicalize().unwrap().join("store");
-    let played = play(case, &path);
-    std::fs::remove_dir_all(&path).unwrap();
+pub fn play_damages(case: Case, path: &Path) {
+    let played = play(case, path);
     let mut rng = Rng(case.schedule ^ 5);
-    let mut moments: Vec<usize> = (0..case.crashes).map(|_| rng.below(played.ops.len() as u64 + 1) as usize).collect();
-    moments.sort_unstable();
-    let (mut disk, mut done) = (Disk::new(&path, &Image::default()), 0);
-    for moment in moments {
-        played.ops[done..moment].iter().for_each(|op| disk.step(op));
-        done = moment;
+    played.at_moments(case, path, &mut rng, |moment, disk, rng| {
         let (whole, _) = disk.outlived();
         for _ in 0..DAMAGES {
             let mut image = whole.clone();
-            let (Some(what), schedule) = (damage(&mut image, &mut rng), rng.next()) else { break };
+            let (Some(what), schedule) = (damage(&mut image, rng), rng.next()) else { break };
             println!("after {moment} changes, {what}, schedule {schedule}");
-            image.write_to(&path);
+            image.write_to(path);
             world::run(Schedule::new(schedule), || {
-                if let Err(error) = read(case, &path, &played) {
+                if let Err(error) = read(case, path, &played) {
                     println!("{error}");
                 }
             });
-            std::fs::remove_dir_all(&path).unwrap();
+            std::fs::remove_dir_all(path).unwrap();
         }
-    }
+    });
 }
 
 /// Damages a file, and says how.

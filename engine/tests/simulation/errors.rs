@@ -11,7 +11,6 @@ use alluvium::simulated::world::{self, Schedule};
 
 /// Has some calls of a case's run go wrong, each in a run of its own.
 pub fn play_errors(case: Case) {
-    println!("case {}: {case:?}", case.to_word());
     let kind = if case.has_changelog() { Kind::Changelog } else { Kind::Checkpoints };
     let models = Models::new(kind);
     let run = |schedule: u64, injection: Option<Injection>| {

@@ -29,47 +29,38 @@ pub struct Looked {
 
 /// Looks at crashes at random moments of what was played.
 pub fn look(case: Case, path: &Path, played: &Played) -> Looked {
-    let mut rng = Rng(case.schedule ^ 3);
     let mut looked = Looked::default();
-    let mut moments: Vec<usize> = (0..case.crashes).map(|_| rng.below(played.ops.len() as u64 + 1) as usize).collect();
-    moments.sort_unstable();
-    let mut disk = Disk::new(path, &Image::default());
-    let mut done = 0;
-    for moment in moments {
-        played.ops[done..moment].iter().for_each(|op| disk.step(op));
-        done = moment;
+    played.at_moments(case, path, &mut Rng(case.schedule ^ 3), |moment, disk, rng| {
+        looked.crashes += 1;
         // The power goes, or the process alone.
         let (image, after, how) = if rng.below(3) == 0 {
             let (image, after) = disk.outlived();
             (image, after, "the process died")
         } else {
-            let image = image_of(&disk, &mut rng);
+            let image = image_of(disk, rng);
             let after = Disk::new(path, &image);
             (image, after, "the power went")
         };
-        let least = played.least(case, moment);
         let what = format!("{how} after {moment} of {} changes", played.ops.len());
-        looked.crashes += 1;
-        let mut wanted = Wanted { least, commits: played.commits.clone() };
+        let mut wanted = Wanted { least: played.least(case, moment), commits: played.commits.clone() };
         let Recovered { ops, found } = recover(case, path, &image, &wanted, rng.next(), &what);
         let Some((begun, found)) = found else {
             looked.empty += 1;
-            continue;
+            return;
         };
+        // Then a crash of the recovery. It opened the store twice, and worked on each time.
         let again = rng.below(ops.len() as u64 + 1) as usize;
-        // Once the store is open, what was found has to be found again; before that, what lasted.
-        // It was opened twice.
         wanted.commits.extend(found.iter().flat_map(|steps| [steps + STEPS_AFTER, steps + 2 * STEPS_AFTER]));
+        // Once the store was open, what was found has to be found again; before that, what lasted.
         if again >= begun {
             wanted.least = found;
         }
         let mut disk = after;
         ops[..again].iter().for_each(|op| disk.step(op));
-        let image = image_of(&disk, &mut rng);
         looked.again += 1;
         let what = format!("{what}, and {again} of {} of the recovery (worked on from {begun})", ops.len());
-        recover(case, path, &image, &wanted, rng.next(), &what);
-    }
+        recover(case, path, &image_of(&disk, rng), &wanted, rng.next(), &what);
+    });
     looked
 }
 

@@ -1,6 +1,7 @@
 //! Playing a case: writers, readers and checkpoints at once, in a world, on a disk whose changes are recorded.
 
 use super::case::Case;
+use super::disk::{Disk, Image};
 use super::notes::Notes;
 use super::workload::{Model, Rng, Subject};
 use alluvium::recorder::{Op, Recorder};
@@ -50,6 +51,19 @@ pub struct Played {
 }
 
 impl Played {
+    /// Has `each` see the disk as it was at some random moments, the earlier first: after how many changes.
+    pub fn at_moments(&self, case: Case, path: &Path, rng: &mut Rng, mut each: impl FnMut(usize, &Disk, &mut Rng)) {
+        let mut moments: Vec<usize> =
+            (0..case.crashes).map(|_| rng.below(self.ops.len() as u64 + 1) as usize).collect();
+        moments.sort_unstable();
+        let (mut disk, mut done) = (Disk::new(path, &Image::default()), 0);
+        for moment in moments {
+            self.ops[done..moment].iter().for_each(|op| disk.step(op));
+            done = moment;
+            each(moment, &disk, rng);
+        }
+    }
+
     /// How many steps of each writer are there at least, after a crash that came after so many changes.
     pub fn least(&self, case: Case, changes: usize) -> Vec<u64> {
         let mut least = vec![0; case.writers as usize];
@@ -95,7 +109,7 @@ impl Scene {
     }
 }
 
-/// Plays a case in a directory that isn't there.
+/// Plays a case in a directory that isn't there, nor is when it has ended.
 pub fn play(case: Case, path: &Path) -> Played {
     let scene = Scene {
         case,
@@ -107,6 +121,7 @@ pub fn play(case: Case, path: &Path) -> Played {
         reads: Arc::default(),
     };
     let ran = world::run(world::Schedule::new(case.schedule), || host(&scene, path));
+    std::fs::remove_dir_all(path).unwrap();
     let Scene { recorder, lasts, commits, reads, .. } = scene;
     let ops = Arc::into_inner(recorder).expect("nobody else has it").finish();
     let lasts = std::mem::take(&mut *lasts.lock().unwrap());

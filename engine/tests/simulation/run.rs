@@ -33,28 +33,16 @@ pub fn place() -> tempfile::TempDir {
 }
 
 /// Plays a case, and looks at what crashes leave.
-pub fn play_and_look(case: Case) {
-    println!("case {}: {case:?}", case.to_word());
-    let place = place();
-    let path = place.path().canonicalize().unwrap().join("store");
-    let played = play(case, &path);
-    std::fs::remove_dir_all(&path).unwrap();
+fn play_and_look(case: Case, path: &Path) {
+    let played = play(case, path);
     println!("{:?}, {} changes of files, {} reads", played.ran, played.ops.len(), played.reads);
-    let looked = look(case, &path, &played);
+    let looked = look(case, path, &played);
     println!("{looked:?}");
 }
 
 /// Plays a case twice: nothing may differ.
-fn play_twice(case: Case) {
-    println!("case {}: {case:?}", case.to_word());
-    let place = place();
-    let path = place.path().canonicalize().unwrap().join("store");
-    let mut both = (0..2).map(|_| {
-        let played = play(case, &path);
-        std::fs::remove_dir_all(&path).unwrap();
-        played
-    });
-    let (first, second) = (both.next().unwrap(), both.next().unwrap());
+fn play_twice(case: Case, path: &Path) {
+    let (first, second) = (play(case, path), play(case, path));
     let differs = first.ops.iter().zip(&second.ops).position(|(one, other)| one != other);
     let of = |op: Option<usize>| op.map(|at| (at, format!("{:?}", first.ops[at]), format!("{:?}", second.ops[at])));
     assert_eq!(of(differs), None, "changes of files");
@@ -71,11 +59,14 @@ fn process() {
     // Each case begins its line, so that whoever reads finds it.
     println!();
     for case in cases.split(';').filter(|word| !word.is_empty()).map(Case::from_word) {
+        println!("case {}: {case:?}", case.to_word());
+        let place = place();
+        let path = place.path().canonicalize().unwrap().join("store");
         match role.as_str() {
-            "twice" => play_twice(case),
+            "twice" => play_twice(case, &path),
             "errors" => play_errors(case),
-            "damage" => play_damages(case),
-            _ => play_and_look(case),
+            "damage" => play_damages(case, &path),
+            _ => play_and_look(case, &path),
         }
     }
     findings::role(&role);

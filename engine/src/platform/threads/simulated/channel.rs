@@ -8,7 +8,7 @@ use std::time::Instant;
 
 pub use crossbeam::channel::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
-/// Of both ends: what it is waited for at.
+/// Of both ends: what it is waited for at. An end that is dropped, which may have been the last one, wakes who waits there.
 #[derive(Debug)]
 struct Place(Arc<u8>);
 
@@ -24,10 +24,16 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.changed();
+    }
+}
+
 /// The end that is sent from.
 pub struct Sender<T> {
-    /// `None` when it is being dropped.
-    channel: Option<crossbeam::channel::Sender<T>>,
+    // In this order: the end is gone, and then who waits is woken.
+    channel: crossbeam::channel::Sender<T>,
     place: Place,
 }
 
@@ -41,10 +47,7 @@ fn both<T>(
     (sender, receiver): (crossbeam::channel::Sender<T>, crossbeam::channel::Receiver<T>),
 ) -> (Sender<T>, Receiver<T>) {
     let place = Arc::new(0);
-    (
-        Sender { channel: Some(sender), place: Place(Arc::clone(&place)) },
-        Receiver { channel: receiver, place: Place(place) },
-    )
+    (Sender { channel: sender, place: Place(Arc::clone(&place)) }, Receiver { channel: receiver, place: Place(place) })
 }
 
 /// A channel that holds what there is memory for.
@@ -52,49 +55,42 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     both(crossbeam::channel::unbounded())
 }
 
-/// A channel that holds so many. Sending to a full one and waiting isn't offered.
+/// A channel that holds so many.
 pub fn bounded<T>(most: usize) -> (Sender<T>, Receiver<T>) {
     both(crossbeam::channel::bounded(most))
 }
 
 impl<T> Sender<T> {
-    fn channel(&self) -> &crossbeam::channel::Sender<T> {
-        match &self.channel {
-            Some(channel) => channel,
-            None => unreachable!("it is there until it is dropped"),
-        }
-    }
-
     /// Sends, where the channel has room.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let sent = self.channel().try_send(value);
+        let sent = self.channel.try_send(value);
         self.place.changed();
         sent
     }
 
-    /// Sends. For channels that are never full when it is called.
-    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        match here() {
-            None => self.channel().send(value),
-            Some(_) => self.try_send(value).map_err(|error| match error {
-                TrySendError::Disconnected(value) => SendError(value),
-                TrySendError::Full(_) => unreachable!("a channel that is full is waited for by nobody"),
-            }),
+    /// Waits for room, and sends.
+    #[track_caller]
+    pub fn send(&self, mut value: T) -> Result<(), SendError<T>> {
+        let Some(here) = here() else { return self.channel.send(value) };
+        loop {
+            match self.try_send(value) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(value)) => return Err(SendError(value)),
+                Err(TrySendError::Full(unsent)) => value = unsent,
+            }
+            here.spin(Location::caller());
         }
+    }
+
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.channel.is_empty()
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self { channel: self.channel.clone(), place: Place(Arc::clone(&self.place.0)) }
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        drop(self.channel.take());
-        // It may have been the last one.
-        self.place.changed();
     }
 }
 
@@ -151,18 +147,6 @@ impl<T> Receiver<T> {
     #[track_caller]
     pub fn try_iter(&self) -> impl Iterator<Item = T> + '_ {
         std::iter::from_fn(|| self.try_recv().ok())
-    }
-
-    /// Whether nothing is there.
-    pub fn is_empty(&self) -> bool {
-        self.channel.is_empty()
-    }
-}
-
-impl<T> Sender<T> {
-    /// Whether nothing is there.
-    pub fn is_empty(&self) -> bool {
-        self.channel().is_empty()
     }
 }
 

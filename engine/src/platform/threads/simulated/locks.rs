@@ -9,35 +9,61 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 /// A mutex.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub struct Mutex<T: ?Sized>(parking_lot::Mutex<T>);
 
+/// A lock that several may read under.
+#[derive(Default, Debug)]
+pub struct RwLock<T: ?Sized>(parking_lot::RwLock<T>);
+
+/// A lock that is held.
+pub struct Held<G> {
+    // In this order: it is given up, and then those are woken who wait for it.
+    guard: G,
+    _wakes: Wakes,
+}
+
 /// A mutex that is held.
-pub struct MutexGuard<'a, T: ?Sized> {
-    mutex: &'a Mutex<T>,
-    /// `None` while a condition is waited for.
-    held: Option<parking_lot::MutexGuard<'a, T>>,
+pub type MutexGuard<'a, T> = Held<parking_lot::MutexGuard<'a, T>>;
+/// A lock that is held for reading.
+pub type RwLockReadGuard<'a, T> = Held<parking_lot::RwLockReadGuard<'a, T>>;
+/// A lock that is held for writing.
+pub type RwLockWriteGuard<'a, T> = Held<parking_lot::RwLockWriteGuard<'a, T>>;
+
+/// Wakes who waits for something when it is dropped.
+struct Wakes(What);
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        if let Some(here) = here() {
+            here.wake(self.0, true);
+        }
+    }
 }
 
 fn address<T: ?Sized>(of: &T) -> What {
     What::At(std::ptr::from_ref(of).addr())
 }
 
-/// Takes a lock in a world: `take` tries to.
-fn take<G>(here: &Here, lock: What, at: &'static Location<'static>, mut take: impl FnMut() -> Option<G>) -> G {
+/// Takes a lock in a world: `attempt` tries to.
+fn take<G>(here: &Here, lock: What, at: &'static Location<'static>, mut attempt: impl FnMut() -> Option<G>) -> G {
     here.point(at);
     loop {
-        if let Some(guard) = take() {
+        if let Some(guard) = attempt() {
             return guard;
         }
         here.wait(lock, None, at);
     }
 }
 
-fn gave_up(lock: What) {
-    if let Some(here) = here() {
-        here.wake(lock, true);
-    }
+/// Takes a lock: `wait` waits for it as others than a world's threads do.
+#[track_caller]
+fn hold<L: ?Sized, G>(lock: &L, wait: impl FnOnce() -> G, attempt: impl FnMut() -> Option<G>) -> Held<G> {
+    let guard = match here() {
+        None => wait(),
+        Some(here) => take(&here, address(lock), Location::caller(), attempt),
+    };
+    Held { guard, _wakes: Wakes(address(lock)) }
 }
 
 impl<T> Mutex<T> {
@@ -56,11 +82,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Waits for it, and takes it.
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        let held = match here() {
-            None => self.0.lock(),
-            Some(here) => take(&here, address(&self.0), Location::caller(), || self.0.try_lock()),
-        };
-        MutexGuard { mutex: self, held: Some(held) }
+        hold(&self.0, || self.0.lock(), || self.0.try_lock())
     }
 
     /// Takes it if nobody has it.
@@ -69,51 +91,48 @@ impl<T: ?Sized> Mutex<T> {
         if let Some(here) = here() {
             here.point(Location::caller());
         }
-        self.0.try_lock().map(|held| MutexGuard { mutex: self, held: Some(held) })
-    }
-
-    /// The value, for who has the mutex to itself.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut()
+        self.0.try_lock().map(|guard| Held { guard, _wakes: Wakes(address(&self.0)) })
     }
 }
 
-impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    fn drop(&mut self) {
-        drop(self.held.take());
-        gave_up(address(&self.mutex.0));
+impl<T> RwLock<T> {
+    /// A lock around a value.
+    pub const fn new(value: T) -> Self {
+        Self(parking_lot::RwLock::new(value))
     }
 }
 
-impl<T: ?Sized> Deref for MutexGuard<'_, T> {
-    type Target = T;
+impl<T: ?Sized> RwLock<T> {
+    /// Waits for it, and takes it for reading.
+    #[track_caller]
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        hold(&self.0, || self.0.read(), || self.0.try_read())
+    }
 
-    fn deref(&self) -> &T {
-        match &self.held {
-            Some(held) => held,
-            None => unreachable!("nobody looks while a condition is waited for"),
-        }
+    /// Waits for it, and takes it for writing.
+    #[track_caller]
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        hold(&self.0, || self.0.write(), || self.0.try_write())
     }
 }
 
-impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        match &mut self.held {
-            Some(held) => held,
-            None => unreachable!("nobody looks while a condition is waited for"),
-        }
+impl<G: Deref> Deref for Held<G> {
+    type Target = G::Target;
+
+    fn deref(&self) -> &G::Target {
+        &self.guard
     }
 }
 
-impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+impl<G: DerefMut> DerefMut for Held<G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
+impl<G: fmt::Debug> fmt::Debug for Held<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+        self.guard.fmt(f)
     }
 }
 
@@ -141,30 +160,27 @@ impl Condvar {
     /// Gives the mutex up, waits to be notified, and takes it again.
     #[track_caller]
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
-        match (here(), &mut guard.held) {
-            (None, Some(held)) => self.0.wait(held),
-            (Some(here), _) => drop(self.wait_in(&here, guard, None, Location::caller())),
-            (None, None) => {}
+        match here() {
+            None => self.0.wait(&mut guard.guard),
+            Some(here) => drop(self.wait_in(&here, guard, None, Location::caller())),
         }
     }
 
     /// The same, for so long at most.
     #[track_caller]
     pub fn wait_for<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, time: Duration) -> WaitTimeoutResult {
-        match (here(), &mut guard.held) {
-            (None, Some(held)) => WaitTimeoutResult(self.0.wait_for(held, time).timed_out()),
-            (Some(here), _) => self.wait_in(&here, guard, Some(here.now() + time), Location::caller()),
-            (None, None) => WaitTimeoutResult(false),
+        match here() {
+            None => WaitTimeoutResult(self.0.wait_for(&mut guard.guard, time).timed_out()),
+            Some(here) => self.wait_in(&here, guard, Some(here.now() + time), Location::caller()),
         }
     }
 
     /// The same, until then at most.
     #[track_caller]
     pub fn wait_until<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, until: Instant) -> WaitTimeoutResult {
-        match (here(), &mut guard.held) {
-            (None, Some(held)) => WaitTimeoutResult(self.0.wait_until(held, until).timed_out()),
-            (Some(here), _) => self.wait_in(&here, guard, Some(until), Location::caller()),
-            (None, None) => WaitTimeoutResult(false),
+        match here() {
+            None => WaitTimeoutResult(self.0.wait_until(&mut guard.guard, until).timed_out()),
+            Some(here) => self.wait_in(&here, guard, Some(until), Location::caller()),
         }
     }
 
@@ -175,12 +191,15 @@ impl Condvar {
         until: Option<Instant>,
         at: &'static Location<'static>,
     ) -> WaitTimeoutResult {
-        let mutex = guard.mutex;
-        drop(guard.held.take());
-        here.wake(address(&mutex.0), true);
-        let in_vain = here.wait(address(&self.0), until, at);
-        guard.held = Some(take(here, address(&mutex.0), at, || mutex.0.try_lock()));
-        WaitTimeoutResult(in_vain)
+        let mutex = parking_lot::MutexGuard::mutex(&guard.guard);
+        let wait = || {
+            here.wake(address(mutex), true);
+            let in_vain = here.wait(address(&self.0), until, at);
+            // Free, and nobody else runs before it is taken again.
+            drop(take(here, address(mutex), at, || mutex.try_lock()));
+            in_vain
+        };
+        WaitTimeoutResult(parking_lot::MutexGuard::unlocked(&mut guard.guard, wait))
     }
 
     /// Wakes one that waits.
@@ -199,114 +218,6 @@ impl Condvar {
         if let Some(here) = here() {
             here.wake(address(&self.0), all);
         }
-    }
-}
-
-/// A lock that several may read under.
-#[derive(Default)]
-pub struct RwLock<T: ?Sized>(parking_lot::RwLock<T>);
-
-/// Such a lock, held for reading.
-pub struct RwLockReadGuard<'a, T: ?Sized> {
-    lock: &'a RwLock<T>,
-    held: Option<parking_lot::RwLockReadGuard<'a, T>>,
-}
-
-/// Such a lock, held for writing.
-pub struct RwLockWriteGuard<'a, T: ?Sized> {
-    lock: &'a RwLock<T>,
-    held: Option<parking_lot::RwLockWriteGuard<'a, T>>,
-}
-
-impl<T> RwLock<T> {
-    /// A lock around a value.
-    pub const fn new(value: T) -> Self {
-        Self(parking_lot::RwLock::new(value))
-    }
-}
-
-impl<T: ?Sized> RwLock<T> {
-    /// Waits for it, and takes it for reading.
-    #[track_caller]
-    pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        let held = match here() {
-            None => self.0.read(),
-            Some(here) => take(&here, address(&self.0), Location::caller(), || self.0.try_read()),
-        };
-        RwLockReadGuard { lock: self, held: Some(held) }
-    }
-
-    /// Waits for it, and takes it for writing.
-    #[track_caller]
-    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        let held = match here() {
-            None => self.0.write(),
-            Some(here) => take(&here, address(&self.0), Location::caller(), || self.0.try_write()),
-        };
-        RwLockWriteGuard { lock: self, held: Some(held) }
-    }
-}
-
-impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
-    fn drop(&mut self) {
-        drop(self.held.take());
-        gave_up(address(&self.lock.0));
-    }
-}
-
-impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
-    fn drop(&mut self) {
-        drop(self.held.take());
-        gave_up(address(&self.lock.0));
-    }
-}
-
-impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        match &self.held {
-            Some(held) => held,
-            None => unreachable!("it is held until it is dropped"),
-        }
-    }
-}
-
-impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        match &self.held {
-            Some(held) => held,
-            None => unreachable!("it is held until it is dropped"),
-        }
-    }
-}
-
-impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        match &mut self.held {
-            Some(held) => held,
-            None => unreachable!("it is held until it is dropped"),
-        }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
     }
 }
 
